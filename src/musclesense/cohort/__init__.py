@@ -1,0 +1,1 @@
+"""Who was scanned: table, checks, folds, cache."""

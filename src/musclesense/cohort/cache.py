@@ -1,0 +1,147 @@
+"""Preprocessed slices of a cohort, made once and memory-mapped by every run and process."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from musclesense.cohort.table import Acquisition
+from musclesense.files import atomic_folder, locked, write_json
+from musclesense.imaging.grid import Grid, slice_axis, take_slice
+from musclesense.imaging.labels import LabelSet
+from musclesense.imaging.nifti import read_volume
+from musclesense.imaging.preprocessing import normalise, reference_channel
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled slice of one acquisition: what is trained on and scored."""
+
+    acquisition: Acquisition
+    slice: int
+
+
+@dataclass(frozen=True, eq=False)
+class SliceCache:
+    """The labelled slices of a cohort on one grid.
+
+    Attributes:
+        channels: Names along the channel axis of ``images``.
+        cases: What each entry shows.
+        images: (cases, channels, rows, columns) float16, zero mean and unit standard deviation.
+        air: (cases, channels) float32, the value of air in each image.
+        classes: (cases, rows, columns) uint8 class indices, 0 is background.
+    """
+
+    channels: tuple[str, ...]
+    cases: tuple[Case, ...]
+    images: NDArray[np.float16]
+    air: NDArray[np.float32]
+    classes: NDArray[np.uint8]
+
+    @classmethod
+    def open(cls, folder: Path, acquisitions: Sequence[Acquisition]) -> Self:
+        """Map the arrays of a finished cache without reading them."""
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        of_line = {acquisition.line: acquisition for acquisition in acquisitions}
+        return cls(
+            channels=tuple(index["channels"]),
+            cases=tuple(Case(of_line[line], number) for line, number in index["cases"]),
+            images=np.load(folder / "images.npy", mmap_mode="r"),
+            air=np.load(folder / "air.npy"),
+            classes=np.load(folder / "classes.npy", mmap_mode="r"),
+        )
+
+
+def common_channels(acquisitions: Sequence[Acquisition]) -> tuple[str, ...]:
+    """Give the channels that every acquisition has, in the table's order of channels."""
+    return tuple(name for name in acquisitions[0].channels if all(name in other.channels for other in acquisitions))
+
+
+def cache_folder(root: Path, acquisitions: Sequence[Acquisition], *, grid: Grid, labels: LabelSet) -> Path:
+    """Name the cache of these acquisitions: a function of their files (size and time of change), grid and labels."""
+    sources = []
+    for acquisition in acquisitions:
+        files = {**acquisition.channels, "mask": acquisition.mask}
+        states = {
+            name: [os.path.abspath(file), (state := file.stat()).st_size, state.st_mtime_ns]
+            for name, file in files.items()
+            if file is not None and file.is_file()
+        }
+        sources.append([acquisition.line, acquisition.slice, states])
+    content = json.dumps([_FORMAT, grid.to_config(), labels.to_config(), sources])
+    return root / hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def open_or_build(folder: Path, acquisitions: Sequence[Acquisition], *, grid: Grid, labels: LabelSet) -> SliceCache:
+    """Open the cache in ``folder``, made first by the one process that gets there first.
+
+    Args:
+        folder: From `cache_folder`, for the same acquisitions, grid and labels.
+        acquisitions: Checked rows of a cohort table, each with a mask.
+        grid: The frame of the network.
+        labels: What the values of the masks mean.
+    """
+    if not folder.is_dir():
+        with locked(folder):
+            if not folder.is_dir():
+                with atomic_folder(folder) as draft:
+                    _build(draft, acquisitions, grid, labels)
+    return SliceCache.open(folder, acquisitions)
+
+
+def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels: LabelSet) -> None:
+    channels = common_channels(acquisitions)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        numbers = list(pool.map(_labelled_slices, acquisitions))
+        firsts = np.concatenate([[0], np.cumsum([len(own) for own in numbers])])
+        count = int(firsts[-1])
+        frame = (grid.rows, grid.columns)
+        images = open_memmap(folder / "images.npy", "w+", np.float16, (count, len(channels), *frame))
+        classes = open_memmap(folder / "classes.npy", "w+", np.uint8, (count, *frame))
+        air = np.zeros((count, len(channels)), dtype=np.float32)
+
+        def fill(position: int) -> None:
+            acquisition = acquisitions[position]
+            volumes = {name: read_volume(acquisition.channels[name]) for name in channels}
+            assert acquisition.mask is not None  # checked before
+            mask = read_volume(acquisition.mask)
+            for case, number in enumerate(numbers[position], start=int(firsts[position])):
+                slices = {name: take_slice(volume.data, volume.geometry, number) for name, volume in volumes.items()}
+                placement = grid.place(mask.geometry, slices[reference_channel(channels)])
+                for channel, image in enumerate(slices.values()):
+                    images[case, channel], air[case, channel] = normalise(image, placement)
+                native = labels.encode(_integers(take_slice(mask.data, mask.geometry, number)))
+                classes[case] = placement.labels_to_grid(native, labels.n_classes)
+
+        for _ in pool.map(fill, range(len(acquisitions))):
+            pass
+    images.flush()
+    classes.flush()
+    np.save(folder / "air.npy", air)
+    cases = [[acquisitions[i].line, number] for i, own in enumerate(numbers) for number in own]
+    write_json(folder / "index.json", {"channels": channels, "cases": cases})
+
+
+def _labelled_slices(acquisition: Acquisition) -> list[int]:
+    if acquisition.slice is not None:
+        return [acquisition.slice]
+    assert acquisition.mask is not None  # checked before
+    mask = read_volume(acquisition.mask)
+    others = tuple(axis for axis in range(3) if axis != slice_axis(mask.geometry))
+    return [int(number) for number in np.flatnonzero((mask.data > 0).any(axis=others))]
+
+
+def _integers(mask: NDArray[Any]) -> NDArray[np.int64]:
+    """Give mask values as integers; a mask stored as float holds whole numbers, as checked before."""
+    return np.rint(mask).astype(np.int64)

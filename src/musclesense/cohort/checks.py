@@ -1,0 +1,238 @@
+"""Everything wrong with a cohort, found at once before any work begins."""
+
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.cohort.folds import shortage
+from musclesense.cohort.table import CHANNELS, Acquisition, CohortTable, Region
+from musclesense.errors import InputError
+from musclesense.imaging.grid import slice_axis, slice_count, take_slice
+from musclesense.imaging.nifti import Geometry, Volume, read_volume
+
+_MOST_WORKERS = 8
+# Percent would exceed this in the subcutaneous fat of any leg; a fraction, noise included, does not.
+_LARGEST_FRACTION = 1.5
+
+
+def check(
+    table: CohortTable,
+    *,
+    channels: Sequence[str] = (),
+    regions: Collection[Region] | None = None,
+    folds: int | None = None,
+    inner_folds: int | None = None,
+    label_values: Collection[int] | None = None,
+    require_masks: bool = False,
+) -> None:
+    """Read every file that a study would use, once, and name all that is wrong.
+
+    Each worker has one image in memory at a time.
+
+    Args:
+        table: The cohort, from ``read_table``; or from ``scan_table``, to have the problems of its rows listed too.
+        channels: Channels that every row must have; only their files are read. None named: all that a row has.
+        regions: Regions whose rows are used; the others are not looked at. None: all.
+        folds: Number of outer folds to be drawn, or None where none will be.
+        inner_folds: Number of inner folds; as many as ``folds`` if not given.
+        label_values: Mask values that count as labels. None: any positive value.
+        require_masks: Whether a row without a mask is a problem, as it is for training.
+
+    Raises:
+        InputError: There are problems; each line names row, file, value and remedy.
+    """
+    rows = [row for row in table.acquisitions if regions is None or row.region in regions]
+    problems = list(table.problems)
+    if not rows and not table.problems:
+        problems.append(f"{table.path}: no row of region {' or '.join(regions or ())}; choose another region")
+
+    def of_files(row: Acquisition) -> list[str]:
+        return list(_row_problems(row, channels, label_values, require_masks))
+
+    with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as pool:
+        for row, conflicts, found in zip(rows, _conflicts(rows), pool.map(of_files, rows), strict=True):
+            problems.extend(f"{table.path}, line {row.line}: {problem}" for problem in conflicts + found)
+    if folds is not None and rows:
+        # A row that could not be understood may stand for one more subject.
+        subjects = len({row.subject for row in rows}) + len(table.problems)
+        problem = shortage(subjects, folds, folds if inner_folds is None else inner_folds)
+        problems.extend([f"{table.path}: {problem}"] if problem else [])
+    if problems:
+        raise InputError(*problems)
+
+
+def summary(table: CohortTable) -> str:
+    """Say in plain text who and what the table holds."""
+    rows = table.acquisitions
+    images = Counter(channel for row in rows for channel in row.channels)
+    groups = Counter({row.subject: row.group or "no group" for row in rows}.values())
+    lines = [
+        f"{table.path}: {groups.total()} subjects, {len(rows)} acquisitions",
+        f"  subjects by group: {_counts(groups)}",
+    ]
+    for region in Region:
+        by_group = Counter(row.group or "no group" for row in rows if row.region == region)
+        lines.append(f"  {region}: {by_group.total()} acquisitions" + (f" ({_counts(by_group)})" if by_group else ""))
+    return "\n".join(
+        [
+            *lines,
+            f"  limbs: {_counts(Counter(row.limbs.value for row in rows))}",
+            f"  channels: {_counts(Counter({name: images[name] for name in CHANNELS if images[name]}))}",
+            f"  masks: {sum(row.mask is not None for row in rows)}, "
+            f"fat fraction images: {sum(row.fat_fraction is not None for row in rows)}",
+        ]
+    )
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _conflicts(rows: Sequence[Acquisition]) -> Iterator[list[str]]:
+    """For each row, say how it contradicts an earlier one."""
+    same_scan: dict[tuple[str, ...], Acquisition] = {}
+    same_subject: dict[str, Acquisition] = {}
+    same_file: dict[str, tuple[Acquisition, str]] = {}
+    for row in rows:
+        problems = []
+        first = same_scan.setdefault((row.subject, row.session, row.region, row.limbs), row)
+        if first is not row:
+            problems.append(
+                f"subject {row.subject!r}: session {row.session!r}, {row.region}, limbs {row.limbs} again after "
+                f"line {first.line}; remove one row or tell the sessions apart"
+            )
+        first = same_subject.setdefault(row.subject, row)
+        if first.group != row.group:
+            problems.append(
+                f"group {row.group!r}: subject {row.subject!r} is in group {first.group!r} in line {first.line}; "
+                "give each subject one group"
+            )
+        for channel, file in row.channels.items():
+            owner, named = same_file.setdefault(os.path.normpath(file.absolute()), (row, channel))
+            # Under two names one person would be trained on and tested on.
+            if owner.subject != row.subject:
+                problems.append(
+                    f"{channel} {file}: belongs to subject {owner.subject!r} in line {owner.line}; "
+                    "correct the path, or give one subject one name"
+                )
+            elif owner is row and named != channel:
+                problems.append(f"{channel} {file}: is the {named} image too; correct one path")
+        yield problems
+
+
+def _row_problems(
+    row: Acquisition, channels: Sequence[str], label_values: Collection[int] | None, require_masks: bool
+) -> Iterator[str]:
+    """Check the files of one row, one after another."""
+    for name in channels:
+        if name not in row.channels:
+            yield f"{name} '': row lacks the channel; give the image or choose other channels"
+    if not channels and not row.channels:
+        yield f"channels '': row has no image; give at least one of {', '.join(CHANNELS)}"
+    if require_masks and row.mask is None:
+        yield "mask '': row has nothing to train on; give a mask or remove the row"
+
+    images = {name: file for name, file in row.channels.items() if not channels or name in channels}
+    geometries: dict[str, Geometry] = {}
+    labelled = [] if row.slice is None else [row.slice]
+    # The mask comes first: it says in which slices the images must show something.
+    for column, file in chain([("mask", row.mask)], images.items(), [("fat_fraction", row.fat_fraction)]):
+        if file is None:
+            continue
+        try:
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is named below
+                volume = read_volume(file)
+        except InputError as error:
+            yield from (f"{column} {problem}" for problem in error.problems)
+            continue
+        geometries[column] = volume.geometry
+        if column == "mask":
+            found = _mask_problems(volume, row.slice, label_values)
+            labelled = labelled or _slices_with(_is_label(volume.data, label_values), volume.geometry)
+        else:
+            found = _image_problems(volume, labelled)
+            if column == "fat_fraction":
+                found = chain(found, _unit_problems(volume))
+        yield from (f"{column} {file}: {problem}" for problem in found)
+    yield from _place_problems(row, geometries)
+
+
+def _place_problems(row: Acquisition, geometries: dict[str, Geometry]) -> Iterator[str]:
+    """Compare all with the first image that could be read, or with the mask where none could."""
+    files = {**row.channels, "mask": row.mask, "fat_fraction": row.fat_fraction}
+    reference = next((column for column in files if column in geometries), None)
+    if reference is None:
+        return
+    for column, geometry in geometries.items():
+        if difference := geometries[reference].difference(geometry):
+            yield f"{column} {files[column]}: {difference} from that of {reference}; bring both to the same voxels"
+    count = slice_count(geometries[reference])
+    if row.slice is not None and row.slice >= count:
+        yield f"slice {row.slice}: {files[reference]} has slices 0 to {count - 1}; correct the number"
+
+
+def _image_problems(volume: Volume, labelled: Collection[int]) -> Iterator[str]:
+    yield from _not_finite(volume.data)
+    if (value := _constant(volume.data)) is not None:
+        yield f"every voxel is {value:.5g}; export the image again"
+        return
+    for index in labelled:
+        if index < slice_count(volume.geometry):
+            value = _constant(take_slice(volume.data, volume.geometry, index))
+            if value is not None:
+                yield f"every voxel of labelled slice {index} is {value:.5g}; correct the slice or the image"
+
+
+def _mask_problems(volume: Volume, labelled: int | None, label_values: Collection[int] | None) -> Iterator[str]:
+    yield from _not_finite(volume.data)
+    labels = _finite(volume.data)
+    if labels.dtype.kind == "f" and (broken := labels[labels != np.rint(labels)]).size:
+        yield f"{broken.size} labels are no integers, such as {broken[0]:.5g}; save integer labels"
+    if labels.size and labels.min() < 0:
+        yield f"label {labels.min():.5g} is negative; count labels from 0"
+    wanted = "positive voxel" if label_values is None else f"voxel labelled {', '.join(map(str, sorted(label_values)))}"
+    found = _slices_with(_is_label(volume.data, label_values), volume.geometry)
+    if not found:
+        yield f"no {wanted}; draw the mask, or leave the cell blank"
+    elif labelled is not None and labelled < slice_count(volume.geometry) and labelled not in found:
+        yield f"no {wanted} in slice {labelled}, but in {', '.join(map(str, found))}; correct the slice"
+
+
+def _unit_problems(fat_fraction: Volume) -> Iterator[str]:
+    values = _finite(fat_fraction.data)
+    if values.size and 0 < values.max() <= _LARGEST_FRACTION:
+        yield f"values up to {values.max():.3g} are a fraction; multiply by 100 to make percent"
+
+
+def _not_finite(data: NDArray[Any]) -> Iterator[str]:
+    if count := data.size - _finite(data).size:
+        yield f"{count} voxels are NaN or infinite; export the image again"
+
+
+def _finite(data: NDArray[Any]) -> NDArray[Any]:
+    if data.dtype.kind != "f":
+        return data
+    finite = np.isfinite(data)
+    return data if finite.all() else data[finite]
+
+
+def _constant(data: NDArray[Any]) -> float | None:
+    """Give the one finite value that ``data`` has, or None where there are more or none."""
+    values = _finite(data)
+    return float(values.flat[0]) if values.size and values.min() == values.max() else None
+
+
+def _is_label(data: NDArray[Any], label_values: Collection[int] | None) -> NDArray[np.bool_]:
+    return data > 0 if label_values is None else np.isin(data, list(label_values))
+
+
+def _slices_with(is_label: NDArray[np.bool_], geometry: Geometry) -> list[int]:
+    in_plane = tuple({0, 1, 2} - {slice_axis(geometry)})
+    found: list[int] = np.flatnonzero(is_label.any(axis=in_plane)).tolist()
+    return found

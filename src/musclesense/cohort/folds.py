@@ -1,0 +1,306 @@
+"""Nested folds, grouped by subject: who is trained on (D3), validated on (D4) and tested on (D2)."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.cohort.table import Acquisition, CohortTable
+from musclesense.errors import InputError
+from musclesense.files import locked, write_json
+
+# What to balance, most urgent first: a fold without a region has no score for it, so subjects by region outweigh all,
+# then come subjects by group, subjects by group within a region, and acquisitions by region.
+_REGION, _GROUP, _GROUP_IN_REGION, _ACQUISITIONS = 1_000_000, 1_000, 100, 1
+
+
+@dataclass(frozen=True)
+class Split:
+    """The subjects of one run: train on ``d3``, validate on ``d4``, test on ``d2``; nobody is in two of them."""
+
+    d3: tuple[str, ...]
+    d4: tuple[str, ...]
+    d2: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NestedFolds:
+    """Outer folds over all subjects and, for each, inner folds over the subjects outside it.
+
+    Attributes:
+        table: Digest of the cohort table that they were drawn from.
+        seed: Seed of the draw.
+        outer: Subjects of D2 for each outer fold.
+        inner: For each outer fold, subjects of D4 for each inner fold.
+    """
+
+    table: str
+    seed: int
+    outer: tuple[tuple[str, ...], ...]
+    inner: tuple[tuple[tuple[str, ...], ...], ...]
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """Everybody, in order of name."""
+        return tuple(sorted(subject for fold in self.outer for subject in fold))
+
+    def split(self, outer: int, inner: int) -> Split:
+        """Give the subjects of the run ``(outer, inner)``.
+
+        Raises:
+            InputError: There is no such fold.
+        """
+        _require_fold("outer", outer, len(self.outer))
+        _require_fold("inner", inner, len(self.inner[outer]))
+        d2, d4 = self.outer[outer], self.inner[outer][inner]
+        d3 = tuple(subject for subject in self.subjects if subject not in {*d2, *d4})
+        return Split(d3, d4, d2)
+
+    def save(self, path: Path) -> None:
+        """Write the folds to a JSON file, atomically."""
+        folds = [{"d2": d2, "d4": d4} for d2, d4 in zip(self.outer, self.inner, strict=True)]
+        write_json(path, {"table": self.table, "seed": self.seed, "outer": folds})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the folds that :meth:`save` wrote.
+
+        Raises:
+            InputError: The file is missing or does not hold nested folds.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            folds = cls(
+                table=str(content["table"]),
+                seed=int(content["seed"]),
+                outer=tuple(_names(fold["d2"]) for fold in content["outer"]),
+                inner=tuple(tuple(_names(d4) for d4 in fold["d4"]) for fold in content["outer"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{path}: no readable folds ({reason}); remove the study folder and start again"
+            ) from error
+        if not _is_nested(folds):
+            raise InputError(f"{path}: subjects are missing or stand twice; remove the study folder and start again")
+        return folds
+
+
+def shortage(subjects: int, outer: int, inner: int) -> str | None:
+    """Say why so many subjects cannot make ``outer`` folds with ``inner`` folds in each, or None where they can."""
+    for name, folds in (("outer", outer), ("inner", inner)):
+        if folds < 2:
+            return f"{folds} {name} folds: at least 2 are needed; correct the number of folds"
+    # The largest outer fold holds the rounded-up share; the rest must fill the inner folds.
+    needed = max(outer, inner)
+    while needed - math.ceil(needed / outer) < inner:
+        needed += 1
+    if subjects >= needed:
+        return None
+    return (
+        f"{subjects} subjects are too few for {outer} outer and {inner} inner folds, which take {needed}; "
+        "add subjects or ask for fewer folds"
+    )
+
+
+def draw(acquisitions: Sequence[Acquisition], *, table: str, seed: int, outer: int = 5, inner: int = 5) -> NestedFolds:
+    """Draw nested folds, grouped by subject and balanced by region and group.
+
+    The folds of one level differ by at most one in their number of subjects. The result depends on
+    the acquisitions, the seed and the numbers of folds, not on the order of rows, the process or
+    the version of a library.
+
+    Args:
+        acquisitions: The rows that the study uses.
+        table: Digest of the table that they come from.
+        seed: Any integer.
+        outer: Number of outer folds, at least 2.
+        inner: Number of inner folds, at least 2.
+
+    Raises:
+        InputError: Too few subjects or folds.
+    """
+    subjects = {acquisition.subject for acquisition in acquisitions}
+    if problem := shortage(len(subjects), outer, inner):
+        raise InputError(problem)
+    d2 = _deal(acquisitions, outer, salt=f"{seed}")
+    d4 = []
+    for number, tested in enumerate(d2):
+        d1 = select(acquisitions, subjects.difference(tested))
+        d4.append(_deal(d1, inner, salt=f"{seed}/{number}"))
+    return NestedFolds(table=table, seed=seed, outer=d2, inner=tuple(d4))
+
+
+def load_or_draw(
+    path: Path, table: CohortTable, acquisitions: Sequence[Acquisition], *, seed: int, outer: int = 5, inner: int = 5
+) -> NestedFolds:
+    """Read the folds of a study, or draw and write them where there are none yet; safe among processes.
+
+    Raises:
+        InputError: The file belongs to another table, seed or number of folds; or as for :func:`draw`.
+    """
+    if not path.exists():
+        with locked(path):
+            if not path.exists():
+                draw(acquisitions, table=table.digest, seed=seed, outer=outer, inner=inner).save(path)
+    folds = NestedFolds.load(path)
+    require_fit(path, folds, table, acquisitions, seed=seed, outer=outer, inner=inner)
+    return folds
+
+
+def require_fit(
+    path: Path,
+    folds: NestedFolds,
+    table: CohortTable,
+    acquisitions: Iterable[Acquisition],
+    *,
+    seed: int,
+    outer: int,
+    inner: int,
+) -> None:
+    """Refuse folds read from ``path`` that were drawn for something else.
+
+    Raises:
+        InputError: Table, seed, numbers of folds or subjects differ; all differences are named.
+    """
+    differences = []
+    if folds.table != table.digest:
+        differences.append(f"{table.path} has changed since")
+    for name, drawn, asked in (
+        ("seed", folds.seed, seed),
+        ("outer folds", len(folds.outer), outer),
+        ("inner folds", len(folds.inner[0]), inner),
+    ):
+        if drawn != asked:
+            differences.append(f"{name} {drawn} there, {asked} asked for")
+    changed = {acquisition.subject for acquisition in acquisitions}.symmetric_difference(folds.subjects)
+    if changed:
+        differences.append(f"{len(changed)} subjects differ, such as {min(changed)!r}")
+    if differences:
+        raise InputError(
+            f"{path}: does not fit ({'; '.join(differences)}); give the study a new name or remove its folder"
+        )
+
+
+def select(acquisitions: Iterable[Acquisition], subjects: Collection[str]) -> list[Acquisition]:
+    """Give the acquisitions of ``subjects`` in their order."""
+    wanted = frozenset(subjects)
+    return [acquisition for acquisition in acquisitions if acquisition.subject in wanted]
+
+
+def describe(folds: NestedFolds, acquisitions: Sequence[Acquisition]) -> str:
+    """Lay out in plain text how groups and regions are balanced, and who is where."""
+    regions = sorted({acquisition.region.value for acquisition in acquisitions})
+    groups = sorted({acquisition.group for acquisition in acquisitions})
+
+    def balance(name: str, subjects: Collection[str]) -> list[str]:
+        rows = select(acquisitions, subjects)
+        of_region = Counter(row.region.value for row in rows)
+        of_group = Counter({row.subject: row.group for row in rows}.values())
+        counts = [len(subjects), len(rows), *(of_region[r] for r in regions), *(of_group[g] for g in groups)]
+        return [name, *map(str, counts)]
+
+    balances = [["fold", "subjects", "acquisitions", *regions, *(group or "no group" for group in groups)]]
+    for outer, (d2, inner) in enumerate(zip(folds.outer, folds.inner, strict=True)):
+        balances.append(balance(f"D2 outer={outer}", d2))
+        balances.extend(balance(f"  D4 outer={outer} inner={number}", d4) for number, d4 in enumerate(inner))
+    places = [["subject", "D2 outer", *(f"D4 outer={outer}" for outer in range(len(folds.outer)))]]
+    for subject in folds.subjects:
+        tested = next(outer for outer, d2 in enumerate(folds.outer) if subject in d2)
+        validated = [next((str(n) for n, d4 in enumerate(inner) if subject in d4), "-") for inner in folds.inner]
+        places.append([subject, str(tested), *validated])
+    return "\n".join(
+        [
+            f"{len(folds.subjects)} subjects, {len(acquisitions)} acquisitions, seed {folds.seed}: "
+            f"{len(folds.outer)} outer folds of {len(folds.inner[0])} inner folds",
+            "",
+            "Balance: acquisitions by region, subjects by group",
+            *_aligned(balances),
+            "",
+            "Who is where: tested (D2) in one outer fold, validated (D4) in one inner fold of each other outer fold",
+            *_aligned(places),
+        ]
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(cells))
+        for cells in (list(zip(row, widths, strict=True)) for row in rows)
+    ]
+
+
+def _deal(acquisitions: Sequence[Acquisition], folds: int, *, salt: str) -> tuple[tuple[str, ...], ...]:
+    """Deal subjects to folds at random, then swap pairs while that makes the folds more alike.
+
+    Starting from equal sizes, swaps keep them: unlike scikit-learn's StratifiedGroupKFold, no fold can come out empty
+    or leave too few subjects for the inner folds.
+    """
+    # Hashes order the subjects the same way under every version of every library.
+    subjects = sorted({a.subject for a in acquisitions}, key=lambda s: hashlib.sha256(f"{salt}/{s}".encode()).digest())
+    traits, weights = _traits(acquisitions, subjects)
+    fold = np.arange(len(subjects)) % folds
+    norms = (traits**2) @ weights
+    inner_products = (traits * weights) @ traits.T
+    apart = 2 * (norms[:, None] + norms[None, :] - 2 * inner_products)
+    while True:
+        sums = np.stack([traits[fold == number].sum(axis=0) for number in range(folds)])
+        # Change of the sum of squares over folds when subjects a and b change places.
+        towards = (traits * weights) @ sums.T
+        own = towards[np.arange(len(subjects)), fold]
+        other = towards[:, fold]
+        change = apart + 2 * (other + other.T - own[:, None] - own[None, :])
+        a, b = np.unravel_index(np.argmin(change), change.shape)
+        if change[a, b] >= 0:
+            break
+        fold[a], fold[b] = fold[b], fold[a]
+    return tuple(
+        tuple(sorted(s for s, f in zip(subjects, fold, strict=True) if f == number)) for number in range(folds)
+    )
+
+
+def _traits(
+    acquisitions: Sequence[Acquisition], subjects: Sequence[str]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count what is to be balanced: an integer (subjects, traits), and the weight of each trait."""
+    counts: dict[str, Counter[tuple[int, str, str]]] = {subject: Counter() for subject in subjects}
+    for acquisition in acquisitions:
+        group, region, count = acquisition.group, acquisition.region.value, counts[acquisition.subject]
+        count[_REGION, region, ""] = 1
+        count[_GROUP, "", group] = 1
+        count[_GROUP_IN_REGION, region, group] = 1
+        count[_ACQUISITIONS, region, ""] += 1
+    traits = sorted(set().union(*counts.values()))
+    table = np.array([[counts[subject][trait] for trait in traits] for subject in subjects], dtype=np.int64)
+    return table, np.array([weight for weight, _, _ in traits], dtype=np.int64)
+
+
+def _require_fold(name: str, value: int, folds: int) -> None:
+    if value not in range(folds):
+        raise InputError(f"{name}={value}: no such fold; choose {name} from 0 to {folds - 1}")
+
+
+def _names(subjects: object) -> tuple[str, ...]:
+    if not isinstance(subjects, list) or not all(isinstance(subject, str) for subject in subjects):
+        raise TypeError(f"{subjects!r} is no list of subjects")
+    return tuple(subjects)
+
+
+def _is_nested(folds: NestedFolds) -> bool:
+    everybody = folds.subjects
+    levels = [(everybody, folds.outer)]
+    levels += [
+        (tuple(sorted(set(everybody).difference(d2))), d4) for d2, d4 in zip(folds.outer, folds.inner, strict=True)
+    ]
+    return len(set(everybody)) == len(everybody) and all(
+        len(parts) >= 2 and all(parts) and tuple(sorted(s for part in parts for s in part)) == whole
+        for whole, parts in levels
+    )

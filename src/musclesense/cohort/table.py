@@ -1,0 +1,206 @@
+"""The cohort table: one row an acquisition, paths relative to the table."""
+
+import csv
+import hashlib
+import io
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from musclesense.errors import InputError
+from musclesense.files import write_csv
+
+CHANNELS = ("fat", "water", "te345", "te460", "te575")
+COLUMNS = ("subject", "session", "group", "region", "limbs", *CHANNELS, "mask", "slice", "fat_fraction")
+LARGEST_TABLE_BYTES = 512 * 1024**2
+
+
+class Region(StrEnum):
+    """The body region that an acquisition shows."""
+
+    CALF = "calf"
+    THIGH = "thigh"
+
+
+class Limbs(StrEnum):
+    """The limbs that an acquisition shows; left and right are the subject's."""
+
+    BOTH = "both"
+    LEFT = "left"
+    RIGHT = "right"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acquisition:
+    """One scan of one region of one subject at one session.
+
+    Attributes:
+        line: Line of the table it came from (the header is line 1).
+        channels: Image file of each channel that the table gives.
+        mask: Reference labels, or None where nothing was drawn.
+        slice: 0-based labelled slice along the volume's slice axis, or None for every slice
+            where the mask is not empty.
+        fat_fraction: Fat fraction image in percent, or None.
+    """
+
+    line: int
+    subject: str
+    region: Region
+    session: str = ""
+    group: str = ""
+    limbs: Limbs = Limbs.BOTH
+    channels: Mapping[str, Path] = field(default_factory=dict)
+    mask: Path | None = None
+    slice: int | None = None
+    fat_fraction: Path | None = None
+
+
+@dataclass(frozen=True)
+class CohortTable:
+    """The rows of a cohort table.
+
+    Attributes:
+        path: The table file.
+        acquisitions: Its rows in order.
+        digest: SHA-256 of the file's bytes: what folds and caches are bound to.
+        problems: Of rows that :func:`scan_table` could not understand and left out.
+    """
+
+    path: Path
+    acquisitions: tuple[Acquisition, ...]
+    digest: str
+    problems: tuple[str, ...] = ()
+
+
+def read_table(path: Path) -> CohortTable:
+    """Read and type every row of a cohort table.
+
+    Raises:
+        InputError: The file is missing or no table, or rows hold values that cannot be
+            understood; every such row is named at once.
+    """
+    table = scan_table(path)
+    if table.problems:
+        raise InputError(*table.problems)
+    return table
+
+
+def scan_table(path: Path) -> CohortTable:
+    """Read a cohort table like :func:`read_table`, but keep the problems of rows for ``checks.check`` to report.
+
+    Raises:
+        InputError: The file is missing or no table.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such cohort table; give cohort.path=TABLE.csv or make one with 'musclesense phantom'"
+        )
+    if path.stat().st_size > LARGEST_TABLE_BYTES:
+        raise InputError(f"{path}: larger than {LARGEST_TABLE_BYTES // 1024**2} MiB; is it a table?")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); correct its permissions") from error
+    try:
+        rows = _numbered_rows(content.decode("utf-8-sig"))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV table in UTF-8 ({error}); save it as comma-separated UTF-8") from error
+    header = [name.strip() for name in rows[0][1]] if rows else []
+    missing = [name for name in ("subject", "region") if name not in header]
+    if missing:
+        raise InputError(
+            f"{path}: no column {' or '.join(map(repr, missing))}; columns found: {', '.join(header) or 'none'}"
+        )
+    repeated = sorted({name for name in header if header.count(name) > 1 and name in COLUMNS})
+    if repeated:
+        raise InputError(f"{path}: column {', '.join(map(repr, repeated))} stands more than once; keep one")
+    acquisitions, problems = [], []
+    for line, values in rows[1:]:
+        if any(value.strip() for value in values[len(header) :]):
+            problems.append(f"{path}, line {line}: has more cells than the header; quote a cell that holds a comma")
+            continue
+        row = dict(zip(header, (value.strip() for value in values), strict=False))
+        try:
+            acquisitions.append(_acquisition(path, line, row))
+        except InputError as error:
+            problems.extend(error.problems)
+    if not acquisitions and not problems:
+        raise InputError(f"{path}: has no rows; add one row for each acquisition")
+    return CohortTable(path, tuple(acquisitions), hashlib.sha256(content).hexdigest(), tuple(problems))
+
+
+def write_table(path: Path, acquisitions: list[Acquisition]) -> None:
+    """Write a cohort table with paths relative to it, atomically."""
+    rows = []
+    for acquisition in acquisitions:
+        files = {**acquisition.channels, "mask": acquisition.mask, "fat_fraction": acquisition.fat_fraction}
+        rows.append(
+            {
+                "subject": acquisition.subject,
+                "session": acquisition.session,
+                "group": acquisition.group,
+                "region": acquisition.region.value,
+                "limbs": acquisition.limbs.value,
+                "slice": "" if acquisition.slice is None else acquisition.slice,
+                **{
+                    name: Path(os.path.relpath(file, path.parent)).as_posix() if file else ""
+                    for name, file in files.items()
+                },
+            }
+        )
+    write_csv(path, COLUMNS, rows)
+
+
+def _numbered_rows(text: str) -> list[tuple[int, list[str]]]:
+    """Split CSV into rows that are not blank, each with the line where it begins."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows, line = [], 1
+    for values in reader:
+        if any(value.strip() for value in values):
+            rows.append((line, values))
+        line = reader.line_num + 1
+    return rows
+
+
+def _acquisition(table: Path, line: int, row: dict[str, str]) -> Acquisition:
+    problems = []
+
+    def problem(column: str, remedy: str) -> None:
+        problems.append(f"{table}, line {line}: {column} {row.get(column, '')!r}: {remedy}")
+
+    if not row.get("subject"):
+        problem("subject", "is blank; name the subject")
+    try:
+        region = Region(row.get("region", ""))
+    except ValueError:
+        problem("region", f"unknown; use {' or '.join(Region)}")
+    try:
+        limbs = Limbs(row.get("limbs") or Limbs.BOTH)
+    except ValueError:
+        problem("limbs", f"unknown; use {', '.join(Limbs)}")
+    # Spreadsheets and pandas write whole numbers in a column with gaps as 3.0.
+    labelled = re.fullmatch(r"([0-9]{1,6})(\.0+)?", row.get("slice", ""))
+    if row.get("slice") and not labelled:
+        problem("slice", "not a slice number; count from 0, or leave it blank")
+    if problems:
+        raise InputError(*problems)
+
+    def file(column: str) -> Path | None:
+        return table.parent / row[column] if row.get(column) else None
+
+    channels = {name: image for name in CHANNELS if (image := file(name)) is not None}
+    return Acquisition(
+        line=line,
+        subject=row["subject"],
+        session=row.get("session", ""),
+        group=row.get("group", ""),
+        region=region,
+        limbs=limbs,
+        channels=channels,
+        mask=file("mask"),
+        slice=int(labelled[1]) if labelled else None,
+        fat_fraction=file("fat_fraction"),
+    )

@@ -1,0 +1,117 @@
+"""Masks drawn on scans: the best, the median and the worst case of each region."""
+
+import io
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+from matplotlib.image import imsave
+from numpy.typing import NDArray
+
+from musclesense.errors import InputError
+from musclesense.evaluation.study import Case, Run, Study
+
+SHOWN_WIDTH = 640
+CONTOUR_WIDTH = 2
+"""Pixels; a page shows the picture at about half its width, where contours are then one pixel wide."""
+
+TRUTH, PREDICTION, BOTH = (255, 176, 32), (64, 196, 255), (255, 255, 255)
+"""Colours of the contours: of the truth, of the prediction, and where they run together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlay:
+    """One labelled slice with the contours of truth and prediction.
+
+    Attributes:
+        rank: ``best``, ``median`` or ``worst`` of its region, by Dice averaged over labels.
+        case: Whose slice it is (the first of its labels).
+        dice: Dice averaged over the labels that have one.
+        pixels: RGB, uint8, the grid enlarged by a whole number to ``SHOWN_WIDTH`` or more.
+    """
+
+    rank: str
+    case: Case
+    dice: float
+    pixels: NDArray[np.uint8]
+
+    @property
+    def name(self) -> str:
+        """File name without suffix."""
+        return f"overlay_{self.case.region}_{self.rank}"
+
+    def png(self) -> bytes:
+        """Encode the picture; the same pixels give the same bytes."""
+        buffer = io.BytesIO()
+        imsave(buffer, self.pixels, format="png", pil_kwargs={"optimize": True})
+        return buffer.getvalue()
+
+
+def overlays(study: Study, region: str) -> list[Overlay]:
+    """Draw the best, the median and the worst case of a region among those whose images were kept."""
+    kept = [(dice, run, case) for run in study.runs for dice, case in _kept(run, region)]
+    kept.sort(key=lambda entry: -entry[0])
+    if not kept:
+        return []
+    ranks = {"best": 0, "median": len(kept) // 2, "worst": len(kept) - 1}
+    chosen = [(rank, *kept[position]) for rank, position in ranks.items()]
+    return [
+        Overlay(rank=rank, case=case, dice=dice, pixels=draw(*_images(run, case))) for rank, dice, run, case in chosen
+    ]
+
+
+def draw(image: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Draw the contours of two label maps on a grey image, all of shape (H, W), after enlarging them."""
+    times = -(-SHOWN_WIDTH // image.shape[1])
+    grey, true, predicted = (
+        np.kron(plane, np.ones((times, times), dtype=np.uint8)) for plane in (image, truth, prediction)
+    )
+    pixels = np.repeat(grey[:, :, None], 3, axis=2)
+    in_truth, in_prediction = _contour(true), _contour(predicted)
+    pixels[in_truth] = TRUTH
+    pixels[in_prediction] = PREDICTION
+    pixels[in_truth & in_prediction] = BOTH
+    return pixels
+
+
+def _contour(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Mark the labelled pixels that lie less than the contour's width from another value, along rows or columns."""
+    marked = np.zeros(labels.shape, dtype=bool)
+    for reach in range(1, CONTOUR_WIDTH + 1):
+        padded = np.pad(labels, reach)
+        middle, less, more = slice(reach, -reach), slice(None, -2 * reach), slice(2 * reach, None)
+        for neighbour in (padded[less, middle], padded[more, middle], padded[middle, less], padded[middle, more]):
+            marked |= labels != neighbour
+    return marked & (labels > 0)
+
+
+def _kept(run: Run, region: str) -> Iterable[tuple[float, Case]]:
+    """Give mean Dice and first case of each slice of a region that the run kept the images of."""
+    slices: dict[tuple[int, int], list[Case]] = {}
+    for case in run.cases:
+        if case.region == region and case.dice is not None:
+            slices.setdefault((case.line, case.slice), []).append(case)
+    if not slices or not (run.folder / "overlays.npz").is_file():
+        return
+    kept = _load(run, "line", "slice")
+    for line, number in zip(kept["line"].tolist(), kept["slice"].tolist(), strict=True):
+        if cases := slices.get((line, number)):
+            yield fmean(case.dice for case in cases if case.dice is not None), cases[0]
+
+
+def _images(run: Run, case: Case) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
+    arrays = _load(run, "line", "slice", "image", "truth", "prediction")
+    index = int(np.flatnonzero((arrays["line"] == case.line) & (arrays["slice"] == case.slice))[0])
+    return arrays["image"][index], arrays["truth"][index], arrays["prediction"][index]
+
+
+def _load(run: Run, *names: str) -> Mapping[str, NDArray[np.uint8]]:
+    path = run.folder / "overlays.npz"
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({reason}); remove its folder and run train.py again") from error

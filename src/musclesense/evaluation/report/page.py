@@ -1,0 +1,230 @@
+"""The page of a study: tables, charts and overlays in one self-contained HTML file."""
+
+import base64
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from musclesense.evaluation.report.figures import (
+    DARK,
+    LIGHT,
+    Chart,
+    fat_fraction_charts,
+    group_charts,
+    headline_charts,
+    learning_charts,
+    run_charts,
+)
+from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, Overlay, overlays
+from musclesense.evaluation.report.tables import (
+    ALL,
+    PHANTOM_NOTICE,
+    MeanSD,
+    Scores,
+    nested_cv_rows,
+    paper_dice,
+    pool,
+    select,
+    write_tables,
+)
+from musclesense.evaluation.study import RunStatus, Study, read_study
+from musclesense.files import atomic_path, write_text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture inside the page, as data URIs for a light and, where it differs, a dark page."""
+
+    alt: str
+    light: str
+    dark: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRow:
+    """One line of a table of scores."""
+
+    region: str
+    group: str
+    label: str
+    scores: Scores
+    paper: MeanSD | None
+
+
+def write_report(folder: Path) -> Path:
+    """Write the report of a study, finished or not, into its folder ``report``.
+
+    Each file is written atomically: ``nested_cv.csv``, ``summary.csv``, ``cases.csv``, ``figures/*.png`` and
+    ``index.html``. The same study gives the same bytes.
+
+    Args:
+        folder: The study folder.
+
+    Returns:
+        The page, ``index.html``.
+
+    Raises:
+        InputError: The folder is no study, or one of its files cannot be understood.
+    """
+    study = read_study(folder)
+    report = folder / "report"
+    write_tables(study, report)
+    page = _template().render(**_content(study, report / "figures"))
+    write_text(report / "index.html", page)
+    return report / "index.html"
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("musclesense.evaluation.report", "."),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["dice"] = lambda value: "-" if value is None else f"{value:.3f}"
+    environment.filters["signed"] = _signed
+    environment.filters["millimetres"] = lambda value: "-" if value is None else f"{value:.1f}"
+    return environment.get_template("template.html")
+
+
+def _content(study: Study, figures: Path) -> dict[str, Any]:
+    def pictures(charts: Callable[[Study], list[Chart]]) -> list[Picture]:
+        return [_chart(chart, figures) for chart in charts(study)] if study.cases else []
+
+    return {
+        "study": study,
+        "phantom_notice": PHANTOM_NOTICE if study.phantom else None,
+        "finished": study.with_status(RunStatus.FINISHED),
+        "failed": study.with_status(RunStatus.FAILED),
+        "missing": study.with_status(RunStatus.MISSING),
+        "all": pool(study.cases),
+        "data": _data(study),
+        "settings": _settings(study.config),
+        "configuration": yaml.safe_dump(dict(study.config), sort_keys=False, allow_unicode=True),
+        "regions": _score_rows(study, groups=[None]),
+        "groups": _score_rows(study, groups=study.groups),
+        "several_labels": len(study.labels) > 1,
+        "runs": [row for row in nested_cv_rows(study) if row["region"] != ALL],
+        "headline_pictures": pictures(headline_charts),
+        "group_pictures": pictures(group_charts),
+        "run_pictures": pictures(run_charts),
+        "learning_pictures": [_chart(chart, figures) for chart in learning_charts(study)],
+        "fat_fraction_pictures": pictures(fat_fraction_charts),
+        "overlays": [(region, _overlays(overlays(study, region), figures)) for region in study.regions],
+        "colours": {"truth": TRUTH, "prediction": PREDICTION, "both": BOTH},
+        "command": _command(study.folder),
+    }
+
+
+def _score_rows(study: Study, *, groups: Sequence[str | None]) -> list[ScoreRow]:
+    return [
+        ScoreRow(
+            region=region,
+            group=group or "no group",
+            label=label,
+            scores=pool(cases),
+            paper=paper_dice(study, region),
+        )
+        for label, region, group in product(study.labels, study.regions, groups)
+        if (cases := select(study.cases, region=region, group=group, label=label))
+    ]
+
+
+def _data(study: Study) -> list[tuple[str, str]]:
+    """Say in words what the data were."""
+    cohort = study.config.get("cohort") or {}
+    if study.table is None:
+        made_from = _inline(cohort.get("phantom") or {})
+        source = (
+            f"phantom cohort made by Musclesense ({made_from})" if made_from else "phantom cohort made by Musclesense"
+        )
+    else:
+        source = f"{'phantom cohort, ' if study.phantom else ''}{study.table}"
+    tested = pool(study.cases)
+    acquisitions = {region: len({c.line for c in select(study.cases, region=region)}) for region in study.regions}
+    groups = {group: pool(select(study.cases, group=group)).subjects for group in study.groups}
+    return [
+        ("Data", source),
+        ("Subjects", f"{len(study.subjects)}, of whom {tested.subjects} are tested so far")
+        if tested.subjects < len(study.subjects)
+        else ("Subjects", str(tested.subjects)),
+        ("Groups", ", ".join(f"{group or 'no group'} {count}" for group, count in groups.items()) or "-"),
+        ("Acquisitions", ", ".join(f"{region} {count}" for region, count in acquisitions.items()) or "-"),
+        ("Labelled slices", str(tested.slices)),
+    ]
+
+
+def _settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Give the settings that a reader asks for first; the whole configuration stands elsewhere on the page."""
+    asked = {
+        "Edition": "edition",
+        "Channels": "channels",
+        "Region": "region",
+        "Labels": "labels",
+        "Grid": "grid",
+        "Augmentation": "augmentation",
+        "Network": "model",
+        "Loss": "loss",
+        "Optimizer": "optimizer",
+        "Training": "trainer",
+        "Seed": "seed",
+    }
+    return [(name, _inline(config[key])) for name, key in asked.items() if config.get(key) is not None]
+
+
+def _inline(value: Any) -> str:
+    """Give a setting as one short line; a class goes by its own name."""
+    if isinstance(value, Mapping):
+        if "name" in value:
+            return str(value["name"])
+        if all(key == entry for key, entry in value.items()):
+            return ", ".join(map(str, value))
+        named = {key: entry for key, entry in value.items() if not str(key).startswith("_")}
+        parts = [str(value["_target_"]).rpartition(".")[2]] if "_target_" in value else []
+        return ", ".join([*parts, *(f"{str(key).replace('_', ' ')} {_inline(entry)}" for key, entry in named.items())])
+    if isinstance(value, list):
+        return " / ".join(map(_inline, value))
+    return str(value)
+
+
+def _command(folder: Path) -> str | None:
+    """Give the training command, where it was recorded."""
+    recorded = folder / "command.txt"
+    return recorded.read_text(encoding="utf-8").strip() if recorded.is_file() else None
+
+
+def _chart(chart: Chart, figures: Path) -> Picture:
+    light = chart.png(LIGHT)
+    _write_bytes(figures / f"{chart.name}.png", light)
+    return Picture(alt=chart.alt, light=_data_uri(light), dark=_data_uri(chart.png(DARK)))
+
+
+def _overlays(drawn: Iterable[Overlay], figures: Path) -> list[tuple[Overlay, Picture]]:
+    pictures = []
+    for overlay in drawn:
+        png = overlay.png()
+        _write_bytes(figures / f"{overlay.name}.png", png)
+        alt = f"{overlay.rank} case, {overlay.case.region}: contours of truth and prediction on the image"
+        pictures.append((overlay, Picture(alt=alt, light=_data_uri(png), dark=None)))
+    return pictures
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    with atomic_path(path) as draft:
+        draft.write_bytes(content)
+
+
+def _data_uri(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+
+
+def _signed(value: MeanSD | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value.mean:+.2f}" + ("" if value.sd is None else f" ({value.sd:.2f})")

@@ -1,0 +1,287 @@
+"""A study read back from its folder: configuration, runs, and the scores of every test case."""
+
+import csv
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from musclesense.cohort.folds import NestedFolds
+from musclesense.errors import InputError
+
+_REMEDY = "remove its folder and run train.py again"
+
+
+class RunStatus(StrEnum):
+    """What became of a run."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One label in one labelled slice of one acquisition, tested by one run. None is undefined.
+
+    Attributes:
+        outer: Outer fold of the run.
+        inner: Inner fold of the run.
+        line: Line of the acquisition in the cohort table.
+        subject: Subject, who is in D2 of one outer fold only.
+        session: Session, or the empty string.
+        group: Group, or the empty string.
+        region: Body region.
+        slice: 0-based slice along the slice axis.
+        label: Name of the class.
+        dice: Dice score coefficient, 0 to 1; None where truth and prediction are both empty.
+        hd95_mm: 95th percentile Hausdorff distance; None where either is empty.
+        volume_true_ml: Volume of the true mask.
+        volume_predicted_ml: Volume of the predicted mask.
+        fat_fraction_true_mask: Mean fat fraction (percent) in the true mask.
+        fat_fraction_predicted_mask: Mean fat fraction (percent) in the predicted mask.
+        tp: Voxels in both masks.
+        fp: Voxels in the predicted mask only.
+        fn: Voxels in the true mask only.
+    """
+
+    outer: int
+    inner: int
+    line: int
+    subject: str
+    session: str
+    group: str
+    region: str
+    slice: int
+    label: str
+    dice: float | None
+    hd95_mm: float | None
+    volume_true_ml: float | None
+    volume_predicted_ml: float | None
+    fat_fraction_true_mask: float | None
+    fat_fraction_predicted_mask: float | None
+    tp: int
+    fp: int
+    fn: int
+
+    @property
+    def fat_fraction_bias(self) -> float | None:
+        """Fat fraction in the predicted mask minus that in the true mask, percentage points."""
+        return _difference(self.fat_fraction_predicted_mask, self.fat_fraction_true_mask)
+
+    @property
+    def volume_bias_ml(self) -> float | None:
+        """Volume of the predicted mask minus that of the true mask."""
+        return _difference(self.volume_predicted_ml, self.volume_true_ml)
+
+
+CASE_COLUMNS = tuple(field.name for field in fields(Case))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One row of a run's learning curves; None where nothing was measured."""
+
+    epoch: int
+    train_loss: float | None
+    val_loss: float | None
+    val_dice: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One network of the nested cross-validation.
+
+    Attributes:
+        outer: Outer fold.
+        inner: Inner fold.
+        folder: Where its files lie, or would lie.
+        status: What became of it.
+        error: Why it failed, or None.
+        best_epoch: Epoch of the tested checkpoint, or None where the run is not finished.
+        epochs: Learning curves; also of an unfinished run.
+        cases: Scores on the test fold D2; empty where the run is not finished.
+    """
+
+    outer: int
+    inner: int
+    folder: Path
+    status: RunStatus
+    error: str | None
+    best_epoch: int | None
+    epochs: tuple[Epoch, ...]
+    cases: tuple[Case, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the run, as its folder has it."""
+        return self.folder.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A nested cross-validation of one configuration.
+
+    Attributes:
+        folder: The study folder.
+        config: The composed configuration, without the folds of a run.
+        subjects: Everybody in the folds, tested yet or not.
+        runs: Every run that the folds ask for, by outer and inner fold.
+    """
+
+    folder: Path
+    config: Mapping[str, Any]
+    subjects: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the study, as its folder has it."""
+        return self.folder.resolve().name
+
+    @property
+    def outer_folds(self) -> int:
+        """Number of outer folds."""
+        return 1 + max(run.outer for run in self.runs)
+
+    @property
+    def inner_folds(self) -> int:
+        """Number of inner folds in each outer fold."""
+        return 1 + max(run.inner for run in self.runs)
+
+    @property
+    def table(self) -> Path | None:
+        """The cohort table that the user gave, or None where the project made a phantom."""
+        path = (self.config.get("cohort") or {}).get("path")
+        return Path(path) if path else None
+
+    @property
+    def phantom(self) -> bool:
+        """Whether the scans are simulated: made for this study, or a table with ``phantom.json`` beside it."""
+        return self.table is None or (self.table.parent / "phantom.json").is_file()
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases of all finished runs, in the order of the runs."""
+        return tuple(case for run in self.runs for case in run.cases)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions that were tested, sorted."""
+        return tuple(sorted({case.region for case in self.cases}))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups that were tested, sorted; the empty string stands for cases without one."""
+        return tuple(sorted({case.group for case in self.cases}))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that were tested, in the order in which they were written."""
+        return tuple(dict.fromkeys(case.label for case in self.cases))
+
+    def with_status(self, status: RunStatus) -> tuple[Run, ...]:
+        """Give the runs of one status."""
+        return tuple(run for run in self.runs if run.status is status)
+
+
+def read_study(folder: Path) -> Study:
+    """Read a study folder; runs that have not finished are listed as such, with no cases.
+
+    Raises:
+        InputError: The folder is no study, or one of its files cannot be understood.
+    """
+    settings, folds_file = folder / "study.yaml", folder / "folds.json"
+    if not settings.is_file() or not folds_file.is_file():
+        lacking = folds_file if settings.is_file() else settings
+        raise InputError(
+            f"{folder}: not a study (no {lacking.name}); give a folder that train.py wrote, such as runs/STUDY"
+        )
+    try:
+        config = yaml.safe_load(settings.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _unreadable(settings, error) from error
+    if not isinstance(config, dict):
+        raise InputError(f"{settings}: holds no settings; run train.py for this study again")
+    folds = NestedFolds.load(folds_file)
+    runs = tuple(
+        _read_run(folder / f"outer{outer}_inner{inner}", outer, inner)
+        for outer, inner_folds in enumerate(folds.inner)
+        for inner in range(len(inner_folds))
+    )
+    return Study(folder=folder, config=config, subjects=folds.subjects, runs=runs)
+
+
+def _read_run(folder: Path, outer: int, inner: int) -> Run:
+    status, error, best_epoch = RunStatus.MISSING, None, None
+    cases: tuple[Case, ...] = ()
+    if (folder / "done.json").is_file():
+        status, cases = RunStatus.FINISHED, _read_rows(folder / "cases.csv", Case)
+        best_epoch = _read_json(folder / "done.json").get("best_epoch")
+    elif (folder / "failed.json").is_file():
+        status, error = RunStatus.FAILED, str(_read_json(folder / "failed.json").get("error", ""))
+    curves = folder / "metrics.csv"
+    epochs = _read_rows(curves, Epoch) if curves.is_file() else ()
+    return Run(
+        outer=outer,
+        inner=inner,
+        folder=folder,
+        status=status,
+        error=error,
+        best_epoch=best_epoch,
+        epochs=epochs,
+        cases=cases,
+    )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _cell(row: Mapping[str, str | None], name: str) -> str:
+    cell = row[name]
+    if cell is None:
+        raise ValueError("a row is cut short")
+    return cell
+
+
+def _optional_float(text: str) -> float | None:
+    number = float(text) if text else math.nan
+    return number if math.isfinite(number) else None
+
+
+_READERS: Mapping[Any, Callable[[str], Any]] = {int: int, str: str, float | None: _optional_float}
+
+
+_Row = TypeVar("_Row", Case, Epoch)
+
+
+def _read_rows(path: Path, kind: type[_Row]) -> tuple[_Row, ...]:
+    """Read a CSV table into objects whose field names are its columns; further columns are ignored."""
+    columns = {field.name: _READERS[field.type] for field in fields(kind)}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            return tuple(kind(**{name: read(_cell(row, name)) for name, read in columns.items()}) for row in rows)
+    except KeyError as error:
+        raise InputError(f"{path}: no column {error}; {_REMEDY}") from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {_REMEDY}")
+
+
+def _difference(predicted: float | None, true: float | None) -> float | None:
+    return None if predicted is None or true is None else predicted - true

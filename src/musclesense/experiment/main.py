@@ -1,0 +1,116 @@
+"""``train.py``: from the command line to finished runs and a study's report."""
+
+import gc
+import logging
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from rich.console import Console
+
+from musclesense.errors import InputError, report_input_errors
+from musclesense.experiment import estimate
+from musclesense.experiment.overrides import expand_ranges
+from musclesense.experiment.plan import CONFIG_NAME, Plan, check, make_plan
+from musclesense.experiment.progress import in_words, sweep_progress
+from musclesense.files import write_json, write_text
+from musclesense.training import inputs
+from musclesense.training.config import Config, register
+from musclesense.training.folders import is_finished, run_folder
+from musclesense.training.hardware import choose
+from musclesense.training.run import train
+
+_MULTIRUN = ("-m", "--multirun")
+_LONG_SECONDS = 2 * 3600
+
+
+def main(config_dir: Path) -> None:
+    """Run what the command line asks for, with the groups and the root ``train.yaml`` in ``config_dir``.
+
+    Exits with 0 when every run is finished, 1 when some failed, 2 when the input cannot be used.
+    """
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    with report_input_errors(debug="--debug" in sys.argv[1:]):
+        sys.exit(_main(expand_ranges(arguments), config_dir))
+
+
+def _main(arguments: list[str], config_dir: Path) -> int:
+    register()
+    logging.getLogger("hydra").setLevel(logging.CRITICAL)  # what it would log is raised, too
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    if any(flag not in _MULTIRUN for flag in flags):
+        _hydra(_job, arguments, config_dir)  # --help, --cfg and the like: Hydra answers and nothing is trained
+        return 0
+    plan = make_plan(overrides, config_dir=config_dir, multirun=bool(flags))
+    check(plan)
+    console = Console(stderr=True)
+    if plan.unfinished:
+        _say_what_comes(plan, console, here=not any(o.startswith("hydra/launcher=submitit") for o in overrides))
+        with sweep_progress(plan.folders, console):
+            _hydra(_job, arguments, config_dir)
+    elif not flags:
+        console.print(f"{plan.folders[0]}: finished before", highlight=False)
+    return _conclude(plan, console, reports=bool(flags))
+
+
+def _hydra(job: Callable[[Any], Any], arguments: list[str], config_dir: Path) -> None:
+    sys.argv[1:] = arguments
+    hydra.main(config_path=str(config_dir.resolve()), config_name=CONFIG_NAME, version_base="1.3")(job)()
+
+
+def _job(config: Config) -> float:
+    """Do one run; a failure is written down and does not stop the runs that follow."""
+    try:
+        return train(config)["dice"]
+    except Exception as error:
+        folder = run_folder(config)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        write_text(folder / "error.txt", traceback.format_exc())
+        write_json(folder / "failed.json", {"outer": config.outer, "inner": config.inner, "error": reason})
+        return float("nan")
+    finally:
+        gc.collect()  # networks of earlier runs must not fill the device
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _say_what_comes(plan: Plan, console: Console, *, here: bool) -> None:
+    """Make or find the cohorts, and warn of work that takes hours on this machine."""
+    config = plan.runs[0]
+    tables = {}
+    for folder, study in plan.studies.items():
+        with console.status("reading the cohort, or making the phantom"):
+            tables[folder.name] = inputs.find_table(study)
+    said = f"{len(plan.unfinished)} of {len(plan.runs)} runs to do; cohort {tables[next(iter(plan.studies)).name].path}"
+    if here:
+        hardware = choose(config.trainer)
+        said += f"; {hardware.accelerator}, {hardware.precision} ({hardware.reason})"
+    console.print(said, highlight=False, soft_wrap=True)
+    if here and (seconds := estimate.seconds_of(plan, tables)) > _LONG_SECONDS:
+        console.print(
+            f"this may take about {in_words(seconds)} on this machine; experiment=demo is lighter, and takes minutes",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _conclude(plan: Plan, console: Console, *, reports: bool) -> int:
+    """Report on each study of a multirun and name the runs that failed."""
+    if reports:
+        from musclesense.evaluation.report import write_report
+        from musclesense.evaluation.study import study_table
+
+        for study in plan.studies:
+            if any(is_finished(folder) for folder in plan.folders if folder.parent == study):
+                page = write_report(study)
+                print(study_table(study))
+                print(f"report: {page}")
+    failed = [folder for folder in plan.folders if not is_finished(folder)]
+    for folder in failed:
+        console.print(f"failed: {folder} (see error.txt there)", highlight=False, soft_wrap=True, style="red")
+    return 1 if failed else 0

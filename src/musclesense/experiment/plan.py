@@ -1,0 +1,119 @@
+"""All runs that a command asks for, composed and checked before any work begins."""
+
+import copy
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from musclesense.errors import InputError
+from musclesense.experiment import overrides as spoken
+from musclesense.training import inputs
+from musclesense.training.config import Config
+from musclesense.training.folders import is_finished, run_folder, study_folder
+from musclesense.training.run import make_module
+
+CONFIG_NAME = "train"
+_FOLDS = ("outer", "inner")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a command, in the order in which they are launched.
+
+    Attributes:
+        runs: One configuration each.
+    """
+
+    runs: tuple[Config, ...]
+
+    @property
+    def studies(self) -> dict[Path, Config]:
+        """One configuration of each study, by its folder."""
+        return {study_folder(run): run for run in self.runs}
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folder of each run."""
+        return [run_folder(run) for run in self.runs]
+
+    @property
+    def unfinished(self) -> list[Config]:
+        """The runs that are left to do."""
+        return [run for run in self.runs if not is_finished(run_folder(run))]
+
+
+def make_plan(arguments: Sequence[str], *, config_dir: Path, multirun: bool) -> Plan:
+    """Compose every run that the overrides ask for.
+
+    Raises:
+        InputError: An override that cannot be read, composed or swept; all such are named.
+    """
+    parsed = spoken.parse(arguments)
+    swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
+    if swept and not multirun:
+        raise InputError(f"{swept[0]}: several values ask for several runs; add -m")
+    choices = {
+        override.input_line: [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        if override.is_sweep_override()
+        else [override.input_line]
+        for override in parsed
+    }
+    folds = {line: own for line, own in choices.items() if line.partition("=")[0] in _FOLDS}
+    others = [own for line, own in choices.items() if line not in folds]
+    runs: list[Config] = []
+    with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
+        for combination in itertools.product(*others):
+            composed = _compose(combination, config_dir)
+            for fold in itertools.product(*folds.values()):
+                runs.append(_at_fold(composed, fold))
+    return Plan(tuple(runs))
+
+
+def check(plan: Plan) -> None:
+    """Refuse a plan that cannot be carried out, before anything is written.
+
+    Raises:
+        InputError: All that is wrong, each line once.
+    """
+    problems: dict[str, None] = {}
+    if len({*plan.folders}) < len(plan.runs):
+        problems["the same run is asked for twice under one study; leave study=... to be named by the configuration"] = None
+    for config in plan.studies.values():
+        problems |= dict.fromkeys(_problems_of_study(config))
+    for config in plan.runs:
+        problems |= dict.fromkeys(inputs.fold_problems(config))
+    if problems:
+        raise InputError(*problems)
+
+
+def _problems_of_study(config: Config) -> tuple[str, ...]:
+    try:
+        inputs.check(config)
+        make_module(config)
+    except InputError as error:
+        return error.problems
+    return ()
+
+
+def _compose(overrides: Sequence[str], config_dir: Path) -> DictConfig:
+    try:
+        return compose(CONFIG_NAME, list(overrides))
+    except spoken.COMPOSITION_ERRORS as error:
+        raise spoken.explain(error, overrides, config_dir=config_dir, base=compose(CONFIG_NAME)) from error
+
+
+def _at_fold(composed: DictConfig, fold: Sequence[str]) -> Config:
+    config = copy.deepcopy(composed)
+    for choice in fold:
+        key, _, value = choice.partition("=")
+        try:
+            OmegaConf.update(config, key, value)
+        except OmegaConfBaseException as error:
+            raise InputError(f"{choice}: not a whole number; give a fold such as {key}=0") from error
+    return cast(Config, config)

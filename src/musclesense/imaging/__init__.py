@@ -1,0 +1,1 @@
+"""Pixels and physics: nifti, dixon, grid, labels."""

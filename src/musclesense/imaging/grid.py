@@ -1,0 +1,317 @@
+"""The grid: every slice in one orientation and spacing for the network, and the way back to the very voxels.
+
+Rows run from anterior to posterior and columns from the subject's right to left (radiological display), whatever the
+order in which a scanner stored the axes. The grid follows the axes of the volume: an oblique volume is turned to the
+nearest anatomical axes by swapping and flipping, never rotated, so that nothing is lost between slices.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from musclesense.errors import InputError
+from musclesense.imaging.nifti import Geometry
+
+EQUAL_SPACING = 1e-3
+"""Relative difference below which a native spacing counts as that of the grid, voxel on pixel."""
+
+_RIGHT_LEFT, _ANTERIOR_POSTERIOR, _SUPERIOR_INFERIOR = 0, 1, 2
+_BODY_SMOOTHING_PIXELS = 1.5
+_SMALLEST_REGION = 0.1
+_SPUR = 0.1
+
+
+class Fit(StrEnum):
+    """How a slice fills the grid."""
+
+    CENTRE = "centre"
+    STRETCH = "stretch"
+
+
+def slice_axis(geometry: Geometry) -> int:
+    """Give the array axis closest to superior-inferior."""
+    return _axis_along(geometry, _SUPERIOR_INFERIOR)[0]
+
+
+def slice_count(geometry: Geometry) -> int:
+    """Give the number of slices along the slice axis."""
+    return geometry.shape[slice_axis(geometry)]
+
+
+def slice_zooms(geometry: Geometry) -> tuple[float, float]:
+    """Give the voxel size in mm along the two axes of a slice, in storage order."""
+    first, second = (zoom for axis, zoom in enumerate(geometry.zooms) if axis != slice_axis(geometry))
+    return first, second
+
+
+def take_slice(data: NDArray[Any], geometry: Geometry, index: int) -> NDArray[Any]:
+    """Give slice ``index`` of ``data`` as a 2-D view: the other two axes in storage order.
+
+    Writing into the view (``take_slice(mask, geometry, 3)[:] = ...``) puts a slice into the volume.
+
+    Raises:
+        InputError: There is no such slice.
+    """
+    count = slice_count(geometry)
+    if not 0 <= index < count:
+        raise InputError(f"slice {index} does not exist; give 0 to {count - 1}")
+    view: NDArray[Any] = np.moveaxis(data, slice_axis(geometry), 0)[index]
+    return view
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The frame that the network sees.
+
+    Attributes:
+        spacing_mm: Pixel size, the same along rows and columns; not used by ``stretch``.
+        rows: Pixels from anterior to posterior.
+        columns: Pixels from the subject's right to left.
+        fit: ``centre`` resamples to ``spacing_mm`` around the body, then crops or pads; ``stretch`` resizes the
+            whole slice to the frame.
+
+    Raises:
+        InputError: A size or spacing that is not positive, or another fit.
+    """
+
+    spacing_mm: float = 1.25
+    rows: int = 160
+    columns: int = 320
+    fit: Fit = Fit.CENTRE
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.spacing_mm) and self.spacing_mm > 0):
+            raise InputError(f"grid.spacing_mm={self.spacing_mm} is no pixel size; give millimetres above 0")
+        for name, size in (("rows", self.rows), ("columns", self.columns)):
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise InputError(f"grid.{name}={size} is no size; give a whole number above 0")
+        if self.fit not in tuple(Fit):
+            raise InputError(f"grid.fit={self.fit} is unknown; give {' or '.join(Fit)}")
+        object.__setattr__(self, "fit", Fit(self.fit))
+
+    def to_config(self) -> dict[str, Any]:
+        """Give plain values, such that ``Grid(**grid.to_config()) == grid``."""
+        return asdict(self) | {"fit": str(self.fit)}
+
+    def place(self, geometry: Geometry, reference: NDArray[Any]) -> "Placement":
+        """Lay the grid over the slices of a volume.
+
+        Args:
+            geometry: Where the voxels of the volume lie.
+            reference: 2-D slice as ``take_slice`` gives it, in which the body is found: any magnitude image.
+                Not used by ``stretch``.
+        """
+        row_axis, row_sign = _axis_along(geometry, _ANTERIOR_POSTERIOR)
+        column_axis, column_sign = _axis_along(geometry, _RIGHT_LEFT)
+        native_shape = tuple(n for axis, n in enumerate(geometry.shape) if axis != slice_axis(geometry))
+        if reference.shape != native_shape:
+            raise ValueError(f"reference must have shape {native_shape}, got {reference.shape}")
+        transposed = row_axis > column_axis
+        centres = _body_centre(reference) if self.fit is Fit.CENTRE else (0.0, 0.0)
+        if transposed:
+            centres = centres[::-1]
+        steps, starts, spacings = [], [], []
+        for axis, sign, size, centre in (
+            (row_axis, row_sign, self.rows, centres[0]),
+            (column_axis, column_sign, self.columns, centres[1]),
+        ):
+            length, zoom = geometry.shape[axis], geometry.zooms[axis]
+            if self.fit is Fit.STRETCH:
+                step, centre = length / size, (length - 1) / 2
+            else:
+                step = self.spacing_mm / zoom
+            start = centre - sign * step * (size - 1) / 2
+            if abs(step - 1) < EQUAL_SPACING:
+                step, start = 1.0, float(round(start))
+            steps.append(sign * step)
+            starts.append(start)
+            spacings.append(step * zoom)
+        return Placement(
+            native_shape=(native_shape[0], native_shape[1]),
+            grid_shape=(self.rows, self.columns),
+            transposed=transposed,
+            start=(starts[0], starts[1]),
+            step=(steps[0], steps[1]),
+            spacing_mm=(spacings[0], spacings[1]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where the grid lies on the slices of one volume: the way there and back.
+
+    Attributes:
+        native_shape: Shape of a slice as ``take_slice`` gives it.
+        grid_shape: Rows and columns of the grid.
+        transposed: Whether the first native axis runs along the columns of the grid.
+        start: Native index of grid pixel (0, 0), along the axis of the rows and that of the columns.
+        step: Native voxels from one grid pixel to the next along rows and columns; negative where the axis is flipped.
+        spacing_mm: Size of a grid pixel along rows and columns.
+    """
+
+    native_shape: tuple[int, int]
+    grid_shape: tuple[int, int]
+    transposed: bool
+    start: tuple[float, float]
+    step: tuple[float, float]
+    spacing_mm: tuple[float, float]
+
+    def native_points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map grid coordinates (..., 2), row and column, to native indices (..., 2) in storage order."""
+        native: NDArray[np.float64] = points * np.array(self.step) + np.array(self.start)
+        return native[..., ::-1] if self.transposed else native
+
+    def grid_points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map native indices (..., 2) in storage order to grid coordinates (..., 2), row and column."""
+        native = points[..., ::-1] if self.transposed else points
+        grid: NDArray[np.float64] = (native - np.array(self.start)) / np.array(self.step)
+        return grid
+
+    def to_grid(self, image: NDArray[Any], *, order: int = 1, background: float = 0.0) -> NDArray[np.float32]:
+        """Bring a native slice to the grid, smoothed first where the grid is coarser.
+
+        Args:
+            image: Native slice, ``native_shape``.
+            order: Degree of the spline; 1 is linear.
+            background: Value of grid pixels beyond the slice.
+
+        Returns:
+            ``grid_shape``.
+        """
+        self._require(image, self.native_shape, "image")
+        oriented = image.T if self.transposed else image
+        return _resample(oriented, self.start, self.step, self.grid_shape, order=order, background=background)
+
+    def to_scanner(self, values: NDArray[Any], *, background: float = 0.0) -> NDArray[np.float32]:
+        """Bring values on the grid back to the voxels of the slice, linearly, smoothed first where these are coarser.
+
+        Args:
+            values: ``grid_shape``, or (classes, rows, columns).
+            background: Value of voxels beyond the grid.
+
+        Returns:
+            ``native_shape``, or (classes, *native_shape).
+        """
+        self._require(values, self.grid_shape, "values")
+        if values.ndim == 3:
+            return np.stack([self.to_scanner(one, background=background) for one in values])
+        step = (1 / self.step[0], 1 / self.step[1])
+        start = (-self.start[0] / self.step[0], -self.start[1] / self.step[1])
+        shape = self.native_shape[::-1] if self.transposed else self.native_shape
+        native = _resample(values, start, step, (shape[0], shape[1]), order=1, background=background)
+        return np.ascontiguousarray(native.T) if self.transposed else native
+
+    def labels_to_grid(self, classes: NDArray[np.uint8], n_classes: int) -> NDArray[np.uint8]:
+        """Bring class indices (0 is background) of a native slice to the grid, each pixel to its largest class."""
+        return _largest([self.to_grid(classes == index) for index in range(1, n_classes + 1)])
+
+    def labels_to_scanner(self, classes: NDArray[np.uint8], n_classes: int) -> NDArray[np.uint8]:
+        """Bring class indices (0 is background) on the grid to the voxels of the slice; beyond it is background."""
+        return _largest([self.to_scanner(classes == index) for index in range(1, n_classes + 1)])
+
+    @staticmethod
+    def _require(array: NDArray[Any], shape: tuple[int, int], name: str) -> None:
+        if array.shape[-2:] != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+
+
+def body_mask(image: NDArray[Any]) -> NDArray[np.bool_]:
+    """Find the body in a 2-D magnitude image: Otsu's threshold, filled, without small regions.
+
+    Returns:
+        The shape of ``image``; all False where the image is constant.
+    """
+    # Square roots bring muscle nearer to bright fat, so that the threshold falls between muscle and air.
+    smooth = np.sqrt(np.maximum(ndimage.gaussian_filter(image.astype(np.float32), _BODY_SMOOTHING_PIXELS), 0))
+    if smooth.min() == smooth.max():
+        return np.zeros(image.shape, dtype=bool)
+    body = _fill(smooth > threshold_otsu(smooth))
+    regions, count = ndimage.label(body)
+    sizes = np.bincount(regions.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    kept: NDArray[np.bool_] = ((sizes >= _SMALLEST_REGION * sizes.max()) & (sizes > 0))[regions]
+    return kept
+
+
+def background_level(image: NDArray[Any]) -> float:
+    """Give the median of ``image`` (2-D) outside the body, or its minimum where the body fills it."""
+    outside = image[~body_mask(image)]
+    return float(np.median(outside) if outside.size else image.min())
+
+
+def zscore(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Shift and scale ``image`` to zero mean and unit standard deviation; a constant image becomes zeros."""
+    if image.min() == image.max():
+        return np.zeros(image.shape, dtype=np.float32)
+    centred = image - np.mean(image, dtype=np.float64)
+    return np.asarray(centred / centred.std(), dtype=np.float32)
+
+
+def _axis_along(geometry: Geometry, direction: int) -> tuple[int, int]:
+    """Give the array axis closest to an RAS direction, and +1 where its index grows to left, posterior, inferior."""
+    orientation = nib.orientations.io_orientation(geometry.affine)
+    axis = int(np.flatnonzero(orientation[:, 0] == direction)[0])
+    return axis, -int(orientation[axis, 1])
+
+
+def _body_centre(image: NDArray[Any]) -> tuple[float, float]:
+    """Give the middle of the body along both axes, or that of the image where no body is found."""
+    body = body_mask(image)
+    if not body.any():
+        return (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2
+    return _middle(body.sum(axis=1)), _middle(body.sum(axis=0))
+
+
+def _middle(profile: NDArray[Any]) -> float:
+    """Give the middle between the ends of a profile of body pixels, leaving out thin spurs."""
+    wide = np.flatnonzero(profile > _SPUR * profile.max())
+    return float(wide[0] + wide[-1]) / 2
+
+
+def _fill(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill what the border of the image cannot reach (labelling does it far faster than binary_fill_holes)."""
+    outside, count = ndimage.label(~mask)
+    edge = np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
+    reached = np.zeros(count + 1, dtype=bool)
+    reached[edge] = True
+    reached[0] = False
+    filled: NDArray[np.bool_] = ~reached[outside]
+    return filled
+
+
+def _resample(
+    image: NDArray[Any],
+    start: tuple[float, float],
+    step: tuple[float, float],
+    shape: tuple[int, int],
+    *,
+    order: int,
+    background: float,
+) -> NDArray[np.float32]:
+    """Sample ``image`` at ``start + step * index`` for every index of ``shape``."""
+    source = np.asarray(image, dtype=np.float32)
+    sigma = [max(0.0, (abs(s) - 1) / 2) for s in step]
+    if any(sigma):
+        source = ndimage.gaussian_filter(source, sigma, mode="nearest")
+    output = np.empty(shape, dtype=np.float32)
+    ndimage.affine_transform(source, np.array(step), start, output=output, order=order, mode="nearest")
+    # A voxel reaches half its size beyond its centre; further out there is nothing.
+    for axis in (0, 1):
+        at = start[axis] + step[axis] * np.arange(shape[axis])
+        beyond = (at < -0.5 - 1e-9) | (at > source.shape[axis] - 0.5 + 1e-9)
+        output[(beyond, slice(None)) if axis == 0 else (slice(None), beyond)] = background
+    return output
+
+
+def _largest(shares: list[NDArray[np.float32]]) -> NDArray[np.uint8]:
+    """Give each pixel the class, background among them, with the largest share."""
+    background = np.float32(1) - np.sum(shares, axis=0, dtype=np.float32)
+    largest: NDArray[np.uint8] = np.argmax([background, *shares], axis=0).astype(np.uint8)
+    return largest

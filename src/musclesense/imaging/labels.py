@@ -1,0 +1,109 @@
+"""Label sets: which values of a mask make which class, and which classes trade places in a mirror."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.errors import InputError
+
+BACKGROUND = 0
+_MOST_CLASSES = np.iinfo(np.uint8).max
+_OTHER_SIDE = {"left": "right", "right": "left"}
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The foreground classes that a network tells apart.
+
+    Attributes:
+        names: Name of each class; the class at position ``i`` has class index ``i + 1``, 0 is background.
+        values: Mask values of each class; the empty tuple stands for any positive value and stands alone.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        problems = _problems(self.names, self.values)
+        if problems:
+            raise InputError(*problems)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Sequence[int]]) -> Self:
+        """Make a label set from a mapping such as ``{"left": [1], "right": [2]}`` or ``{"muscle": []}``.
+
+        Raises:
+            InputError: No class, a value that is no positive integer or belongs to two classes,
+                any-positive beside other classes, or a sided name without its other side.
+        """
+        return cls(tuple(str(name) for name in config), tuple(tuple(values) for values in config.values()))
+
+    def to_config(self) -> dict[str, list[int]]:
+        """Give the plain mapping that ``from_config`` takes."""
+        return {name: list(values) for name, values in zip(self.names, self.values, strict=True)}
+
+    @property
+    def n_classes(self) -> int:
+        """Number of foreground classes."""
+        return len(self.names)
+
+    @cached_property
+    def mirror(self) -> tuple[int, ...]:
+        """Class index that each class index (0 is background) becomes when left and right trade places."""
+        return (BACKGROUND, *(self.names.index(_mirrored_name(name)) + 1 for name in self.names))
+
+    def encode(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+        """Turn mask values into class indices, uint8 of the same shape; values of no class become background."""
+        classes = np.zeros(mask.shape, dtype=np.uint8)
+        for index, values in enumerate(self.values, start=1):
+            classes[np.isin(mask, values) if values else mask > 0] = index
+        return classes
+
+
+def decide(probabilities: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.uint8]:
+    """Give the likeliest class where the foreground as a whole reaches ``threshold``, else background.
+
+    Args:
+        probabilities: (classes, ...) of the foreground classes.
+        threshold: From 0 to 1.
+
+    Returns:
+        Class indices of shape (...).
+    """
+    foreground = probabilities.sum(axis=0) >= threshold
+    decided: NDArray[np.uint8] = np.where(foreground, probabilities.argmax(axis=0) + 1, BACKGROUND).astype(np.uint8)
+    return decided
+
+
+def _mirrored_name(name: str) -> str:
+    """Swap the side at the end of ``soleus_left`` or ``left``; give other names as they are."""
+    stem, underscore, side = name.rpartition("_")
+    return stem + underscore + _OTHER_SIDE.get(side, side)
+
+
+def _problems(names: tuple[str, ...], values: tuple[tuple[int, ...], ...]) -> list[str]:
+    problems = []
+    if not names or len(names) > _MOST_CLASSES or len(set(names)) != len(names) or len(names) != len(values):
+        problems.append(f"labels: {list(names)} must be 1 to {_MOST_CLASSES} different names, each with its values")
+    owner: dict[int, str] = {}
+    for name, own in zip(names, values, strict=False):
+        if not own and len(names) > 1:
+            problems.append(f"labels: {name} takes any positive value beside other classes; list its values")
+        for value in own:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                problems.append(
+                    f"labels: {name} has the value {value!r}; give whole numbers from 1 up (0 is background)"
+                )
+            elif value in owner:
+                problems.append(f"labels: value {value} is given to {owner[value]} and again to {name}; give it to one")
+            else:
+                owner[value] = name
+        if _mirrored_name(name) not in names:
+            problems.append(
+                f"labels: {name} has no other side; add {_mirrored_name(name)} or take the side off the name"
+            )
+    return problems

@@ -1,0 +1,1 @@
+"""A cohort from nothing: anatomy, disease, signal, generate."""

@@ -1,0 +1,1 @@
+"""From slices to a trained network: augmentation, datamodule, unet, loss, module, run."""

@@ -1,0 +1,99 @@
+"""Random changes of training slices, as in the paper: shifts, scaling, flips; a batch at a time, in one interpolation.
+
+The numbers behind a change are a function of (seed, epoch, sample), so that a resumed run sees what an
+uninterrupted one would have seen, whatever the batches, workers or devices.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from musclesense.errors import InputError
+
+_AUGMENTATION_STREAM = 1
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random changes.
+
+    Attributes:
+        shift: Largest shift along each axis, both ways, as a part of the frame.
+        scale: Smallest and largest magnification.
+        flip_horizontal: Probability of a left-right flip; sided classes trade places.
+        flip_vertical: Probability of an anterior-posterior flip.
+
+    Raises:
+        InputError: A range that makes no sense.
+    """
+
+    shift: float
+    scale: tuple[float, float]
+    flip_horizontal: float
+    flip_vertical: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shift <= 1:
+            raise InputError(f"augmentation.shift={self.shift} is no part of the frame; give 0 to 1")
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+            raise InputError(f"augmentation.scale={list(self.scale)} is no range; give [smallest,largest], above 0")
+        for name in ("flip_horizontal", "flip_vertical"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"augmentation.{name}={getattr(self, name)} is no probability; give 0 to 1")
+
+    def draw(self, samples: int, *, seed: int, epoch: int) -> NDArray[np.float32]:
+        """Draw the changes of every sample of one epoch.
+
+        Returns:
+            (samples, 5): shift along rows and columns as a part of the frame, magnification,
+            and -1 or 1 for vertical and horizontal flips.
+        """
+        uniform = np.random.default_rng([_AUGMENTATION_STREAM, seed, epoch]).random((samples, 5))
+        changes = np.empty((samples, 5), dtype=np.float32)
+        changes[:, :2] = (2 * uniform[:, :2] - 1) * self.shift
+        changes[:, 2] = self.scale[0] + uniform[:, 2] * (self.scale[1] - self.scale[0])
+        changes[:, 3] = np.where(uniform[:, 3] < self.flip_vertical, -1, 1)
+        changes[:, 4] = np.where(uniform[:, 4] < self.flip_horizontal, -1, 1)
+        return changes
+
+
+def transform(
+    images: Tensor, classes: Tensor, *, air: Tensor, changes: Tensor, mirror: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """Shift, scale and flip a batch on the device it lies on.
+
+    Args:
+        images: (batch, channels, rows, columns) float.
+        classes: (batch, rows, columns) class indices.
+        air: (batch, channels), what lies beyond the frame of each image.
+        changes: (batch, 5), from `Augmentation.draw`.
+        mirror: Class index of each class after a left-right flip, from `LabelSet.mirror`.
+
+    Returns:
+        Images and class indices (int64) of the same shapes.
+    """
+    n_classes = len(mirror) - 1
+    changes = changes.to(images.device, images.dtype)
+    vertical, horizontal, magnification = changes[:, 3], changes[:, 4], changes[:, 2]
+    theta = torch.zeros(len(images), 2, 3, device=images.device, dtype=images.dtype)
+    # Sampling runs from output to input, in coordinates of -1..1 where a whole frame is 2.
+    theta[:, 0, 0] = horizontal / magnification
+    theta[:, 1, 1] = vertical / magnification
+    theta[:, 0, 2] = -2 * changes[:, 1] * theta[:, 0, 0]
+    theta[:, 1, 2] = -2 * changes[:, 0] * theta[:, 1, 1]
+    shares = functional.one_hot(classes.long(), n_classes + 1)[..., 1:].movedim(-1, 1).to(images.dtype)
+    # grid_sample fills with zero beyond the frame: with air taken off, that is air.
+    level = air.to(images.device, images.dtype)[:, :, None, None]
+    stacked = torch.cat([images - level, shares], dim=1)
+    where = functional.affine_grid(theta, list(stacked.shape), align_corners=False)
+    sampled = functional.grid_sample(stacked, where, mode="bilinear", padding_mode="zeros", align_corners=False)
+    moved, shares = sampled[:, : images.shape[1]] + level, sampled[:, images.shape[1] :]
+    background = 1 - shares.sum(dim=1, keepdim=True)
+    moved_classes = torch.cat([background, shares], dim=1).argmax(dim=1)
+    mirrored = torch.as_tensor(mirror, device=images.device)[moved_classes]
+    return moved, torch.where((horizontal < 0)[:, None, None], mirrored, moved_classes)

@@ -1,0 +1,168 @@
+"""The configuration of a training, typed: what Hydra composes is checked against these classes."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class PhantomConfig:
+    """The phantom cohort that stands in while no table is given."""
+
+    preset: str = "demo"
+    seed: int = 1
+
+
+@dataclass
+class CohortConfig:
+    """Who is trained on: one's own table, or a phantom cohort where ``path`` is null."""
+
+    path: str | None = None
+    phantom: PhantomConfig = field(default_factory=PhantomConfig)
+
+
+@dataclass
+class FoldsConfig:
+    """How many outer and inner folds, and the seed of their draw."""
+
+    outer: int = 5
+    inner: int = 5
+    seed: int = 0
+
+
+@dataclass
+class EditionConfig:
+    """Which edition the channels belong to."""
+
+    name: str = MISSING
+
+
+@dataclass
+class RegionConfig:
+    """Which regions are trained on and tested together."""
+
+    name: str = MISSING
+    regions: list[str] = MISSING
+
+
+@dataclass
+class LabelsConfig:
+    """What is segmented: mask values of each class (none: any positive value), and the fixed threshold."""
+
+    name: str = MISSING
+    classes: dict[str, list[int]] = MISSING
+    threshold: float = 0.5
+
+
+@dataclass
+class GridConfig:
+    """The grid on which networks work; see `musclesense.imaging.grid.Grid`."""
+
+    spacing_mm: float = 1.25
+    rows: int = 160
+    columns: int = 320
+    fit: str = "centre"
+
+
+@dataclass
+class AugmentationConfig:
+    """Random changes of training slices; see `musclesense.training.augmentation`."""
+
+    shift: float = 0.0
+    scale: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    flip_horizontal: float = 0.0
+    flip_vertical: float = 0.0
+
+
+@dataclass
+class LoaderConfig:
+    """How batches are made.
+
+    ``overfit_cases``: train and validate on the first so many cases of D3 alone, a check that a
+    network can learn at all.
+    """
+
+    batch_size: int = 16
+    workers: int = 0
+    overfit_cases: int | None = None
+
+
+@dataclass
+class OptimizerConfig:
+    """``factory`` makes the optimizer from parameters, ``schedule`` its learning rate from ``total_steps``."""
+
+    factory: dict[str, Any] = MISSING
+    schedule: dict[str, Any] | None = None
+
+
+@dataclass
+class TrainerConfig:
+    """What trains, for how long, at which precision; ``auto`` decides by the machine and says so."""
+
+    accelerator: str = "auto"
+    devices: str = "auto"
+    strategy: str = "auto"
+    precision: str = "auto"
+    max_epochs: int = 100
+    gradient_clip_val: float | None = 1.0
+
+
+@dataclass
+class CallbacksConfig:
+    """Early stopping on D4: epochs without a better mean DSC, and what counts as better."""
+
+    patience: int = 20
+    min_delta: float = 0.0
+
+
+@dataclass
+class LoggerConfig:
+    """Where curves are shown besides the run folder: ``wandb`` or nowhere.
+
+    ``mode``: ``auto`` is online when logged in to wandb, else offline.
+    """
+
+    name: str = MISSING
+    project: str = "musclesense"
+    entity: str | None = None
+    mode: str = "auto"
+    overlays: int = 4
+
+
+@dataclass
+class Config:
+    """One run: which folds, what cohort, what network, how trained."""
+
+    outer: int = 0
+    inner: int = 0
+    seed: int = 0
+    study: str | None = None
+    runs: str = "runs"
+    data: str = "data"
+    cohort: CohortConfig = MISSING
+    folds: FoldsConfig = field(default_factory=FoldsConfig)
+    edition: EditionConfig = MISSING
+    channels: dict[str, bool] = MISSING
+    region: RegionConfig = MISSING
+    labels: LabelsConfig = MISSING
+    grid: GridConfig = MISSING
+    augmentation: AugmentationConfig = MISSING
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    model: dict[str, Any] = MISSING
+    loss: dict[str, Any] = MISSING
+    optimizer: OptimizerConfig = MISSING
+    trainer: TrainerConfig = MISSING
+    callbacks: CallbacksConfig = MISSING
+    logger: LoggerConfig = MISSING
+
+
+def active_channels(config: Config) -> tuple[str, ...]:
+    """Give the channels that the network takes, in order."""
+    return tuple(name for name, wanted in config.channels.items() if wanted)
+
+
+def register() -> None:
+    """Make the schema known to Hydra as ``schema``, the first entry of the root's defaults list."""
+    ConfigStore.instance().store(name="schema", node=Config)

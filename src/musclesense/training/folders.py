@@ -1,0 +1,114 @@
+"""Study and run folders: their names are a function of the configuration, never of the clock."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+
+from musclesense.errors import InputError
+from musclesense.files import locked, write_text
+from musclesense.training.config import Config, active_channels
+
+_FOLDS = ("outer", "inner")
+# Where and on what a study runs does not change what it is.
+_ELSEWHERE = ("study", "runs", "data", "logger")
+_ELSEWHERE_TRAINER = ("accelerator", "devices", "strategy")
+_ELSEWHERE_LOADER = ("workers",)
+
+
+def to_plain(config: Config) -> dict[str, Any]:
+    """Give the configuration as plain dictionaries and lists, interpolations resolved."""
+    plain = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def study_folder(config: Config) -> Path:
+    """Name the folder of the study: ``study``, or a name made from cohort, region, channels and everything else."""
+    name = config.study or _study_name(config)
+    if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
+        raise InputError(f"study={name} is no folder name; use letters, digits, '-', '_', '+' and '.'")
+    return Path(config.runs) / name
+
+
+def run_name(config: Config) -> str:
+    """Name the run after its folds."""
+    return f"outer{config.outer}_inner{config.inner}"
+
+
+def run_folder(config: Config) -> Path:
+    """Name the folder of the run below that of its study."""
+    return study_folder(config) / run_name(config)
+
+
+def is_finished(run: Path) -> bool:
+    """Tell whether nothing is left to do for a run."""
+    return (run / "done.json").is_file()
+
+
+def require_same_study(config: Config) -> None:
+    """Refuse a study folder that belongs to another configuration.
+
+    Raises:
+        InputError: Names what differs.
+    """
+    path = study_folder(config) / "study.yaml"
+    if not path.is_file():
+        return
+    try:
+        written = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not readable; remove the study folder or give study=ANOTHER") from error
+    there, here = _flat(_identity(written if isinstance(written, dict) else {})), _flat(_identity(to_plain(config)))
+    different = sorted(key for key in {*there, *here} if there.get(key) != here.get(key))
+    if different:
+        shown = ", ".join(f"{key} is {there.get(key)} there and {here.get(key)} here" for key in different[:8])
+        raise InputError(f"{path}: another configuration ({shown}); give study=ANOTHER_NAME or the same configuration")
+
+
+def open_study(config: Config) -> Path:
+    """Make the study's folder and write ``study.yaml``, once among processes.
+
+    Raises:
+        InputError: The folder belongs to another configuration.
+    """
+    folder = study_folder(config)
+    path = folder / "study.yaml"
+    with locked(path):
+        require_same_study(config)
+        if not path.is_file():
+            content = {key: value for key, value in to_plain(config).items() if key not in _FOLDS}
+            write_text(path, yaml.safe_dump(content, sort_keys=False))
+    return folder
+
+
+def _identity(plain: dict[str, Any]) -> dict[str, Any]:
+    identity = {key: value for key, value in plain.items() if key not in (*_FOLDS, *_ELSEWHERE)}
+    for group, left_out in (("trainer", _ELSEWHERE_TRAINER), ("loader", _ELSEWHERE_LOADER)):
+        if group in identity:
+            identity[group] = {key: value for key, value in identity[group].items() if key not in left_out}
+    return identity
+
+
+def _study_name(config: Config) -> str:
+    digest = hashlib.sha256(json.dumps(_identity(to_plain(config)), sort_keys=True).encode()).hexdigest()[:8]
+    if config.cohort.path is None:
+        cohort = f"phantom-{config.cohort.phantom.preset}"
+    else:
+        table = Path(config.cohort.path)
+        cohort = table.resolve().parent.name if table.stem == "cohort" else table.stem
+    parts = (cohort, config.region.name, "+".join(active_channels(config)), digest)
+    return "-".join(re.sub(r"[^\w.+-]", "_", part) for part in parts)
+
+
+def _flat(nested: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(nested, dict) or not nested:
+        return {prefix: nested}
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat

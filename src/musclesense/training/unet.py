@@ -1,0 +1,65 @@
+"""The 2-D multi-channel U-Net (Ronneberger, Fischer and Brox 2015, doi:10.1007/978-3-319-24574-4_28)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from musclesense.errors import InputError
+
+
+class UNet(nn.Module):
+    """Encoder and decoder with skip connections, batch normalisation after every convolution.
+
+    Frames of any size are taken: they are padded to a multiple of the coarsest stage and cropped again.
+
+    Args:
+        in_channels: Images given, in the order of the channel set.
+        out_channels: Background and the foreground classes.
+        width: Features of the finest stage; each coarser one has twice as many.
+        depth: Stages, the finest among them.
+
+    Raises:
+        InputError: ``width`` or ``depth`` below 1.
+    """
+
+    def __init__(self, *, in_channels: int, out_channels: int, width: int, depth: int) -> None:
+        super().__init__()
+        for name, value in (("width", width), ("depth", depth)):
+            if value < 1:
+                raise InputError(f"model.{name}={value} makes no network; give 1 or more")
+        features = [width * 2**stage for stage in range(depth)]
+        self.encoder = nn.ModuleList(
+            _convolutions(before, after) for before, after in zip([in_channels, *features], features, strict=False)
+        )
+        self.upsampling = nn.ModuleList(
+            nn.ConvTranspose2d(2 * size, size, kernel_size=2, stride=2) for size in reversed(features[:-1])
+        )
+        self.decoder = nn.ModuleList(_convolutions(2 * size, size) for size in reversed(features[:-1]))
+        self.head = nn.Conv2d(width, out_channels, kernel_size=1)
+        self._multiple = 2 ** (depth - 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (batch, in_channels, rows, columns) to logits (batch, out_channels, rows, columns)."""
+        rows, columns = images.shape[-2:]
+        missing = (0, -columns % self._multiple, 0, -rows % self._multiple)
+        features = functional.pad(images, missing, mode="replicate") if any(missing) else images
+        skipped: list[Tensor] = []
+        for stage, convolutions in enumerate(self.encoder):
+            features = convolutions(functional.max_pool2d(features, 2) if stage else features)
+            skipped.append(features)
+        skipped.pop()
+        for upsample, convolutions in zip(self.upsampling, self.decoder, strict=True):
+            features = convolutions(torch.cat([skipped.pop(), upsample(features)], dim=1))
+        logits: Tensor = self.head(features)
+        return logits[..., :rows, :columns]
+
+
+def _convolutions(in_channels: int, out_channels: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (in_channels, out_channels):
+        layers += [
+            nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)

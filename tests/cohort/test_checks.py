@@ -1,0 +1,389 @@
+"""Checks of a cohort: each problem is found and named, all of them at once, and a sound cohort passes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from musclesense.cohort import checks
+from musclesense.cohort.checks import check, summary
+from musclesense.cohort.table import Acquisition, CohortTable, Limbs, Region, read_table, scan_table, write_table
+from musclesense.errors import InputError
+
+SHAPE = (6, 5, 4)
+AFFINE = np.diag([2.0, 2.0, 10.0, 1.0])
+
+
+def save(path: Path, data: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(data, affine), path)
+    return path
+
+
+def image(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(10, 90, SHAPE).astype(np.float32)
+
+
+def mask() -> np.ndarray:
+    data = np.zeros(SHAPE, np.uint8)
+    data[2:4, 2:4, 1:3] = 1
+    return data
+
+
+class Cohort:
+    """A sound cohort of six subjects, two groups and both regions, to be spoilt row by row."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "cohort.csv"
+        self.rows = []
+        for number in range(6):
+            region = list(Region)[number % 2]
+            files = {name: folder / f"S{number}_{name}.nii.gz" for name in ("fat", "water", "mask", "fat_fraction")}
+            for seed, name in enumerate(("fat", "water", "fat_fraction")):
+                save(files[name], image(10 * number + seed))
+            save(files["mask"], mask())
+            self.rows.append(
+                Acquisition(
+                    line=number + 2,
+                    subject=f"S{number}",
+                    group=f"g{number // 3}",
+                    region=region,
+                    channels={name: files[name] for name in ("fat", "water")},
+                    mask=files["mask"],
+                    slice=1,
+                    fat_fraction=files["fat_fraction"],
+                )
+            )
+
+    def change(self, number: int, **values: object) -> None:
+        self.rows[number] = replace(self.rows[number], **values)
+
+    def read(self) -> CohortTable:
+        write_table(self.path, self.rows)
+        return read_table(self.path)
+
+    def problems(self, **options: object) -> list[str]:
+        with pytest.raises(InputError) as caught:
+            check(self.read(), **options)
+        folder = str(self.path.parent) + "/"
+        return [problem.replace(folder, "") for problem in caught.value.problems]
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Cohort:
+    return Cohort(tmp_path)
+
+
+def test_a_sound_cohort_passes(cohort):
+    table = cohort.read()
+    check(table)
+    check(table, channels=["fat", "water"], regions=list(Region), folds=4, inner_folds=4, require_masks=True)
+
+
+def test_a_missing_file(cohort):
+    cohort.rows[0].channels["fat"].unlink()
+    assert cohort.problems() == ["cohort.csv, line 2: fat S0_fat.nii.gz: no such file; correct the path"]
+
+
+def test_a_truncated_file(cohort):
+    file = save(cohort.rows[1].channels["water"], np.random.default_rng(0).normal(size=(20, 20, 20)))
+    file.write_bytes(file.read_bytes()[:-60])
+    (problem,) = cohort.problems()
+    assert problem.startswith("cohort.csv, line 3: water S1_water.nii.gz: voxels cannot be read (")
+    assert problem.endswith("); export the file again")
+
+
+def test_a_file_that_is_no_image(cohort):
+    cohort.rows[1].mask.write_text("subject,region\n")
+    (problem,) = cohort.problems()
+    assert problem.startswith("cohort.csv, line 3: mask S1_mask.nii.gz: not a readable NIfTI file (")
+
+
+@pytest.mark.parametrize("column", ["water", "mask", "fat_fraction"])
+def test_another_shape(cohort, column):
+    save(cohort.path.parent / f"S2_{column}.nii.gz", np.pad(image() if column != "mask" else mask(), (0, 1)))
+    assert cohort.problems() == [
+        f"cohort.csv, line 4: {column} S2_{column}.nii.gz: shape 7x6x5 differs from 6x5x4 from that of fat; "
+        "bring both to the same voxels"
+    ]
+
+
+@pytest.mark.parametrize("column", ["water", "mask", "fat_fraction"])
+def test_another_affine(cohort, column):
+    moved = AFFINE.copy()
+    moved[0, 3] = 3
+    save(cohort.path.parent / f"S2_{column}.nii.gz", image() if column != "mask" else mask(), moved)
+    assert cohort.problems() == [
+        f"cohort.csv, line 4: {column} S2_{column}.nii.gz: "
+        "affine differs: corners lie up to 3 mm apart from that of fat; bring both to the same voxels"
+    ]
+
+
+def test_an_empty_mask(cohort):
+    save(cohort.rows[0].mask, np.zeros(SHAPE, np.uint8))
+    assert cohort.problems() == [
+        "cohort.csv, line 2: mask S0_mask.nii.gz: no positive voxel; draw the mask, or leave the cell blank"
+    ]
+
+
+def test_a_labelled_slice_without_labels(cohort):
+    cohort.change(0, slice=3)
+    assert cohort.problems() == [
+        "cohort.csv, line 2: mask S0_mask.nii.gz: no positive voxel in slice 3, but in 1, 2; correct the slice"
+    ]
+
+
+def test_a_mask_without_the_labels_that_count(cohort):
+    data = mask()
+    data[data > 0] = 4
+    save(cohort.rows[0].mask, data)
+    check(cohort.read(), label_values=[1, 4])
+    assert cohort.problems(label_values=[2, 1], regions=[Region.CALF])[0] == (
+        "cohort.csv, line 2: mask S0_mask.nii.gz: no voxel labelled 1, 2; draw the mask, or leave the cell blank"
+    )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", ["fat", "mask", "fat_fraction"])
+def test_values_that_are_not_finite(cohort, value, column):
+    data = mask().astype(np.float32) if column == "mask" else image()
+    data[0, 0, :2] = value
+    save(cohort.path.parent / f"S0_{column}.nii.gz", data)
+    assert cohort.problems() == [
+        f"cohort.csv, line 2: {column} S0_{column}.nii.gz: 2 voxels are NaN or infinite; export the image again"
+    ]
+
+
+def test_values_that_float32_cannot_hold(cohort):
+    data = image().astype(np.float64)
+    data[0, 0, 0] = 1e300
+    save(cohort.rows[0].channels["fat"], data)
+    assert cohort.problems() == [
+        "cohort.csv, line 2: fat S0_fat.nii.gz: 1 voxels are NaN or infinite; export the image again"
+    ]
+
+
+@pytest.mark.parametrize("column", ["fat", "fat_fraction"])
+def test_a_constant_image(cohort, column):
+    save(cohort.path.parent / f"S0_{column}.nii.gz", np.full(SHAPE, 7.5, np.float32))
+    assert cohort.problems() == [
+        f"cohort.csv, line 2: {column} S0_{column}.nii.gz: every voxel is 7.5; export the image again"
+    ]
+
+
+@pytest.mark.parametrize("labelled", [1, None])
+def test_a_constant_labelled_slice(cohort, labelled):
+    data = image()
+    data[:, :, 1] = 0
+    data[:, :, 3] = 0
+    save(cohort.rows[0].channels["fat"], data)
+    cohort.change(0, slice=labelled)
+    assert cohort.problems() == [
+        "cohort.csv, line 2: fat S0_fat.nii.gz: every voxel of labelled slice 1 is 0; correct the slice or the image"
+    ]
+
+
+def test_labels_that_are_no_integers(cohort):
+    data = mask().astype(np.float32)
+    data[2, 2, 1:3] = 0.5
+    save(cohort.rows[0].mask, data)
+    assert cohort.problems() == [
+        "cohort.csv, line 2: mask S0_mask.nii.gz: 2 labels are no integers, such as 0.5; save integer labels"
+    ]
+
+
+def test_whole_numbers_stored_as_floats_are_labels(cohort):
+    save(cohort.rows[0].mask, mask().astype(np.float32))
+    check(cohort.read())
+
+
+def test_negative_labels(cohort):
+    data = mask().astype(np.int16)
+    data[0, 0, 0] = -2
+    save(cohort.rows[0].mask, data)
+    assert cohort.problems() == ["cohort.csv, line 2: mask S0_mask.nii.gz: label -2 is negative; count labels from 0"]
+
+
+def test_a_slice_out_of_range(cohort):
+    cohort.change(0, slice=4)
+    assert cohort.problems() == ["cohort.csv, line 2: slice 4: S0_fat.nii.gz has slices 0 to 3; correct the number"]
+
+
+def test_slices_lie_along_superior_inferior(cohort):
+    """Stored with superior-inferior first, the volume has six slices, so the fifth exists."""
+    turned = AFFINE[:, [2, 0, 1, 3]]
+    data = np.ones(SHAPE, np.uint8)
+    data[:4] = 0
+    for column in ("fat", "water", "fat_fraction"):
+        save(cohort.path.parent / f"S0_{column}.nii.gz", image(), turned)
+    save(cohort.rows[0].mask, data, turned)
+    cohort.change(0, slice=4)
+    check(cohort.read())
+    cohort.change(0, slice=6)
+    assert cohort.problems() == ["cohort.csv, line 2: slice 6: S0_fat.nii.gz has slices 0 to 5; correct the number"]
+
+
+def test_a_fat_fraction_that_is_not_percent(cohort):
+    save(cohort.rows[0].fat_fraction, image() / 100)
+    (problem,) = cohort.problems()
+    assert problem.startswith("cohort.csv, line 2: fat_fraction S0_fat_fraction.nii.gz: values up to 0.")
+    assert problem.endswith("are a fraction; multiply by 100 to make percent")
+
+
+def test_a_chosen_channel_that_a_row_lacks(cohort):
+    cohort.change(3, channels={"fat": cohort.rows[3].channels["fat"]})
+    assert cohort.problems(channels=["fat", "water"]) == [
+        "cohort.csv, line 5: water '': row lacks the channel; give the image or choose other channels"
+    ]
+
+
+def test_channels_that_were_not_chosen_are_not_read(cohort):
+    for row in cohort.rows:
+        row.channels["water"].unlink()
+    check(cohort.read(), channels=["fat"])
+    assert len(cohort.problems()) == 6
+
+
+def test_a_row_without_any_image(cohort):
+    cohort.change(3, channels={})
+    assert cohort.problems() == [
+        "cohort.csv, line 5: channels '': row has no image; give at least one of fat, water, te345, te460, te575"
+    ]
+
+
+def test_a_row_without_a_mask_is_a_problem_for_training_only(cohort):
+    cohort.change(3, mask=None)
+    check(cohort.read())
+    assert cohort.problems(require_masks=True) == [
+        "cohort.csv, line 5: mask '': row has nothing to train on; give a mask or remove the row"
+    ]
+
+
+def test_rows_of_other_regions_are_not_looked_at(cohort):
+    cohort.rows[1].mask.unlink()
+    check(cohort.read(), regions=[Region.CALF])
+    assert len(cohort.problems(regions=[Region.THIGH])) == 1
+
+
+def test_no_row_of_the_chosen_region(cohort):
+    cohort.rows = [row for row in cohort.rows if row.region == Region.CALF]
+    assert cohort.problems(regions=[Region.THIGH], folds=5) == [
+        "cohort.csv: no row of region thigh; choose another region"
+    ]
+
+
+def test_a_duplicate_row(cohort):
+    cohort.rows.append(replace(cohort.rows[0], line=8, slice=2))
+    assert cohort.problems() == [
+        "cohort.csv, line 8: subject 'S0': session '', calf, limbs both again after line 2; "
+        "remove one row or tell the sessions apart"
+    ]
+
+
+def test_another_session_region_or_limb_is_no_duplicate(cohort):
+    first = cohort.rows[0]
+    others = ({"session": "v2"}, {"region": Region.THIGH}, {"limbs": Limbs.LEFT})
+    cohort.rows += [replace(first, **other) for other in others]
+    check(cohort.read())
+
+
+def test_a_subject_in_two_groups(cohort):
+    cohort.rows.append(replace(cohort.rows[0], line=8, session="v2", group="g1"))
+    assert cohort.problems() == [
+        "cohort.csv, line 8: group 'g1': subject 'S0' is in group 'g0' in line 2; give each subject one group"
+    ]
+
+
+def test_one_image_under_two_subjects(cohort):
+    cohort.change(4, channels=cohort.rows[0].channels | {"fat": cohort.path.parent / "x" / ".." / "S0_fat.nii.gz"})
+    assert cohort.problems(channels=["fat"])[0] == (
+        "cohort.csv, line 6: fat S0_fat.nii.gz: belongs to subject 'S0' in line 2; "
+        "correct the path, or give one subject one name"
+    )
+
+
+def test_one_image_as_two_channels(cohort):
+    fat = cohort.rows[0].channels["fat"]
+    cohort.change(0, channels={"fat": fat, "water": fat})
+    assert cohort.problems() == ["cohort.csv, line 2: water S0_fat.nii.gz: is the fat image too; correct one path"]
+
+
+@pytest.mark.parametrize(("folds", "inner", "needed"), [(7, None, 9), (5, 5, 7), (2, 6, 12)])
+def test_fewer_subjects_than_folds(cohort, folds, inner, needed):
+    (problem,) = cohort.problems(folds=folds, inner_folds=inner)
+    assert problem == (
+        f"cohort.csv: 6 subjects are too few for {folds} outer and {inner or folds} inner folds, which take {needed}; "
+        "add subjects or ask for fewer folds"
+    )
+
+
+def test_subjects_are_counted_in_the_chosen_region(cohort):
+    check(cohort.read(), folds=3)
+    assert cohort.problems(regions=[Region.CALF], folds=3)[0].startswith("cohort.csv: 3 subjects are too few for 3")
+
+
+def test_ten_problems_at_once(cohort):
+    rows = cohort.rows
+    rows[0].channels["fat"].unlink()
+    rows[0].channels["water"].write_bytes(b"no image")
+    broken = mask().astype(np.float32)
+    broken[2, 2, 1] = 1.5
+    broken[0, 0, 0] = np.nan
+    broken[0, 0, 1] = -1
+    save(rows[0].mask, broken)
+    save(rows[1].mask, np.zeros(SHAPE, np.uint8), np.diag([1.0, 2.0, 10.0, 1.0]))
+    save(rows[2].channels["water"], np.full(SHAPE, 3, np.int16))
+    cohort.change(3, slice=9)
+    rows.append(replace(rows[4], line=8, group="other"))
+    write_table(cohort.path, rows)
+    with cohort.path.open("a") as file:
+        file.write("S9,,g0,arm,both,,,,,,,,\n")
+    with pytest.raises(InputError) as caught:
+        check(scan_table(cohort.path), channels=["fat", "water"], folds=8, require_masks=True)
+    problems = [problem.replace(f"{cohort.path.parent}/", "") for problem in caught.value.problems]
+    found = [problem.split("; ")[0].split(" (")[0] for problem in problems]
+    assert found == [
+        "cohort.csv, line 9: region 'arm': unknown",
+        "cohort.csv, line 2: mask S0_mask.nii.gz: 1 voxels are NaN or infinite",
+        "cohort.csv, line 2: mask S0_mask.nii.gz: 1 labels are no integers, such as 1.5",
+        "cohort.csv, line 2: mask S0_mask.nii.gz: label -1 is negative",
+        "cohort.csv, line 2: fat S0_fat.nii.gz: no such file",
+        "cohort.csv, line 2: water S0_water.nii.gz: not a readable NIfTI file",
+        "cohort.csv, line 3: mask S1_mask.nii.gz: no positive voxel",
+        "cohort.csv, line 3: mask S1_mask.nii.gz: affine differs: corners lie up to 5 mm apart from that of fat",
+        "cohort.csv, line 4: water S2_water.nii.gz: every voxel is 3",
+        "cohort.csv, line 5: slice 9: S3_fat.nii.gz has slices 0 to 3",
+        "cohort.csv, line 8: subject 'S4': session '', calf, limbs both again after line 6",
+        "cohort.csv, line 8: group 'other': subject 'S4' is in group 'g1' in line 6",
+        "cohort.csv: 7 subjects are too few for 8 outer and 8 inner folds, which take 10",
+    ]
+    assert all("\n" not in problem and "; " in problem for problem in problems)
+
+
+def test_every_file_is_read_once(cohort, monkeypatch):
+    read = []
+
+    def counted(path):
+        read.append(path)
+        return original(path)
+
+    original = checks.read_volume
+    monkeypatch.setattr(checks, "read_volume", counted)
+    check(cohort.read(), folds=2)
+    assert len(read) == len(set(read)) == 24
+
+
+def test_summary_counts_subjects_groups_regions_and_files(cohort):
+    cohort.change(5, group="", mask=None)
+    cohort.rows.append(replace(cohort.rows[0], session="v2", channels={"fat": cohort.rows[0].channels["fat"]}))
+    assert summary(cohort.read()).splitlines() == [
+        f"{cohort.path}: 6 subjects, 7 acquisitions",
+        "  subjects by group: g0 3, g1 2, no group 1",
+        "  calf: 4 acquisitions (g0 3, g1 1)",
+        "  thigh: 3 acquisitions (g0 1, g1 1, no group 1)",
+        "  limbs: both 7",
+        "  channels: fat 7, water 6",
+        "  masks: 6, fat fraction images: 7",
+    ]

@@ -1,0 +1,192 @@
+"""The cohort table: what is read, what is refused, and that a written table reads back equal."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musclesense.cohort import table as table_module
+from musclesense.cohort.table import CHANNELS, Acquisition, Limbs, Region, read_table, scan_table, write_table
+from musclesense.errors import InputError
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "cohort.csv"
+    path.write_bytes(text.encode())
+    return path
+
+
+def refusal(folder: Path, text: str) -> list[str]:
+    path = write(folder, text)
+    with pytest.raises(InputError) as caught:
+        read_table(path)
+    return [problem.removeprefix(str(path)) for problem in caught.value.problems]
+
+
+def test_a_full_row_is_read_into_types(tmp_path):
+    path = write(
+        tmp_path,
+        "subject,session,group,region,limbs,fat,water,te345,te460,te575,mask,slice,fat_fraction,scanner\n"
+        "S1,v2,ALS,thigh,left,f.nii,w.nii,a.nii,b.nii,sub/c.nii,/elsewhere/m.nii,4,ff.nii,Prisma\n",
+    )
+    assert read_table(path).acquisitions == (
+        Acquisition(
+            line=2,
+            subject="S1",
+            session="v2",
+            group="ALS",
+            region=Region.THIGH,
+            limbs=Limbs.LEFT,
+            channels={
+                "fat": tmp_path / "f.nii",
+                "water": tmp_path / "w.nii",
+                "te345": tmp_path / "a.nii",
+                "te460": tmp_path / "b.nii",
+                "te575": tmp_path / "sub/c.nii",
+            },
+            mask=Path("/elsewhere/m.nii"),
+            slice=4,
+            fat_fraction=tmp_path / "ff.nii",
+        ),
+    )
+
+
+def test_only_subject_and_region_are_required(tmp_path):
+    (row,) = read_table(write(tmp_path, "region,subject\ncalf,S1\n")).acquisitions
+    assert row == Acquisition(line=2, subject="S1", region=Region.CALF)
+    assert (row.limbs, row.channels, row.mask, row.slice, row.fat_fraction) == (Limbs.BOTH, {}, None, None, None)
+
+
+def test_digest_is_that_of_the_bytes(tmp_path):
+    text = "subject,region\nS1,calf\n"
+    assert read_table(write(tmp_path, text)).digest == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_lines_are_those_of_the_file(tmp_path):
+    text = '\ufeffsubject,region,note\r\nS1,calf,"two\r\nlines"\r\n\r\n , \r\n"S,2", thigh\r\nS3,calf,\r\n'
+    rows = read_table(write(tmp_path, text)).acquisitions
+    assert [(row.line, row.subject) for row in rows] == [(2, "S1"), (6, "S,2"), (7, "S3")]
+
+
+def test_a_line_separator_inside_a_name_does_not_split_the_row(tmp_path):
+    (row,) = read_table(write(tmp_path, "subject,region,group\nS1,calf,A\u2028B\n")).acquisitions
+    assert row.group == "A\u2028B"
+
+
+@pytest.mark.parametrize(("cell", "slice_"), [("", None), ("0", 0), ("12", 12), ("3.0", 3)])
+def test_slice_numbers(tmp_path, cell, slice_):
+    (row,) = read_table(write(tmp_path, f"subject,region,slice\nS1,calf,{cell}\n")).acquisitions
+    assert row.slice == slice_
+
+
+@pytest.mark.parametrize("cell", ["-1", "1.5", "mid", "1e3", "²", "12345678", ".0"])
+def test_what_is_no_slice_number_is_refused(tmp_path, cell):
+    (problem,) = refusal(tmp_path, f"subject,region,slice\nS1,calf,{cell}\n")
+    assert problem == f", line 2: slice {cell!r}: not a slice number; count from 0, or leave it blank"
+
+
+def test_all_rows_that_cannot_be_understood_are_named_at_once(tmp_path):
+    text = "subject,region,limbs\nS1,arm,both\n,calf,both\nS3,calf,upper\nS4,calf,left\nS5,,third\nS6,calf,left,x\n"
+    assert refusal(tmp_path, text) == [
+        ", line 2: region 'arm': unknown; use calf or thigh",
+        ", line 3: subject '': is blank; name the subject",
+        ", line 4: limbs 'upper': unknown; use both, left, right",
+        ", line 6: region '': unknown; use calf or thigh",
+        ", line 6: limbs 'third': unknown; use both, left, right",
+        ", line 7: has more cells than the header; quote a cell that holds a comma",
+    ]
+    scanned = scan_table(tmp_path / "cohort.csv")
+    assert [row.subject for row in scanned.acquisitions] == ["S4"]
+    assert len(scanned.problems) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no column 'subject' or 'region'; columns found: none"),
+        ("subject;region\nS1;calf\n", "no column 'subject' or 'region'; columns found: subject;region"),
+        ("subject,fat\nS1,f.nii\n", "no column 'region'"),
+        ("subject,region,fat,fat\nS1,calf,a,b\n", "column 'fat' stands more than once; keep one"),
+        ("subject,region\n\n", "has no rows; add one row for each acquisition"),
+        ('subject,region\n"S1,calf\n', "not a CSV table in UTF-8 (unexpected end of data); save it"),
+    ],
+)
+def test_what_is_no_table_is_refused(tmp_path, text, said):
+    (problem,) = refusal(tmp_path, text)
+    assert problem.startswith(f": {said}")
+
+
+def test_other_encodings_are_refused(tmp_path):
+    path = tmp_path / "cohort.csv"
+    path.write_bytes("subject,region\nMüller,calf\n".encode("latin-1"))
+    with pytest.raises(InputError, match="not a CSV table in UTF-8"):
+        read_table(path)
+
+
+def test_a_missing_table_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"none\.csv: no such cohort table; give cohort\.path=TABLE\.csv"):
+        read_table(tmp_path / "none.csv")
+
+
+def test_a_huge_file_is_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(table_module, "LARGEST_TABLE_BYTES", 10)
+    with pytest.raises(InputError, match="is it a table"):
+        read_table(write(tmp_path, "subject,region\nS1,calf\n"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_an_unreadable_file_is_refused(tmp_path):
+    path = write(tmp_path, "subject,region\nS1,calf\n")
+    path.chmod(0)
+    with pytest.raises(InputError, match="correct its permissions"):
+        read_table(path)
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8).map(str.strip)
+files = st.from_regex(r"[a-z ,\"'é]{0,5}[a-z]\.nii(\.gz)?", fullmatch=True)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(
+            {
+                "subject": names.filter(bool),
+                "session": names,
+                "group": names,
+                "region": st.sampled_from(Region),
+                "limbs": st.sampled_from(Limbs),
+                "channels": st.dictionaries(st.sampled_from(CHANNELS), files),
+                "mask": st.none() | files,
+                "slice": st.none() | st.integers(0, 999_999),
+                "fat_fraction": st.none() | files,
+            }
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    below=st.sampled_from(["", "scans", "../other"]),
+)
+def test_a_written_table_reads_back_equal(tmp_path_factory, rows, below):
+    folder = tmp_path_factory.mktemp("cohort")
+
+    def place(file: str | None) -> Path | None:
+        return None if file is None else folder / below / file.strip()
+
+    written = [
+        Acquisition(
+            line=line,
+            **{
+                **row,
+                "channels": {name: place(file) for name, file in row["channels"].items()},
+                "mask": place(row["mask"]),
+                "fat_fraction": place(row["fat_fraction"]),
+            },
+        )
+        for line, row in enumerate(rows, start=2)
+    ]
+    write_table(folder / "cohort.csv", written)
+    assert list(read_table(folder / "cohort.csv").acquisitions) == written

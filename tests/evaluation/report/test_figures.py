@@ -1,0 +1,98 @@
+"""What the charts show."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from musclesense.evaluation.report.figures import (
+    DARK,
+    LIGHT,
+    fat_fraction_charts,
+    group_charts,
+    headline_charts,
+    learning_charts,
+    run_charts,
+)
+from musclesense.evaluation.report.tables import pool, select
+from musclesense.evaluation.study import read_study
+
+StudyWriter = Callable[..., Path]
+
+
+def axes_of(chart) -> Axes:
+    (axes,) = chart.draw(LIGHT).axes
+    return axes
+
+
+def test_headline_shows_this_study_and_the_paper(write_study: StudyWriter) -> None:
+    study = read_study(write_study(finished=[(0, 0), (1, 0)]))
+    axes = axes_of(headline_charts(study)[0])
+    means = [bar.lines[0].get_xdata()[0] for bar in axes.containers]
+    expected = [pool(select(study.cases, region=region)).dice.mean for region in ("calf", "thigh")]
+    assert means == [pytest.approx(expected[0]), 0.950, pytest.approx(expected[1]), 0.942]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["calf", "thigh"]
+
+
+def test_group_chart_has_a_point_for_each_case(write_study: StudyWriter) -> None:
+    study = read_study(write_study(finished=[(0, 0), (1, 0)]))
+    calf, thigh = group_charts(study)
+    axes = axes_of(calf)
+    points = np.concatenate([line.get_xdata() for line in axes.lines if line.get_marker() == "."])
+    assert sorted(points) == sorted(case.dice for case in select(study.cases, region="calf"))
+    assert axes.get_xlim() == axes_of(thigh).get_xlim()
+
+
+def test_run_chart_tells_failed_from_missing(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0), (4, 4)])
+    (folder / "outer0_inner1").mkdir()
+    (folder / "outer0_inner1" / "failed.json").write_text('{"error": "x"}')
+    study = read_study(folder)
+    texts = [text.get_text() for text in axes_of(run_charts(study)[0]).texts]
+    mean = pool(select(study.runs[0].cases, region="calf")).dice.mean
+    assert texts[:3] == [f"{mean:.3f}", "failed", "-"]
+    assert len(texts) == 25
+
+
+def test_mean_curve_ends_where_fewer_than_half_of_the_runs_go_on(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0), (0, 1), (0, 2)])
+    for inner, epochs in ((0, 4), (1, 6)):
+        curves = folder / f"outer0_inner{inner}" / "metrics.csv"
+        curves.write_text("\n".join(curves.read_text().splitlines()[: epochs + 1]) + "\n")
+    study = read_study(folder)
+    mean = next(line for line in axes_of(learning_charts(study)[0]).lines if line.get_label() == "training (D3)")
+    assert list(mean.get_xdata()) == [0, 1, 2, 3, 4, 5]
+    assert mean.get_ydata()[5] == pytest.approx(np.mean([run.epochs[5].train_loss for run in study.runs[1:3]]))
+
+
+def test_bland_altman_shows_bias_and_limits(write_study: StudyWriter) -> None:
+    study = read_study(write_study(finished=[(0, 0), (1, 0)]))
+    axes = axes_of(fat_fraction_charts(study)[1])
+    bias = np.array([case.fat_fraction_bias for case in select(study.cases, region="calf")])
+    lines = [line.get_ydata()[0] for line in axes.lines if len(set(line.get_ydata())) == 1][:3]
+    spread = 1.96 * bias.std(ddof=1)
+    assert lines == pytest.approx([bias.mean(), bias.mean() - spread, bias.mean() + spread])
+
+
+def test_charts_are_left_out_where_there_is_nothing_to_show(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0)])
+    assert len(learning_charts(read_study(folder))) == len(fat_fraction_charts(read_study(folder))) == 2
+    (folder / "outer0_inner0" / "metrics.csv").unlink()
+    cases = folder / "outer0_inner0" / "cases.csv"
+    rows = [line.split(",") for line in cases.read_text().splitlines()]
+    cases.write_text(
+        "".join(
+            ",".join([*row[:13], "", "", *row[15:]]) + "\n" if n else ",".join(row) + "\n" for n, row in enumerate(rows)
+        )
+    )
+    study = read_study(folder)
+    assert learning_charts(study) == []
+    assert fat_fraction_charts(study) == []
+
+
+def test_same_scores_give_the_same_bytes_and_the_dark_page_its_own(write_study: StudyWriter) -> None:
+    chart = group_charts(read_study(write_study(finished=[(0, 0)])))[0]
+    assert chart.png(LIGHT) == chart.png(LIGHT)
+    assert chart.png(LIGHT) != chart.png(DARK)

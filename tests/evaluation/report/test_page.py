@@ -1,0 +1,119 @@
+"""The page as a reader gets it."""
+
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from musclesense.errors import InputError
+from musclesense.evaluation.report.page import write_report
+
+StudyWriter = Callable[..., Path]
+VOID = {"meta", "img", "source", "br"}
+
+
+class Page(HTMLParser):
+    """Checks that elements nest, and collects links and alternative texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.pictures: list[str | None] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.links += [values[name] or "" for name in ("src", "srcset", "href", "data", "poster") if name in values]
+        if tag == "img":
+            self.pictures.append(values.get("alt"))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_page_is_whole_and_needs_nothing_from_outside(reported_study: Path) -> None:
+    report = reported_study / "report"
+    text = (report / "index.html").read_text()
+    parsed = Page(text)
+    assert parsed.open == []
+    assert parsed.links
+    assert all(link.startswith("data:image/png;base64,") for link in parsed.links)
+    assert not re.search(r"https?:|@import|url\(|<script|<link", re.sub(r'"data:[^"]*"', "", text))
+    assert all(parsed.pictures)
+    assert {path.name for path in report.iterdir()} == {
+        "index.html",
+        "nested_cv.csv",
+        "summary.csv",
+        "cases.csv",
+        "figures",
+    }
+    assert len(list((report / "figures").iterdir())) == len(parsed.pictures)
+
+
+def test_page_shows_scores_beside_the_paper_and_the_cases(reported_study: Path) -> None:
+    text = (reported_study / "report" / "index.html").read_text()
+    assert "2 of 25 runs of a" in text
+    assert "0.950 (0.025)" in text
+    assert "0.942 (0.041)" in text
+    assert "10, of whom 4 are tested so far" in text
+    assert "phantom cohort made by Musclesense (preset demo, seed 1)" in text
+    assert "fat, water, te345, te575" in text
+    for rank in ("Best", "Median", "Worst"):
+        assert text.count(f"<b>{rank}, Dice ") == 2
+
+
+def test_unfinished_study_names_its_runs(reported_study: Path) -> None:
+    text = (reported_study / "report" / "index.html").read_text()
+    assert "<b>outer0_inner1</b>: loss &lt;is&gt; not finite" in text
+    assert "2 finished, 1 failed, 22 not finished" in text
+    assert "Not finished: outer0_inner2, " in text
+
+
+def test_banner_stands_exactly_where_data_are_phantom(write_study: StudyWriter, tmp_path: Path) -> None:
+    phantom = write_report(write_study("made", finished=[])).read_text()
+    patients = write_report(write_study("own", finished=[], table=tmp_path / "cohort.csv")).read_text()
+    assert 'class="banner"' in phantom
+    assert "not comparable with patients" in phantom
+    assert 'class="banner"' not in patients
+    assert "not comparable" not in patients
+
+
+def test_report_is_the_same_when_written_again(reported_study: Path, tmp_path: Path) -> None:
+    again = tmp_path / reported_study.name
+    shutil.copytree(reported_study, again)
+    before = {
+        path.relative_to(reported_study): path.read_bytes() for path in reported_study.rglob("*") if path.is_file()
+    }
+    write_report(again)
+    assert before == {path.relative_to(again): path.read_bytes() for path in again.rglob("*") if path.is_file()}
+
+
+def test_report_returns_its_page(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[])
+    assert write_report(folder) == folder / "report" / "index.html"
+
+
+def test_study_without_a_finished_run_has_a_page(write_study: StudyWriter) -> None:
+    page = write_report(write_study(finished=[]))
+    assert "No run has finished yet" in page.read_text()
+    assert (page.parent / "nested_cv.csv").read_text().count("\n") == 1
+
+
+def test_recorded_command_is_shown(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[])
+    assert "train.py" not in write_report(folder).read_text()
+    (folder / "command.txt").write_text("python train.py -m outer=0..4 inner=0..4\n")
+    assert '<pre tabindex="0">python train.py -m outer=0..4 inner=0..4</pre>' in write_report(folder).read_text()
+
+
+def test_folder_that_is_no_study_is_left_alone(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a study"):
+        write_report(tmp_path)
+    assert list(tmp_path.iterdir()) == []

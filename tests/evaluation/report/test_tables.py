@@ -1,0 +1,162 @@
+"""Aggregated scores against numbers worked out by hand."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from musclesense.evaluation.report.tables import (
+    NESTED_CV_COLUMNS,
+    SUMMARY_COLUMNS,
+    MeanSD,
+    paper_dice,
+    pool,
+    select,
+    study_table,
+    write_tables,
+)
+from musclesense.evaluation.study import CASE_COLUMNS, Case, read_study
+
+StudyWriter = Callable[..., Path]
+CaseMaker = Callable[..., Case]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_scores_are_pooled_by_hand(make_case: CaseMaker) -> None:
+    cases = [
+        make_case(outer=0, inner=0, dice=0.8, hd95_mm=4.0, fat_fraction_predicted_mask=11.0),
+        make_case(outer=0, inner=1, dice=0.9, hd95_mm=2.0, fat_fraction_predicted_mask=8.0),
+        make_case(outer=1, subject="S01", line=3, dice=1.0, hd95_mm=0.0, fat_fraction_predicted_mask=None),
+        make_case(outer=1, subject="S01", line=3, slice=6, dice=None, hd95_mm=None, volume_predicted_ml=97.0),
+    ]
+    scores = pool(cases)
+    assert (scores.cases, scores.slices, scores.subjects, scores.dice_undefined) == (4, 3, 2, 1)
+    assert scores.dice == MeanSD(pytest.approx(0.9), pytest.approx(0.1))
+    assert scores.dice_median == pytest.approx(0.9)
+    assert scores.dice_by_outer == {0: pytest.approx(0.85), 1: pytest.approx(1.0)}
+    assert scores.dice_sd_outer == pytest.approx(0.15 / 2**0.5)
+    assert scores.hd95_mm_mean == pytest.approx(2.0)
+    # +1, -2 and +0.5 points; +1, +1, +1 and -3 ml.
+    assert scores.fat_fraction_bias == MeanSD(pytest.approx(-1 / 6), pytest.approx((7 / 3) ** 0.5 * 1.0, abs=0.1))
+    assert scores.volume_bias_ml == MeanSD(pytest.approx(0.0), pytest.approx(2.0))
+
+
+def test_scores_of_nothing_and_of_one_case(make_case: CaseMaker) -> None:
+    nothing = pool([make_case(dice=None, hd95_mm=None)])
+    assert (nothing.dice, nothing.dice_median, nothing.hd95_mm_mean, nothing.dice_sd_outer) == (None, None, None, None)
+    assert nothing.dice_by_outer == {}
+    one = pool([make_case(dice=0.75)])
+    assert one.dice == MeanSD(0.75, None)
+    assert str(one.dice) == "0.750"
+
+
+def test_cases_are_selected_by_what_is_named(make_case: CaseMaker) -> None:
+    calf, thigh = make_case(region="calf", group=""), make_case(region="thigh", label="left")
+    assert select([calf, thigh]) == (calf, thigh)
+    assert select([calf, thigh], region="thigh") == (thigh,)
+    assert select([calf, thigh], group="") == (calf,)
+    assert select([calf, thigh], region="calf", label="left") == ()
+
+
+def test_tables_have_a_row_for_each_run_and_each_group(write_study: StudyWriter, tmp_path: Path) -> None:
+    folder = write_study()
+    study = read_study(folder)
+    write_tables(study, tmp_path / "report")
+    nested = rows_of(tmp_path / "report" / "nested_cv.csv")
+    assert tuple(nested[0]) == NESTED_CV_COLUMNS
+    assert len(nested) == 25 * 3
+    first = rows_of(folder / "outer0_inner0" / "cases.csv")
+    calf = [float(row["dice"]) for row in first if row["region"] == "calf"]
+    assert nested[0] | {"region": "calf", "cases": "2"} == nested[0]
+    assert float(nested[0]["dice_mean"]) == pytest.approx(sum(calf) / 2, abs=1e-6)
+    assert (nested[2]["region"], nested[2]["cases"]) == ("all", "4")
+
+    summary = rows_of(tmp_path / "report" / "summary.csv")
+    assert tuple(summary[0]) == SUMMARY_COLUMNS
+    assert [(row["region"], row["group"]) for row in summary[:2]] == [("calf", "all"), ("calf", "ALS")]
+    assert len(summary) == 3 * 5
+    assert (summary[0]["subjects"], summary[0]["slices"], summary[0]["cases"]) == ("10", "10", "50")
+    assert sum(int(row["cases"]) for row in summary[1:5]) == 50
+
+    cases = rows_of(tmp_path / "report" / "cases.csv")
+    assert tuple(cases[0]) == CASE_COLUMNS
+    assert len(cases) == len(study.cases)
+    assert float(cases[-1]["dice"]) == pytest.approx(study.cases[-1].dice, abs=1e-6)
+
+
+def test_tables_depend_on_the_scores_alone(write_study: StudyWriter, tmp_path: Path) -> None:
+    folder = write_study(finished=[(1, 0), (0, 3)])
+    write_tables(read_study(folder), tmp_path / "first")
+    for run in folder.glob("outer*"):
+        record = json.loads((run / "done.json").read_text())
+        (run / "done.json").write_text(json.dumps(record | {"seconds": 999.0, "epochs": 1}))
+    write_tables(read_study(folder), tmp_path / "second")
+    for name in ("nested_cv.csv", "summary.csv", "cases.csv"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def test_undefined_measures_are_blank(write_study: StudyWriter, tmp_path: Path) -> None:
+    folder = write_study(finished=[(0, 0)])
+    cases = folder / "outer0_inner0" / "cases.csv"
+    header = cases.read_text().splitlines()[0]
+    cases.write_text(f"{header}\n0,0,2,S00,,ALS,calf,5,muscle,,,0,0,,,0,0,0\n")
+    write_tables(read_study(folder), tmp_path)
+    row = rows_of(tmp_path / "nested_cv.csv")[0]
+    assert (row["cases"], row["dice_undefined"], row["dice_mean"], row["hd95_mm_mean"]) == ("1", "1", "", "")
+    assert row["volume_bias_ml"] == "0.000000"
+    assert rows_of(tmp_path / "cases.csv")[0]["dice"] == ""
+
+
+def test_terminal_table_stands_beside_the_paper(write_study: StudyWriter) -> None:
+    folder = write_study()
+    text = study_table(folder)
+    scores = pool(select(read_study(folder).cases, region="calf"))
+    calf = next(line for line in text.splitlines() if line.startswith("calf"))
+    folds = [f"{scores.dice_by_outer[outer]:.3f}" for outer in range(5)]
+    assert calf.split() == ["calf", *str(scores.dice).split(), "0.950", "(0.025)", "50", *folds]
+    assert "0.942 (0.041)" in text
+    assert text.startswith("Study demo: 25 of 25 runs finished")
+    assert "not comparable with patients" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_terminal_table_of_patients_does_not_speak_of_phantoms(write_study: StudyWriter, tmp_path: Path) -> None:
+    assert "hantom" not in study_table(write_study(finished=[(0, 0)], table=tmp_path / "cohort.csv"))
+
+
+def test_terminal_table_says_what_failed_and_what_is_missing(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0)])
+    (folder / "outer0_inner1").mkdir()
+    (folder / "outer0_inner1" / "failed.json").write_text(json.dumps({"error": "out of memory"}))
+    text = study_table(folder)
+    assert "1 of 25 runs finished" in text
+    assert "failed: outer0_inner1 (out of memory)" in text
+    assert "not finished: outer0_inner2, outer0_inner3" in text
+    assert next(line for line in text.splitlines() if line.startswith("calf")).split()[-4:] == ["-"] * 4
+
+
+def test_terminal_table_before_the_first_run_has_finished(write_study: StudyWriter) -> None:
+    assert study_table(write_study(finished=[])).endswith("No test scores yet.")
+
+
+def test_paper_stands_only_beside_whole_muscle(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0)])
+    assert paper_dice(read_study(folder), "calf") == MeanSD(0.950, 0.025)
+    cases = folder / "outer0_inner0" / "cases.csv"
+    lines = cases.read_text().splitlines()
+    left = [line.replace("muscle", "left") for line in lines[1:]]
+    right = [line.replace("muscle", "right").replace(",0.9", ",0.8") for line in lines[1:]]
+    cases.write_text("\n".join([lines[0], *left, *right]) + "\n")
+    assert paper_dice(read_study(folder), "calf") is None
+    text = study_table(folder)
+    assert "0.950 (0.025)" not in text
+    assert [line.split()[:2] for line in text.splitlines() if line.startswith("calf")] == [
+        ["calf", "left"],
+        ["calf", "right"],
+    ]
