@@ -1,6 +1,5 @@
 """The one family of errors that a user can mend: shown as a line without a traceback, exit code 2."""
 
-
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -297,10 +297,15 @@ def test_a_subject_in_two_groups(cohort):
 
 
 def test_one_image_under_two_subjects(cohort):
-    cohort.change(4, channels=cohort.rows[0].channels | {"fat": cohort.path.parent / "x" / ".." / "S0_fat.nii.gz"})
-    assert cohort.problems(channels=["fat"])[0] == (
-        "cohort.csv, line 6: fat S0_fat.nii.gz: belongs to subject 'S0' in line 2; "
-        "correct the path, or give one subject one name"
+    table = cohort.read()
+    detour = cohort.path.parent / "x" / ".." / "S0_fat.nii.gz"
+    rows = [*table.acquisitions, replace(cohort.rows[0], line=8, subject="S9", channels={"fat": detour})]
+    detour.parent.parent.mkdir()
+    with pytest.raises(InputError) as caught:
+        check(replace(table, acquisitions=tuple(rows)))
+    assert caught.value.problems == (
+        f"{cohort.path}, line 8: fat {detour}: belongs to subject 'S0' in line 2; "
+        "correct the path, or give one subject one name",
     )
 
 

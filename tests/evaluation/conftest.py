@@ -125,7 +125,7 @@ def study_writer(parent: Path) -> StudyWriter:
             "runs": "runs",
             "folds": {"outer": 5, "inner": 5, "seed": 0},
             "edition": {"name": "professional"},
-            "channels": {name: name for name in ("fat", "water", "te345", "te575")},
+            "channels": {"fat": True, "water": True, "te345": True, "te460": False, "te575": True},
             "region": {"name": "lower_limb", "regions": list(REGIONS)},
             "labels": {"name": "whole_muscle", "classes": {"muscle": []}, "threshold": 0.5},
             "cohort": {"path": None if table is None else str(table), "phantom": {"preset": "demo", "seed": 1}},

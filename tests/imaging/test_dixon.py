@@ -104,14 +104,17 @@ def test_marrow_follows_the_limb_around_it() -> None:
     assert (parts.fat[marrow] > 80).all()
 
 
-def test_noise_moves_the_mean_fat_fraction_little() -> None:
-    fat, water = limbs(0.1)
+@pytest.mark.parametrize(("infiltration", "noise", "points"), [(0.1, 5, 0.2), (0.1, 10, 0.5), (0.45, 5, 0.2)])
+def test_noise_moves_the_mean_fat_fraction_little(infiltration: float, noise: float, points: float) -> None:
+    """Where fat and water nearly cancel, a bare sign would push the two apart; noise must not join the limbs."""
+    fat, water = limbs(infiltration)
     rng = np.random.default_rng(5)
     clean = echoes_of(fat, water, field_hz=FIELD)
-    noisy = clean + rng.normal(0, 2, clean.shape) + 1j * rng.normal(0, 2, clean.shape)
-    muscle = (fat == 10) & (water == 90)
+    noisy = clean + rng.normal(0, noise, clean.shape) + 1j * rng.normal(0, noise, clean.shape)
+    muscle = (fat == 100 * infiltration) & (water == 100 * (1 - infiltration))
     parts = separate(noisy.astype(np.complex64))
-    assert abs(100 * parts.fat[muscle].mean() / (parts.fat + parts.water)[muscle].mean() - 10) < 0.2
+    mean = 100 * parts.fat[muscle].mean() / (parts.fat + parts.water)[muscle].mean()
+    assert abs(mean - 100 * infiltration) < points
 
 
 def test_fat_and_water_add_up_to_the_in_phase_magnitude() -> None:
@@ -139,10 +142,15 @@ def test_slices_may_lie_along_any_axis_and_phases_turn_either_way(axis: int) -> 
     np.testing.assert_allclose(np.moveaxis(parts.fat, axis, 2), fat, atol=1e-3)
 
 
-def test_the_same_echoes_give_the_same_bytes() -> None:
+@pytest.mark.parametrize("levels", [4, 10**6])
+def test_the_same_echoes_give_the_same_bytes(levels: int) -> None:
+    """The unwrapper of skimage 0.26 alone does not: edges of a mask are joined at random, and coarse phases tie."""
     rng = np.random.default_rng(1)
-    echoes = (rng.normal(size=(3, 40, 40, 1)) + 1j * rng.normal(size=(3, 40, 40, 1))).astype(np.complex64)
-    assert separate(echoes).fat.tobytes() == separate(echoes).fat.tobytes()
+    phase = rng.integers(0, levels, (3, 120, 120, 1)) * 2 * np.pi / levels
+    magnitude = rng.random((3, 120, 120, 1)) > 0.01
+    echoes = (magnitude * np.exp(1j * phase)).astype(np.complex64)
+    first = separate(echoes).field_phase.tobytes()
+    assert all(separate(echoes).field_phase.tobytes() == first for _ in range(8))
 
 
 def test_no_signal_gives_zero() -> None:
@@ -256,7 +264,7 @@ def test_files_are_separated_in_the_voxels_of_the_input(scan: tuple[tuple[Path, 
 
 def test_slices_of_files_are_found_by_their_affine(scan: tuple[tuple[Path, Path], ...], tmp_path: Path) -> None:
     """The slice axis stored first: unwrapping along it would join slices whose fields have nothing in common."""
-    affine = np.array([[0, 2.0, 0, 0], [0, 0, 2.0, 0], [10.0, 0, 0, 0], [0, 0, 0, 1]])[[0, 1, 2, 3]]
+    affine = np.array([[0, 2.0, 0, 0], [0, 0, 2.0, 0], [10.0, 0, 0, 0], [0, 0, 0, 1]])
     geometry = Geometry.from_affine((2, 64, 128), affine)
     for path in (path for pair in scan for path in pair):
         volume = read_volume(path)
@@ -309,11 +317,11 @@ def test_unusable_values_are_refused(
 
 
 def test_a_file_given_twice_is_refused(scan: tuple[tuple[Path, Path], ...]) -> None:
-    with pytest.raises(InputError, match="te345_phase.nii.gz: given twice"):
+    with pytest.raises(InputError, match=r"te345_phase\.nii\.gz: given twice"):
         read_echoes((scan[0], (scan[1][0], scan[0][1]), scan[2]))
 
 
 def test_a_missing_file_is_refused_by_name(scan: tuple[tuple[Path, Path], ...]) -> None:
     scan[2][1].unlink()
-    with pytest.raises(InputError, match="te575_phase.nii.gz: no such file"):
+    with pytest.raises(InputError, match=r"te575_phase\.nii\.gz: no such file"):
         read_echoes(scan)

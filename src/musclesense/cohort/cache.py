@@ -69,16 +69,17 @@ def common_channels(acquisitions: Sequence[Acquisition]) -> tuple[str, ...]:
 
 
 def cache_folder(root: Path, acquisitions: Sequence[Acquisition], *, grid: Grid, labels: LabelSet) -> Path:
-    """Name the cache of these acquisitions: a function of their files (size and time of change), grid and labels."""
+    """Name the cache of these acquisitions: a function of rows, files (size, time of change), grid, labels."""
     sources = []
     for acquisition in acquisitions:
         files = {**acquisition.channels, "mask": acquisition.mask}
         states = {
-            name: [os.path.abspath(file), (state := file.stat()).st_size, state.st_mtime_ns]
+            name: [str(file.absolute()), (state := file.stat()).st_size, state.st_mtime_ns]
             for name, file in files.items()
             if file is not None and file.is_file()
         }
-        sources.append([acquisition.line, acquisition.slice, states])
+        who = [acquisition.subject, acquisition.session, acquisition.group, acquisition.region, acquisition.limbs]
+        sources.append([acquisition.line, acquisition.slice, who, states])
     content = json.dumps([_FORMAT, grid.to_config(), labels.to_config(), sources])
     return root / hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -144,4 +145,5 @@ def _labelled_slices(acquisition: Acquisition) -> list[int]:
 
 def _integers(mask: NDArray[Any]) -> NDArray[np.int64]:
     """Give mask values as integers; a mask stored as float holds whole numbers, as checked before."""
-    return np.rint(mask).astype(np.int64)
+    whole: NDArray[np.int64] = np.rint(mask).astype(np.int64)
+    return whole

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import hydra
 import torch
 from rich.console import Console
 
-from musclesense.errors import InputError, report_input_errors
+from musclesense.errors import report_input_errors
 from musclesense.experiment import estimate
 from musclesense.experiment.overrides import expand_ranges
 from musclesense.experiment.plan import CONFIG_NAME, Plan, check, make_plan
@@ -55,7 +56,7 @@ def _main(arguments: list[str], config_dir: Path) -> int:
             _hydra(_job, arguments, config_dir)
     elif not flags:
         console.print(f"{plan.folders[0]}: finished before", highlight=False)
-    return _conclude(plan, console, reports=bool(flags))
+    return _conclude(plan, console, command=shlex.join(["python", "train.py", *arguments]) if flags else None)
 
 
 def _hydra(job: Callable[[Any], Any], arguments: list[str], config_dir: Path) -> None:
@@ -99,14 +100,15 @@ def _say_what_comes(plan: Plan, console: Console, *, here: bool) -> None:
         )
 
 
-def _conclude(plan: Plan, console: Console, *, reports: bool) -> int:
-    """Report on each study of a multirun and name the runs that failed."""
-    if reports:
-        from musclesense.evaluation.report import write_report
-        from musclesense.evaluation.study import study_table
+def _conclude(plan: Plan, console: Console, *, command: str | None) -> int:
+    """Report on each study of a multirun, of which ``command`` is the command, and name the runs that failed."""
+    if command is not None:
+        from musclesense.evaluation.report.page import write_report
+        from musclesense.evaluation.report.tables import study_table
 
         for study in plan.studies:
             if any(is_finished(folder) for folder in plan.folders if folder.parent == study):
+                write_text(study / "command.txt", command + "\n")
                 page = write_report(study)
                 print(study_table(study))
                 print(f"report: {page}")

@@ -76,7 +76,7 @@ def explain(error: Exception, overrides: Sequence[str], *, config_dir: Path, bas
         return InputError(f"{key}: no such key; " + (f"did you mean {near[0]}?" if near else "see conf/ for all keys"))
     merging = re.match(r"Error merging override (.+)", text)
     if merging:
-        return InputError(f"{merging[1]}: {_first_line(error.__cause__ or error)}; correct the value")
+        return InputError(f"{merging[1]!s}: {_first_line(error.__cause__ or error)}; correct the value")
     ambiguous = next((o for o in overrides if text.startswith("Ambiguous") and o.split("=")[0] in text), None)
     return InputError(f"{ambiguous or 'configuration'}: {_first_line(error)}; correct the override")
 
@@ -89,7 +89,7 @@ def _keys(config: DictConfig) -> list[str]:
 
     def walk(node: DictConfig, prefix: str) -> None:
         for key in node:
-            name = f"{prefix}{key}"
+            name = f"{prefix}{key!s}"
             flat.append(name)
             child = OmegaConf.select(config, name, throw_on_missing=False)
             if isinstance(child, DictConfig):

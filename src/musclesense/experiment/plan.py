@@ -54,15 +54,15 @@ def make_plan(arguments: Sequence[str], *, config_dir: Path, multirun: bool) -> 
     Raises:
         InputError: An override that cannot be read, composed or swept; all such are named.
     """
-    parsed = spoken.parse(arguments)
-    swept = [override.get_key_element() for override in parsed if override.is_sweep_override()]
+    parsed = dict(zip(arguments, spoken.parse(arguments), strict=True))
+    swept = [override.get_key_element() for override in parsed.values() if override.is_sweep_override()]
     if swept and not multirun:
         raise InputError(f"{swept[0]}: several values ask for several runs; add -m")
     choices = {
-        override.input_line: [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+        line: [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
         if override.is_sweep_override()
-        else [override.input_line]
-        for override in parsed
+        else [line]
+        for line, override in parsed.items()
     }
     folds = {line: own for line, own in choices.items() if line.partition("=")[0] in _FOLDS}
     others = [own for line, own in choices.items() if line not in folds]
@@ -83,7 +83,9 @@ def check(plan: Plan) -> None:
     """
     problems: dict[str, None] = {}
     if len({*plan.folders}) < len(plan.runs):
-        problems["the same run is asked for twice under one study; leave study=... to be named by the configuration"] = None
+        problems[
+            "the same run is asked for twice under one study; leave study=... to be named by the configuration"
+        ] = None
     for config in plan.studies.values():
         problems |= dict.fromkeys(_problems_of_study(config))
     for config in plan.runs:

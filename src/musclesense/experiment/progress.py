@@ -74,7 +74,9 @@ class _Watch:
             failure = folder / "failed.json"
             if is_finished(folder):
                 scores = json.loads((folder / "done.json").read_text(encoding="utf-8"))["scores"]
-                said = "  ".join(f"{name.replace('dice', 'DSC').replace('_', ' ')} {v:.3f}" for name, v in scores.items())
+                said = "  ".join(
+                    f"{name.replace('dice', 'DSC').replace('_', ' ')} {v:.3f}" for name, v in scores.items()
+                )
             elif failure.is_file() and _changed(failure) != self._since[folder]:
                 said = "failed: " + json.loads(failure.read_text(encoding="utf-8"))["error"]
             else:

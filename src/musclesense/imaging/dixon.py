@@ -19,14 +19,18 @@ from skimage.restoration import unwrap_phase
 
 from musclesense.errors import InputError
 from musclesense.files import atomic_path
-from musclesense.imaging.grid import slice_axis
+from musclesense.imaging.grid import background_level, slice_axis
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
 
 # At 3 T fat turns by very nearly -pi, 0 and +pi against water between these echoes.
 ECHO_TIMES_MS = (3.45, 4.60, 5.75)
 
-# A voxel has signal where its in-phase magnitude exceeds this part of the slice's brightest percentile.
+_TURN = 2 * np.pi
+_TINY = np.finfo(np.float64).tiny
+# A voxel has signal where its in-phase magnitude exceeds this part of the slice's brightest percentile, and so many
+# times the median of the air around: noise that joined two limbs would join their whole turns at random.
 _SIGNAL = 0.05
+_ABOVE_NOISE = 3.5
 # A patch of signal is a limb, not a speck, from this part of the largest patch's area on.
 _LIMB = 0.1
 # The rim and the core of a limb, as parts of its greatest depth below the outline; the skin lies above the rim.
@@ -143,8 +147,8 @@ class _Slice:
     """A slice before its whole turns are settled.
 
     Attributes:
-        turns: Doubled field phase in turns, unwrapped within each patch, wrapped where there is no signal.
-        patches: Connected voxels with signal, numbered from 1.
+        turns: Doubled field phase in turns, unwrapped within each patch, wrapped elsewhere.
+        patches: Connected voxels amid signal, numbered from 1.
         strength: Magnitude of the outer echoes, which says how far the phase can be trusted.
         limbs: The patches whose whole turns are settled by themselves.
     """
@@ -159,31 +163,45 @@ def _field_phase(before: NDArray[Any], in_phase: NDArray[Any], after: NDArray[An
     """Unwrap the field's phase between two echoes; all arrays (slices, rows, columns)."""
     slices = [_unwrap(*echoes) for echoes in zip(before, in_phase, after, strict=True)]
     centre = _centre_frequency([limb for part in slices for limb in part.limbs])
-    # The doubled field, in turns, is 2 pi times as many radians, and the field half of that.
-    return np.pi * np.stack([_settle(part, centre) for part in slices])
+    return _TURN / 2 * np.stack([_settle(part, centre) for part in slices])
 
 
 def _unwrap(before: NDArray[Any], in_phase: NDArray[Any], after: NDArray[Any]) -> _Slice:
-    magnitude, strength = np.abs(in_phase), np.sqrt(np.abs(before) * np.abs(after))
+    magnitude, strength = np.abs(in_phase), np.sqrt(np.abs(before) * np.abs(after)).astype(np.float64)
     wrapped = np.angle(after * before.conj()).astype(np.float64)
-    signal = magnitude > _SIGNAL * np.percentile(magnitude[magnitude > 0], 99) if magnitude.any() else magnitude > 0
-    patches, _ = ndimage.label(signal)
-    if not signal.any():
-        return _Slice(wrapped / (2 * np.pi), patches, strength, ())
-    # skimage draws random numbers to break ties: a fixed seed keeps the result a function of the images.
-    unwrapped = unwrap_phase(np.ma.masked_array(wrapped, ~signal), rng=0)
-    turns = np.where(signal, unwrapped.filled(0), wrapped) / (2 * np.pi)
+    signal = _with_signal(magnitude)
+    # skimage joins voxels at the edge of a mask or image in a random order, which a seed does not fix in 0.26. What it
+    # says of the voxels amid signal does not depend on that order, so only those are used.
+    amid = ndimage.binary_erosion(signal, np.ones((3, 3)))
+    patches, _ = ndimage.label(amid)
+    if not amid.any():
+        return _Slice(wrapped / _TURN, patches, strength, ())
+    # Phases of whole codes tie in its queue, and ties go by that order too, hence the tiny fixed disorder.
+    disorder = 1e-9 * np.random.default_rng(0).random(wrapped.shape)
+    unwrapped = unwrap_phase(np.ma.masked_array(wrapped + disorder, ~signal), rng=0).filled(0)
+    turns = wrapped / _TURN + np.where(amid, np.round((unwrapped - wrapped) / _TURN), 0)
     water_minus_fat = _water_minus_fat(before, in_phase, after, np.pi * turns)
     # What a limb encloses (marrow within cortical bone) is part of its filled outline, not a limb of its own.
     outlines, _ = ndimage.label(ndimage.binary_fill_holes(signal))
-    areas = np.bincount(outlines.ravel())[1:]
+    areas = np.bincount(outlines[outlines > 0])
     limbs = []
-    for label in np.flatnonzero(areas >= _LIMB * areas.max()) + 1:
+    for label in np.flatnonzero(areas >= _LIMB * areas.max()):
         outline = outlines == label
-        voxels = patches == np.bincount(patches[outline & signal]).argmax()
+        if not (outline & amid).any():
+            continue
+        voxels = patches == np.bincount(patches[outline & amid]).argmax()
         excess = _rim_excess(outline, voxels, water_minus_fat, magnitude)
         limbs.append(_Limb(voxels, float(np.median(turns[voxels])), excess))
     return _Slice(turns, patches, strength, tuple(limbs))
+
+
+def _with_signal(magnitude: NDArray[Any]) -> NDArray[np.bool_]:
+    if not magnitude.any():
+        return magnitude > 0
+    bright = np.percentile(magnitude[magnitude > 0], 99)
+    noise = min(_ABOVE_NOISE * background_level(magnitude), bright / 2)
+    signal: NDArray[np.bool_] = magnitude > max(_SIGNAL * bright, noise)
+    return signal
 
 
 def _settle(part: _Slice, centre: float) -> NDArray[np.float64]:
@@ -195,7 +213,7 @@ def _settle(part: _Slice, centre: float) -> NDArray[np.float64]:
         turns[limb.voxels] -= limb.whole_turns(centre)
         known |= limb.voxels
     expected = _extend(turns, np.where(known, part.strength, 0))
-    # Marrow and specks are shifted in one piece; voxels without signal have no neighbours to go by.
+    # Marrow and specks are shifted in one piece; edges and noise voxel by voxel.
     numbers = np.arange(1, part.patches.max() + 1)
     shifts = np.round(ndimage.median(expected - turns, part.patches, numbers))
     shift = np.where(part.patches > 0, np.concatenate([[0.0], shifts])[part.patches], np.round(expected - turns))
@@ -205,9 +223,8 @@ def _settle(part: _Slice, centre: float) -> NDArray[np.float64]:
 
 def _extend(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give the weighted mean of the values nearby, and far from all weight that of the nearest place near it."""
-    weights = weights.astype(np.float64)
     weight = ndimage.gaussian_filter(weights, _NEARBY, mode="constant")
-    mean = ndimage.gaussian_filter(values * weights, _NEARBY, mode="constant") / np.maximum(weight, np.finfo(np.float64).tiny)
+    mean = ndimage.gaussian_filter(values * weights, _NEARBY, mode="constant") / np.maximum(weight, _TINY)
     far = weight <= 1e-6 * weight.max()
     nearest = ndimage.distance_transform_edt(far, return_distances=False, return_indices=True)
     extended: NDArray[np.float64] = mean[tuple(nearest)]

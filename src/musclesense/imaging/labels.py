@@ -63,6 +63,12 @@ class LabelSet:
             classes[np.isin(mask, values) if values else mask > 0] = index
         return classes
 
+    def decode(self, classes: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """Turn class indices into mask values: the first of each class, 1 for any positive value."""
+        values = [BACKGROUND, *(own[0] if own else 1 for own in self.values)]
+        decoded: NDArray[np.uint16] = np.array(values, dtype=np.uint16)[classes]
+        return decoded
+
 
 def decide(probabilities: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.uint8]:
     """Give the likeliest class where the foreground as a whole reaches ``threshold``, else background.

@@ -16,7 +16,7 @@ from musclesense.errors import InputError
 from musclesense.files import atomic_path
 
 AFFINE_TOLERANCE_MM = 1e-3
-_UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError)
+_UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, OverflowError)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,1 +1,1 @@
-"""A cohort from nothing: anatomy, disease, signal, generate."""
+"""A cohort from nothing: templates, texture, anatomy, disease, signal, presets, generate, contact_sheet."""

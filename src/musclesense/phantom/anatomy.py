@@ -14,11 +14,11 @@ from musclesense.cohort.table import Limbs, Region
 from musclesense.phantom.templates import TEMPLATES, Points
 from musclesense.phantom.texture import Floats, lattice, ridges, sample
 
-RASTER = 256
+RASTER = 192
 EXTENT = 2.2  # the rasters cover [-EXTENT, EXTENT] of the template's frame, skin included
 WARP_NODES_PER_UNIT = 4.0
 SLACK_MM = 2.5  # how far a muscle may grow beyond its outline to close a gap; wider gaps stay fat
-SKIN_MM = 1.6
+SKIN_MM = 2.0
 FASCIA_MM = 0.6
 
 
@@ -56,7 +56,7 @@ class Body:
     def sample(cls, rng: np.random.Generator) -> Self:
         """Draw an adult."""
         return cls(
-            size=float(np.clip(rng.normal(1.0, 0.07), 0.85, 1.14)),
+            size=float(np.clip(rng.normal(1.0, 0.07), 0.85, 1.12)),
             adiposity=float(np.clip(rng.lognormal(0.0, 0.4), 0.4, 1.8)),
             septum_mm=float(rng.uniform(0.2, 0.65)),
         )
@@ -135,14 +135,17 @@ class Pose:
 
 def sample_poses(rng: np.random.Generator, limbs: tuple[Limb, Limb]) -> tuple[Pose, Pose]:
     """Draw how the right and the left limb lie beside each other on the table."""
-    level, gap = rng.normal(0, 3.0), rng.uniform(2.0, 14.0) if limbs[0].region is Region.THIGH else rng.uniform(30.0, 110.0)
+    level, gap = (
+        rng.normal(0, 3.0),
+        rng.uniform(2.0, 14.0) if limbs[0].region is Region.THIGH else rng.uniform(30.0, 110.0),
+    )
     middle, height = rng.normal(0, 3.0), rng.normal(0, 2.0)
     poses = []
     for limb, sign in zip(limbs, (-1, 1), strict=True):
         half_width = limb.radius_mm[0] + 1.2 * limb.fat_mm
         poses.append(
             Pose(
-                centre_mm=(float(middle + sign * (half_width + gap / 2)), float(height + rng.normal(0, 2.0))),
+                centre_mm=(float(middle + sign * (half_width + gap / 2)), float(height - 2 + rng.normal(0, 2.0))),
                 rotation=float(rng.normal(-0.12, 0.12)),
                 flattening=float(rng.uniform(0.1, 0.9)),
                 level_mm=float(level + rng.normal(0, 1.0)),
@@ -159,6 +162,7 @@ class Section:
         tissue: ``Tissue`` of each point.
         muscle: 1-based index of the muscle among the template's, 0 elsewhere.
         depth_mm: Distance to the border of the muscle, 0 elsewhere.
+        density: Density relative to that usual for the tissue.
         u_mm: Coordinate in the limb, fixed to the tissue: towards medial.
         v_mm: The same towards posterior.
         level_mm: Where along the limb it lies.
@@ -167,6 +171,7 @@ class Section:
     tissue: NDArray[np.uint8]
     muscle: NDArray[np.uint8]
     depth_mm: Floats
+    density: Floats
     u_mm: Floats
     v_mm: Floats
     level_mm: float
@@ -189,19 +194,35 @@ def draw_section(limb: Limb, pose: Pose, offset_mm: float, x_mm: Floats, y_mm: F
     template = TEMPLATES[limb.region]
     level = pose.level_mm + offset_mm
     x, y = _limb_frame(limb, pose, level, x_mm, y_mm)
-    unit_mm = float(np.mean(limb.radius_mm)) * (1 + template.taper * level)
-    fields = _read(_raster(limb.region), x, y) * np.float32(unit_mm)
-    count, bones = len(template.muscles), len(template.bones)
-    envelope, outlines, bone = fields[..., 0], fields[..., 1 : count + 1], fields[..., count + 1 : count + 1 + bones]
+    unit_mm = np.float32(np.mean(limb.radius_mm) * (1 + template.taper * level))
+    envelope = unit_mm * _read(_raster(limb.region)[..., :1], x, y)[..., 0]
+    tissue, muscle = np.zeros(x.shape, np.uint8), np.zeros(x.shape, np.uint8)
+    depth = np.zeros(x.shape, np.float32)
+    _draw_subcutis(tissue, limb, level, envelope, x, y)
+    deep = envelope <= 0
+    tissue[deep], muscle[deep], depth[deep] = _deep(limb, level, envelope[deep], x[deep], y[deep], atrophy_mm)
+    u_mm, v_mm = x * np.float32(limb.radius_mm[0]), y * np.float32(limb.radius_mm[1])
+    grain = np.float32(0.04) * sample(limb.septa, level + 30, 1.1 * u_mm, 1.1 * v_mm)
+    return Section(
+        tissue=tissue, muscle=muscle, depth_mm=depth, density=1 + grain, u_mm=u_mm, v_mm=v_mm, level_mm=level
+    )
 
-    growth = limb.growth_mm + limb.growth_slope * np.float32(level)
-    distances = outlines - growth
-    muscle = distances.argmin(axis=-1)
-    two = np.partition(distances, 1, axis=-1)[..., :2]
-    depth = np.minimum((two[..., 1] - two[..., 0]) / 2, np.minimum(SLACK_MM - two[..., 0], -envelope - FASCIA_MM - 0.2))
+
+def _deep(
+    limb: Limb, level: float, envelope: Floats, x: Floats, y: Floats, atrophy_mm: Floats
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Floats]:
+    """Draw tissue, muscle and depth in the muscle at points within the envelope, arrays (points,)."""
+    template = TEMPLATES[limb.region]
+    unit_mm = np.float32(np.mean(limb.radius_mm) * (1 + template.taper * level))
+    fields = unit_mm * _read(_raster(limb.region)[..., 1:], x, y)
+    outlines, bones = np.split(fields, [len(template.muscles)], axis=-1)
+    distances = outlines - (limb.growth_mm + limb.growth_slope * np.float32(level))
+    owner = distances.argmin(axis=-1)
+    nearest, second = np.moveaxis(np.partition(distances, 1, axis=-1)[..., :2], -1, 0)
+    depth = np.minimum((second - nearest) / 2, np.minimum(SLACK_MM - nearest, -envelope - FASCIA_MM - 0.2))
     # Septa vary along their course; here and there two muscles touch.
-    course = sample(limb.septa, level, 10 * x, 10 * y)
-    depth -= limb.septum_mm * np.maximum(1 + 0.9 * course, -0.5) + atrophy_mm[muscle]
+    course = sample(limb.septa, level, 28 * x, 28 * y)
+    depth -= limb.septum_mm * np.maximum(1 + 0.9 * course, -0.5) + atrophy_mm[owner]
 
     tissue = np.full(x.shape, Tissue.INTERMUSCULAR_FAT, np.uint8)
     tissue[depth > 0] = Tissue.MUSCLE
@@ -209,20 +230,12 @@ def draw_section(limb: Limb, pose: Pose, offset_mm: float, x_mm: Floats, y_mm: F
         distance = unit_mm * np.hypot(x - vessel.centre[0], y - vessel.centre[1])
         tissue[distance < vessel.radius_mm + 1.2] = Tissue.INTERMUSCULAR_FAT
         tissue[distance < vessel.radius_mm] = Tissue.NERVE if vessel.nerve else Tissue.BLOOD
-    for index, shape in enumerate(template.bones.values()):
-        tissue[bone[..., index] < 0] = Tissue.CORTEX
-        tissue[bone[..., index] < -shape.cortex * unit_mm] = Tissue.MARROW
-    _draw_subcutis(tissue, limb, level, envelope, x, y)
-
+    tissue[envelope > -FASCIA_MM] = Tissue.FASCIA
+    for bone, distance in zip(template.bones.values(), np.moveaxis(bones, -1, 0), strict=True):
+        tissue[distance < 0] = Tissue.CORTEX
+        tissue[distance < -bone.cortex * unit_mm] = Tissue.MARROW
     inside = tissue == Tissue.MUSCLE
-    return Section(
-        tissue=tissue,
-        muscle=np.where(inside, muscle + 1, 0).astype(np.uint8),
-        depth_mm=np.where(inside, depth, 0).astype(np.float32),
-        u_mm=x * np.float32(limb.radius_mm[0]),
-        v_mm=y * np.float32(limb.radius_mm[1]),
-        level_mm=level,
-    )
+    return tissue, np.where(inside, owner + 1, 0).astype(np.uint8), np.where(inside, depth, 0).astype(np.float32)
 
 
 def reach_mm(limb: Limb) -> float:
@@ -248,15 +261,13 @@ def _limb_frame(limb: Limb, pose: Pose, level: float, x_mm: Floats, y_mm: Floats
 
 
 def _draw_subcutis(tissue: NDArray[np.uint8], limb: Limb, level: float, envelope: Floats, x: Floats, y: Floats) -> None:
-    """Draw fascia, subcutaneous fat with its septa and veins, skin and air outside the envelope."""
+    """Draw subcutaneous fat with its septa and veins, skin and air outside the envelope."""
     template = TEMPLATES[limb.region]
     angle = np.arctan2(y, x)
     medial, posterior, lateral, anterior = template.fat_by_angle
     mean = sum(template.fat_by_angle) / 4
     relative = mean + (medial - lateral) / 2 * np.cos(angle) + (posterior - anterior) / 2 * np.sin(angle)
     thickness = np.maximum(limb.fat_mm * relative, 2.0)
-    outside, skin = envelope > -FASCIA_MM, thickness + SKIN_MM
-    tissue[outside & (tissue != Tissue.CORTEX)] = Tissue.FASCIA
     tissue[envelope > 0] = Tissue.SUBCUTANEOUS_FAT
     # Septa run along the skin: stretch the lattice around the limb.
     lines = ridges(sample(limb.septa, level, angle * 128 / (2 * np.pi), envelope * 1.6), 0.07)
@@ -265,12 +276,12 @@ def _draw_subcutis(tissue: NDArray[np.uint8], limb: Limb, level: float, envelope
         distance = np.hypot((angle - np.deg2rad(degrees)) * limb.radius_mm[0], envelope - 0.45 * thickness)
         tissue[distance < 1.8] = Tissue.BLOOD
     tissue[envelope > thickness] = Tissue.SKIN
-    tissue[envelope > skin] = Tissue.AIR
+    tissue[envelope > thickness + SKIN_MM] = Tissue.AIR
 
 
 @cache
 def _raster(region: Region) -> Floats:
-    """Signed distances of envelope, muscles and bones on the template's frame: (RASTER, RASTER, outlines), inside < 0."""
+    """Signed distances (inside < 0) of envelope, muscles and bones: (RASTER, RASTER, outlines)."""
     template = TEMPLATES[region]
     axis = np.linspace(-EXTENT, EXTENT, RASTER)
     x, y = np.meshgrid(axis, axis)
@@ -284,7 +295,7 @@ def _curve(points: Points) -> Points:
     """Draw a smooth closed curve through control points."""
     closed = np.array([*points, points[0]])
     along = np.concatenate([[0], np.cumsum(np.sqrt(np.linalg.norm(np.diff(closed, axis=0), axis=1)))])
-    at = np.linspace(0, along[-1], 6 * len(points), endpoint=False)
+    at = np.linspace(0, along[-1], 4 * len(points), endpoint=False)
     return tuple((float(x), float(y)) for x, y in CubicSpline(along, closed, bc_type="periodic")(at))
 
 

@@ -29,7 +29,7 @@ from musclesense.phantom.anatomy import (
 )
 from musclesense.phantom.disease import PATTERNS, Infiltration, infiltrate, sample_infiltration
 from musclesense.phantom.presets import Preset, find_preset
-from musclesense.phantom.signal import Scanner, acquire, loaded, slice_signal, stored
+from musclesense.phantom.signal import Drawing, Scanner, acquire, loaded, slice_signal, stored
 from musclesense.phantom.templates import TEMPLATES
 from musclesense.phantom.texture import Floats
 
@@ -101,21 +101,23 @@ def generate(out: Path, *, preset: str, seed: int, workers: int = 1) -> Path:
             with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
                 parts = list(pool.map(make, list_subjects(cohort)))
         write_table(draft / "cohort.csv", [acquisition for part in parts for acquisition in part])
-        write_json(draft / "phantom.json", {"preset": preset, "seed": seed, "version": __version__})
+        compartments = {region.value: compartment_values(region) for region in cohort.regions}
+        made = {"preset": preset, "seed": seed, "version": __version__, "compartments": compartments}
+        write_json(draft / "phantom.json", made)
     return out / "cohort.csv"
 
 
 def list_subjects(preset: Preset) -> list[Subject]:
     """List the subjects of a cohort; severities of a group spread evenly over its range."""
     subjects: list[Subject] = []
-    for name, group in preset.groups.items():
+    for group in preset.groups:
         low, high = group.severity
         step = (high - low) / group.subjects
         for number in range(group.subjects):
             subjects.append(
                 Subject(
                     index=len(subjects),
-                    group=name,
+                    group=group.name,
                     severity=(low + step * number, low + step * (number + 1)),
                     sessions=2 if number < group.retested else 1,
                 )
@@ -123,7 +125,18 @@ def list_subjects(preset: Preset) -> list[Subject]:
     return subjects
 
 
-def scan_subject(preset: Preset, subject: Subject, seed: int) -> Iterator[tuple[int, Region, Scan, np.random.Generator]]:
+def compartment_values(region: Region) -> dict[str, int]:
+    """Give the value of each muscle on each side in ``compartments.nii.gz``."""
+    return {
+        f"{name}_{side.value}": value + (LEFT_OFFSET if side is Limbs.LEFT else 0)
+        for side in (Limbs.RIGHT, Limbs.LEFT)
+        for value, name in enumerate(TEMPLATES[region].muscles, start=1)
+    }
+
+
+def scan_subject(
+    preset: Preset, subject: Subject, seed: int
+) -> Iterator[tuple[int, Region, Scan, np.random.Generator]]:
     """Draw a subject and scan every region at every session.
 
     Anatomy and disease come from random states of the subject, pose and scanner from those of the session,
@@ -153,13 +166,16 @@ def _scan(
 ) -> Scan:
     poses, scanner = sample_poses(rng, limbs), Scanner.sample(rng)
     parts = list(zip(limbs, poses, infiltrations, strict=True))
+    values = compartment_values(limbs[0].region)
+    unlabelled = [
+        value for name, value in values.items() if name.rpartition("_")[0] in TEMPLATES[limbs[0].region].unlabelled
+    ]
     echoes, masks, compartments, fractions = [], [], [], []
     for number in range(preset.slices):
         offset = number - (preset.slices - 1) / 2
-        tissue, fat, labels = _draw_slice(preset, parts, offset * preset.slice_mm)
+        drawing = _draw_slice(preset, parts, offset * preset.slice_mm)
         signal = slice_signal(
-            tissue,
-            fat,
+            drawing,
             scanner,
             oversampling=preset.oversampling,
             level=2 * offset / max(preset.slices, 2),
@@ -167,9 +183,9 @@ def _scan(
         )
         echoes.append(signal.echoes)
         fractions.append(signal.fat_fraction)
-        voxels = _most_common(labels, preset.oversampling)
+        voxels = _most_common(drawing.compartment, preset.oversampling)
         compartments.append(voxels)
-        masks.append(np.isin(voxels, _labelled(limbs[0].region)))
+        masks.append((voxels > 0) & ~np.isin(voxels, unlabelled))
     return Scan(
         echoes=acquire(rng, np.stack(echoes, axis=1), scanner),
         mask=np.stack(masks).astype(np.uint8),
@@ -178,26 +194,29 @@ def _scan(
     )
 
 
-def _draw_slice(
-    preset: Preset, parts: list[tuple[Limb, Pose, Infiltration]], offset_mm: float
-) -> tuple[NDArray[np.uint8], Floats, NDArray[np.uint8]]:
-    """Draw both limbs on fine points: tissue, fat fraction of muscle, sided compartment."""
+def _draw_slice(preset: Preset, parts: list[tuple[Limb, Pose, Infiltration]], offset_mm: float) -> Drawing:
+    """Draw both limbs on fine points; where they touch, the first one keeps its place."""
     rows, columns = preset.rows * preset.oversampling, preset.columns * preset.oversampling
     step = preset.voxel_mm / preset.oversampling
     x = ((np.arange(columns) - (columns - 1) / 2) * step).astype(np.float32)
     y = ((np.arange(rows) - (rows - 1) / 2) * step).astype(np.float32)
-    tissue, fat = np.zeros((rows, columns), np.uint8), np.zeros((rows, columns), np.float32)
-    labels = np.zeros((rows, columns), np.uint8)
+    x, y = np.meshgrid(x, y)
+    drawing = Drawing(
+        tissue=np.zeros(x.shape, np.uint8),
+        muscle_fat=np.zeros(x.shape, np.float32),
+        density=np.ones(x.shape, np.float32),
+        compartment=np.zeros(x.shape, np.uint8),
+    )
     for limb, pose, infiltration in parts:
-        near = np.abs(x - pose.centre_mm[0]) < reach_mm(limb)
-        window = slice(*(np.flatnonzero(near)[[0, -1]] + [0, 1]))
-        section = draw_section(limb, pose, offset_mm, *np.meshgrid(x[window], y), infiltration.atrophy_mm)
-        free = (tissue[:, window] == Tissue.AIR) & (section.tissue != Tissue.AIR)
+        distance = np.hypot(x - np.float32(pose.centre_mm[0]), y - np.float32(pose.centre_mm[1]))
+        near = (distance < reach_mm(limb)) & (drawing.tissue == Tissue.AIR)
+        section = draw_section(limb, pose, offset_mm, x[near], y[near], infiltration.atrophy_mm)
         side = LEFT_OFFSET if limb.side is Limbs.LEFT else 0
-        tissue[:, window][free] = section.tissue[free]
-        fat[:, window][free] = infiltrate(section, infiltration)[free]
-        labels[:, window][free] = np.where(section.muscle > 0, section.muscle + side, 0)[free]
-    return tissue, fat, labels
+        drawing.tissue[near] = section.tissue
+        drawing.muscle_fat[near] = infiltrate(section, infiltration)
+        drawing.density[near] = section.density
+        drawing.compartment[near] = np.where(section.muscle > 0, section.muscle + side, 0)
+    return drawing
 
 
 def _most_common(labels: NDArray[np.uint8], oversampling: int) -> NDArray[np.uint8]:
@@ -205,16 +224,12 @@ def _most_common(labels: NDArray[np.uint8], oversampling: int) -> NDArray[np.uin
     rows, columns = labels.shape
     blocks = labels.reshape(rows // oversampling, oversampling, columns // oversampling, oversampling)
     points = blocks.transpose(0, 2, 1, 3).reshape(rows // oversampling, columns // oversampling, -1)
-    votes = (points[..., :, None] == points[..., None, :]).sum(axis=-1) * (points > 0)
-    winner = np.take_along_axis(points, votes.argmax(axis=-1)[..., None], axis=-1)[..., 0]
-    return np.where(2 * (points > 0).sum(axis=-1) >= points.shape[-1], winner, 0).astype(np.uint8)
-
-
-def _labelled(region: Region) -> list[int]:
-    """List the values of compartments that belong to the whole-muscle mask."""
-    template = TEMPLATES[region]
-    right = [value for value, name in enumerate(template.muscles, start=1) if name not in template.unlabelled]
-    return [*right, *(value + LEFT_OFFSET for value in right)]
+    full = 2 * np.count_nonzero(points, axis=-1) >= points.shape[-1]
+    candidates = points[full]
+    votes = (candidates[:, :, None] == candidates[:, None, :]).sum(axis=-1) * (candidates > 0)
+    voxels = np.zeros(full.shape, np.uint8)
+    voxels[full] = np.take_along_axis(candidates, votes.argmax(axis=-1)[:, None], axis=-1)[:, 0]
+    return voxels
 
 
 def _make_subject(root: Path, preset: Preset, seed: int, subject: Subject) -> list[Acquisition]:

@@ -13,11 +13,13 @@ class Group:
     """Subjects of one group.
 
     Attributes:
+        name: Its name, one of ``disease.PATTERNS``.
         subjects: How many.
         severity: Lowest and highest severity; the subjects spread over it.
         retested: How many of them have a second session two weeks later.
     """
 
+    name: str
     subjects: int
     severity: tuple[float, float]
     retested: int = 0
@@ -28,7 +30,7 @@ class Preset:
     """A phantom cohort.
 
     Attributes:
-        groups: Groups by name, names of ``disease.PATTERNS``.
+        groups: The groups, in the order of the table.
         regions: Regions scanned at every session.
         rows: Voxels from anterior to posterior.
         columns: Voxels from right to left.
@@ -38,7 +40,7 @@ class Preset:
         oversampling: Points drawn along the side of a voxel.
     """
 
-    groups: Mapping[str, Group]
+    groups: tuple[Group, ...]
     regions: tuple[Region, ...] = (Region.CALF, Region.THIGH)
     rows: int
     columns: int
@@ -54,12 +56,10 @@ class Preset:
 
 
 SMOKE = Preset(
-    groups=MappingProxyType(
-        {
-            "control": Group(subjects=6, severity=(0.0, 0.3)),
-            "IBM": Group(subjects=3, severity=(0.2, 0.8)),
-            "CMT": Group(subjects=3, severity=(0.2, 0.8)),
-        }
+    groups=(
+        Group(name="control", subjects=6, severity=(0.0, 0.3)),
+        Group(name="IBM", subjects=3, severity=(0.2, 0.8)),
+        Group(name="CMT", subjects=3, severity=(0.2, 0.8)),
     ),
     rows=80,
     columns=160,
@@ -69,14 +69,12 @@ SMOKE = Preset(
 """Seconds: for tests."""
 
 DEMO = Preset(
-    groups=MappingProxyType(
-        {
-            "control": Group(subjects=11, severity=(0.0, 0.5), retested=2),
-            "IBM": Group(subjects=5, severity=(0.2, 0.9), retested=1),
-            "CMT": Group(subjects=5, severity=(0.2, 0.9), retested=1),
-            "ALS": Group(subjects=5, severity=(0.2, 0.9), retested=1),
-            "KD": Group(subjects=4, severity=(0.2, 0.85), retested=1),
-        }
+    groups=(
+        Group(name="control", subjects=11, severity=(0.0, 0.5), retested=2),
+        Group(name="IBM", subjects=5, severity=(0.2, 1.0), retested=1),
+        Group(name="CMT", subjects=5, severity=(0.2, 1.0), retested=1),
+        Group(name="ALS", subjects=5, severity=(0.2, 0.9), retested=1),
+        Group(name="KD", subjects=4, severity=(0.2, 1.0), retested=1),
     ),
     rows=160,
     columns=320,

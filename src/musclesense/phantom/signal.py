@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from musclesense.imaging.dixon import ECHO_TIMES_MS
 from musclesense.phantom.anatomy import Tissue
@@ -12,6 +13,8 @@ from musclesense.phantom.texture import Floats
 
 LARMOR_MHZ = 127.74
 PHASE_LEVELS = 4096
+POINT_SPREAD = 0.45
+"""Standard deviation, in voxels, of the blur that the scanner's k-space filter adds."""
 SCANNER_UNIT = 400.0
 """Stored value of a muscle voxel at the centre of the coil."""
 
@@ -34,7 +37,7 @@ _TISSUES = {
     Tissue.INTERMUSCULAR_FAT: (0.95, 0.90, 35.0),
     Tissue.MUSCLE: (1.0, 0.0, 35.0),
     Tissue.CORTEX: (0.06, 0.5, 600.0),
-    Tissue.MARROW: (0.9, 0.92, 70.0),
+    Tissue.MARROW: (1.0, 0.94, 50.0),
     Tissue.BLOOD: (1.15, 0.02, 25.0),
     Tissue.NERVE: (0.75, 0.40, 35.0),
 }
@@ -65,21 +68,35 @@ class Scanner:
         distance = rng.uniform(1.1, 1.4, 8)
         return cls(
             flip_degrees=float(rng.normal(25.0, 0.8)),
-            noise=float(rng.uniform(0.012, 0.035)),
+            noise=float(rng.uniform(0.010, 0.028)),
             field_hz=rng.normal(0, 1, 10) * np.array([15, 18, 12, 8, 18, 12, 12, 5, 5, 3]),
-            coils=np.stack(
-                [distance * np.cos(angles), distance * np.sin(angles), rng.uniform(0.6, 1.4, 8)], axis=-1
-            ),
+            coils=np.stack([distance * np.cos(angles), distance * np.sin(angles), rng.uniform(0.6, 1.4, 8)], axis=-1),
             phase=rng.normal(0, 1, 10) * np.array([2, 0.8, 0.6, 0.3, 0.4, 0.3, 0.3, 0.1, 0.1, 0.1]),
         )
 
-
     @property
     def fat_gain(self) -> float:
-        """Brightness of fat relative to muscle of the same density, in the steady state of the spoiled gradient echo."""
+        """Brightness of fat relative to muscle of the same density, in the steady state of a spoiled gradient echo."""
         cos = np.cos(np.deg2rad(self.flip_degrees))
         fat, muscle = ((1 - e) / (1 - e * cos) for e in (np.exp(-TR_MS / T1_FAT_MS), np.exp(-TR_MS / T1_MUSCLE_MS)))
         return float(fat / muscle)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawing:
+    """A slice with both limbs, drawn on points finer than voxels: arrays (rows, columns).
+
+    Attributes:
+        tissue: ``Tissue`` of each point.
+        muscle_fat: Fat fraction of each point of muscle, 0 to 1.
+        density: Density relative to that usual for the tissue.
+        compartment: Value of the muscle on its side, 0 elsewhere.
+    """
+
+    tissue: NDArray[np.uint8]
+    muscle_fat: Floats
+    density: Floats
+    compartment: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,28 +113,29 @@ def fat_phasor(echo_time_ms: float) -> complex:
     return complex(FAT_SHARES @ np.exp(2j * np.pi * cycles))
 
 
-def slice_signal(
-    tissue: NDArray[np.uint8], muscle_fat: Floats, scanner: Scanner, *, oversampling: int, level: float, aspect: float
-) -> Signal:
+def slice_signal(drawing: Drawing, scanner: Scanner, *, oversampling: int, level: float, aspect: float) -> Signal:
     """Turn a finely drawn slice into complex echoes in voxels, before noise.
 
     The true fat fraction is that of the densities: T1 weighting and the shape of the fat spectrum are not in it.
 
     Args:
-        tissue: ``Tissue`` of each fine point.
-        muscle_fat: Fat fraction of each point of muscle, 0 to 1.
+        drawing: The slice.
         scanner: The session's scanner.
         oversampling: Fine points along the side of a voxel.
         level: Position of the slice in the stack, -1 to 1.
         aspect: Height of the frame relative to its width.
     """
     strength, fraction, decay = (np.array(column, np.float32) for column in zip(*_TISSUES.values(), strict=True))
-    inside = tissue == Tissue.MUSCLE
-    share = np.where(inside, muscle_fat, fraction[tissue])
-    density = strength[tissue]
+    tissue = drawing.tissue
+    share = np.where(tissue == Tissue.MUSCLE, drawing.muscle_fat, fraction[tissue])
+    density = strength[tissue] * drawing.density
     fat, water = density * share, density * (1 - share)
     rows, columns = (n // oversampling for n in tissue.shape)
-    y, x = np.meshgrid(np.linspace(-aspect, aspect, rows), np.linspace(-1, 1, columns), indexing="ij")
+    y, x = np.meshgrid(
+        np.linspace(-aspect, aspect, rows, dtype=np.float32),
+        np.linspace(-1, 1, columns, dtype=np.float32),
+        indexing="ij",
+    )
     sensitivity = _sensitivity(scanner, x, y) * np.exp(1j * _polynomial(scanner.phase, x, y, level))
     field = _polynomial(scanner.field_hz, x, y, level)
     echoes = []
@@ -129,7 +147,8 @@ def slice_signal(
     total, fat = _mean(density, oversampling), _mean(fat, oversampling)
     # A trace of signal, as in cortical bone or at the rim of the skin, has no meaningful fraction.
     percent = np.where(total > 0.1, 100 * fat / np.maximum(total, 0.1), 0)
-    return Signal(echoes=np.stack(echoes).astype(np.complex64), fat_fraction=percent.astype(np.float32))
+    blurred = ndimage.gaussian_filter(np.stack(echoes), (0, POINT_SPREAD, POINT_SPREAD))
+    return Signal(echoes=blurred.astype(np.complex64), fat_fraction=percent.astype(np.float32))
 
 
 def acquire(rng: np.random.Generator, echoes: NDArray[np.complex64], scanner: Scanner) -> NDArray[np.complex64]:
@@ -147,27 +166,31 @@ def stored(echo: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.i
 
 def loaded(magnitude: NDArray[np.int16], phase: NDArray[np.int16]) -> NDArray[np.complex64]:
     """Give the complex echo back, as a reader of the stored images sees it."""
-    return np.asarray(magnitude * np.exp(2j * np.pi / PHASE_LEVELS * phase), dtype=np.complex64)
+    return np.asarray(magnitude * np.exp(1j * (np.float32(2 * np.pi / PHASE_LEVELS) * phase)), dtype=np.complex64)
 
 
 def _mean(fine: NDArray[Any], oversampling: int) -> NDArray[Any]:
     """Average blocks of points into voxels."""
     rows, columns = fine.shape
-    blocks = fine.reshape(rows // oversampling, oversampling, columns // oversampling, oversampling)
-    return np.asarray(blocks.mean(axis=(1, 3)))
+    total = np.zeros((rows // oversampling, columns // oversampling), fine.dtype)
+    for row in range(oversampling):
+        for column in range(oversampling):
+            total += fine[row::oversampling, column::oversampling]
+    return np.asarray(total / np.float32(oversampling**2))
 
 
-def _polynomial(c: NDArray[np.float64], x: NDArray[Any], y: NDArray[Any], z: float) -> NDArray[np.float64]:
+def _polynomial(coefficients: NDArray[np.float64], x: Floats, y: Floats, z: float) -> Floats:
     """Evaluate a polynomial of second order in x, y, z and one of third order in x."""
-    return np.asarray(
-        c[0] + c[1] * x + c[2] * y + c[3] * z + c[4] * x**2 + c[5] * y**2 + c[6] * x * y + c[7] * x * z + c[8] * y * z + c[9] * x**3
-    )
+    c = coefficients.tolist()  # Python's floats keep float32 arrays what they are.
+    offset, along_x, along_y = c[0] + c[3] * z, c[1] + c[7] * z, c[2] + c[8] * z
+    value = offset + x * (along_x + x * (c[4] + c[9] * x) + c[6] * y) + y * (along_y + c[5] * y)
+    return np.asarray(value, dtype=np.float32)
 
 
-def _sensitivity(scanner: Scanner, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
-    """Sum of squares of the coil elements, 1 on average, softened as by the scanner's own correction."""
-    square = np.zeros(x.shape)
-    for at_x, at_y, strength in scanner.coils:
-        square += (strength / (0.3 + (x - at_x) ** 2 + (y - 0.5 * at_y) ** 2)) ** 2
-    profile = square**0.35
-    return np.asarray(profile / profile.mean())
+def _sensitivity(scanner: Scanner, x: Floats, y: Floats) -> Floats:
+    """Sum of squares of the coil elements, 1 on average over the frame."""
+    square = np.zeros(x.shape, np.float32)
+    for at_x, at_y, strength in scanner.coils.tolist():
+        square += (strength / (0.25 + (x - at_x) ** 2 + (y - 0.5 * at_y) ** 2)) ** 2
+    profile = np.sqrt(square)
+    return np.asarray(profile / profile.mean(), dtype=np.float32)

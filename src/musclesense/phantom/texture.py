@@ -34,4 +34,4 @@ def sample(field: Floats, level_mm: float, u: NDArray[Any], v: NDArray[Any]) -> 
 
 def ridges(field: Floats, width: float) -> Floats:
     """Turn a field of variance 1 into thin branching lines (1 on the line): where it crosses zero."""
-    return np.exp(-np.square(field / np.float32(width)))
+    return np.asarray(np.exp(-np.square(field / width)), dtype=np.float32)

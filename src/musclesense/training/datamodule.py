@@ -1,7 +1,7 @@
 """D3, D4 and D2 of one run as batches from the slice cache."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -81,7 +81,9 @@ class CaseSampler(Sampler[int]):
         order = self._cases
         if self._seed is not None:
             order = np.random.default_rng([_SHUFFLE_STREAM, self._seed, self._epoch]).permutation(order)
-        rank, devices = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+        rank, devices = (
+            (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+        )
         if self._seed is not None:
             # Gradients are averaged over devices in step, so each needs as many cases: some come round again.
             order = np.resize(order, -(-len(order) // devices) * devices)
@@ -156,9 +158,7 @@ class NestedFoldDataModule(LightningDataModule):
         if self.trainer is None or not self.trainer.training:
             return batch
         changes = self._changes_of_epoch(self.trainer.current_epoch)[batch.case.cpu()]
-        images, classes = transform(
-            batch.images, batch.classes, air=batch.air, changes=changes, mirror=self._mirror
-        )
+        images, classes = transform(batch.images, batch.classes, air=batch.air, changes=changes, mirror=self._mirror)
         return batch._replace(images=images, classes=classes)
 
     def _changes_of_epoch(self, epoch: int) -> Tensor:
@@ -182,5 +182,6 @@ class NestedFoldDataModule(LightningDataModule):
         )
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
+    """Leave the batch as `CachedSlices` gives it, whole already."""
     return batch

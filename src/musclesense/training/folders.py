@@ -24,6 +24,8 @@ def to_plain(config: Config) -> dict[str, Any]:
     """Give the configuration as plain dictionaries and lists, interpolations resolved."""
     plain = OmegaConf.to_container(OmegaConf.structured(config), resolve=True)
     assert isinstance(plain, dict)
+    if config.cohort.path is not None:
+        plain["cohort"]["path"] = str(Path(config.cohort.path).absolute())
     return {str(key): value for key, value in plain.items()}
 
 

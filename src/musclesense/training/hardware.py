@@ -1,7 +1,6 @@
 """What trains, and at which precision: ``auto`` decides by what the machine multiplies fast, and says so."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -48,7 +47,7 @@ def _precision(accelerator: str) -> tuple[str, str]:
             return "bf16-mixed", "the GPU multiplies bf16"
         return "16-mixed", "the GPU multiplies fp16 but not bf16"
     if accelerator == "cpu":
-        able: dict[str, Any] = torch.cpu.get_capabilities()
+        able = torch.cpu.get_capabilities()
         if able.get("amx_bf16") or able.get("avx512_bf16"):
             return "bf16-mixed", "the CPU has bf16 instructions"
         return "32-true", "the CPU has no bf16 instructions"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musclesense.cohort import cache, checks, folds
-from musclesense.cohort.table import CHANNELS, Acquisition, CohortTable, Region, read_table
+from musclesense.cohort.table import CHANNELS, Acquisition, CohortTable, Region, read_table, scan_table
 from musclesense.errors import InputError
 from musclesense.files import locked
 from musclesense.imaging.grid import Grid
@@ -59,7 +59,7 @@ def check(config: Config) -> None:
         raise InputError(*problems)
     require_same_study(config)
     if config.cohort.path is not None:
-        table = read_table(Path(config.cohort.path))
+        table = scan_table(Path(config.cohort.path))
         _require_good(config, table, used_rows(config, table))
     else:
         find_preset(config.cohort.phantom.preset)
@@ -143,7 +143,7 @@ def _cache_folder(config: Config, used: list[Acquisition]) -> Path:
 def _require_good(config: Config, table: CohortTable, used: list[Acquisition]) -> None:
     """Check the cohort, unless these very files were checked before: then their slices are in the cache."""
     lacking = [name for name in active_channels(config) if any(name not in row.channels for row in used)]
-    if used and not lacking and _cache_folder(config, used).is_dir():
+    if used and not lacking and not table.problems and _cache_folder(config, used).is_dir():
         return
     values = {value for own in labels(config).values for value in own}
     checks.check(

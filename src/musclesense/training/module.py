@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import hydra.utils
-import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
@@ -79,7 +78,8 @@ class SegmentationModule(LightningModule):
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Give the probability of each foreground class, (batch, classes, rows, columns)."""
-        return self(images).float().softmax(dim=1)[:, 1:]
+        foreground: Tensor = self(images).float().softmax(dim=1)[:, 1:]
+        return foreground
 
     def training_step(self, batch: Batch) -> Tensor:
         """Give the loss of a batch of D3."""

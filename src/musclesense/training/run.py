@@ -103,7 +103,11 @@ def _train(config: Config, folder: Path, data: inputs.Inputs) -> None:
                 "seconds": round(time.monotonic() - started, 1),
                 "accelerator": hardware.accelerator,
                 "precision": hardware.precision,
-                "versions": {"musclesense": __version__, "torch": torch.__version__, "lightning": lightning.__version__},
+                "versions": {
+                    "musclesense": __version__,
+                    "torch": torch.__version__,
+                    "lightning": lightning.__version__,
+                },
             }
             write_json(folder / "done.json", content)
         failed = False

@@ -43,7 +43,9 @@ class ScoredCase:
     prediction: NDArray[np.uint8]
 
 
-def score(cache: SliceCache, position: int, probabilities: NDArray[np.float32], module: SegmentationModule) -> ScoredCase:
+def score(
+    cache: SliceCache, position: int, probabilities: NDArray[np.float32], module: SegmentationModule
+) -> ScoredCase:
     """Bring probabilities (classes, rows, columns) back to the scan and compare them with its mask."""
     case = cache.cases[position]
     acquisition = case.acquisition

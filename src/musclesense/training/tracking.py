@@ -1,6 +1,7 @@
 """Curves, scores and overlays of a run in wandb: online when logged in, offline otherwise, never a prompt."""
 
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ def start(config: Config) -> WandbLogger | None:
     if config.logger.name == "none":
         return None
     folder = run_folder(config)
+    settings = wandb.Settings(silent=True, console="off")
+    wandb.setup(settings=settings)
     logger = WandbLogger(
         project=config.logger.project,
         entity=config.logger.entity,
@@ -31,7 +34,7 @@ def start(config: Config) -> WandbLogger | None:
         save_dir=folder,
         config=to_plain(config),
         mode=_mode(config.logger.mode),
-        settings=wandb.Settings(silent=True, console="off"),
+        settings=settings,
     )
     _ = logger.experiment  # starts the run now, not at the first figure
     return logger
@@ -68,11 +71,11 @@ def finish(logger: WandbLogger | None, *, failed: bool) -> None:
 def _stored_id(path: Path) -> str:
     """Keep the id in the run's folder: a resumed run goes on in the same place, a new study never in another's."""
     if not path.is_file():
-        write_text(path, wandb.util.generate_id())
+        write_text(path, secrets.token_hex(8))
     return path.read_text(encoding="utf-8").strip()
 
 
 def _mode(mode: str) -> Any:
     if mode != "auto":
         return mode
-    return os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+    return os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")

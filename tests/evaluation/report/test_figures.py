@@ -96,3 +96,16 @@ def test_same_scores_give_the_same_bytes_and_the_dark_page_its_own(write_study: 
     chart = group_charts(read_study(write_study(finished=[(0, 0)])))[0]
     assert chart.png(LIGHT) == chart.png(LIGHT)
     assert chart.png(LIGHT) != chart.png(DARK)
+
+
+@pytest.mark.parametrize("dice", ["", "1.0", "0.0"])
+def test_charts_are_drawn_where_every_case_is_alike(write_study: StudyWriter, dice: str) -> None:
+    folder = write_study(finished=[(0, 0)])
+    cases = folder / "outer0_inner0" / "cases.csv"
+    header, *rows = (line.split(",") for line in cases.read_text().splitlines())
+    alike = [[*row[:9], dice, *row[10:13], "0.0", "0.0", *row[15:]] for row in rows]
+    cases.write_text("\n".join(",".join(row) for row in [header, *alike]) + "\n")
+    study = read_study(folder)
+    charts = [*headline_charts(study), *group_charts(study), *run_charts(study), *fat_fraction_charts(study)]
+    assert all(chart.png(LIGHT).startswith(b"\x89PNG") for chart in charts)
+    assert axes_of(run_charts(study)[0]).texts[0].get_text() == (f"{float(dice):.3f}" if dice else "-")

@@ -165,7 +165,9 @@ def _draw_groups(study: Study, region: str, theme: Theme) -> Figure:
     jitter = np.random.default_rng(0)
     for row, dice in enumerate(groups.values()):
         heights = row + jitter.uniform(-0.22, 0.22, len(dice))
-        axes.plot(dice, heights, ".", color=theme.first, alpha=_alpha(len(dice)), markersize=4, markeredgewidth=0)
+        axes.plot(
+            dice, heights, ".", color=theme.first, alpha=_alpha(len(dice)), markersize=5, markeredgewidth=0, zorder=3
+        )
     if groups:
         line = {"color": theme.ink, "linewidth": 1.1}
         axes.boxplot(
@@ -180,7 +182,8 @@ def _draw_groups(study: Study, region: str, theme: Theme) -> Figure:
             medianprops={**line, "linewidth": 2.2},
         )
     lowest = min((case.dice for case in study.cases if case.dice is not None), default=0.0)
-    axes.set_xlim(lowest - 0.04 * (1 - lowest), 1 + 0.04 * (1 - lowest))  # the same in all regions
+    margin = 0.04 * max(1 - lowest, _NARROWEST_SCALE)
+    axes.set_xlim(lowest - margin, 1 + margin)  # the same in all regions
     axes.set_yticks(range(len(groups)), [f"{group or 'no group'} ({len(dice)})" for group, dice in groups.items()])
     axes.set_ylim(len(groups) - 0.4, -0.6)
     axes.grid(axis="x", color=theme.lines)
@@ -190,10 +193,12 @@ def _draw_groups(study: Study, region: str, theme: Theme) -> Figure:
 
 def _draw_runs(study: Study, region: str, theme: Theme) -> Figure:
     regions = {name: _run_means(study, name) for name in study.regions}
-    means, top = regions[region], max(np.nanmax(values) for values in regions.values())
+    means = regions[region]
+    measured = [mean for values in regions.values() for mean in values[np.isfinite(values)]] or [1.0]
     figure, axes = _axes(theme, height=1.0 + 0.42 * study.outer_folds)
     # One scale for all regions, and not so narrow that it makes much of small differences.
-    bottom = min(top - _NARROWEST_SCALE, *(np.nanmin(values) for values in regions.values()))
+    top = max(measured)
+    bottom = min(*measured, top - _NARROWEST_SCALE)
     axes.imshow(means, cmap="cividis", aspect="auto", vmin=bottom, vmax=top)
     for run in study.runs:
         mean = means[run.outer, run.inner]
@@ -268,7 +273,7 @@ def _label_epochs(axes: Axes, theme: Theme, quantity: str) -> None:
 
 def _draw_fat_fraction(study: Study, theme: Theme) -> Figure:
     figure, axes = _axes(theme, height=3.6)
-    top = 0.0
+    top = 1.0
     for region, colour, marker, true, predicted in _fat_fractions(study, theme):
         axes.plot(true, predicted, marker, color=colour, alpha=_alpha(len(true)), markersize=4, markeredgewidth=0)
         axes.plot([], [], marker, color=colour, label=region)

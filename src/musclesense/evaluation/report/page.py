@@ -179,13 +179,13 @@ def _settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _inline(value: Any) -> str:
-    """Give a setting as one short line; a class goes by its own name."""
+    """Give a setting as one short line; a class goes by its own name, switches by those that are on."""
     if isinstance(value, Mapping):
         if "name" in value:
             return str(value["name"])
-        if all(key == entry for key, entry in value.items()):
-            return ", ".join(map(str, value))
-        named = {key: entry for key, entry in value.items() if not str(key).startswith("_")}
+        named = {key: entry for key, entry in value.items() if entry is not None and not str(key).startswith("_")}
+        if value and all(isinstance(entry, bool) for entry in named.values()):
+            return ", ".join(str(key) for key, entry in named.items() if entry)
         parts = [str(value["_target_"]).rpartition(".")[2]] if "_target_" in value else []
         return ", ".join([*parts, *(f"{str(key).replace('_', ' ')} {_inline(entry)}" for key, entry in named.items())])
     if isinstance(value, list):

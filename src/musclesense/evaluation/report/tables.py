@@ -184,7 +184,7 @@ def study_table(folder: Path) -> str:
     lines = [f"Study {study.name}: {len(finished)} of {len(study.runs)} runs finished"]
     lines += [f"  failed: {run.name} ({run.error})" for run in study.with_status(RunStatus.FAILED)]
     if missing := study.with_status(RunStatus.MISSING):
-        lines.append(f"  not finished: {', '.join(run.name for run in missing)}")
+        lines.append(f"  not finished (outer-inner): {', '.join(f'{run.outer}-{run.inner}' for run in missing)}")
     if not study.cases:
         return "\n".join([*lines, "No test scores yet."])
     lines += ["", "Dice score coefficient, mean (SD) over test cases; means of the outer folds", ""]

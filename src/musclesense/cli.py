@@ -1,0 +1,158 @@
+"""``musclesense <verb>``: each verb a few lines over one public function.
+
+What a verb needs is imported when it is asked for, so that ``--help`` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from musclesense import __version__
+from musclesense.errors import InputError, report_input_errors
+
+_ECHOES = ("te345", "te460", "te575")
+PHASE_UNITS = ("auto", "radians", "milliradians", "12bit", "signed-12bit")
+"""The values of `PhaseUnit`, named here since its module takes long to import."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line asks for; exit code 2 and a line on stderr where the input cannot be used."""
+    given = sys.argv[1:] if arguments is None else arguments
+    with report_input_errors(debug="--debug" in given):
+        options = _parser().parse_args(given)
+        options.verb(options)
+
+
+def _check(options: argparse.Namespace) -> None:
+    from musclesense.cohort import checks
+    from musclesense.cohort.table import scan_table
+
+    table = scan_table(options.cohort)
+    checks.check(table)
+    print(checks.summary(table))
+
+
+def _folds(options: argparse.Namespace) -> None:
+    from musclesense.cohort import folds
+    from musclesense.cohort.table import Region, read_table
+
+    table = read_table(options.cohort)
+    used = [row for row in table.acquisitions if options.region is None or row.region is Region(options.region)]
+    drawn = folds.draw(used, table=table.digest, seed=options.seed, outer=options.outer, inner=options.inner)
+    print(folds.describe(drawn, used))
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from musclesense.phantom.generate import generate
+
+    print(generate(options.out, preset=options.preset, seed=options.seed, workers=options.workers))
+
+
+def _separate(options: argparse.Namespace) -> None:
+    from musclesense.imaging.dixon import PhaseUnit, separate_files
+
+    separate_files(*_echo_pairs(options), out=options.out, phase_unit=PhaseUnit(options.phase_unit))
+
+
+def _segment(options: argparse.Namespace) -> None:
+    from musclesense.cohort.table import Limbs, Region
+    from musclesense.imaging.dixon import PhaseUnit
+    from musclesense.segmentation import scan
+    from musclesense.segmentation.results import segment_scan
+
+    if options.fat is None:
+        if options.water is not None:
+            raise InputError("--water: goes with --fat; give --fat as well, or three echoes with their phases")
+        images = scan.from_echoes(*_echo_pairs(options), phase_unit=PhaseUnit(options.phase_unit))
+    else:
+        given = {name: getattr(options, name) for name in _ECHOES if getattr(options, name)}
+        for name, files in given.items():
+            if len(files) > 1:
+                raise InputError(f"--{name}: two files beside --fat; give the magnitude alone, or leave out --fat")
+        files = {"fat": options.fat, "water": options.water} | {name: files[0] for name, files in given.items()}
+        images = scan.from_images({name: file for name, file in files.items() if file is not None})
+    segment_scan(
+        images, model=options.model, region=Region(options.region), limbs=Limbs(options.limbs), out=options.out
+    )
+    print(options.out / "mask.nii.gz")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from musclesense.evaluation.report.page import write_report
+    from musclesense.evaluation.report.tables import study_table
+
+    page = write_report(options.study)
+    print(study_table(options.study))
+    print(f"report: {page}")
+
+
+def _echo_pairs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
+    """Give magnitude and phase of each echo."""
+    pairs = {name: getattr(options, name) or [] for name in _ECHOES}
+    wrong = [name for name, files in pairs.items() if len(files) != 2]
+    if wrong:
+        asked = " ".join(f"--{name} MAG PHASE" for name in wrong)
+        raise InputError(f"magnitude and phase of three echoes are needed; give {asked}")
+    return [(files[0], files[1]) for files in pairs.values()]
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are lines like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="musclesense", description="Segment calf and thigh muscle in 3-point Dixon MRI.")
+    parser.add_argument("--version", action="version", version=__version__)
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, does: Any, help_: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=help_, description=help_)
+        added.set_defaults(verb=does)
+        added.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return added
+
+    check = verb("check", _check, "Check a cohort table and every file that it names.")
+    check.add_argument("cohort", type=Path, metavar="COHORT")
+
+    folds = verb("folds", _folds, "Show the nested folds of a cohort: who is where, how balanced.")
+    folds.add_argument("cohort", type=Path, metavar="COHORT")
+    folds.add_argument("--region", choices=("calf", "thigh"), help="rows of this region only")
+    folds.add_argument("--outer", type=int, default=5, help="outer folds (default 5)")
+    folds.add_argument("--inner", type=int, default=5, help="inner folds (default 5)")
+    folds.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+
+    phantom = verb("phantom", _phantom, "Make a phantom cohort: images by MR physics, masks and a cohort table.")
+    phantom.add_argument("out", type=Path, metavar="OUT", help="folder to make")
+    phantom.add_argument("--preset", default="demo", help="demo (default) or smoke")
+    phantom.add_argument("--seed", type=int, default=1, help="same seed, same bytes (default 1)")
+    phantom.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+
+    separate = verb("separate", _separate, "Separate fat and water by three-point Dixon.")
+    _add_echoes(separate, "magnitude and phase at this echo time")
+    separate.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+    segment = verb("segment", _segment, "Segment a scan: mask, fat fractions, a picture to judge them by.")
+    _add_echoes(segment, "magnitude and phase at this echo time; beside --fat the magnitude alone")
+    segment.add_argument("--fat", type=Path, metavar="F", help="fat image, instead of echoes with phases")
+    segment.add_argument("--water", type=Path, metavar="W", help="water image, beside --fat")
+    segment.add_argument("--region", choices=("calf", "thigh"), required=True)
+    segment.add_argument("--limbs", choices=("both", "left", "right"), default="both", help="limbs in the image")
+    segment.add_argument("--model", type=Path, required=True, help="a study below runs/, a run or a checkpoint")
+    segment.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+    report = verb("report", _report, "Write a study's tables and its page, and print the scores.")
+    report.add_argument("study", type=Path, metavar="STUDY", help="a folder below runs/")
+    return parser
+
+
+def _add_echoes(parser: argparse.ArgumentParser, help_: str) -> None:
+    for name in _ECHOES:
+        parser.add_argument(f"--{name}", type=Path, nargs="+", metavar=("MAG", "PHASE"), help=help_)
+    parser.add_argument(
+        "--phase-unit", default="auto", choices=PHASE_UNITS, help="how phases are stored (default: found from the data)"
+    )

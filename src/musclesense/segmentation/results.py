@@ -1,0 +1,148 @@
+"""What is written for a segmented scan: mask, fat fractions, a picture to judge it by, and what made it."""
+
+import hashlib
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from musclesense import __version__
+from musclesense.cohort.table import Limbs, Region
+from musclesense.files import atomic_path, write_csv, write_json
+from musclesense.imaging.grid import Grid, slice_count, take_slice
+from musclesense.imaging.limbs import Limb, split_limbs
+from musclesense.imaging.nifti import write_volume
+from musclesense.imaging.preprocessing import reference_channel
+from musclesense.metrics.fat_fraction import mean_fat_fraction
+from musclesense.metrics.overlap import volume_ml
+from musclesense.segmentation.scan import Scan
+from musclesense.segmentation.segmenter import Segmenter
+
+COLUMNS = ("slice", "limb", "label", "voxels", "volume_ml", "fat_fraction_percent")
+_PICTURES_A_ROW = 3
+_MOST_PICTURES = 18
+_COLOURS = {Limb.RIGHT: "#ffb000", Limb.LEFT: "#4cc9f0"}
+
+
+def segment_scan(scan: Scan, *, model: Path, region: Region, limbs: Limbs, out: Path) -> None:
+    """Segment a scan and write ``mask.nii.gz``, ``fat_fraction.csv``, ``qc.png`` and ``run.json`` into ``out``.
+
+    Args:
+        scan: The images.
+        model: A study's folder, a run's folder or a checkpoint.
+        region: What the scan shows.
+        limbs: Both limbs side by side, or the one that it shows.
+        out: Folder, made where it is missing.
+
+    Raises:
+        InputError: The model cannot be used for this scan, or ``out`` cannot be written; then nothing is written.
+    """
+    segmenter = Segmenter.load(model)
+    segmenter.require_region(region)
+    classes = segmenter.segment(scan.channels, scan.geometry)
+    halves = limb_halves(scan, segmenter.grid, limbs)
+    with ExitStack() as drafts:
+        # The drafts move to their places together, after the last one is whole.
+        mask, table, picture, record = (
+            drafts.enter_context(atomic_path(out / name))
+            for name in ("mask.nii.gz", "fat_fraction.csv", "qc.png", "run.json")
+        )
+        write_volume(mask, segmenter.labels.decode(classes), scan.geometry, np.uint16)
+        write_csv(table, COLUMNS, fat_fraction_rows(scan, segmenter.labels.names, classes, halves))
+        draw_quality_control(scan, segmenter.grid, classes, halves).savefig(picture)
+        write_json(record, _record(scan, segmenter, region, limbs))
+
+
+def limb_halves(scan: Scan, grid: Grid, limbs: Limbs) -> dict[Limb, NDArray[np.bool_]]:
+    """Give the part of the volume in which each limb lies, of ``scan.geometry.shape``."""
+    if limbs is not Limbs.BOTH:
+        return {Limb(limbs): np.ones(scan.geometry.shape, dtype=bool)}
+    halves = {limb: np.zeros(scan.geometry.shape, dtype=bool) for limb in Limb}
+    reference = scan.channels[reference_channel(scan.channels)]
+    for number in range(slice_count(scan.geometry)):
+        image = take_slice(reference, scan.geometry, number)
+        for limb, half in split_limbs(image, grid.place(scan.geometry, image)).items():
+            take_slice(halves[limb], scan.geometry, number)[:] = half
+    return halves
+
+
+def fat_fraction_rows(
+    scan: Scan, labels: tuple[str, ...], classes: NDArray[np.uint8], halves: dict[Limb, NDArray[np.bool_]]
+) -> list[dict[str, Any]]:
+    """Give voxels, volume and mean fat fraction of each class: by slice and limb, then over all slices.
+
+    Fat fractions are blank where water is not known or the class is absent.
+    """
+    voxel_mm3 = float(np.prod(scan.geometry.zooms))
+    rows = []
+    for number in (*range(slice_count(scan.geometry)), None):
+
+        def part(volume: NDArray[Any], number: int | None = number) -> NDArray[Any]:
+            return volume if number is None else take_slice(volume, scan.geometry, number)
+
+        for limb, half in halves.items():
+            for index, label in enumerate(labels, start=1):
+                mask = part(half) & (part(classes) == index)
+                fraction = None if scan.fat_fraction is None else mean_fat_fraction(part(scan.fat_fraction), mask)
+                rows.append(
+                    {
+                        "slice": "all" if number is None else number,
+                        "limb": str(limb),
+                        "label": label,
+                        "voxels": int(mask.sum()),
+                        "volume_ml": f"{volume_ml(mask, voxel_mm3):.3f}",
+                        "fat_fraction_percent": "" if fraction is None else f"{fraction:.2f}",
+                    }
+                )
+    return rows
+
+
+def draw_quality_control(
+    scan: Scan, grid: Grid, classes: NDArray[np.uint8], halves: dict[Limb, NDArray[np.bool_]]
+) -> Figure:
+    """Draw slices with the outline of each limb's mask, as a radiologist looks at them: the subject's right is left."""
+    count = slice_count(scan.geometry)
+    numbers = np.unique(np.linspace(0, count - 1, min(count, _MOST_PICTURES)).round().astype(int)).tolist()
+    name = reference_channel(scan.channels)
+    rows = -(-len(numbers) // _PICTURES_A_ROW)
+    aspect = grid.rows / grid.columns
+    figure = Figure(figsize=(15, rows * (5 * aspect + 0.25) + 0.4), dpi=100, layout="constrained", facecolor="black")
+    figure.suptitle(f"{name} image with muscle outlined; R: the subject's right", color="white", fontsize=11)
+    for axes, number in zip(figure.subplots(rows, _PICTURES_A_ROW, squeeze=False).flat, numbers, strict=False):
+        native = take_slice(scan.channels[name], scan.geometry, number)
+        placement = grid.place(scan.geometry, native)
+        image = placement.to_grid(native)
+        axes.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 99.5) or 1)
+        for limb, half in halves.items():
+            shown = take_slice((classes > 0) & half, scan.geometry, number).astype(np.float32)
+            if shown.any():
+                axes.contour(placement.to_grid(shown), levels=[0.5], colors=_COLOURS[limb], linewidths=0.9)
+        axes.text(0.01, 0.5, "R", color="white", transform=axes.transAxes, va="center")
+        axes.text(0.99, 0.5, "L", color="white", transform=axes.transAxes, va="center", ha="right")
+        axes.set_title(f"slice {number}", color="white", fontsize=9)
+    for axes in figure.axes:
+        axes.set_axis_off()
+    return figure
+
+
+def _record(scan: Scan, segmenter: Segmenter, region: Region, limbs: Limbs) -> dict[str, Any]:
+    """Say what made the mask, so that it can be made again."""
+    return {
+        "musclesense": __version__,
+        "region": str(region),
+        "limbs": str(limbs),
+        "inputs": {name: {"file": str(path), "sha256": _sha256(path)} for name, path in scan.files.items()},
+        "channels": list(segmenter.channels),
+        "labels": segmenter.labels.to_config(),
+        "threshold": segmenter.threshold,
+        "grid": segmenter.grid.to_config(),
+        "networks": [{"file": str(path), "sha256": _sha256(path)} for path in segmenter.checkpoints],
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,75 @@
+"""One scan to be segmented: its images from echoes or from fat and water, in one place."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.errors import InputError
+from musclesense.imaging.dixon import PhaseUnit, fat_fraction, read_echoes, separate
+from musclesense.imaging.grid import slice_axis
+from musclesense.imaging.nifti import Geometry, read_volume
+
+Echo = tuple[Path, Path]
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """The images of one acquisition.
+
+    Attributes:
+        channels: Volume of each channel that is at hand, of ``geometry.shape``.
+        fat_fraction: In percent, or None where water is not known.
+        geometry: Where the voxels lie, from the first image.
+        files: What was read.
+    """
+
+    channels: Mapping[str, NDArray[Any]]
+    fat_fraction: NDArray[np.float32] | None
+    geometry: Geometry
+    files: Mapping[str, Path]
+
+
+def from_echoes(te345: Echo, te460: Echo, te575: Echo, *, phase_unit: PhaseUnit = PhaseUnit.AUTO) -> Scan:
+    """Separate fat and water from magnitude and phase at the three echo times.
+
+    Raises:
+        InputError: An image cannot be used.
+    """
+    echoes, geometry = read_echoes((te345, te460, te575), phase_unit=phase_unit)
+    parts = separate(echoes, slice_axis=slice_axis(geometry))
+    magnitudes = dict(zip(("te345", "te460", "te575"), np.abs(echoes), strict=True))
+    files = {
+        f"{name}_{kind}": path
+        for name, pair in (("te345", te345), ("te460", te460), ("te575", te575))
+        for kind, path in zip(("magnitude", "phase"), pair, strict=True)
+    }
+    return Scan({"fat": parts.fat, "water": parts.water} | magnitudes, parts.fat_fraction, geometry, files)
+
+
+def from_images(files: Mapping[str, Path]) -> Scan:
+    """Take images as they are: fat, and where given water and magnitudes of the echoes.
+
+    Raises:
+        InputError: An image cannot be read, is not finite or lies elsewhere than the first.
+    """
+    volumes = {name: read_volume(path) for name, path in files.items()}
+    first = next(iter(files))
+    geometry = volumes[first].geometry
+    problems = []
+    for name, volume in volumes.items():
+        if difference := geometry.difference(volume.geometry):
+            problems.append(f"{files[name]}: {difference} of {files[first]}; give images of one acquisition")
+        elif not np.isfinite(volume.data).all():
+            problems.append(f"{files[name]}: holds NaN or infinity; export the image again")
+        elif np.ptp(volume.data) == 0:
+            problems.append(f"{files[name]}: is {volume.data.flat[0]:g} everywhere; give the {name} image")
+    if problems:
+        raise InputError(*problems)
+    channels = {name: volume.data for name, volume in volumes.items()}
+    known = "fat" in channels and "water" in channels
+    fraction = fat_fraction(channels["fat"], channels["water"]) if known else None
+    return Scan(channels, fraction, geometry, files)

@@ -1,0 +1,123 @@
+"""From trained networks to a mask in the voxels of a scan."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from musclesense.cohort.table import Region
+from musclesense.errors import InputError
+from musclesense.imaging.grid import Grid, slice_count, take_slice
+from musclesense.imaging.labels import LabelSet, decide
+from musclesense.imaging.nifti import Geometry
+from musclesense.imaging.preprocessing import normalise, reference_channel
+from musclesense.training.folders import is_finished
+from musclesense.training.module import SegmentationModule
+
+_SLICES_AT_ONCE = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Segmenter:
+    """An ensemble of networks that were trained alike; one network is an ensemble of one.
+
+    Attributes:
+        networks: Their modules, ready to predict.
+        checkpoints: The files they come from.
+    """
+
+    networks: tuple[SegmentationModule, ...]
+    checkpoints: tuple[Path, ...]
+
+    @classmethod
+    def load(cls, model: Path) -> Self:
+        """Load the best networks of a study's finished runs, of one run, or one checkpoint.
+
+        Raises:
+            InputError: Nothing usable is there, or the networks differ in channels, classes or grid.
+        """
+        checkpoints = _checkpoints(model)
+        networks = tuple(SegmentationModule.load(checkpoint) for checkpoint in checkpoints)
+        first = networks[0]
+        for network, checkpoint in zip(networks, checkpoints, strict=True):
+            for name in ("channels", "labels", "grid", "threshold", "regions"):
+                if getattr(network, name) != getattr(first, name):
+                    raise InputError(
+                        f"{checkpoint}: {name} {getattr(network, name)} differs from {getattr(first, name)} "
+                        f"of {checkpoints[0]}; give networks of one study"
+                    )
+        return cls(networks, checkpoints)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Images that the networks take, in order."""
+        return self.networks[0].channels
+
+    @property
+    def labels(self) -> LabelSet:
+        """What they segment."""
+        return self.networks[0].labels
+
+    @property
+    def grid(self) -> Grid:
+        """The frame on which they work."""
+        return self.networks[0].grid
+
+    @property
+    def threshold(self) -> float:
+        """Foreground probability from which a voxel is segmented."""
+        return self.networks[0].threshold
+
+    def require_region(self, region: Region) -> None:
+        """Refuse a region that the networks were not trained on."""
+        trained = self.networks[0].regions
+        if region not in trained:
+            raise InputError(f"--region {region}: the model was trained on {' and '.join(trained)}; give another model")
+
+    @torch.inference_mode()
+    def segment(self, images: Mapping[str, NDArray[Any]], geometry: Geometry) -> NDArray[np.uint8]:
+        """Segment every slice of a scan, a few slices at a time.
+
+        Args:
+            images: Volume of each channel, all of ``geometry.shape``; channels that the networks do not take
+                are left alone.
+            geometry: Where the voxels lie.
+
+        Returns:
+            Class indices of shape ``geometry.shape``, 0 is background.
+
+        Raises:
+            InputError: A channel is missing.
+        """
+        missing = [name for name in self.channels if name not in images]
+        if missing:
+            raise InputError(f"the model takes {', '.join(self.channels)}; give {', '.join(missing)} as well")
+        classes = np.zeros(geometry.shape, dtype=np.uint8)
+        for first in range(0, slice_count(geometry), _SLICES_AT_ONCE):
+            numbers = range(first, min(first + _SLICES_AT_ONCE, slice_count(geometry)))
+            placements, stacked = [], []
+            for number in numbers:
+                slices = {name: take_slice(image, geometry, number) for name, image in images.items()}
+                placements.append(self.grid.place(geometry, slices[reference_channel(slices)]))
+                stacked.append([normalise(slices[name], placements[-1])[0] for name in self.channels])
+            batch = torch.from_numpy(np.array(stacked))
+            likely = torch.stack([network.probabilities(batch) for network in self.networks]).mean(dim=0).numpy()
+            for number, placement, probabilities in zip(numbers, placements, likely, strict=True):
+                take_slice(classes, geometry, number)[:] = decide(placement.to_scanner(probabilities), self.threshold)
+        return classes
+
+
+def _checkpoints(model: Path) -> tuple[Path, ...]:
+    if model.is_file():
+        return (model,)
+    if not model.is_dir():
+        raise InputError(f"{model}: no such model; give a study's folder below runs/, a run's folder or a checkpoint")
+    runs = [model] if is_finished(model) else sorted(run for run in model.iterdir() if is_finished(run))
+    found = tuple(run / "checkpoints" / "best.ckpt" for run in runs)
+    if not found:
+        raise InputError(f"{model}: holds no finished run; train one first, or give a checkpoint")
+    return found
