@@ -117,6 +117,17 @@ def test_noise_moves_the_mean_fat_fraction_little(infiltration: float, noise: fl
     assert abs(mean - 100 * infiltration) < points
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_between_limbs_does_not_join_them(seed: int) -> None:
+    fat, water = limbs()
+    rng = np.random.default_rng(seed)
+    clean = echoes_of(fat, water, field_hz=FIELD)
+    noisy = clean + rng.normal(0, 10, clean.shape) + 1j * rng.normal(0, 10, clean.shape)
+    percent = separate(noisy.astype(np.complex64)).fat_fraction
+    for limb in (COLUMNS < 64, COLUMNS >= 64):
+        assert np.median(percent[(fat == 10) & limb[:, :, None]]) < 20
+
+
 def test_fat_and_water_add_up_to_the_in_phase_magnitude() -> None:
     rng = np.random.default_rng(0)
     echoes = (rng.normal(size=(3, 20, 30, 2)) + 1j * rng.normal(size=(3, 20, 30, 2))).astype(np.complex64)

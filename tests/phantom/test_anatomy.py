@@ -1,3 +1,5 @@
+"""Cross-sections of limbs: what is there, where, how large, and how it changes."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""The contact sheet's command."""
+
 import sys
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Patterns of disease: which muscles, how much fat."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Phantom cohorts on disk: bytes, geometry, truth, difficulty, failures."""
+
 import hashlib
 import json
 from collections.abc import Callable

@@ -1,4 +1,7 @@
+"""Presets: how many subjects, how severe."""
+
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -27,7 +30,7 @@ def test_severities_of_a_group_follow_on_from_each_other(name: str) -> None:
         ranges = [subject.severity for subject in list_subjects(preset) if subject.group == group.name]
         assert ranges[0][0] == group.severity[0]
         assert ranges[-1][1] == pytest.approx(group.severity[1])
-        for (_, end), (start, _) in zip(ranges, ranges[1:], strict=False):
+        for (_, end), (start, _) in pairwise(ranges):
             assert start == pytest.approx(end)
 
 

@@ -1,7 +1,10 @@
+"""Signal of a drawn slice: physics, noise, stored images."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from musclesense.imaging.dixon import ECHO_TIMES_MS, separate
 from musclesense.phantom.anatomy import Tissue
@@ -29,7 +32,7 @@ def drawing_of(tissue: np.ndarray, fat: float = 0.0) -> Drawing:
     )
 
 
-def limb_of(fat: float) -> np.ndarray:
+def limb_of() -> np.ndarray:
     """A disc of muscle in a ring of subcutaneous fat."""
     y, x = np.mgrid[-60:60, -120:120]
     radius = np.hypot(x, y)
@@ -48,16 +51,26 @@ def test_fat_is_brighter_by_its_short_t1() -> None:
     assert 1.3 < SCANNER.fat_gain < 2
 
 
-@pytest.mark.parametrize("fat", [0.02, 0.2, 0.5, 0.8])
-def test_separation_finds_the_true_fat_fraction(fat: float) -> None:
-    tissue = limb_of(fat)
+def single_peak(fat: float) -> float:
+    """What a separation that takes fat for one peak must find, in percent, from the phasors alone."""
+    echoes = [1 - fat + SCANNER.fat_gain * fat * fat_phasor(time) for time in ECHO_TIMES_MS]
+    before, in_phase, after = echoes
+    # Half the turn between the outer echoes is all the field that can be seen.
+    field = np.angle(after / before) / 2
+    outer = np.sqrt(abs(before * after)) * np.cos(np.angle(before * np.exp(1j * field) / in_phase))
+    return float(50 * (1 - outer / abs(in_phase)))
+
+
+# One peak for fat that has six, and T1 weighting, set the limits; they nearly cancel here (docs/phantom.md).
+@pytest.mark.parametrize(("fat", "limit"), [(0.02, 0.5), (0.2, 1.0), (0.35, 1.0), (0.5, 3.5), (0.8, 5.0), (0.9, 6.0)])
+def test_separation_finds_the_true_fat_fraction(fat: float, limit: float) -> None:
+    tissue = limb_of()
     signal = slice_signal(drawing_of(tissue, fat), SCANNER, oversampling=2, level=0.0, aspect=0.5)
-    muscle = tissue[::2, ::2] == Tissue.MUSCLE
-    assert np.median(signal.fat_fraction[muscle]) == pytest.approx(100 * fat, abs=0.01)
-    echoes = acquire(np.random.default_rng(1), signal.echoes, SCANNER)
-    found = separate(echoes[..., None]).fat_fraction[..., 0]
-    assert np.median(np.abs(found - 100 * fat)[muscle]) < 3.5
-    assert abs(np.median(found[muscle]) - 100 * fat) < 3
+    inner = ndimage.binary_erosion(tissue[::2, ::2] == Tissue.MUSCLE, iterations=3)
+    assert np.median(signal.fat_fraction[inner]) == pytest.approx(100 * fat, abs=0.01)
+    found = np.median(separate(signal.echoes[..., None]).fat_fraction[..., 0][inner])
+    assert found == pytest.approx(single_peak(fat), abs=0.5)
+    assert found == pytest.approx(100 * fat, abs=limit)
 
 
 def test_air_holds_noise_alone() -> None:

@@ -1,3 +1,5 @@
+"""Lattices: statistics, periodicity, lines."""
+
 import numpy as np
 import pytest
 

@@ -127,7 +127,8 @@ def _make(config: Mapping[str, Any], name: str, **arguments: Any) -> nn.Module:
     except InputError:
         raise
     except Exception as error:
-        cause = error.__cause__ or error
-        reason = cause.problems[0] if isinstance(cause, InputError) else " ".join(str(cause).split())
+        if isinstance(error.__cause__, InputError):
+            raise error.__cause__ from error
+        reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(f"{name}: {target} cannot be made ({reason}); correct {name}=... or its arguments") from error
     return module

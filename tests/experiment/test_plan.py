@@ -1,0 +1,112 @@
+"""All runs of a command, composed and checked before any work."""
+
+from pathlib import Path
+
+import pytest
+
+from musclesense.errors import InputError
+from musclesense.experiment.plan import Plan, check, make_plan
+from musclesense.training.config import active_channels
+from musclesense.training.folders import run_folder
+
+
+def plan_of(config_dir: Path, *overrides: str, multirun: bool = True) -> Plan:
+    return make_plan(overrides, config_dir=config_dir, multirun=multirun)
+
+
+@pytest.mark.parametrize("folds", ["range(0,5)", "0,1,2,3,4"])
+def test_a_sweep_over_folds_is_25_runs_of_one_study(config_dir: Path, folds: str) -> None:
+    plan = plan_of(config_dir, f"outer={folds}", f"inner={folds}")
+    assert [(run.outer, run.inner) for run in plan.runs] == [(o, i) for o in range(5) for i in range(5)]
+    assert len(plan.studies) == 1
+    assert len({*plan.folders}) == 25
+
+
+@pytest.mark.parametrize(
+    ("ablation", "studies"),
+    [
+        ("edition=professional,simplified", [("fat", "water", "te345", "te575"), ("fat",)]),
+        ("channels=[fat],[fat,water],[te345,te575]", [("fat",), ("fat", "water"), ("te345", "te575")]),
+    ],
+)
+def test_an_ablation_is_one_more_word(config_dir: Path, ablation: str, studies: list[tuple[str, ...]]) -> None:
+    plan = plan_of(config_dir, ablation, "outer=range(0,5)", "inner=range(0,5)")
+    assert [active_channels(config) for config in plan.studies.values()] == studies
+    assert len(plan.runs) == 25 * len(studies)
+
+
+def test_chosen_channels_outdo_the_edition(config_dir: Path) -> None:
+    (run,) = plan_of(config_dir, "edition=simplified", "channels=[fat,te460]").runs
+    assert active_channels(run) == ("fat", "te460")
+
+
+def test_an_overlay_changes_what_it_lists(config_dir: Path) -> None:
+    (plain,), (demo,) = (plan_of(config_dir, *overrides).runs for overrides in ([], ["experiment=demo"]))
+    assert (plain.grid.spacing_mm, demo.grid.spacing_mm) == (1.25, 2.5)
+    assert demo.loader.batch_size == 8
+    assert demo.labels == plain.labels
+
+
+@pytest.mark.parametrize("overlay", ["smoke", "demo", "paper", "overfit"])
+@pytest.mark.parametrize("region", ["calf", "thigh", "lower_limb"])
+def test_every_overlay_and_region_passes_the_checks(config_dir: Path, overlay: str, region: str) -> None:
+    plan = plan_of(config_dir, f"experiment={overlay}", f"region={region}", "model.width=2")
+    check(plan)
+    assert plan.runs[0].region.name == region
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("outer=5", "outer=5: no such fold; give 0 to 4"),
+        ("inner=-1", "inner=-1: no such fold; give 0 to 4"),
+        ("outer=a", "outer=a: not a whole number"),
+        ("outer=1.5", "outer=1.5: not a whole number"),
+        ("edition=gold", "edition=gold: no option 'gold'; give professional, simplified"),
+        ("channels=[fat,sugar]", "channels=[fat,sugar]: no option 'sugar'; give fat, te345, te460, te575, water"),
+        ("channels.fat=perhaps", "channels.fat=perhaps:"),
+        ("wdith=3", "wdith: no such key"),
+        ("model.widht=3", "model.widht: no such key; did you mean model.width?"),
+        ("model.width=0", "model.width=0 makes no network"),
+        ("model._target_=os.system", "model: os.system cannot be made"),
+        ("model._target_=builtins.dict", "model._target_=builtins.dict is no torch module"),
+        ("grid.spacing_mm=-1", "grid.spacing_mm=-1.0 is no pixel size"),
+        ("grid.fit=squeeze", "grid.fit=squeeze is unknown"),
+        ("augmentation.scale=[1.3,0.7]", "augmentation.scale=[1.3, 0.7] is no range"),
+        ("loader.batch_size=0", "loader.batch_size=0: give 1 or more"),
+        ("labels.threshold=1.5", "labels.threshold=1.5: give a probability"),
+        ("trainer.max_epochs=many", "trainer.max_epochs=many:"),
+        ("cohort.path=nowhere.csv", "nowhere.csv: no such cohort table"),
+        ("cohort.phantom.preset=huge", "preset 'huge' is unknown"),
+        ("study=../elsewhere", "study=../elsewhere is no folder name"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_nothing_is_written(
+    config_dir: Path, override: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as raised:
+        check(plan_of(config_dir, override, multirun=False))
+    (problem,) = raised.value.problems
+    assert problem.startswith(line)
+    assert "\n" not in problem
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_values_need_multirun(config_dir: Path) -> None:
+    with pytest.raises(InputError, match="outer: several values ask for several runs; add -m"):
+        plan_of(config_dir, "outer=range(0,5)", multirun=False)
+
+
+def test_a_fixed_study_name_is_refused_for_two_configurations(config_dir: Path) -> None:
+    plan = plan_of(config_dir, "study=same", "edition=professional,simplified")
+    with pytest.raises(InputError, match="asked for twice under one study"):
+        check(plan)
+
+
+def test_unfinished_runs_are_those_without_done(config_dir: Path, tmp_path: Path) -> None:
+    plan = plan_of(config_dir, "inner=0,1", f"runs={tmp_path}")
+    done = run_folder(plan.runs[0]) / "done.json"
+    done.parent.mkdir(parents=True)
+    done.write_text("{}")
+    assert [run.inner for run in plan.unfinished] == [1]

@@ -1,0 +1,181 @@
+"""``python train.py -m outer=0..4 inner=0..4``: 25 runs, resumed, repeated, failed, in any launcher."""
+
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
+
+LITERAL = ("-m", "outer=0..4", "inner=0..4")
+SMOKE = "experiment=smoke"
+
+# One worker does them all: they share the sweep.
+pytestmark = pytest.mark.xdist_group("multirun")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A finished sweep: its folder, its one study and what it printed."""
+
+    folder: Path
+    study: Path
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory, train: Command) -> Sweep:
+    folder = tmp_path_factory.mktemp("sweep")
+    done = train(folder, *LITERAL, SMOKE, "logger=wandb")
+    assert done.returncode == 0, done.stderr
+    (study,) = (path for path in (folder / "runs").iterdir() if not path.name.startswith("."))
+    return Sweep(folder, study, done.stdout, done.stderr)
+
+
+def runs_of(study: Path) -> list[Path]:
+    return sorted(done.parent for done in study.glob("*/done.json"))
+
+
+def copy_of(sweep: Sweep, folder: Path) -> Path:
+    """Give a copy of the sweep whose files keep their times, so that the cache still fits the phantom."""
+    shutil.copytree(sweep.folder, folder, dirs_exist_ok=True, copy_function=shutil.copy2)
+    return folder / "runs" / sweep.study.name
+
+
+def table_of(study: Path) -> bytes:
+    return (study / "report" / "nested_cv.csv").read_bytes()
+
+
+def test_25_finished_runs_of_one_study(sweep: Sweep) -> None:
+    assert [run.name for run in runs_of(sweep.study)] == [f"outer{o}_inner{i}" for o in range(5) for i in range(5)]
+
+
+def test_every_subject_is_tested_once_in_each_inner_fold(sweep: Sweep) -> None:
+    tested: dict[int, list[str]] = {inner: [] for inner in range(5)}
+    subjects = set()
+    for run in runs_of(sweep.study):
+        rows = list(csv.DictReader((run / "cases.csv").read_text().splitlines()))
+        assert {(int(row["outer"]), int(row["inner"])) for row in rows} == {(int(run.name[5]), int(run.name[12]))}
+        tested[int(run.name[12])] += sorted({row["subject"] for row in rows})
+        subjects |= {row["subject"] for row in rows}
+    for names in tested.values():
+        assert sorted(names) == sorted(subjects)
+
+
+def test_what_is_printed(sweep: Sweep) -> None:
+    ended = [line for line in sweep.err.splitlines() if line.startswith("outer")]
+    assert len(ended) == len({line.split()[0] for line in ended}) == 25
+    assert "25 of 25" in ended[-1]
+    assert "Traceback" not in sweep.err
+    assert "Phantom data" in sweep.out
+    assert "0.950 (0.025)" in sweep.out
+    page = Path(sweep.out.rsplit("report: ", 1)[1].strip())
+    assert (sweep.folder / page).is_file()
+
+
+def test_25_separate_wandb_runs(sweep: Sweep) -> None:
+    written = list(sweep.study.glob("*/wandb/offline-run-*/run-*.wandb"))
+    assert len({path.stem for path in written}) == len({path.parents[2] for path in written}) == 25
+
+
+def test_a_second_time_nothing_is_trained(sweep: Sweep, tmp_path: Path, train: Command) -> None:
+    study = copy_of(sweep, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in study.glob("outer*/**/*") if path.is_file()}
+    again = train(tmp_path, *LITERAL, SMOKE)
+    assert again.returncode == 0, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in study.glob("outer*/**/*") if path.is_file()} == before
+    assert table_of(study) == table_of(sweep.study)
+
+
+def test_a_run_without_done_is_the_only_one_trained(sweep: Sweep, tmp_path: Path, train: Command) -> None:
+    study = copy_of(sweep, tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in study.glob("*/done.json")}
+    (study / "outer2_inner3" / "done.json").unlink()
+    assert train(tmp_path, *LITERAL, SMOKE).returncode == 0
+    after = {path: path.stat().st_mtime_ns for path in study.glob("*/done.json")}
+    assert {path.parent.name for path in after if after[path] != before[path]} == {"outer2_inner3"}
+    assert table_of(study) == table_of(sweep.study)
+
+
+def test_killed_and_started_again_it_ends_the_same(sweep: Sweep, tmp_path: Path, train: Command, start: Start) -> None:
+    study = copy_of(sweep, tmp_path)
+    lost = [f"outer{outer}_inner{inner}" for outer in (3, 4) for inner in range(5)]
+    for name in lost:
+        shutil.rmtree(study / name)
+    process = start(tmp_path, *LITERAL, SMOKE)
+    deadline = time.monotonic() + 300
+    # In the middle of the third run, once it has an epoch to go on from.
+    while not (study / lost[2] / "checkpoints" / "last.ckpt").is_file():
+        assert process.poll() is None and time.monotonic() < deadline, "it ended before it was killed"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert len(runs_of(study)) < 25
+    done = train(tmp_path, *LITERAL, SMOKE)
+    assert done.returncode == 0, done.stderr
+    assert table_of(study) == table_of(sweep.study)
+    for name in lost:
+        assert (study / name / "metrics.csv").read_bytes() == (sweep.study / name / "metrics.csv").read_bytes()
+
+
+def test_a_failing_run_does_not_stop_the_others(sweep: Sweep, tmp_path: Path, train: Command) -> None:
+    study = copy_of(sweep, tmp_path)
+    for inner in (0, 1):
+        shutil.rmtree(study / f"outer0_inner{inner}")
+    (study / "outer0_inner0").mkdir()
+    (study / "outer0_inner0" / "checkpoints").write_text("in the way of a folder")
+    done = train(tmp_path, *LITERAL, SMOKE)
+    assert done.returncode == 1
+    assert len(runs_of(study)) == 24
+    assert json.loads((study / "outer0_inner0" / "failed.json").read_text())["outer"] == 0
+    assert f"failed: {study.relative_to(tmp_path) / 'outer0_inner0'}" in done.stderr
+    assert "24 of 25 runs finished" in done.stdout
+
+
+def test_two_processes_share_a_sweep(sweep: Sweep, tmp_path: Path, train: Command) -> None:
+    """The joblib launcher, from nothing: phantom, cache and folds are made once between its workers."""
+    done = train(tmp_path, "-m", "outer=0..1", "inner=0..1", SMOKE, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert done.returncode == 0, done.stderr
+    (study,) = (path for path in (tmp_path / "runs").iterdir() if not path.name.startswith("."))
+    assert study.name == sweep.study.name
+    assert (study / "folds.json").read_bytes() == (sweep.study / "folds.json").read_bytes()
+    for run in runs_of(study):
+        assert (run / "cases.csv").read_bytes() == (sweep.study / run.name / "cases.csv").read_bytes()
+    assert len(runs_of(study)) == 4
+
+
+def test_editions_and_channel_sets_are_studies_of_their_own(sweep: Sweep, tmp_path: Path, train: Command) -> None:
+    copy_of(sweep, tmp_path)
+    folds = ("outer=0..1", "inner=0")
+    editions = train(tmp_path, "-m", "edition=professional,simplified", *folds, SMOKE, "model.depth=2")
+    channels = train(tmp_path, "-m", "channels=[water],[fat,water]", *folds, SMOKE, "model.depth=2")
+    assert (editions.returncode, channels.returncode) == (0, 0), editions.stderr + channels.stderr
+    studies = {path.parents[1] for path in (tmp_path / "runs").glob("*/*/done.json")} - {
+        tmp_path / "runs" / sweep.study.name
+    }
+    assert sorted(study.name.split("-lower_limb-")[1].rsplit("-", 1)[0] for study in studies) == [
+        "fat",
+        "fat+water",
+        "fat+water+te345+te575",
+        "water",
+    ]
+    assert all(len(runs_of(study)) == 2 for study in studies)
+
+
+@pytest.mark.parametrize("arguments", [["outer=5"], ["-m", "outer=0..5"], ["edition=gold"]])
+def test_bad_input_ends_with_one_line_and_code_2(tmp_path: Path, train: Command, arguments: list[str]) -> None:
+    done = train(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
