@@ -392,3 +392,14 @@ def test_summary_counts_subjects_groups_regions_and_files(cohort):
         "  channels: fat 7, water 6",
         "  masks: 6, fat fraction images: 7",
     ]
+
+
+def test_a_channel_or_mask_that_no_row_has_is_one_line(tmp_path: Path) -> None:
+    rows = [Acquisition(line=line, subject=f"s{line}", region=Region.CALF) for line in range(2, 12)]
+    table = CohortTable(tmp_path / "cohort.csv", tuple(rows), "digest")
+    with pytest.raises(InputError) as raised:
+        check(table, channels=["te460"], require_masks=True)
+    assert [problem.removeprefix(f"{table.path}: ") for problem in raised.value.problems[:2]] == [
+        "no row has the channel 'te460'; choose from none",
+        "no row has a mask to train on; add a column 'mask'",
+    ]

@@ -5,7 +5,7 @@ import pytest
 
 from musclesense.cohort.table import Region
 from musclesense.phantom.anatomy import Body, Pose, Section, draw_section, sample_limbs
-from musclesense.phantom.disease import PATTERNS, Infiltration, infiltrate, sample_infiltration
+from musclesense.phantom.disease import MOST_FAT, PATTERNS, Infiltration, infiltrate, sample_infiltration
 from musclesense.phantom.presets import PRESETS
 from musclesense.phantom.templates import TEMPLATES
 
@@ -35,7 +35,7 @@ def test_fat_rises_with_severity(group: str, region: Region) -> None:
     for severity in (0.0, 0.5, 1.0):
         fat = infiltrate(section, muscles_of(group, severity, region))
         assert fat.min() >= 0
-        assert fat.max() <= 0.95
+        assert fat.max() <= MOST_FAT
         assert not fat[section.muscle == 0].any()
         means.append(fat[section.muscle > 0].mean())
     assert means == sorted(means)

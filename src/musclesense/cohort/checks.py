@@ -52,8 +52,17 @@ def check(
     if not rows and not table.problems:
         problems.append(f"{table.path}: no row of region {' or '.join(regions or ())}; choose another region")
 
+    absent = [name for name in channels if rows and not any(name in row.channels for row in rows)]
+    for name in absent:
+        given = [other for other in CHANNELS if any(other in row.channels for row in rows)]
+        problems.append(f"{table.path}: no row has the channel {name!r}; choose from {', '.join(given) or 'none'}")
+    wanted = [name for name in channels if name not in absent]
+    unlabelled = require_masks and bool(rows) and all(row.mask is None for row in rows)
+    if unlabelled:
+        problems.append(f"{table.path}: no row has a mask to train on; add a column 'mask'")
+
     def of_files(row: Acquisition) -> list[str]:
-        return list(_row_problems(row, channels, label_values, require_masks))
+        return list(_row_problems(row, wanted, label_values, require_masks and not unlabelled))
 
     with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as pool:
         for row, conflicts, found in zip(rows, _conflicts(rows), pool.map(of_files, rows), strict=True):

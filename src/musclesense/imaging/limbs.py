@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from musclesense.imaging.grid import Placement, body_mask
 
-# One limb is about as wide as deep; two side by side are at least half as wide again.
-_TWO_LIMBS_ASPECT = 1.4
+# The cut lies in this middle part of the body's width, since one limb may be half as wide again as the other.
 _MIDDLE = (0.3, 0.7)
 
 
@@ -23,7 +22,8 @@ class Limb(StrEnum):
 def split_limbs(image: NDArray[Any], placement: Placement) -> dict[Limb, NDArray[np.bool_]]:
     """Part a native slice that shows both limbs.
 
-    The cut is the column, in the middle part of the body, that crosses least of it; the middle of a gap.
+    The cut follows the columns of the grid: the middle of the gap between the limbs or, where they touch, where least
+    of the body is crossed near its middle.
 
     Args:
         image: Native 2-D slice in which the body is found: any magnitude image.
@@ -33,40 +33,22 @@ def split_limbs(image: NDArray[Any], placement: Placement) -> dict[Limb, NDArray
         For each limb the half of the slice in which it lies, of the shape of ``image``.
     """
     right_to_left = 0 if placement.transposed else 1
-    body = body_mask(image)
-    profile = body.sum(axis=1 - right_to_left)
+    profile = body_mask(image).sum(axis=1 - right_to_left)
+    from_right = np.arange(len(profile))
     if placement.step[1] < 0:
-        profile = profile[::-1]
-    cut = _cut(profile)
-    position = np.arange(len(profile))
-    if placement.step[1] < 0:
-        position = position[::-1]
-    on_right = np.broadcast_to(
-        (position < cut)[:, None] if right_to_left == 0 else (position < cut)[None, :], image.shape
-    )
+        profile, from_right = profile[::-1], from_right[::-1]
+    on_right = np.broadcast_to(np.expand_dims(from_right < _cut(profile), 1 - right_to_left), image.shape)
     return {Limb.RIGHT: on_right, Limb.LEFT: ~on_right}
-
-
-def shows_two(image: NDArray[Any], spacing_mm: tuple[float, float]) -> bool:
-    """Tell by the outline of the body whether a slice shows two limbs side by side, on the grid's axes.
-
-    Args:
-        image: Slice on the grid, (rows, columns).
-        spacing_mm: Size of a pixel along rows and columns.
-    """
-    body = body_mask(image)
-    if not body.any():
-        return False
-    rows, columns = (np.flatnonzero(body.any(axis=axis)) for axis in (1, 0))
-    return bool(np.ptp(columns) * spacing_mm[1] > _TWO_LIMBS_ASPECT * np.ptp(rows) * spacing_mm[0])
 
 
 def _cut(profile: NDArray[np.integer[Any]]) -> int:
     inside = np.flatnonzero(profile)
     if not inside.size:
         return len(profile) // 2
-    first, last = int(inside[0]), int(inside[-1])
-    low, high = (first + round(part * (last - first)) for part in _MIDDLE)
-    middle = profile[low : high + 1]
-    thinnest = np.flatnonzero(middle == middle.min())
-    return low + int(thinnest[len(thinnest) // 2])
+    place = (np.arange(len(profile)) - inside[0]) / max(1, inside[-1] - inside[0])
+    middle = np.flatnonzero((place >= _MIDDLE[0]) & (place <= _MIDDLE[1]))
+    # Crossing costs twice as much at the ends of the middle part: where nothing parts the limbs, as in the pelvis, they
+    # are cut in the middle. A gap costs nothing wherever it lies.
+    crossed = profile[middle] * (1 + ((place[middle] - 0.5) / (_MIDDLE[1] - 0.5)) ** 2)
+    thinnest = middle[crossed == crossed.min()] if middle.size else inside
+    return int(thinnest[len(thinnest) // 2])

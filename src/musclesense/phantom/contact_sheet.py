@@ -15,7 +15,7 @@ from musclesense.imaging.dixon import separate
 from musclesense.phantom.generate import Subject, list_subjects, scan_subject
 from musclesense.phantom.presets import PRESETS, Preset, find_preset
 
-TITLES = ("fat", "water", "TE 3.45 ms", "TE 4.60 ms", "mask on water", "true fat fraction")
+TITLES = ("fat", "water", "TE 3.45 ms", "mask on water", "true fat fraction")
 
 
 def draw_contact_sheet(out: Path, preset: Preset, seed: int, region: Region) -> None:
@@ -25,7 +25,7 @@ def draw_contact_sheet(out: Path, preset: Preset, seed: int, region: Region) -> 
         by_group.setdefault(subject.group, []).append(subject)
     shown = [subject for members in by_group.values() for subject in (members[0], members[-1])]
     figure, axes = plt.subplots(
-        len(shown), len(TITLES), figsize=(3 * len(TITLES), 1.56 * len(shown)), squeeze=False, layout="constrained"
+        len(shown), len(TITLES), figsize=(2.4 * len(TITLES), 1.26 * len(shown)), squeeze=False, layout="constrained"
     )
     for row, subject in zip(axes, shown, strict=True):
         scan = next(scan for _, place, scan, _ in scan_subject(preset, subject, seed) if place is region)
@@ -33,19 +33,19 @@ def draw_contact_sheet(out: Path, preset: Preset, seed: int, region: Region) -> 
         # One slice: (3, rows, columns, 1) is all that the separation asks for.
         separation = separate(scan.echoes[:, middle, :, :, None])
         fat, water = separation.fat[..., 0], separation.water[..., 0]
-        first, second = np.abs(scan.echoes[0, middle]), np.abs(scan.echoes[1, middle])
-        for axis, image in zip(row, (fat, water, first, second, water), strict=False):
-            axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(second, 99.5))
-        row[4].contour(scan.mask[middle], [0.5], colors="tab:orange", linewidths=0.6)
-        row[5].imshow(scan.fat_fraction[middle], cmap="magma", vmin=0, vmax=100)
+        brightest = np.percentile(np.abs(scan.echoes[1, middle]), 99.5)
+        for axis, image in zip(row, (fat, water, np.abs(scan.echoes[0, middle]), water), strict=False):
+            axis.imshow(image, cmap="gray", vmin=0, vmax=brightest)
+        row[3].contour(scan.mask[middle], [0.5], colors="tab:orange", linewidths=0.6)
+        row[4].imshow(scan.fat_fraction[middle], cmap="magma", vmin=0, vmax=100)
         inside = scan.mask[middle] > 0
-        row[0].set_ylabel(f"{subject.group}\n{scan.fat_fraction[middle][inside].mean():.0f} %", fontsize=8)
+        row[0].set_ylabel(f"{subject.group}\n{scan.fat_fraction[middle][inside].mean():.0f} %", fontsize=7)
     for axis, title in zip(axes[0], TITLES, strict=True):
-        axis.set_title(title, fontsize=8)
+        axis.set_title(title, fontsize=7)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     with atomic_path(out) as draft:
-        figure.savefig(draft, dpi=100)
+        figure.savefig(draft, dpi=72)
     plt.close(figure)
 
 

@@ -11,7 +11,8 @@ from musclesense.phantom.anatomy import Section
 from musclesense.phantom.templates import TEMPLATES
 from musclesense.phantom.texture import Floats, lattice, ridges, sample
 
-END_STAGE = 0.88  # fat fraction of a muscle that is gone: what connective tissue leaves
+END_STAGE = 0.85  # mean fat fraction of a muscle that is gone: what connective tissue leaves
+MOST_FAT = 0.90  # that of fat tissue
 DEEPEST_ATROPHY_MM = 2.5
 
 
@@ -187,5 +188,5 @@ def infiltrate(section: Section, infiltration: Infiltration) -> Floats:
     logit = np.log(mean / (1 - mean))
     logit += infiltration.streakiness * (2.0 * streaks - 0.4) + infiltration.patchiness * patches + 0.35 * grain
     fat = np.zeros(section.muscle.shape, np.float32)
-    fat[inside] = np.minimum(1 / (1 + np.exp(-logit)), 0.95)
+    fat[inside] = np.minimum(1 / (1 + np.exp(-logit)), MOST_FAT)
     return fat

@@ -1,16 +1,18 @@
 """What is written for a segmented scan: mask, fat fractions, a picture to judge it by, and what made it."""
 
 import hashlib
+import platform
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+import torch
 from numpy.typing import NDArray
 
 from musclesense import __version__
 from musclesense.cohort.table import Limbs, Region
+from musclesense.errors import InputError
 from musclesense.files import atomic_path, write_csv, write_json
 from musclesense.imaging.grid import Grid, slice_count, take_slice
 from musclesense.imaging.limbs import Limb, split_limbs
@@ -18,13 +20,12 @@ from musclesense.imaging.nifti import write_volume
 from musclesense.imaging.preprocessing import reference_channel
 from musclesense.metrics.fat_fraction import mean_fat_fraction
 from musclesense.metrics.overlap import volume_ml
+from musclesense.segmentation.picture import draw_quality_control
 from musclesense.segmentation.scan import Scan
 from musclesense.segmentation.segmenter import Segmenter
 
 COLUMNS = ("slice", "limb", "label", "voxels", "volume_ml", "fat_fraction_percent")
-_PICTURES_A_ROW = 3
-_MOST_PICTURES = 18
-_COLOURS = {Limb.RIGHT: "#ffb000", Limb.LEFT: "#4cc9f0"}
+FILES = ("mask.nii.gz", "fat_fraction.csv", "qc.png", "run.json")
 
 
 def segment_scan(scan: Scan, *, model: Path, region: Region, limbs: Limbs, out: Path) -> None:
@@ -35,21 +36,21 @@ def segment_scan(scan: Scan, *, model: Path, region: Region, limbs: Limbs, out: 
         model: A study's folder, a run's folder or a checkpoint.
         region: What the scan shows.
         limbs: Both limbs side by side, or the one that it shows.
-        out: Folder, made where it is missing.
+        out: Folder, made where it is missing. Results of an earlier call are replaced.
 
     Raises:
-        InputError: The model cannot be used for this scan, or ``out`` cannot be written; then nothing is written.
+        InputError: The model cannot be used for this scan, or ``out`` cannot be written or holds a file of another
+            origin under one of the names; then nothing is written.
     """
     segmenter = Segmenter.load(model)
     segmenter.require_region(region)
-    classes = segmenter.segment(scan.channels, scan.geometry)
-    halves = limb_halves(scan, segmenter.grid, limbs)
+    segmenter.require_channels(scan.channels)
+    _require_only_results(out)
     with ExitStack() as drafts:
-        # The drafts move to their places together, after the last one is whole.
-        mask, table, picture, record = (
-            drafts.enter_context(atomic_path(out / name))
-            for name in ("mask.nii.gz", "fat_fraction.csv", "qc.png", "run.json")
-        )
+        # Opened before the work, which takes long, and moved to their places together, after the last one is whole.
+        mask, table, picture, record = (drafts.enter_context(atomic_path(out / name)) for name in FILES)
+        classes = segmenter.segment(scan.channels, scan.geometry)
+        halves = limb_halves(scan, segmenter.grid, limbs)
         write_volume(mask, segmenter.labels.decode(classes), scan.geometry, np.uint16)
         write_csv(table, COLUMNS, fat_fraction_rows(scan, segmenter.labels.names, classes, halves))
         draw_quality_control(scan, segmenter.grid, classes, halves).savefig(picture)
@@ -100,40 +101,27 @@ def fat_fraction_rows(
     return rows
 
 
-def draw_quality_control(
-    scan: Scan, grid: Grid, classes: NDArray[np.uint8], halves: dict[Limb, NDArray[np.bool_]]
-) -> Figure:
-    """Draw slices with the outline of each limb's mask, as a radiologist looks at them: the subject's right is left."""
-    count = slice_count(scan.geometry)
-    numbers = np.unique(np.linspace(0, count - 1, min(count, _MOST_PICTURES)).round().astype(int)).tolist()
-    name = reference_channel(scan.channels)
-    rows = -(-len(numbers) // _PICTURES_A_ROW)
-    aspect = grid.rows / grid.columns
-    figure = Figure(figsize=(15, rows * (5 * aspect + 0.25) + 0.4), dpi=100, layout="constrained", facecolor="black")
-    figure.suptitle(f"{name} image with muscle outlined; R: the subject's right", color="white", fontsize=11)
-    for axes, number in zip(figure.subplots(rows, _PICTURES_A_ROW, squeeze=False).flat, numbers, strict=False):
-        native = take_slice(scan.channels[name], scan.geometry, number)
-        placement = grid.place(scan.geometry, native)
-        image = placement.to_grid(native)
-        axes.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 99.5) or 1)
-        for limb, half in halves.items():
-            shown = take_slice((classes > 0) & half, scan.geometry, number).astype(np.float32)
-            if shown.any():
-                axes.contour(placement.to_grid(shown), levels=[0.5], colors=_COLOURS[limb], linewidths=0.9)
-        axes.text(0.01, 0.5, "R", color="white", transform=axes.transAxes, va="center")
-        axes.text(0.99, 0.5, "L", color="white", transform=axes.transAxes, va="center", ha="right")
-        axes.set_title(f"slice {number}", color="white", fontsize=9)
-    for axes in figure.axes:
-        axes.set_axis_off()
-    return figure
+def _require_only_results(out: Path) -> None:
+    """Refuse to replace what no earlier call wrote, such as a mask drawn by hand that lies beside the images."""
+    if (out / "run.json").is_file():
+        return
+    for name in FILES:
+        if (out / name).exists():
+            raise InputError(f"{out / name}: exists and was not made by this command; give another --out")
 
 
 def _record(scan: Scan, segmenter: Segmenter, region: Region, limbs: Limbs) -> dict[str, Any]:
     """Say what made the mask, so that it can be made again."""
     return {
-        "musclesense": __version__,
+        "versions": {
+            "musclesense": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
         "region": str(region),
         "limbs": str(limbs),
+        "phase_unit": None if scan.phase_unit is None else str(scan.phase_unit),
         "inputs": {name: {"file": str(path), "sha256": _sha256(path)} for name, path in scan.files.items()},
         "channels": list(segmenter.channels),
         "labels": segmenter.labels.to_config(),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError
-from musclesense.imaging.dixon import PhaseUnit, fat_fraction, read_echoes, separate
+from musclesense.imaging.dixon import PhaseUnit, detect_phase_unit, fat_fraction, read_echoes, separate
 from musclesense.imaging.grid import slice_axis
 from musclesense.imaging.nifti import Geometry, read_volume
 
@@ -25,12 +25,14 @@ class Scan:
         fat_fraction: In percent, or None where water is not known.
         geometry: Where the voxels lie, from the first image.
         files: What was read.
+        phase_unit: How its phases are stored, as given or found, or None where none were read.
     """
 
     channels: Mapping[str, NDArray[Any]]
     fat_fraction: NDArray[np.float32] | None
     geometry: Geometry
     files: Mapping[str, Path]
+    phase_unit: PhaseUnit | None = None
 
 
 def from_echoes(te345: Echo, te460: Echo, te575: Echo, *, phase_unit: PhaseUnit = PhaseUnit.AUTO) -> Scan:
@@ -40,6 +42,8 @@ def from_echoes(te345: Echo, te460: Echo, te575: Echo, *, phase_unit: PhaseUnit 
         InputError: An image cannot be used.
     """
     echoes, geometry = read_echoes((te345, te460, te575), phase_unit=phase_unit)
+    if phase_unit is PhaseUnit.AUTO:
+        phase_unit = detect_phase_unit(np.stack([read_volume(phase).data for _, phase in (te345, te460, te575)]))
     parts = separate(echoes, slice_axis=slice_axis(geometry))
     magnitudes = dict(zip(("te345", "te460", "te575"), np.abs(echoes), strict=True))
     files = {
@@ -47,7 +51,8 @@ def from_echoes(te345: Echo, te460: Echo, te575: Echo, *, phase_unit: PhaseUnit 
         for name, pair in (("te345", te345), ("te460", te460), ("te575", te575))
         for kind, path in zip(("magnitude", "phase"), pair, strict=True)
     }
-    return Scan({"fat": parts.fat, "water": parts.water} | magnitudes, parts.fat_fraction, geometry, files)
+    channels = {"fat": parts.fat, "water": parts.water} | magnitudes
+    return Scan(channels, parts.fat_fraction, geometry, files, phase_unit)
 
 
 def from_images(files: Mapping[str, Path]) -> Scan:
@@ -69,7 +74,8 @@ def from_images(files: Mapping[str, Path]) -> Scan:
             problems.append(f"{files[name]}: is {volume.data.flat[0]:g} everywhere; give the {name} image")
     if problems:
         raise InputError(*problems)
-    channels = {name: volume.data for name, volume in volumes.items()}
+    # Sums of stored integers could overflow.
+    channels = {name: volume.data.astype(np.float32) for name, volume in volumes.items()}
     known = "fat" in channels and "water" in channels
     fraction = fat_fraction(channels["fat"], channels["water"]) if known else None
     return Scan(channels, fraction, geometry, files)

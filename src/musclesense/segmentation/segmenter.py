@@ -1,6 +1,6 @@
 """From trained networks to a mask in the voxels of a scan."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -78,6 +78,12 @@ class Segmenter:
         if region not in trained:
             raise InputError(f"--region {region}: the model was trained on {' and '.join(trained)}; give another model")
 
+    def require_channels(self, given: Collection[str]) -> None:
+        """Refuse a scan that lacks images which the networks take."""
+        missing = [f"--{name} FILE" for name in self.channels if name not in given]
+        if missing:
+            raise InputError(f"the model takes {', '.join(self.channels)}; add {' '.join(missing)}, or give another model")
+
     @torch.inference_mode()
     def segment(self, images: Mapping[str, NDArray[Any]], geometry: Geometry) -> NDArray[np.uint8]:
         """Segment every slice of a scan, a few slices at a time.
@@ -93,9 +99,7 @@ class Segmenter:
         Raises:
             InputError: A channel is missing.
         """
-        missing = [name for name in self.channels if name not in images]
-        if missing:
-            raise InputError(f"the model takes {', '.join(self.channels)}; give {', '.join(missing)} as well")
+        self.require_channels(images)
         classes = np.zeros(geometry.shape, dtype=np.uint8)
         for first in range(0, slice_count(geometry), _SLICES_AT_ONCE):
             numbers = range(first, min(first + _SLICES_AT_ONCE, slice_count(geometry)))
@@ -105,7 +109,7 @@ class Segmenter:
                 placements.append(self.grid.place(geometry, slices[reference_channel(slices)]))
                 stacked.append([normalise(slices[name], placements[-1])[0] for name in self.channels])
             batch = torch.from_numpy(np.array(stacked))
-            likely = torch.stack([network.probabilities(batch) for network in self.networks]).mean(dim=0).numpy()
+            likely = sum(network.probabilities(batch).numpy() for network in self.networks) / len(self.networks)
             for number, placement, probabilities in zip(numbers, placements, likely, strict=True):
                 take_slice(classes, geometry, number)[:] = decide(placement.to_scanner(probabilities), self.threshold)
         return classes

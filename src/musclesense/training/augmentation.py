@@ -4,6 +4,7 @@ The numbers behind a change are a function of (seed, epoch, sample), so that a r
 uninterrupted one would have seen, whatever the batches, workers or devices.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         if not 0 <= self.shift <= 1:
             raise InputError(f"augmentation.shift={self.shift} is no part of the frame; give 0 to 1")
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1]:
+        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
             raise InputError(f"augmentation.scale={list(self.scale)} is no range; give [smallest,largest], above 0")
         for name in ("flip_horizontal", "flip_vertical"):
             if not 0 <= getattr(self, name) <= 1:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor, distributed
@@ -15,6 +16,19 @@ from musclesense.training.module import SegmentationModule
 from musclesense.training.scoring import CASE_COLUMNS, ScoredCase, score
 
 MONITOR = "val_dice"
+_NETWORK_STREAM = 3
+
+
+class EpochSeed(Callback):
+    """What a network draws itself, such as dropout, from (seed, epoch), so that a resumed run draws it again."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seed the generators of all devices."""
+        sequence = np.random.SeedSequence([_NETWORK_STREAM, self._seed, trainer.current_epoch])
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
 
 
 class EarlyStop(EarlyStopping):
@@ -33,7 +47,7 @@ class EarlyStop(EarlyStopping):
 
 def best_and_last(folder: Path) -> ModelCheckpoint:
     """Keep the best epoch on D4 in ``best.ckpt`` and the last in ``last.ckpt``, both written at the end of an epoch."""
-    return ModelCheckpoint(
+    return _Checkpoints(
         folder,
         filename="best",
         monitor=MONITOR,
@@ -42,6 +56,14 @@ def best_and_last(folder: Path) -> ModelCheckpoint:
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
+
+
+class _Checkpoints(ModelCheckpoint):
+    """Checkpoints that know the best epoch so far, even where the study's folder was moved in between."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the best score so far; Lightning's own would drop it in another folder."""
+        super().load_state_dict(state_dict | {"dirpath": self.dirpath})
 
 
 class History(Callback):

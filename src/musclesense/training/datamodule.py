@@ -142,7 +142,11 @@ class NestedFoldDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Give D3, shuffled."""
-        return self._loader(CaseSampler(self.d3, seed=self._seed))
+        sampler = CaseSampler(self.d3, seed=self._seed)
+        if self.trainer is not None:
+            # Lightning sets the epoch, too, but only after workers have begun to read the first one of a resumed run.
+            sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
+        return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Give D4."""

@@ -148,7 +148,7 @@ def _require_good(config: Config, table: CohortTable, used: list[Acquisition]) -
     values = {value for own in labels(config).values for value in own}
     checks.check(
         table,
-        channels=active_channels(config),
+        channels=tuple(dict.fromkeys([*active_channels(config), *(cache.common_channels(used) if used else ())])),
         regions=regions(config),
         folds=config.folds.outer,
         inner_folds=config.folds.inner,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import hydra.utils
+import torch
 from lightning import LightningModule
 from torch import Tensor, nn
 
@@ -50,7 +51,9 @@ class SegmentationModule(LightningModule):
         self.threshold = threshold
         self.grid = Grid(**grid)
         self.regions = tuple(regions)
-        self.network = _make(model, "model", in_channels=len(channels), out_channels=self.labels.n_classes + 1)
+        network = _make(model, "model", in_channels=len(channels), out_channels=self.labels.n_classes + 1)
+        # Channels beside each other in memory are what fast convolutions read, in mixed precision above all.
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = _make(loss, "loss")
         self.val_dice = MeanDice(self.labels.n_classes)
         self._optimizer = optimizer
@@ -73,7 +76,7 @@ class SegmentationModule(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, rows, columns) to logits (batch, 1 + classes, rows, columns)."""
-        logits: Tensor = self.network(images)
+        logits: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
         return logits
 
     def probabilities(self, images: Tensor) -> Tensor:
@@ -111,24 +114,24 @@ class SegmentationModule(LightningModule):
         schedule = self._optimizer["schedule"]
         if schedule is None:
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
+        # Not `estimated_stepping_batches`: it starts to read batches before a resumed run knows its epoch.
+        trainer: Any = self.trainer
+        steps = len(trainer.datamodule.train_dataloader()) * trainer.max_epochs
         scheduler = hydra.utils.instantiate(schedule)(optimizer, total_steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
 
 def _make(config: Mapping[str, Any], name: str, **arguments: Any) -> nn.Module:
-    """Build a module by ``_target_``; nothing but modules is called, whatever a checkpoint may name."""
+    """Build a module by ``_target_``; nothing else is called, whatever a checkpoint may name at any depth."""
     target = config.get("_target_")
     try:
         made = hydra.utils.get_class(str(target))
         if not issubclass(made, nn.Module):
             raise InputError(f"{name}._target_={target} is no torch module; name a class derived from torch.nn.Module")
-        module: nn.Module = hydra.utils.instantiate(dict(config), **arguments, _convert_="all")
+        module: nn.Module = made(**{key: value for key, value in config.items() if key != "_target_"}, **arguments)
+        return module
     except InputError:
         raise
     except Exception as error:
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from error
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = " ".join(str(error).split())
         raise InputError(f"{name}: {target} cannot be made ({reason}); correct {name}=... or its arguments") from error
-    return module

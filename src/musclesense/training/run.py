@@ -4,6 +4,7 @@ import json
 import logging
 import time
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ import yaml
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from musclesense import __version__
 from musclesense.files import locked, write_json, write_text
 from musclesense.training import inputs, tracking
-from musclesense.training.callbacks import EarlyStop, History, TestFoldScores, best_and_last
+from musclesense.training.callbacks import EarlyStop, EpochSeed, History, TestFoldScores, best_and_last
 from musclesense.training.config import Config, active_channels
 from musclesense.training.datamodule import NestedFoldDataModule
-from musclesense.training.folders import is_finished, run_folder, run_name, to_plain
+from musclesense.training.folders import is_finished, require_same_study, run_folder, run_name, to_plain
 from musclesense.training.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
 from musclesense.training.progress import RunBar
@@ -40,10 +42,12 @@ def train(config: Config) -> Scores:
         InputError: The configuration or the cohort cannot be used.
     """
     folder = run_folder(config)
+    require_same_study(config)
     if not is_finished(folder):
         inputs.check(config)
         data = inputs.prepare(config)
-        with locked(folder):  # a second sweep on the same study waits here, and finds the run finished
+        # A second sweep on the same study waits here, and finds the run finished; further devices of this one do not.
+        with locked(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
             if not is_finished(folder):
                 _train(config, folder, data)
     scores: Scores = json.loads((folder / "done.json").read_text(encoding="utf-8"))["scores"]
@@ -87,7 +91,7 @@ def _train(config: Config, folder: Path, data: inputs.Inputs) -> None:
         fold = {"outer": config.outer, "inner": config.inner}
         test = TestFoldScores(folder, data.slices, fold)
         checkpoints = folder / "checkpoints"
-        trainer = _trainer(config, hardware, folder, logger, [history, test, RunBar(run_name(config))])
+        trainer = _trainer(config, hardware, folder, logger, [EpochSeed(seed), history, test, RunBar(run_name(config))])
         last = checkpoints / "last.ckpt"
         trainer.fit(module, datamodule=datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
         best = SegmentationModule.load(checkpoints / "best.ckpt")

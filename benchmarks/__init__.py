@@ -1,0 +1,1 @@
+"""Speed on the machine at hand; never a test."""

@@ -1,0 +1,117 @@
+"""The picture to judge a mask by: its outline on every slice, in the orientation in which radiologists look."""
+
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from musclesense.imaging.grid import Grid, Placement, body_mask, slice_count, take_slice
+from musclesense.imaging.limbs import Limb
+from musclesense.imaging.nifti import Geometry
+from musclesense.imaging.preprocessing import reference_channel
+from musclesense.metrics.fat_fraction import mean_fat_fraction
+from musclesense.segmentation.scan import Scan
+
+_MOST_SLICES = 18
+_SLICES_A_ROW = 3
+_MARGIN_MM = 8.0
+_COLOURS = {Limb.RIGHT: "#ffb000", Limb.LEFT: "#4cc9f0"}
+
+
+def draw_quality_control(
+    scan: Scan, grid: Grid, classes: NDArray[np.uint8], halves: dict[Limb, NDArray[np.bool_]]
+) -> Figure:
+    """Draw slices with the outlines of the mask and, where it is known, its mean fat fraction in each limb.
+
+    Voxels are shown as they are in the files, turned and flipped but not resampled, so that the picture shows the mask
+    that was written. A dashed line marks the edge of the networks' frame where the picture reaches beyond it.
+
+    Args:
+        scan: The images.
+        grid: The networks' frame.
+        classes: Class indices, of ``scan.geometry.shape``.
+        halves: Where each limb lies, likewise.
+    """
+    geometry, name = scan.geometry, reference_channel(scan.channels)
+    count = slice_count(geometry)
+    numbers = np.unique(np.linspace(0, count - 1, min(count, _MOST_SLICES)).round().astype(int)).tolist()
+    natives = [take_slice(scan.channels[name], geometry, number) for number in numbers]
+    placements = [grid.place(geometry, native) for native in natives]
+    images = _upright(scan.channels[name], geometry)
+    fraction = None if scan.fat_fraction is None else _upright(scan.fat_fraction, geometry)
+    masks = {limb: _upright(np.where(half, classes, 0), geometry) for limb, half in halves.items()}
+    zooms = _upright_zooms(geometry)
+    rows_shown, columns_shown = _around(np.any([body_mask(images[number]) for number in numbers], axis=0), zooms)
+    height, width = np.ptp(rows_shown) * zooms[0], np.ptp(columns_shown) * zooms[1]
+
+    rows = -(-len(numbers) // _SLICES_A_ROW)
+    columns = min(len(numbers), _SLICES_A_ROW)
+    figure = Figure(figsize=(5 * columns, rows * (5 * height / width + 0.3) + 0.8), dpi=100, layout="constrained")
+    figure.set_facecolor("black")
+    figure.suptitle(_heading(name, len(numbers), count, tuple(halves)), color="white", fontsize=11)
+    subplots = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, number, placement in zip(subplots, numbers, placements, strict=False):
+        # Square roots, since muscle is dark beside fat.
+        axes.imshow(np.sqrt(np.maximum(images[number], 0)), cmap="gray", aspect=zooms[0] / zooms[1])
+        axes.add_patch(_frame(placement))
+        for limb, mask in masks.items():
+            for index in np.unique(mask[number][mask[number] > 0]):
+                axes.contour(mask[number] == index, levels=[0.5], colors=_COLOURS[limb], linewidths=0.9)
+            percent = None if fraction is None else mean_fat_fraction(fraction[number], mask[number] > 0)
+            place = {"x": 0.02, "ha": "left"} if limb is Limb.RIGHT else {"x": 0.98, "ha": "right"}
+            said = limb.value[0].upper() + ("" if percent is None else f"  {percent:.1f} %")
+            axes.text(**place, y=0.97, s=said, va="top", color=_COLOURS[limb], transform=axes.transAxes, fontsize=10)
+        axes.set_title(f"slice {number}", color="white", fontsize=9)
+        axes.set_xlim(columns_shown)
+        axes.set_ylim(rows_shown[::-1])
+    for axes in figure.axes:
+        axes.set_axis_off()
+    return figure
+
+
+def _upright(volume: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    """Turn a volume to slices in storage order, rows anterior to posterior, columns from the subject's right to left."""
+    orientation = nib.orientations.io_orientation(geometry.affine)
+    slices = "S" if "S" in nib.orientations.ornt2axcodes(orientation) else "I"
+    wanted = nib.orientations.axcodes2ornt(("L", "P", slices))
+    turned = nib.orientations.apply_orientation(volume, nib.orientations.ornt_transform(orientation, wanted))
+    upright: NDArray[Any] = np.transpose(turned, (2, 1, 0))
+    return upright
+
+
+def _upright_zooms(geometry: Geometry) -> tuple[float, float]:
+    """Give the size in mm of an upright pixel along rows and columns."""
+    along = np.abs(nib.orientations.io_orientation(geometry.affine)[:, 0]).astype(int).tolist()
+    return geometry.zooms[along.index(1)], geometry.zooms[along.index(0)]
+
+
+def _around(body: NDArray[np.bool_], zooms: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Give the edges of what is shown along rows and columns: the body with a margin, or everything without one."""
+    edges = []
+    for axis, zoom in enumerate(zooms):
+        inside = np.flatnonzero(body.any(axis=1 - axis))
+        first, last = (inside[0], inside[-1]) if inside.size else (0, body.shape[axis] - 1)
+        margin = _MARGIN_MM / zoom
+        edges.append((max(first - margin, 0) - 0.5, min(last + margin, body.shape[axis] - 1) + 0.5))
+    return edges[0], edges[1]
+
+
+def _frame(placement: Placement) -> Rectangle:
+    """Draw the edge of the grid in upright pixels."""
+    shape = placement.native_shape[::-1] if placement.transposed else placement.native_shape
+    corners = []
+    for size, start, step, length in zip(placement.grid_shape, placement.start, placement.step, shape, strict=True):
+        edges = start + step * np.array([-0.5, size - 0.5])
+        corners.append(edges if step > 0 else length - 1 - edges)
+    (top, bottom), (left, right) = corners
+    return Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white", linestyle="--", linewidth=0.8)
+
+
+def _heading(name: str, shown: int, count: int, limbs: tuple[Limb, ...]) -> str:
+    colours = {Limb.RIGHT: "amber", Limb.LEFT: "blue"}
+    outlines = ", ".join(f"{limb} limb {colours[limb]}" for limb in limbs)
+    slices = f"{shown} of {count} slices" if shown < count else f"{count} slices" if count > 1 else "1 slice"
+    return f"{name} image, {slices}; outlines: {outlines}; percent: mean fat fraction\nThe subject's right is on the left"

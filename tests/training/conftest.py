@@ -1,0 +1,72 @@
+"""Small cohorts and configurations for the tests of training."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+
+from musclesense.cohort.cache import Case, SliceCache
+from musclesense.cohort.table import Acquisition, Region
+from musclesense.phantom.generate import generate
+from musclesense.training import inputs, run
+from musclesense.training.config import Config, register
+
+CONF = Path(__file__).parents[2] / "conf"
+Compose = Callable[..., Config]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``data`` folder of a configuration, with the smoke phantom in it."""
+    folder = tmp_path_factory.mktemp("data")
+    generate(folder / "phantom-smoke-1", preset="smoke", seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def composed() -> Compose:
+    """Compose the smoke configuration with overrides; nothing of it need exist."""
+    register()
+
+    def of(*overrides: str) -> Config:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return cast(Config, compose("train", ["experiment=smoke", "trainer=cpu", *overrides]))
+
+    return of
+
+
+@pytest.fixture
+def configured(composed: Compose, data: Path, tmp_path: Path) -> Compose:
+    """Compose the smoke configuration on the smoke phantom, with runs in the folder of the test."""
+    return lambda *overrides: composed(f"data={data}", f"runs={tmp_path / 'runs'}", *overrides)
+
+
+@pytest.fixture(scope="session")
+def finished(composed: Compose, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a run that trained to its end; not to be written to."""
+    config = composed(f"data={data}", f"runs={tmp_path_factory.mktemp('runs')}", "study=whole")
+    run.train(config)
+    yield Path(config.runs) / "whole" / "outer0_inner0"
+
+
+@pytest.fixture(scope="session")
+def slices(composed: Compose, data: Path, tmp_path_factory: pytest.TempPathFactory) -> inputs.Inputs:
+    """Slices and split of the smoke phantom."""
+    return inputs.prepare(composed(f"data={data}", f"runs={tmp_path_factory.mktemp('runs')}"))
+
+
+@pytest.fixture
+def toy() -> SliceCache:
+    """Slices of eight subjects, two slices each, channels fat and water on 6 x 8 pixels; no files behind them."""
+    random = np.random.default_rng(0)
+    acquisitions = [Acquisition(line=2 + i, subject=f"s{i}", region=Region.CALF) for i in range(8)]
+    return SliceCache(
+        channels=("fat", "water"),
+        cases=tuple(Case(acquisition, number) for acquisition in acquisitions for number in (0, 1)),
+        images=random.standard_normal((16, 2, 6, 8)).astype(np.float16),
+        air=random.standard_normal((16, 2)).astype(np.float32),
+        classes=random.integers(0, 3, (16, 6, 8), dtype=np.uint8),
+    )

@@ -1,0 +1,183 @@
+"""Parts, batches, channels and order of a run's data."""
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musclesense.cohort.cache import SliceCache
+from musclesense.cohort.folds import Split
+from musclesense.errors import InputError
+from musclesense.imaging.labels import LabelSet
+from musclesense.training.augmentation import Augmentation, transform
+from musclesense.training.datamodule import Batch, CachedSlices, CaseSampler, NestedFoldDataModule
+
+SIDES = LabelSet.from_config({"left": [1], "right": [2]})
+SPLIT = Split(d3=("s0", "s1", "s2", "s3", "s4"), d4=("s5",), d2=("s6", "s7"))
+
+
+def module_of(cache: SliceCache, *, split: Split = SPLIT, **changed: Any) -> NestedFoldDataModule:
+    arguments: dict[str, Any] = {
+        "channels": ("fat", "water"),
+        "labels": SIDES,
+        "augmentation": Augmentation(0.3, (0.8, 1.2), 0.5, 0.5),
+        "batch_size": 4,
+        "workers": 0,
+        "seed": 7,
+        "overfit_cases": None,
+        "pin_memory": False,
+    }
+    return NestedFoldDataModule(cache, split, **arguments | changed)
+
+
+def at_epoch(epoch: int, *, training: bool) -> Any:
+    """What a datamodule asks of its trainer."""
+    progress = SimpleNamespace(current=SimpleNamespace(processed=epoch))
+    return SimpleNamespace(training=training, current_epoch=epoch, fit_loop=SimpleNamespace(epoch_progress=progress))
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, *, rank: int, devices: int) -> None:
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: rank)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: devices)
+
+
+def test_parts_share_no_subject_and_hold_every_case(toy):
+    module = module_of(toy)
+    parts = [
+        {toy.cases[case].acquisition.subject for batch in loader for case in batch.case.tolist()}
+        for loader in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader())
+    ]
+    assert parts == [{"s0", "s1", "s2", "s3", "s4"}, {"s5"}, {"s6", "s7"}]
+    cases = [case for part in (module.d3, module.d4, module.d2) for case in part]
+    assert sorted(cases) == list(range(16))
+
+
+def test_parts_of_a_real_split_share_no_subject(slices):
+    module = module_of(slices.slices, split=slices.split, labels=LabelSet.from_config({"muscle": []}))
+    d3, d4, d2 = (
+        {slices.slices.cases[case].acquisition.subject for case in part} for part in (module.d3, module.d4, module.d2)
+    )
+    assert not d3 & d4 and not d3 & d2 and not d4 & d2
+    assert len(d3 | d4 | d2) == 12
+
+
+def test_each_case_comes_once_an_epoch(toy):
+    module = module_of(toy)
+    for loader, part in (
+        (module.train_dataloader(), module.d3),
+        (module.val_dataloader(), module.d4),
+        (module.test_dataloader(), module.d2),
+    ):
+        batches = list(loader)
+        assert sorted(case for batch in batches for case in batch.case.tolist()) == part
+        assert len(batches) == len(loader) == -(-len(part) // 4)
+
+
+def test_only_training_is_shuffled(toy):
+    module = module_of(toy)
+    assert [case for batch in module.val_dataloader() for case in batch.case.tolist()] == module.d4
+    assert [case for batch in module.test_dataloader() for case in batch.case.tolist()] == module.d2
+    assert [case for batch in module.train_dataloader() for case in batch.case.tolist()] != module.d3
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 1000))
+def test_order_is_a_function_of_seed_and_epoch(seed, epoch):
+    def order(seed: int, epoch: int) -> list[int]:
+        sampler = CaseSampler(range(50), seed=seed)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    first = order(seed, epoch)
+    assert first == order(seed, epoch)
+    assert sorted(first) == list(range(50))
+    assert first != order(seed + 1, epoch)
+    assert first != order(seed, epoch + 1)
+
+
+@pytest.mark.parametrize("cases", [1, 7, 8])
+@pytest.mark.parametrize("devices", [2, 3])
+def test_devices_share_validation_cases_and_train_in_step(monkeypatch, cases, devices):
+    val, train, lengths = [], [], []
+    for rank in range(devices):
+        pretend(monkeypatch, rank=rank, devices=devices)
+        own = CaseSampler(range(cases))
+        val += list(own)
+        assert len(own) == len(list(own))
+        shuffled = CaseSampler(range(cases), seed=1)
+        train += list(shuffled)
+        lengths.append(len(shuffled))
+    assert sorted(val) == list(range(cases))
+    assert len(set(lengths)) == 1
+    assert set(train) == set(range(cases))
+    assert len(train) - cases < devices
+    assert max(Counter(train).values()) <= -(-len(train) // cases)
+
+
+def test_loader_of_a_resumed_run_begins_with_its_epoch(toy):
+    """Lightning sets the epoch of the sampler after workers have begun to read."""
+    resumed, expected = module_of(toy), CaseSampler(module_of(toy).d3, seed=7)
+    resumed.trainer = at_epoch(3, training=True)
+    expected.set_epoch(3)
+    assert [case for batch in resumed.train_dataloader() for case in batch.case.tolist()] == list(expected)
+
+
+@pytest.mark.parametrize("channels", [("water",), ("fat",), ("water", "fat")])
+def test_channels_are_picked_by_name_and_order(toy, channels):
+    batch = CachedSlices(toy, channels).__getitems__([5, 2])
+    positions = [("fat", "water").index(name) for name in channels]
+    np.testing.assert_array_equal(batch.images.numpy(), toy.images[[5, 2]][:, positions])
+    np.testing.assert_array_equal(batch.air.numpy(), toy.air[[5, 2]][:, positions])
+    np.testing.assert_array_equal(batch.classes.numpy(), toy.classes[[5, 2]])
+    assert batch.case.tolist() == [5, 2]
+
+
+def test_training_batches_are_changed_by_seed_epoch_and_case(toy):
+    module = module_of(toy)
+    batch = CachedSlices(toy, ("fat", "water")).__getitems__([3, 9])
+    drawn = Augmentation(0.3, (0.8, 1.2), 0.5, 0.5).draw(16, seed=7, epoch=2)[[3, 9]]
+    images, classes = transform(
+        batch.images.float(), batch.classes, air=batch.air, changes=torch.from_numpy(drawn), mirror=SIDES.mirror
+    )
+    module.trainer = at_epoch(2, training=True)
+    changed = module.on_after_batch_transfer(batch, 0)
+    torch.testing.assert_close(changed.images, images)
+    assert torch.equal(changed.classes, classes)
+    alone = module.on_after_batch_transfer(Batch(*(part[1:] for part in batch)), 0)
+    torch.testing.assert_close(alone.images, images[1:])
+    module.trainer = at_epoch(3, training=True)
+    assert not torch.allclose(module.on_after_batch_transfer(batch, 0).images, images)
+
+
+def test_validation_and_test_batches_are_as_they_are(toy):
+    module = module_of(toy)
+    module.trainer = at_epoch(2, training=False)
+    batch = next(iter(module.val_dataloader()))
+    same = module.on_after_batch_transfer(batch, 0)
+    assert same.images.dtype == torch.float32 and same.classes.dtype == torch.int64
+    np.testing.assert_array_equal(same.images.numpy(), toy.images[batch.case].astype(np.float32))
+    np.testing.assert_array_equal(same.classes.numpy(), toy.classes[batch.case])
+
+
+def test_overfitting_validates_on_the_few_cases_it_trains_on(toy):
+    module = module_of(toy, overfit_cases=3)
+    assert module.d3 == module.d4 == [0, 1, 2]
+    assert module.d2 == [12, 13, 14, 15]
+
+
+def test_a_part_without_a_case_is_refused(toy):
+    with pytest.raises(InputError, match="D4 holds no labelled slice"):
+        module_of(toy, split=Split(d3=("s0",), d4=("somebody",), d2=("s1",)))
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_memory_is_pinned_where_asked(toy, wanted):
+    module = module_of(toy, pin_memory=wanted)
+    assert module.train_dataloader().pin_memory is wanted
+    assert module.val_dataloader().pin_memory is wanted

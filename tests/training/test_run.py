@@ -1,0 +1,355 @@
+"""One run from its configuration to its folder: whole, resumed, stopped early, failed."""
+
+import csv
+import json
+import shutil
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+
+from musclesense.cohort.table import read_table
+from musclesense.errors import InputError
+from musclesense.imaging.grid import take_slice
+from musclesense.imaging.nifti import read_volume
+from musclesense.imaging.preprocessing import normalise
+from musclesense.training.callbacks import TestFoldScores as FoldScores
+from musclesense.training.callbacks import _Checkpoints
+from musclesense.training.folders import run_folder, to_plain
+from musclesense.training.module import SegmentationModule
+from musclesense.training.progress import RunBar
+from musclesense.training.run import train
+
+FILES = {"config.yaml", "metrics.csv", "cases.csv", "overlays.npz", "done.json", "checkpoints"}
+
+
+class Interrupted(Exception):
+    """What ends a run in the middle."""
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def done_of(folder: Path) -> dict[str, Any]:
+    """What ``done.json`` says, but for the time it took."""
+    content = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    assert content.pop("seconds") > 0
+    return content
+
+
+def weights_of(folder: Path, name: str = "best") -> dict[str, Tensor]:
+    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def assert_same_run(folder: Path, expected: Path) -> None:
+    for name in ("metrics.csv", "cases.csv"):
+        assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
+    assert done_of(folder) == done_of(expected)
+    for name in ("best", "last"):
+        assert same(weights_of(folder, name), weights_of(expected, name)), name
+
+
+def interrupt(patch: pytest.MonkeyPatch, where: type, hook: str, epoch: int, error: BaseException) -> None:
+    """Raise ``error`` before a hook of a callback at an epoch."""
+    original = getattr(where, hook)
+
+    def hooked(self: Any, trainer: Any, *arguments: Any, **named: Any) -> Any:
+        if trainer.current_epoch == epoch:
+            raise error
+        return original(self, trainer, *arguments, **named)
+
+    patch.setattr(where, hook, hooked)
+
+
+def script(patch: pytest.MonkeyPatch, dice: Sequence[float]) -> dict[int, dict[str, Tensor]]:
+    """Let the DSC on D4 be ``dice``, epoch by epoch; give the weights at the end of each epoch."""
+    weights: dict[int, dict[str, Tensor]] = {}
+
+    def scripted(self: SegmentationModule) -> None:
+        self.val_dice.reset()
+        self.log("val_dice", torch.tensor(dice[self.current_epoch]))
+        weights[self.current_epoch] = {key: value.clone() for key, value in self.state_dict().items()}
+
+    patch.setattr(SegmentationModule, "on_validation_epoch_end", scripted)
+    return weights
+
+
+def test_run_folder_holds_the_record(finished, composed):
+    assert {path.name for path in finished.iterdir()} == FILES
+    assert {path.name for path in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert (finished.parent / "study.yaml").is_file() and (finished.parent / "folds.json").is_file()
+    config = yaml.safe_load((finished / "config.yaml").read_text(encoding="utf-8"))
+    plain = to_plain(composed("study=whole"))
+    assert config | {"data": "", "runs": ""} == plain | {"data": "", "runs": ""}
+
+
+def test_metrics_are_one_row_an_epoch(finished):
+    rows = rows_of(finished / "metrics.csv")
+    assert list(rows[0]) == ["epoch", "train_loss", "val_loss", "val_dice", "learning_rate"]
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    assert all(0 <= float(row["val_dice"]) <= 1 and 0 < float(row["learning_rate"]) <= 2e-2 for row in rows)
+    done = done_of(finished)
+    assert done["epochs"] == 4
+    assert done["best_epoch"] == int(np.argmax([float(row["val_dice"]) for row in rows]))
+
+
+def test_scores_are_the_means_of_the_cases(finished):
+    rows = rows_of(finished / "cases.csv")
+    scores = {"dice": [], "dice_calf": [], "dice_thigh": []}
+    for row in rows:
+        scores["dice"].append(float(row["dice"]))
+        scores[f"dice_{row['region']}"].append(float(row["dice"]))
+        tp, fp, fn = (int(row[name]) for name in ("tp", "fp", "fn"))
+        assert float(row["dice"]) == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    assert done_of(finished)["scores"] == pytest.approx({name: np.mean(own) for name, own in scores.items()})
+
+
+def test_tested_cases_are_those_of_the_test_fold(finished, data):
+    folds = json.loads((finished.parent / "folds.json").read_text(encoding="utf-8"))
+    rows = rows_of(finished / "cases.csv")
+    table = read_table(data / "phantom-smoke-1" / "cohort.csv")
+    d2 = {row["subject"] for row in rows}
+    expected = [a.line for a in table.acquisitions if a.subject in d2]
+    assert [int(row["line"]) for row in rows] == expected
+    assert sorted(d2) in [sorted(part) for part in _lists(folds)]
+    with np.load(finished / "overlays.npz") as overlays:
+        assert overlays["line"].tolist() == expected
+        assert overlays["image"].shape == overlays["truth"].shape == overlays["prediction"].shape == (len(rows), 32, 64)
+        assert {overlays[name].dtype for name in ("image", "truth", "prediction")} == {np.dtype(np.uint8)}
+
+
+def _lists(nested: Any) -> list[list[str]]:
+    """Every list of names somewhere in a JSON document."""
+    if isinstance(nested, dict):
+        return [found for part in nested.values() for found in _lists(part)]
+    if isinstance(nested, list) and nested and all(isinstance(part, str) for part in nested):
+        return [nested]
+    return [found for part in nested for found in _lists(part)] if isinstance(nested, list) else []
+
+
+def test_case_scores_recomputed_from_the_files(finished, data):
+    """Images to network to mask in scanner space once more, without cache, loader or trainer."""
+    module = SegmentationModule.load(finished / "checkpoints" / "best.ckpt")
+    of_line = {a.line: a for a in read_table(data / "phantom-smoke-1" / "cohort.csv").acquisitions}
+    for row in rows_of(finished / "cases.csv"):
+        acquisition, number = of_line[int(row["line"])], int(row["slice"])
+        volumes = {name: read_volume(acquisition.channels[name]) for name in module.channels}
+        geometry = volumes["fat"].geometry
+        images = {name: take_slice(volume.data, geometry, number) for name, volume in volumes.items()}
+        placement = module.grid.place(geometry, images["fat"])
+        stacked = np.stack([normalise(image, placement)[0] for image in images.values()])
+        with torch.inference_mode():
+            (muscle,) = module.probabilities(torch.from_numpy(stacked)[None])[0].numpy()
+        predicted = placement.to_scanner(muscle) >= 0.5
+        mask = nib.load(acquisition.mask)
+        true = take_slice(np.asarray(mask.dataobj), geometry, number) > 0
+        dice = 2 * (true & predicted).sum() / (true.sum() + predicted.sum())
+        assert float(row["dice"]) == pytest.approx(dice, abs=2e-3)  # the cache rounds to half precision
+        millilitres = float(np.prod(mask.header.get_zooms()[:3])) / 1000
+        assert float(row["volume_true_ml"]) == pytest.approx(true.sum() * millilitres, rel=1e-5)
+        assert float(row["volume_predicted_ml"]) == pytest.approx(predicted.sum() * millilitres, rel=0.01)
+        fraction = take_slice(np.asarray(nib.load(acquisition.fat_fraction).dataobj), geometry, number)
+        assert float(row["fat_fraction_true_mask"]) == pytest.approx(fraction[true].mean(), rel=1e-4)
+        assert float(row["fat_fraction_predicted_mask"]) == pytest.approx(fraction[predicted].mean(), rel=0.01)
+        assert float(row["hd95_mm"]) > 0
+
+
+def test_a_finished_run_is_left_alone(configured, finished, tmp_path, monkeypatch):
+    shutil.copytree(finished.parent, tmp_path / "runs" / "whole")
+    config = configured("study=whole")
+    files = [path for path in run_folder(config).rglob("*") if path.is_file()]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    monkeypatch.setattr(SegmentationModule, "training_step", lambda *_: pytest.fail("trains again"))
+    assert train(config) == done_of(finished)["scores"]
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+
+
+@pytest.mark.parametrize("state", ["finished", "begun"])
+def test_another_configuration_under_the_same_name_is_refused(configured, finished, tmp_path, state):
+    shutil.copytree(finished.parent, tmp_path / "runs" / "whole")
+    if state == "begun":
+        (tmp_path / "runs" / "whole" / "outer0_inner0" / "done.json").unlink()
+    with pytest.raises(InputError, match="model.width is 4 there and 6 here"):
+        train(configured("study=whole", "model.width=6"))
+
+
+@pytest.mark.parametrize(
+    ("where", "hook"),
+    [
+        (RunBar, "on_train_epoch_end"),  # before the checkpoints of the epoch
+        (_Checkpoints, "_save_last_checkpoint"),  # between best and last
+        (RunBar, "on_train_start"),  # before the first
+    ],
+)
+def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, finished, monkeypatch, where, hook):
+    config = configured("study=whole")
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        interrupt(patch, where, hook, 0 if hook == "on_train_start" else 2, Interrupted())
+        train(config)
+    assert not (run_folder(config) / "done.json").exists()
+    train(config)
+    assert_same_run(run_folder(config), finished)
+
+
+def test_a_run_goes_on_with_workers_that_read_ahead(configured, finished, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        interrupt(patch, RunBar, "on_train_epoch_end", 2, Interrupted())
+        train(configured("study=whole"))
+    config = configured("study=whole", "loader.workers=1")
+    train(config)
+    assert_same_run(run_folder(config), finished)
+
+
+class Dropping(nn.Module):
+    """A network that draws random numbers itself."""
+
+    def __init__(self, *, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(in_channels, out_channels, 3, padding=1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+def test_any_network_can_be_trained_and_resumed_though_it_drops_at_random(configured, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "elsewhere", types.SimpleNamespace(Dropping=Dropping))
+    network = ("~model.width", "~model.depth", "model._target_=elsewhere.Dropping", "trainer.max_epochs=3")
+    whole, resumed = configured(*network), configured(*network, f"runs={tmp_path / 'again'}")
+    train(whole)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        interrupt(patch, RunBar, "on_train_epoch_end", 1, Interrupted())
+        train(resumed)
+    torch.manual_seed(123)
+    train(resumed)
+    assert_same_run(run_folder(resumed), run_folder(whole))
+
+
+def test_best_checkpoint_is_the_best_epoch(configured, monkeypatch):
+    weights = script(monkeypatch, [0.2, 0.6, 0.6, 0.3])
+    config = configured()
+    scored: list[dict[str, Tensor]] = []
+    original = FoldScores.on_test_epoch_end
+    monkeypatch.setattr(
+        FoldScores,
+        "on_test_epoch_end",
+        lambda self, trainer, module: (scored.append(dict(module.state_dict())), original(self, trainer, module)),
+    )
+    train(config)
+    folder = run_folder(config)
+    assert done_of(folder)["best_epoch"] == 1
+    assert same(weights_of(folder), weights[1])
+    assert same(weights_of(folder, "last"), weights[3])
+    assert not same(weights[1], weights[3])
+    assert same(scored[0], weights[1]), "tested with another epoch than the best"
+
+
+def test_best_epoch_is_remembered_where_the_study_was_moved(configured, tmp_path, monkeypatch):
+    weights = script(monkeypatch, [0.2, 0.6, 0.1, 0.3])
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        interrupt(patch, RunBar, "on_train_epoch_end", 2, Interrupted())
+        train(configured("study=moved"))
+    (tmp_path / "runs").rename(tmp_path / "elsewhere")
+    config = configured("study=moved", f"runs={tmp_path / 'elsewhere'}")
+    train(config)
+    assert done_of(run_folder(config))["best_epoch"] == 1
+    assert same(weights_of(run_folder(config)), weights[1])
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("dice", "patience", "epochs"), [([0.5, 0.4, 0.3], 2, 3), ([0.5, 0.4], 1, 2), ([0.1, 0.2, 0.3, 0.4], 2, 4)]
+)
+def test_a_run_that_ended_before_its_test_is_only_tested(configured, monkeypatch, dice, patience, epochs):
+    """After early stopping had fired, or after the last epoch: the script knows no further one."""
+    weights = script(monkeypatch, dice)
+    config = configured(f"callbacks.patience={patience}")
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        interrupt(patch, FoldScores, "on_test_batch_end", epochs, Interrupted())
+        patch.setattr(FoldScores, "on_test_epoch_end", _interrupted)
+        train(config)
+    assert (run_folder(config) / "checkpoints" / "last.ckpt").is_file()
+    train(config)
+    done = done_of(run_folder(config))
+    assert (done["epochs"], done["best_epoch"]) == (epochs, int(np.argmax(dice)))
+    assert len(rows_of(run_folder(config) / "metrics.csv")) == epochs
+    assert same(weights_of(run_folder(config)), weights[int(np.argmax(dice))])
+
+
+def _interrupted(*_: Any) -> None:
+    raise Interrupted
+
+
+def test_patience_is_remembered_over_an_interruption(configured, monkeypatch):
+    script(monkeypatch, [0.5, 0.4, 0.3, 0.2])
+    config = configured("callbacks.patience=3", "trainer.max_epochs=8")
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        interrupt(patch, RunBar, "on_train_epoch_end", 2, Interrupted())
+        train(config)
+    train(config)
+    assert done_of(run_folder(config))["epochs"] == 4
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyboardInterrupt()])
+def test_a_failing_run_writes_nothing_done(configured, monkeypatch, error):
+    config = configured()
+    interrupt(monkeypatch, RunBar, "on_train_epoch_end", 1, error)
+    with pytest.raises((RuntimeError, SystemExit)):
+        train(config)
+    assert {path.name for path in run_folder(config).iterdir()} == FILES - {"done.json", "cases.csv", "overlays.npz"}
+
+
+def test_loss_is_averaged_over_cases_and_judging_is_in_evaluation_mode(configured, monkeypatch):
+    losses: dict[int, list[tuple[float, int]]] = {}
+    modes: dict[str, set[bool]] = {"validation_step": set(), "test_step": set()}
+    original = SegmentationModule.training_step
+
+    def training_step(self: SegmentationModule, batch: Any) -> Tensor:
+        assert self.training and self.network.training
+        loss = original(self, batch)
+        losses.setdefault(self.current_epoch, []).append((float(loss), len(batch.case)))
+        return loss
+
+    monkeypatch.setattr(SegmentationModule, "training_step", training_step)
+    for name in modes:
+
+        def step(self: Any, batch: Any, name: str = name, own: Any = getattr(SegmentationModule, name)) -> Any:
+            modes[name] |= {self.training, self.network.training, torch.is_grad_enabled()}
+            return own(self, batch)
+
+        monkeypatch.setattr(SegmentationModule, name, step)
+    config = configured("loader.batch_size=5", "trainer.max_epochs=2")
+    train(config)
+    for row in rows_of(run_folder(config) / "metrics.csv"):
+        values, counts = zip(*losses[int(row["epoch"])], strict=True)
+        assert len(set(counts)) == 2, "batches of different sizes tell means apart"
+        assert float(row["train_loss"]) == pytest.approx(np.average(values, weights=counts), rel=1e-5)
+    assert modes == {"validation_step": {False}, "test_step": {False}}
+
+
+def test_sided_classes_are_trained_and_scored_each(configured, data, tmp_path, monkeypatch):
+    """A table whose masks number the sides: a row for each class and case."""
+    config = configured("labels=sides", "trainer.max_epochs=1", "labels.classes={left:[1],right:[2]}")
+    train(config)
+    rows = rows_of(run_folder(config) / "cases.csv")
+    assert [row["label"] for row in rows[:2]] == ["left", "right"]
+    # The phantom's mask holds no 2: where nothing is predicted either, the score is undefined and not counted.
+    right = [row for row in rows if row["label"] == "right"]
+    assert all(row["volume_true_ml"] == "0.0" for row in right)
+    assert all((row["dice"] == "") == (row["fp"] == "0") for row in right)
+    counted = [float(row["dice"]) for row in rows if row["dice"]]
+    assert done_of(run_folder(config))["scores"]["dice"] == pytest.approx(np.mean(counted))

@@ -1,0 +1,67 @@
+"""The U-Net: shapes, parameters, gradients."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musclesense.errors import InputError
+from musclesense.training.unet import UNet
+
+
+def parameters_of(channels: int, classes: int, width: int, depth: int) -> int:
+    """Count by hand: 3x3 convolutions without bias, two numbers a feature for normalisation, 2x2 upsampling."""
+
+    def block(before: int, after: int) -> int:
+        return 9 * before * after + 2 * after + 9 * after * after + 2 * after
+
+    features = [width * 2**stage for stage in range(depth)]
+    down = sum(block(a, b) for a, b in zip([channels, *features], features, strict=False))
+    up = sum(4 * 2 * size * size + size + block(2 * size, size) for size in features[:-1])
+    return down + up + width * classes + classes
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    rows=st.integers(1, 21),
+    columns=st.integers(1, 21),
+    channels=st.integers(1, 5),
+    classes=st.integers(2, 4),
+    depth=st.integers(1, 4),
+)
+def test_frames_of_any_size_keep_their_shape(rows, columns, channels, classes, depth):
+    network = UNet(in_channels=channels, out_channels=classes, width=2, depth=depth).eval()
+    with torch.inference_mode():
+        logits = network(torch.randn(2, channels, rows, columns))
+    assert logits.shape == (2, classes, rows, columns)
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(("width", "depth"), [(1, 1), (4, 1), (4, 3), (12, 4)])
+def test_parameters_are_those_counted_by_hand(width, depth):
+    network = UNet(in_channels=4, out_channels=2, width=width, depth=depth)
+    assert sum(p.numel() for p in network.parameters()) == parameters_of(4, 2, width, depth)
+
+
+def test_gradients_reach_every_parameter():
+    torch.manual_seed(0)
+    network = UNet(in_channels=2, out_channels=2, width=3, depth=3)
+    network(torch.randn(2, 2, 13, 10)).square().sum().backward()
+    idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not idle
+
+
+def test_padding_is_cropped_where_it_was_added():
+    """Only rows and columns beyond the frame are padded, so a frame that needs none sees the same numbers."""
+    torch.manual_seed(0)
+    network = UNet(in_channels=1, out_channels=2, width=2, depth=3).eval()
+    odd = torch.randn(1, 1, 10, 13)
+    padded = torch.nn.functional.pad(odd, (0, 3, 0, 2), mode="replicate")
+    with torch.inference_mode():
+        torch.testing.assert_close(network(odd), network(padded)[..., :10, :13])
+
+
+@pytest.mark.parametrize("name", ["width", "depth"])
+def test_no_width_or_depth_is_refused(name):
+    with pytest.raises(InputError, match=f"model.{name}=0"):
+        UNet(**{"in_channels": 1, "out_channels": 2, "width": 2, "depth": 2, name: 0})
