@@ -24,9 +24,9 @@ FAT_SHARES = np.array([0.087, 0.693, 0.128, 0.004, 0.039, 0.049])
 (Hamilton et al., NMR in Biomedicine 2011;24:784-790)."""
 
 TR_MS = 125.0
-FLIP_DEGREES = 25.0
-"""Not told for the protocol. Chosen where the T1 weighting of fat makes up for what a separation with one fat peak
-loses of the other peaks, so that separated fat fractions can be compared with the truth (docs/phantom.md)."""
+FLIP_DEGREES = 10.0
+"""Not told for the protocol; low, as is usual where fat is quantified, to keep the T1 weighting of fat small. What a
+separation with one fat peak then reads is in docs/phantom.md."""
 T1_MUSCLE_MS, T1_FAT_MS = 1420.0, 371.0
 """Longitudinal relaxation at 3 T (Gold et al., American Journal of Roentgenology 2004;183:343-351)."""
 
