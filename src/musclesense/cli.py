@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from musclesense import __version__
 from musclesense.errors import InputError, report_input_errors
 
+_DEBUG = "--debug"
 _ECHOES = ("te345", "te460", "te575")
 PHASE_UNITS = ("auto", "radians", "milliradians", "12bit", "signed-12bit")
 """The values of `PhaseUnit`, named here since its module takes long to import."""
@@ -20,8 +21,8 @@ PHASE_UNITS = ("auto", "radians", "milliradians", "12bit", "signed-12bit")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line asks for; exit code 2 and a line on stderr where the input cannot be used."""
     given = sys.argv[1:] if arguments is None else arguments
-    with report_input_errors(debug="--debug" in given):
-        options = _parser().parse_args(given)
+    with report_input_errors(debug=_DEBUG in given):
+        options = _parser().parse_args([argument for argument in given if argument != _DEBUG])
         options.verb(options)
 
 
@@ -40,6 +41,9 @@ def _folds(options: argparse.Namespace) -> None:
 
     table = read_table(options.cohort)
     used = [row for row in table.acquisitions if options.region is None or row.region is Region(options.region)]
+    subjects = len({row.subject for row in used})
+    if problem := folds.shortage(subjects, options.outer, options.inner):
+        raise InputError(f"{options.cohort}: {problem}")
     drawn = folds.draw(used, table=table.digest, seed=options.seed, outer=options.outer, inner=options.inner)
     print(folds.describe(drawn, used))
 
@@ -94,7 +98,7 @@ def _echo_pairs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
     wrong = [name for name, files in pairs.items() if len(files) != 2]
     if wrong:
         asked = " ".join(f"--{name} MAG PHASE" for name in wrong)
-        raise InputError(f"magnitude and phase of three echoes are needed; give {asked}")
+        raise InputError(f"magnitude and phase of three echoes are needed; give {asked}, or --fat FILE")
     return [(files[0], files[1]) for files in pairs.values()]
 
 
@@ -106,14 +110,17 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="musclesense", description="Segment calf and thigh muscle in 3-point Dixon MRI.")
+    parser = _Parser(
+        prog="musclesense",
+        description="Segment calf and thigh muscle in 3-point Dixon MRI.",
+        epilog="With --debug, anywhere on the line, an error shows its traceback.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     def verb(name: str, does: Any, help_: str) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=help_, description=help_)
+        added = verbs.add_parser(name, help=help_, description=help_, allow_abbrev=False)
         added.set_defaults(verb=does)
-        added.add_argument("--debug", action="store_true", help="show the traceback of an error")
         return added
 
     check = verb("check", _check, "Check a cohort table and every file that it names.")
@@ -133,11 +140,11 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--workers", type=int, default=1, help="processes (default 1)")
 
     separate = verb("separate", _separate, "Separate fat and water by three-point Dixon.")
-    _add_echoes(separate, "magnitude and phase at this echo time")
+    _add_echoes(separate, "magnitude and phase at this echo time", nargs=2, required=True)
     separate.add_argument("--out", type=Path, required=True, metavar="DIR")
 
     segment = verb("segment", _segment, "Segment a scan: mask, fat fractions, a picture to judge them by.")
-    _add_echoes(segment, "magnitude and phase at this echo time; beside --fat the magnitude alone")
+    _add_echoes(segment, "magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+")
     segment.add_argument("--fat", type=Path, metavar="F", help="fat image, instead of echoes with phases")
     segment.add_argument("--water", type=Path, metavar="W", help="water image, beside --fat")
     segment.add_argument("--region", choices=("calf", "thigh"), required=True)
@@ -150,9 +157,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_echoes(parser: argparse.ArgumentParser, help_: str) -> None:
+def _add_echoes(parser: argparse.ArgumentParser, help_: str, **options: Any) -> None:
     for name in _ECHOES:
-        parser.add_argument(f"--{name}", type=Path, nargs="+", metavar=("MAG", "PHASE"), help=help_)
+        parser.add_argument(f"--{name}", type=Path, metavar=("MAG", "PHASE"), help=help_, **options)
     parser.add_argument(
         "--phase-unit", default="auto", choices=PHASE_UNITS, help="how phases are stored (default: found from the data)"
     )

@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import read_volume
 from musclesense.imaging.preprocessing import normalise
 from musclesense.training.callbacks import TestFoldScores as FoldScores
-from musclesense.training.callbacks import _Checkpoints
+from musclesense.training.callbacks import _Checkpoint
 from musclesense.training.folders import run_folder, to_plain
 from musclesense.training.module import SegmentationModule
 from musclesense.training.progress import RunBar
@@ -31,7 +31,7 @@ from musclesense.training.run import train
 FILES = {"config.yaml", "metrics.csv", "cases.csv", "overlays.npz", "done.json", "checkpoints"}
 
 
-class Interrupted(Exception):
+class StopError(Exception):
     """What ends a run in the middle."""
 
 
@@ -184,7 +184,7 @@ def test_another_configuration_under_the_same_name_is_refused(configured, finish
     shutil.copytree(finished.parent, tmp_path / "runs" / "whole")
     if state == "begun":
         (tmp_path / "runs" / "whole" / "outer0_inner0" / "done.json").unlink()
-    with pytest.raises(InputError, match="model.width is 4 there and 6 here"):
+    with pytest.raises(InputError, match=r"model\.width is 4 there and 6 here"):
         train(configured("study=whole", "model.width=6"))
 
 
@@ -192,14 +192,14 @@ def test_another_configuration_under_the_same_name_is_refused(configured, finish
     ("where", "hook"),
     [
         (RunBar, "on_train_epoch_end"),  # before the checkpoints of the epoch
-        (_Checkpoints, "_save_last_checkpoint"),  # between best and last
+        (_Checkpoint, "_save_none_monitor_checkpoint"),  # between best and last
         (RunBar, "on_train_start"),  # before the first
     ],
 )
 def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, finished, monkeypatch, where, hook):
     config = configured("study=whole")
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        interrupt(patch, where, hook, 0 if hook == "on_train_start" else 2, Interrupted())
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        interrupt(patch, where, hook, 0 if hook == "on_train_start" else 2, StopError())
         train(config)
     assert not (run_folder(config) / "done.json").exists()
     train(config)
@@ -207,8 +207,8 @@ def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, finished
 
 
 def test_a_run_goes_on_with_workers_that_read_ahead(configured, finished, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        interrupt(patch, RunBar, "on_train_epoch_end", 2, Interrupted())
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
         train(configured("study=whole"))
     config = configured("study=whole", "loader.workers=1")
     train(config)
@@ -231,8 +231,8 @@ def test_any_network_can_be_trained_and_resumed_though_it_drops_at_random(config
     network = ("~model.width", "~model.depth", "model._target_=elsewhere.Dropping", "trainer.max_epochs=3")
     whole, resumed = configured(*network), configured(*network, f"runs={tmp_path / 'again'}")
     train(whole)
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        interrupt(patch, RunBar, "on_train_epoch_end", 1, Interrupted())
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        interrupt(patch, RunBar, "on_train_epoch_end", 1, StopError())
         train(resumed)
     torch.manual_seed(123)
     train(resumed)
@@ -260,8 +260,8 @@ def test_best_checkpoint_is_the_best_epoch(configured, monkeypatch):
 
 def test_best_epoch_is_remembered_where_the_study_was_moved(configured, tmp_path, monkeypatch):
     weights = script(monkeypatch, [0.2, 0.6, 0.1, 0.3])
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        interrupt(patch, RunBar, "on_train_epoch_end", 2, Interrupted())
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
         train(configured("study=moved"))
     (tmp_path / "runs").rename(tmp_path / "elsewhere")
     config = configured("study=moved", f"runs={tmp_path / 'elsewhere'}")
@@ -278,8 +278,8 @@ def test_a_run_that_ended_before_its_test_is_only_tested(configured, monkeypatch
     """After early stopping had fired, or after the last epoch: the script knows no further one."""
     weights = script(monkeypatch, dice)
     config = configured(f"callbacks.patience={patience}")
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        interrupt(patch, FoldScores, "on_test_batch_end", epochs, Interrupted())
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        interrupt(patch, FoldScores, "on_test_batch_end", epochs, StopError())
         patch.setattr(FoldScores, "on_test_epoch_end", _interrupted)
         train(config)
     assert (run_folder(config) / "checkpoints" / "last.ckpt").is_file()
@@ -291,16 +291,18 @@ def test_a_run_that_ended_before_its_test_is_only_tested(configured, monkeypatch
 
 
 def _interrupted(*_: Any) -> None:
-    raise Interrupted
+    raise StopError
 
 
 def test_patience_is_remembered_over_an_interruption(configured, monkeypatch):
-    script(monkeypatch, [0.5, 0.4, 0.3, 0.2])
+    weights = script(monkeypatch, [0.5, 0.4, 0.3, 0.2])
     config = configured("callbacks.patience=3", "trainer.max_epochs=8")
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        interrupt(patch, RunBar, "on_train_epoch_end", 2, Interrupted())
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
         train(config)
+    weights.clear()
     train(config)
+    assert set(weights) == {2, 3}, "goes on from the last epoch, though the first was the best"
     assert done_of(run_folder(config))["epochs"] == 4
 
 
@@ -321,17 +323,22 @@ def test_loss_is_averaged_over_cases_and_judging_is_in_evaluation_mode(configure
     def training_step(self: SegmentationModule, batch: Any) -> Tensor:
         assert self.training and self.network.training
         loss = original(self, batch)
-        losses.setdefault(self.current_epoch, []).append((float(loss), len(batch.case)))
+        losses.setdefault(self.current_epoch, []).append((float(loss.detach()), len(batch.case)))
         return loss
 
     monkeypatch.setattr(SegmentationModule, "training_step", training_step)
-    for name in modes:
 
-        def step(self: Any, batch: Any, name: str = name, own: Any = getattr(SegmentationModule, name)) -> Any:
+    def watched(name: str) -> Callable[..., Any]:
+        own = getattr(SegmentationModule, name)
+
+        def step(self: SegmentationModule, batch: Any) -> Any:
             modes[name] |= {self.training, self.network.training, torch.is_grad_enabled()}
             return own(self, batch)
 
-        monkeypatch.setattr(SegmentationModule, name, step)
+        return step
+
+    for name in modes:
+        monkeypatch.setattr(SegmentationModule, name, watched(name))
     config = configured("loader.batch_size=5", "trainer.max_epochs=2")
     train(config)
     for row in rows_of(run_folder(config) / "metrics.csv"):

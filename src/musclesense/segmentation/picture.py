@@ -1,6 +1,6 @@
 """The picture to judge a mask by: its outline on every slice, in the orientation in which radiologists look."""
 
-from typing import Any
+from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -19,6 +19,9 @@ _MOST_SLICES = 18
 _SLICES_A_ROW = 3
 _MARGIN_MM = 8.0
 _COLOURS = {Limb.RIGHT: "#ffb000", Limb.LEFT: "#4cc9f0"}
+_COLOUR_NAMES = {Limb.RIGHT: "amber", Limb.LEFT: "blue"}
+# The subject's right is on the left.
+_TITLES: dict[Limb, Literal["left", "right"]] = {Limb.RIGHT: "left", Limb.LEFT: "right"}
 
 
 def draw_quality_control(
@@ -61,9 +64,8 @@ def draw_quality_control(
             for index in np.unique(mask[number][mask[number] > 0]):
                 axes.contour(mask[number] == index, levels=[0.5], colors=_COLOURS[limb], linewidths=0.9)
             percent = None if fraction is None else mean_fat_fraction(fraction[number], mask[number] > 0)
-            place = {"x": 0.02, "ha": "left"} if limb is Limb.RIGHT else {"x": 0.98, "ha": "right"}
             said = limb.value[0].upper() + ("" if percent is None else f"  {percent:.1f} %")
-            axes.text(**place, y=0.97, s=said, va="top", color=_COLOURS[limb], transform=axes.transAxes, fontsize=10)
+            axes.set_title(said, loc=_TITLES[limb], color=_COLOURS[limb], fontsize=10)
         axes.set_title(f"slice {number}", color="white", fontsize=9)
         axes.set_xlim(columns_shown)
         axes.set_ylim(rows_shown[::-1])
@@ -73,7 +75,7 @@ def draw_quality_control(
 
 
 def _upright(volume: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
-    """Turn a volume to slices in storage order, rows anterior to posterior, columns from the subject's right to left."""
+    """Turn a volume to slices in storage order, rows anterior to posterior, columns right to left."""
     orientation = nib.orientations.io_orientation(geometry.affine)
     slices = "S" if "S" in nib.orientations.ornt2axcodes(orientation) else "I"
     wanted = nib.orientations.axcodes2ornt(("L", "P", slices))
@@ -101,17 +103,19 @@ def _around(body: NDArray[np.bool_], zooms: tuple[float, float]) -> tuple[tuple[
 
 def _frame(placement: Placement) -> Rectangle:
     """Draw the edge of the grid in upright pixels."""
-    shape = placement.native_shape[::-1] if placement.transposed else placement.native_shape
-    corners = []
-    for size, start, step, length in zip(placement.grid_shape, placement.start, placement.step, shape, strict=True):
-        edges = start + step * np.array([-0.5, size - 0.5])
-        corners.append(edges if step > 0 else length - 1 - edges)
-    (top, bottom), (left, right) = corners
-    return Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white", linestyle="--", linewidth=0.8)
+    lengths = placement.native_shape[::-1] if placement.transposed else placement.native_shape
+    edges = []
+    for size, start, step, length in zip(placement.grid_shape, placement.start, placement.step, lengths, strict=True):
+        native = start + step * np.array([-0.5, size - 0.5])
+        edges.append(native if step > 0 else length - 1 - native)
+    (top, bottom), (left, right) = edges
+    return Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="#999999", linestyle="--")
 
 
 def _heading(name: str, shown: int, count: int, limbs: tuple[Limb, ...]) -> str:
-    colours = {Limb.RIGHT: "amber", Limb.LEFT: "blue"}
-    outlines = ", ".join(f"{limb} limb {colours[limb]}" for limb in limbs)
-    slices = f"{shown} of {count} slices" if shown < count else f"{count} slices" if count > 1 else "1 slice"
-    return f"{name} image, {slices}; outlines: {outlines}; percent: mean fat fraction\nThe subject's right is on the left"
+    slices = f"{shown} of {count} slices" if shown < count else f"{count} slice" + "s" * (count > 1)
+    outlines = " and ".join(f"{limb} ({_COLOUR_NAMES[limb]})" for limb in limbs)
+    return (
+        f"{name} image, {slices}: mask of the {outlines} limb and its mean fat fraction\n"
+        "The subject's right is on the left; dashed: nothing is segmented beyond"
+    )

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from musclesense.cohort.table import Region
 from musclesense.errors import InputError
@@ -82,7 +83,9 @@ class Segmenter:
         """Refuse a scan that lacks images which the networks take."""
         missing = [f"--{name} FILE" for name in self.channels if name not in given]
         if missing:
-            raise InputError(f"the model takes {', '.join(self.channels)}; add {' '.join(missing)}, or give another model")
+            raise InputError(
+                f"the model takes {', '.join(self.channels)}; add {' '.join(missing)}, or give another model"
+            )
 
     @torch.inference_mode()
     def segment(self, images: Mapping[str, NDArray[Any]], geometry: Geometry) -> NDArray[np.uint8]:
@@ -108,11 +111,17 @@ class Segmenter:
                 slices = {name: take_slice(image, geometry, number) for name, image in images.items()}
                 placements.append(self.grid.place(geometry, slices[reference_channel(slices)]))
                 stacked.append([normalise(slices[name], placements[-1])[0] for name in self.channels])
-            batch = torch.from_numpy(np.array(stacked))
-            likely = sum(network.probabilities(batch).numpy() for network in self.networks) / len(self.networks)
+            likely = self._mean_probabilities(torch.from_numpy(np.array(stacked)))
             for number, placement, probabilities in zip(numbers, placements, likely, strict=True):
                 take_slice(classes, geometry, number)[:] = decide(placement.to_scanner(probabilities), self.threshold)
         return classes
+
+    def _mean_probabilities(self, images: Tensor) -> NDArray[np.float32]:
+        total = self.networks[0].probabilities(images)
+        for network in self.networks[1:]:
+            total += network.probabilities(images)
+        mean: NDArray[np.float32] = (total / len(self.networks)).numpy()
+        return mean
 
 
 def _checkpoints(model: Path) -> tuple[Path, ...]:

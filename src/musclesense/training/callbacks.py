@@ -19,15 +19,15 @@ MONITOR = "val_dice"
 _NETWORK_STREAM = 3
 
 
-class EpochSeed(Callback):
-    """What a network draws itself, such as dropout, from (seed, epoch), so that a resumed run draws it again."""
+class StepSeed(Callback):
+    """What a network draws itself, such as dropout, from (seed, epoch, step), so that a resumed run draws it again."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         """Seed the generators of all devices."""
-        sequence = np.random.SeedSequence([_NETWORK_STREAM, self._seed, trainer.current_epoch])
+        sequence = np.random.SeedSequence([_NETWORK_STREAM, self._seed, trainer.current_epoch, batch_idx])
         torch.manual_seed(int(sequence.generate_state(1)[0]))
 
 
@@ -45,21 +45,27 @@ class EarlyStop(EarlyStopping):
             trainer.should_stop = True
 
 
-def best_and_last(folder: Path) -> ModelCheckpoint:
-    """Keep the best epoch on D4 in ``best.ckpt`` and the last in ``last.ckpt``, both written at the end of an epoch."""
-    return _Checkpoints(
-        folder,
-        filename="best",
-        monitor=MONITOR,
-        mode="max",
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+def best_and_last(folder: Path) -> list[Callback]:
+    """Keep the best epoch on D4 in ``best.ckpt`` and the last in ``last.ckpt``, both written at the end of an epoch.
+
+    They are two, since ``save_last`` of one writes ``last.ckpt`` only where the epoch is the best so far.
+    ``last.ckpt`` is written after ``best.ckpt``, and so knows of it.
+    """
+    return [
+        _Checkpoint(
+            folder,
+            filename=name,
+            monitor=monitor,
+            mode="max",
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        for name, monitor in (("best", MONITOR), ("last", None))
+    ]
 
 
-class _Checkpoints(ModelCheckpoint):
-    """Checkpoints that know the best epoch so far, even where the study's folder was moved in between."""
+class _Checkpoint(ModelCheckpoint):
+    """A checkpoint that knows the best epoch so far, even where the study's folder was moved in between."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the best score so far; Lightning's own would drop it in another folder."""

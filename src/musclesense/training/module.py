@@ -45,7 +45,7 @@ class SegmentationModule(LightningModule):
         optimizer: dict[str, Any],
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)  # the logger has the whole configuration
         self.channels = tuple(channels)
         self.labels = LabelSet.from_config(classes)
         self.threshold = threshold

@@ -20,7 +20,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from musclesense import __version__
 from musclesense.files import locked, write_json, write_text
 from musclesense.training import inputs, tracking
-from musclesense.training.callbacks import EarlyStop, EpochSeed, History, TestFoldScores, best_and_last
+from musclesense.training.callbacks import EarlyStop, History, StepSeed, TestFoldScores, best_and_last
 from musclesense.training.config import Config, active_channels
 from musclesense.training.datamodule import NestedFoldDataModule
 from musclesense.training.folders import is_finished, require_same_study, run_folder, run_name, to_plain
@@ -91,7 +91,7 @@ def _train(config: Config, folder: Path, data: inputs.Inputs) -> None:
         fold = {"outer": config.outer, "inner": config.inner}
         test = TestFoldScores(folder, data.slices, fold)
         checkpoints = folder / "checkpoints"
-        trainer = _trainer(config, hardware, folder, logger, [EpochSeed(seed), history, test, RunBar(run_name(config))])
+        trainer = _trainer(config, hardware, folder, logger, [StepSeed(seed), history, test, RunBar(run_name(config))])
         last = checkpoints / "last.ckpt"
         trainer.fit(module, datamodule=datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
         best = SegmentationModule.load(checkpoints / "best.ckpt")
@@ -140,7 +140,7 @@ def _trainer(
     callbacks = [
         *callbacks,
         EarlyStop(patience=config.callbacks.patience, min_delta=config.callbacks.min_delta),
-        best_and_last(folder / "checkpoints"),
+        *best_and_last(folder / "checkpoints"),
     ]
     if logger is not None:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
