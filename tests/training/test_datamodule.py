@@ -138,6 +138,11 @@ def test_channels_are_picked_by_name_and_order(toy, channels):
     assert batch.case.tolist() == [5, 2]
 
 
+def transferred(module: NestedFoldDataModule, batch: Batch) -> Batch:
+    """What Lightning does with a batch on its way to the device."""
+    return module.on_after_batch_transfer(module.on_before_batch_transfer(batch, 0), 0)
+
+
 def test_training_batches_are_changed_by_seed_epoch_and_case(toy):
     module = module_of(toy)
     batch = CachedSlices(toy, ("fat", "water")).__getitems__([3, 9])
@@ -146,20 +151,20 @@ def test_training_batches_are_changed_by_seed_epoch_and_case(toy):
         batch.images.float(), batch.classes, air=batch.air, changes=torch.from_numpy(drawn), mirror=SIDES.mirror
     )
     module.trainer = at_epoch(2, training=True)
-    changed = module.on_after_batch_transfer(batch, 0)
+    changed = transferred(module, batch)
     torch.testing.assert_close(changed.images, images)
     assert torch.equal(changed.classes, classes)
-    alone = module.on_after_batch_transfer(Batch(*(part[1:] for part in batch)), 0)
+    alone = transferred(module, Batch(*(part[1:] for part in batch)))
     torch.testing.assert_close(alone.images, images[1:])
     module.trainer = at_epoch(3, training=True)
-    assert not torch.allclose(module.on_after_batch_transfer(batch, 0).images, images)
+    assert not torch.allclose(transferred(module, batch).images, images)
 
 
 def test_validation_and_test_batches_are_as_they_are(toy):
     module = module_of(toy)
     module.trainer = at_epoch(2, training=False)
     batch = next(iter(module.val_dataloader()))
-    same = module.on_after_batch_transfer(batch, 0)
+    same = transferred(module, batch)
     assert same.images.dtype == torch.float32 and same.classes.dtype == torch.int64
     np.testing.assert_array_equal(same.images.numpy(), toy.images[batch.case].astype(np.float32))
     np.testing.assert_array_equal(same.classes.numpy(), toy.classes[batch.case])

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -360,3 +361,26 @@ def test_sided_classes_are_trained_and_scored_each(configured, data, tmp_path, m
     assert all((row["dice"] == "") == (row["fp"] == "0") for row in right)
     counted = [float(row["dice"]) for row in rows if row["dice"]]
     assert done_of(run_folder(config))["scores"]["dice"] == pytest.approx(np.mean(counted))
+
+
+def test_two_devices_train_and_test_together(data, tmp_path):
+    """Two processes on the CPU, as with two GPUs; neither waits for the other's lock, and each case is scored once."""
+    conf = Path(__file__).parents[2] / "conf"
+    overrides = ["experiment=smoke", "trainer=cpu", f"data={data}", f"runs={tmp_path}", "study=pair"]
+    overrides += ["trainer.devices='2'", "trainer.strategy=ddp", "trainer.max_epochs=1"]
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from hydra import compose, initialize_config_dir\n"
+        "from musclesense.training.config import register\n"
+        "from musclesense.training.run import train\n"
+        "register()\n"
+        f"with initialize_config_dir({str(conf)!r}, version_base='1.3'):\n"
+        f"    config = compose('train', {overrides!r})\n"
+        "print('DSC', train(config)['dice'], flush=True)\n"
+    )
+    ended = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    folder = tmp_path / "pair" / "outer0_inner0"
+    assert ended.stdout.split() == ["DSC", str(done_of(folder)["scores"]["dice"])] * 2, ended.stderr
+    lines = [row["line"] for row in rows_of(folder / "cases.csv")]
+    assert len(lines) == len(set(lines)) == 6

@@ -17,6 +17,8 @@ from torch.nn import functional
 from musclesense.errors import InputError
 
 _AUGMENTATION_STREAM = 1
+NO_CHANGE = (0.0, 0.0, 1.0, 1.0, 1.0)
+"""The row of `Augmentation.draw` that leaves a sample as it is."""
 
 
 @dataclass(frozen=True)
@@ -96,5 +98,7 @@ def transform(
     moved, shares = sampled[:, : images.shape[1]] + level, sampled[:, images.shape[1] :]
     background = 1 - shares.sum(dim=1, keepdim=True)
     moved_classes = torch.cat([background, shares], dim=1).argmax(dim=1)
+    if tuple(mirror) == tuple(range(n_classes + 1)):
+        return moved, moved_classes
     mirrored = torch.as_tensor(mirror, device=images.device)[moved_classes]
     return moved, torch.where((horizontal < 0)[:, None, None], mirrored, moved_classes)

@@ -13,7 +13,7 @@ from musclesense.cohort.cache import SliceCache
 from musclesense.cohort.folds import Split
 from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
-from musclesense.training.augmentation import Augmentation, transform
+from musclesense.training.augmentation import NO_CHANGE, Augmentation, transform
 
 _SHUFFLE_STREAM = 2
 
@@ -26,12 +26,14 @@ class Batch(NamedTuple):
         classes: (batch, rows, columns) class indices.
         air: (batch, channels), the value of air in each image.
         case: (batch,) positions in the cache.
+        changes: (batch, 5) random changes of `Augmentation.draw`; those that change nothing outside training.
     """
 
     images: Tensor
     classes: Tensor
     air: Tensor
     case: Tensor
+    changes: Tensor
 
 
 class CachedSlices(Dataset[Batch]):
@@ -51,6 +53,7 @@ class CachedSlices(Dataset[Batch]):
             torch.from_numpy(self._cache.classes[cases]),
             torch.from_numpy(self._cache.air[np.ix_(cases, self._channels)]),
             torch.tensor(cases),
+            torch.tensor(NO_CHANGE).expand(len(cases), -1).contiguous(),
         )
 
 
@@ -156,13 +159,20 @@ class NestedFoldDataModule(LightningDataModule):
         """Give D2."""
         return self._loader(CaseSampler(self.d2))
 
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Look up the changes of a training batch while it is still in main memory, so that no device has to wait."""
+        if self.trainer is None or not self.trainer.training:
+            return batch
+        return batch._replace(changes=self._changes_of_epoch(self.trainer.current_epoch)[batch.case])
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Bring a batch to 32 bit on its device, and change it at random while training."""
         batch = batch._replace(images=batch.images.float(), classes=batch.classes.long())
         if self.trainer is None or not self.trainer.training:
             return batch
-        changes = self._changes_of_epoch(self.trainer.current_epoch)[batch.case.cpu()]
-        images, classes = transform(batch.images, batch.classes, air=batch.air, changes=changes, mirror=self._mirror)
+        images, classes = transform(
+            batch.images, batch.classes, air=batch.air, changes=batch.changes, mirror=self._mirror
+        )
         return batch._replace(images=images, classes=classes)
 
     def _changes_of_epoch(self, epoch: int) -> Tensor:

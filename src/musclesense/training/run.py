@@ -49,7 +49,7 @@ def train(config: Config) -> Scores:
         # A second sweep on the same study waits here, and finds the run finished; further devices of this one do not.
         with locked(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
             if not is_finished(folder):
-                _train(config, folder, data)
+                return _train(config, folder, data)
     scores: Scores = json.loads((folder / "done.json").read_text(encoding="utf-8"))["scores"]
     return scores
 
@@ -73,7 +73,7 @@ def make_module(config: Config) -> SegmentationModule:
     )
 
 
-def _train(config: Config, folder: Path, data: inputs.Inputs) -> None:
+def _train(config: Config, folder: Path, data: inputs.Inputs) -> Scores:
     started = time.monotonic()
     _quieten_lightning()
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,6 +115,7 @@ def _train(config: Config, folder: Path, data: inputs.Inputs) -> None:
             }
             write_json(folder / "done.json", content)
         failed = False
+        return scores
     finally:
         tracking.finish(logger, failed=failed)
 
@@ -159,6 +160,7 @@ def _trainer(
         log_every_n_steps=10,
         enable_progress_bar=False,
         enable_model_summary=False,
+        benchmark=hardware.accelerator == "cuda",  # all batches of a run have one or two shapes
     )
 
 

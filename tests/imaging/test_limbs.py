@@ -1,0 +1,125 @@
+"""Left and right: parted in the right place, on the right side, however the volume is stored."""
+
+import itertools
+
+import nibabel as nib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from musclesense.imaging.grid import Grid, take_slice
+from musclesense.imaging.limbs import Limb, split_limbs
+from musclesense.imaging.nifti import Geometry
+
+ORIENTATIONS = ["".join(c) for c in itertools.product("RL", "AP", "SI")]
+STORED = ["".join(c) for codes in ORIENTATIONS for c in itertools.permutations(codes)]
+SIZE_MM = np.array([401.0, 181.0, 20.0])
+ZOOMS_MM = np.array([1.7, 1.3, 10.0])
+
+
+def stored_as(codes: str) -> Geometry:
+    """Store a field of view about the scanner's origin with the axes that ``codes`` names."""
+    axes = ["RLAPSI".index(code) // 2 for code in codes]
+    signs = [1 if code in "RAS" else -1 for code in codes]
+    shape = tuple(int(SIZE_MM[axis] / ZOOMS_MM[axis]) for axis in axes)
+    affine = np.eye(4)
+    affine[:3, :3] = np.stack(
+        [np.eye(3)[axis] * sign * ZOOMS_MM[axis] for axis, sign in zip(axes, signs, strict=True)], 1
+    )
+    affine[:3, 3] = -affine[:3, :3] @ (np.array(shape) - 1) / 2
+    return Geometry.from_affine(shape, affine)
+
+
+def scanner_mm(geometry: Geometry) -> NDArray[np.float64]:
+    """Give right (+), anterior (+) and superior (+) of every voxel."""
+    return nib.affines.apply_affine(geometry.affine, np.moveaxis(np.indices(geometry.shape), 0, -1))
+
+
+def two_discs(geometry: Geometry, right: tuple[float, float], left: tuple[float, float]) -> NDArray[np.bool_]:
+    """Draw limbs: how far beside the middle and how thick, in mm. RAS+ coordinates grow to the subject's right."""
+    points = scanner_mm(geometry)
+    discs = [np.hypot(points[..., 0] - x, points[..., 1]) < r for x, r in ((right[0], right[1]), (-left[0], left[1]))]
+    return np.any(discs, axis=0)
+
+
+def split(volume: NDArray[np.floating], geometry: Geometry) -> dict[Limb, NDArray[np.bool_]]:
+    image = take_slice(volume, geometry, 0)
+    return split_limbs(image, Grid().place(geometry, image))
+
+
+def right_of(x: float, geometry: Geometry) -> NDArray[np.bool_]:
+    return take_slice(scanner_mm(geometry)[..., 0] > x, geometry, 0)
+
+
+@pytest.mark.parametrize("codes", STORED)
+def test_sides_are_the_subjects_own_however_stored(codes: str) -> None:
+    geometry = stored_as(codes)
+    halves = split(100.0 * two_discs(geometry, right=(90, 40), left=(90, 60)), geometry)
+    # The gap runs from 50 mm on the right to 30 mm on the left: its middle is 10 mm right.
+    wrong = halves[Limb.RIGHT] != right_of(10, geometry)
+    assert wrong.mean() < 0.01
+    assert np.array_equal(halves[Limb.LEFT], ~halves[Limb.RIGHT])
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from(STORED),
+    st.tuples(st.floats(70, 110), st.floats(20, 60)),
+    st.tuples(st.floats(70, 110), st.floats(20, 60)),
+    st.integers(0, 2),
+    st.integers(0, 99),
+)
+def test_flipping_the_storage_changes_nothing_in_scanner_space(codes, right, left, axis, seed):
+    geometry = stored_as(codes)
+    noise = np.random.default_rng(seed).normal(0, 5, geometry.shape)
+    volume = 100 * two_discs(geometry, right, left) + np.abs(noise)
+    flip = np.eye(4)
+    flip[axis, axis], flip[axis, 3] = -1, geometry.shape[axis] - 1
+    flipped = Geometry.from_affine(geometry.shape, geometry.affine @ flip)
+    assert np.allclose(scanner_mm(flipped), np.flip(scanner_mm(geometry), axis))
+
+    def sides(data: NDArray[np.floating], where: Geometry) -> NDArray[np.bool_]:
+        parted = np.zeros(where.shape, dtype=bool)
+        for number in range(2):
+            image = take_slice(data, where, number)
+            take_slice(parted, where, number)[:] = split_limbs(image, Grid().place(where, image))[Limb.RIGHT]
+        return parted
+
+    assert np.array_equal(np.flip(sides(np.flip(volume, axis), flipped), axis), sides(volume, geometry))
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "PLI"])
+@pytest.mark.parametrize("shift_mm", [-40, 0, 40])
+def test_limbs_that_touch_are_cut_where_they_meet(codes: str, shift_mm: float) -> None:
+    geometry = stored_as(codes)
+    volume = 100.0 * two_discs(geometry, right=(62 + shift_mm, 65), left=(62 - shift_mm, 65))
+    halves = split(volume, geometry)
+    assert (halves[Limb.RIGHT] != right_of(shift_mm, geometry)).mean() < 0.01
+
+
+def test_a_thin_limb_beside_a_thick_one() -> None:
+    geometry = stored_as("LPS")
+    volume = two_discs(geometry, right=(60, 30), left=(80, 75))
+    halves = split(100.0 * volume, geometry)
+    limbs = take_slice(volume, geometry, 0)
+    # They lie from 90 to 30 mm on the right and from 5 to 155 mm on the left.
+    assert np.array_equal(halves[Limb.RIGHT][limbs], right_of(12.5, geometry)[limbs])
+
+
+def test_a_body_that_nothing_parts_is_cut_in_its_middle() -> None:
+    geometry = stored_as("RAS")
+    points = scanner_mm(geometry)
+    pelvis = np.hypot(points[..., 0] / 170, points[..., 1] / 80) < 1
+    assert (split(100.0 * pelvis, geometry)[Limb.RIGHT] != right_of(0, geometry)).mean() < 0.01
+
+
+@pytest.mark.parametrize("bright", [[], [(3, 4)], [(0, 0)]])
+def test_an_image_of_nothing_or_a_speck_is_parted_all_the_same(bright: list[tuple[int, int]]) -> None:
+    geometry = Geometry.from_affine((8, 6, 1), np.eye(4))
+    volume = np.zeros(geometry.shape)
+    for i, j in bright:
+        volume[i, j] = 1e4
+    halves = split(volume, geometry)
+    assert halves[Limb.RIGHT].any() and halves[Limb.LEFT].any()

@@ -1,0 +1,127 @@
+"""Networks whose answers are known without training, and a scan of two round limbs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from musclesense.imaging.nifti import Geometry, write_volume
+from musclesense.training.module import SegmentationModule
+
+GRID = {"spacing_mm": 2.5, "rows": 80, "columns": 160, "fit": "centre"}
+RIGHT_MM, LEFT_MM = 35.0, 50.0
+RIGHT_PERCENT, LEFT_PERCENT = 20.0, 60.0
+
+
+def write_checkpoint(
+    path: Path,
+    *,
+    channels: Sequence[str] = ("fat", "water"),
+    regions: Sequence[str] = ("thigh",),
+    classes: Mapping[str, list[int]] | None = None,
+    grid: Mapping[str, Any] = GRID,
+    weight: float = 20.0,
+    bias: float = -10.0,
+) -> Path:
+    """Write a network whose logit is ``weight`` times the sum of its normalised images, plus ``bias``."""
+    module = SegmentationModule(
+        channels=list(channels),
+        classes=dict(classes or {"muscle": []}),
+        threshold=0.5,
+        grid=dict(grid),
+        regions=list(regions),
+        model={"_target_": "torch.nn.Conv2d", "kernel_size": 1},
+        loss={"_target_": "torch.nn.CrossEntropyLoss"},
+        optimizer={"factory": None, "schedule": None},
+    )
+    with torch.no_grad():
+        for parameter in module.network.parameters():
+            parameter.zero_()
+        module.network.weight[1] = weight
+        module.network.bias[1] = bias
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
+    torch.save({"pytorch-lightning_version": lightning.__version__, **content}, path)
+    return path
+
+
+def write_run(run: Path, **network: Any) -> Path:
+    """Write the folder of a finished run with such a network."""
+    write_checkpoint(run / "checkpoints" / "best.ckpt", **network)
+    (run / "done.json").write_text(json.dumps({"scores": {}}))
+    return run
+
+
+@dataclass(frozen=True)
+class Limbs:
+    """A scan of a thin right limb with little fat and a thick left limb with much.
+
+    Attributes:
+        fat: File.
+        water: File.
+        geometry: Where the voxels lie.
+        right: Voxels of the right limb.
+        left: Voxels of the left limb.
+    """
+
+    fat: Path
+    water: Path
+    geometry: Geometry
+    right: NDArray[np.bool_]
+    left: NDArray[np.bool_]
+
+
+def odd_geometry(codes: str = "ILA", angles: Sequence[float] = (9, -7, 12)) -> Geometry:
+    """Store 400 x 200 x 40 mm in an odd order of axes, oblique, with two different orientation codes."""
+    size, zooms = np.array([400.0, 200.0, 40.0]), np.array([1.6, 2.0, 10.0])
+    axes = ["RLAPSI".index(code) // 2 for code in codes]
+    directions = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+    affine = np.eye(4)
+    for column, (axis, code) in enumerate(zip(axes, codes, strict=True)):
+        affine[:3, column] = directions[:, axis] * zooms[axis] * (1 if code in "RAS" else -1)
+    shape = tuple(int(size[axis] / zooms[axis]) for axis in axes)
+    affine[:3, 3] = (30, -20, 100) - affine[:3, :3] @ (np.array(shape) - 1) / 2
+    header = nib.Nifti1Header()
+    header.set_data_shape(shape)
+    header.set_qform(affine, code="scanner")
+    header.set_sform(affine, code="aligned")
+    header.set_xyzt_units("mm", "sec")
+    return Geometry(shape, affine, header)
+
+
+def body_mm(geometry: Geometry, angles: Sequence[float] = (9, -7, 12)) -> NDArray[np.float64]:
+    """Give right (+), anterior (+) and superior (+) of every voxel along the axes of an `odd_geometry`."""
+    indices = np.moveaxis(np.indices(geometry.shape), 0, -1)
+    scanner: NDArray[np.float64] = nib.affines.apply_affine(geometry.affine, indices) - (30, -20, 100)
+    return scanner @ Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
+
+
+def write_limbs(folder: Path, geometry: Geometry, angles: Sequence[float] = (9, -7, 12)) -> Limbs:
+    """Write fat and water images of two limbs in int16, as scanners do."""
+    points = body_mm(geometry, angles)
+    right, left = (np.hypot(points[..., 0] - x, points[..., 1]) < r for x, r in ((80, RIGHT_MM), (-80, LEFT_MM)))
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for name, of_right, of_left in (("fat", RIGHT_PERCENT, LEFT_PERCENT), ("water", 100 - RIGHT_PERCENT, 40)):
+        files[name] = folder / f"{name}.nii.gz"
+        write_volume(files[name], 200 * (of_right * right + of_left * left), geometry, np.int16)
+    return Limbs(files["fat"], files["water"], geometry, right, left)
+
+
+@pytest.fixture
+def limbs(tmp_path: Path) -> Limbs:
+    return write_limbs(tmp_path / "scan", odd_geometry())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "runs" / "study" / "outer0_inner0")

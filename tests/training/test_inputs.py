@@ -1,0 +1,82 @@
+"""What a run works on: found, made once, or refused before anything is written."""
+
+import shutil
+
+import pytest
+
+from musclesense.errors import InputError
+from musclesense.training import inputs
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("outer=5", "outer=5: no such fold; give 0 to 4"),
+        ("inner=-1", "inner=-1"),
+        ("+channels.sugar=true", "channels="),
+        ("loader.batch_size=0", "loader.batch_size=0"),
+        ("loader.workers=-1", "loader.workers=-1"),
+        ("loader.overfit_cases=0", "loader.overfit_cases=0"),
+        ("trainer.max_epochs=0", "trainer.max_epochs=0"),
+        ("callbacks.patience=0", "callbacks.patience=0"),
+        ("labels.threshold=1.0", "labels.threshold=1.0"),
+        ("seed=-1", "seed=-1"),
+        ("region.regions=[arm]", "region.regions=['arm']"),
+        ("grid.rows=0", "grid.rows=0"),
+        ("augmentation.shift=2", "augmentation.shift=2"),
+        ("cohort.phantom.preset=gold", "preset 'gold'"),
+        ("cohort.path=/nowhere/cohort.csv", "/nowhere/cohort.csv: no such cohort table"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(configured, tmp_path, override, named):
+    with pytest.raises(InputError) as raised:
+        inputs.check(configured(override))
+    assert named in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_problems_are_told_at_once(configured):
+    with pytest.raises(InputError) as raised:
+        inputs.check(configured("outer=7", "seed=-1", "labels.threshold=0"))
+    assert len(raised.value.problems) == 3
+
+
+def test_phantom_is_made_where_it_is_missing(composed, data, tmp_path, monkeypatch):
+    made = []
+
+    def generate(folder, *, preset, seed, workers):
+        made.append((folder.name, preset, seed, workers > 0))
+        shutil.copytree(data / "phantom-smoke-1", folder)
+
+    monkeypatch.setattr(inputs.generate, "generate", generate)
+    config = composed(f"data={tmp_path}")
+    for _ in range(2):
+        assert inputs.find_table(config).path == tmp_path / "phantom-smoke-1" / "cohort.csv"
+    assert made == [("phantom-smoke-1", "smoke", 1, True)]
+
+
+def test_a_table_is_checked_until_its_slices_are_cached(configured, data, monkeypatch):
+    config = configured(f"cohort.path={data / 'phantom-smoke-1' / 'cohort.csv'}", "grid.rows=8", "grid.columns=8")
+    calls, original = [], inputs.checks.check
+    monkeypatch.setattr(inputs.checks, "check", lambda *a, **k: (calls.append(1), original(*a, **k)))
+    inputs.check(config)
+    inputs.prepare(config)
+    inputs.check(config)
+    assert len(calls) == 1
+
+
+def test_one_region_alone(configured):
+    prepared = inputs.prepare(configured("region=thigh"))
+    assert {case.acquisition.region for case in prepared.slices.cases} == {"thigh"}
+    assert len(prepared.slices.cases) == 12
+
+
+def test_a_missing_channel_is_named(configured, data, tmp_path):
+    table = tmp_path / "cohort.csv"
+    lines = (data / "phantom-smoke-1" / "cohort.csv").read_text().splitlines()
+    header = lines[0].replace("te345", "other")
+    folder = (data / "phantom-smoke-1").as_posix()
+    table.write_text("\n".join([header, *(line.replace(",sub-", f",{folder}/sub-") for line in lines[1:])]))
+    with pytest.raises(InputError, match="te345"):
+        inputs.check(configured(f"cohort.path={table}"))
+    inputs.check(configured(f"cohort.path={table}", "edition=simplified"))

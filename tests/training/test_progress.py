@@ -1,0 +1,36 @@
+"""The bar of a run."""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from musclesense.training.progress import RunBar, shown_in
+from musclesense.training.run import train
+
+
+def test_bar_shows_epochs_and_score_and_goes_away(configured, monkeypatch):
+    display = Progress(console=Console(file=io.StringIO()))
+    shown: list[tuple[str, float, float | None]] = []
+    original = RunBar.on_train_epoch_end
+
+    def watched(self, trainer, module):
+        original(self, trainer, module)
+        (task,) = display.tasks
+        shown.append((task.description, task.completed, task.total))
+
+    monkeypatch.setattr(RunBar, "on_train_epoch_end", watched)
+    with shown_in(display):
+        train(configured("trainer.max_epochs=2"))
+    assert [(completed, total) for _, completed, total in shown] == [(1, 2), (2, 2)]
+    assert all(name.startswith("outer0_inner0  DSC on D4 0.") for name, *_ in shown)
+    assert not display.tasks
+
+
+def test_bar_goes_away_when_a_run_fails(configured, monkeypatch):
+    display = Progress(console=Console(file=io.StringIO()))
+    monkeypatch.setattr(RunBar, "on_train_epoch_end", lambda *_: 1 / 0)
+    with shown_in(display), pytest.raises(ZeroDivisionError):
+        train(configured())
+    assert not display.tasks

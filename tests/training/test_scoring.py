@@ -1,0 +1,60 @@
+"""Scores of one case."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from musclesense.cohort.cache import Case
+from musclesense.imaging.nifti import read_volume
+from musclesense.training.run import make_module
+from musclesense.training.scoring import CASE_COLUMNS, score
+
+
+@pytest.fixture
+def scored(composed, slices):
+    """Score the first case of the smoke phantom, with its acquisition changed, for a prediction on the grid."""
+
+    def of(prediction, **changed):
+        case = slices.slices.cases[0]
+        cases = (Case(dataclasses.replace(case.acquisition, **changed), case.slice), *slices.slices.cases[1:])
+        cache = dataclasses.replace(slices.slices, cases=cases)
+        return score(cache, 0, prediction, make_module(composed()))
+
+    return of
+
+
+def everywhere(value: float) -> np.ndarray:
+    return np.full((1, 32, 64), value, dtype=np.float32)
+
+
+def test_nothing_predicted_scores_nothing(scored):
+    (row,) = scored(everywhere(0.0)).rows
+    assert set(row) == set(CASE_COLUMNS) - {"outer", "inner"}
+    assert (row["dice"], row["tp"], row["fp"], row["volume_predicted_ml"]) == (0, 0, 0, 0)
+    assert row["fn"] > 0 and row["volume_true_ml"] > 0
+    assert row["hd95_mm"] is None and row["fat_fraction_predicted_mask"] is None
+    assert row["fat_fraction_true_mask"] > 0
+
+
+def test_truth_itself_scores_nearly_one(scored, slices):
+    case = scored((slices.slices.classes[:1] == 1).astype(np.float32))
+    (row,) = case.rows
+    assert row["dice"] > 0.75  # the smoke grid's pixels are 6.4 mm
+    np.testing.assert_array_equal(case.truth, case.prediction)
+    assert case.image.dtype == np.uint8 and case.image.min() == 0 and case.image.max() == 255
+
+
+def test_fat_fraction_comes_from_the_table_else_from_fat_and_water_else_from_nowhere(scored, slices):
+    acquisition = slices.slices.cases[0].acquisition
+    (given,) = scored(everywhere(1.0)).rows
+    (made,) = scored(everywhere(1.0), fat_fraction=None).rows
+    fat, water = (read_volume(acquisition.channels[name]).data.astype(float) for name in ("fat", "water"))
+    muscle = read_volume(acquisition.mask).data > 0
+    percent = np.clip(100 * fat[muscle] / (fat + water)[muscle], 0, 100).mean()  # noise goes below zero
+    assert made["fat_fraction_true_mask"] == pytest.approx(percent, rel=1e-4)
+    assert made["fat_fraction_true_mask"] != given["fat_fraction_true_mask"]
+    channels = {name: file for name, file in acquisition.channels.items() if name != "water"}
+    (none,) = scored(everywhere(1.0), fat_fraction=None, channels=channels).rows
+    assert none["fat_fraction_true_mask"] is None and none["fat_fraction_predicted_mask"] is None
+    assert none["dice"] == made["dice"]
