@@ -21,9 +21,11 @@ class DiceCrossEntropy(nn.Module):
     def forward(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Give the loss of logits (batch, 1 + classes, rows, columns) against class indices (batch, rows, columns)."""
         logits = logits.float()  # sums over a batch overflow or drown in half precision
-        entropy = functional.cross_entropy(logits, classes)
-        probability = logits.softmax(dim=1)[:, 1:]
-        truth = functional.one_hot(classes, logits.shape[1])[..., 1:].movedim(-1, 1).to(probability.dtype)
+        log_probability = logits.log_softmax(dim=1)
+        one_hot = functional.one_hot(classes, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+        # As functional.cross_entropy, whose sums on a GPU differ from run to run.
+        entropy = -(log_probability * one_hot).sum(dim=1).mean()
+        probability, truth = log_probability.exp()[:, 1:], one_hot[:, 1:]
         over = (0, 2, 3)
         shared = (probability * truth).sum(over)
         total = probability.sum(over) + truth.sum(over)

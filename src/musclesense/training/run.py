@@ -77,7 +77,8 @@ def _train(config: Config, folder: Path, data: inputs.Inputs) -> Scores:
     started = time.monotonic()
     _quieten_lightning()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "failed.json").unlink(missing_ok=True)
+    for earlier in ("failed.json", "error.txt"):
+        (folder / earlier).unlink(missing_ok=True)
     write_text(folder / "config.yaml", yaml.safe_dump(to_plain(config), sort_keys=False))
     seed = int(np.random.SeedSequence([config.seed, config.outer, config.inner]).generate_state(1)[0])
     hardware = choose(config.trainer)
@@ -160,7 +161,8 @@ def _trainer(
         log_every_n_steps=10,
         enable_progress_bar=False,
         enable_model_summary=False,
-        benchmark=hardware.accelerator == "cuda",  # all batches of a run have one or two shapes
+        # A resumed run ends as an uninterrupted one on a GPU, too, as far as its kernels allow.
+        deterministic="warn" if hardware.accelerator == "cuda" else None,
     )
 
 
