@@ -146,6 +146,11 @@ def test_echoes_with_phases_are_separated(tmp_path: Path) -> None:
     assert len(record["inputs"]) == 6
     totals = {row["limb"]: row for row in rows_of(out) if row["slice"] == "all"}
     assert {limb: int(row["voxels"]) > 100 for limb, row in totals.items()} == {"right": True, "left": True}
+    told = tmp_path / "told"
+    main(
+        ["segment", *arguments, "--phase-unit", "12bit", "--region", "thigh", "--model", str(model), "--out", str(told)]
+    )
+    assert all((told / name).read_bytes() == (out / name).read_bytes() for name in FILES)
     main(["separate", *arguments, "--out", str(tmp_path / "parts")])
     fraction = read_volume(tmp_path / "parts" / "fat_fraction.nii.gz").data
     mask = read_volume(out / "mask.nii.gz").data > 0
