@@ -18,7 +18,7 @@ demo: setup  ## 25 nested cross-validation runs on a phantom cohort, with a repo
 	$(BIN)/python train.py -m outer=0..4 inner=0..4 experiment=demo
 
 test: setup  ## the tests, with coverage
-	$(TEST_THREADS) $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term --cov-fail-under=90
+	$(TEST_THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=90
 
 lint: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -336,3 +336,12 @@ def test_a_missing_file_is_refused_by_name(scan: tuple[tuple[Path, Path], ...]) 
     scan[2][1].unlink()
     with pytest.raises(InputError, match=r"te575_phase\.nii\.gz: no such file"):
         read_echoes(scan)
+
+
+def test_images_that_are_there_are_not_replaced(scan: tuple[tuple[Path, Path], ...], tmp_path: Path) -> None:
+    vendor = tmp_path / "fat.nii.gz"
+    vendor.write_bytes(b"the scanner's own")
+    with pytest.raises(InputError, match=r"fat\.nii\.gz: is there already"):
+        separate_files(*scan, out=tmp_path)
+    assert vendor.read_bytes() == b"the scanner's own"
+    assert list(tmp_path.glob("*water*")) == []

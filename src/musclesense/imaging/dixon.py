@@ -365,8 +365,12 @@ def separate_files(
         phase_unit: How the phase images store angles.
 
     Raises:
-        InputError: An image cannot be used, or ``out`` cannot be written; then nothing is written.
+        InputError: An image cannot be used, ``out`` cannot be written or holds such files (they may be the scanner's
+            own); then nothing is written.
     """
+    for name in ("fat", "water", "fat_fraction"):
+        if (there := out / f"{name}.nii.gz").exists():
+            raise InputError(f"{there}: is there already; give another folder, or remove it")
     echoes, geometry = read_echoes((te345, te460, te575), phase_unit=phase_unit)
     parts = separate(echoes, slice_axis=slice_axis(geometry))
     images = {"fat": parts.fat, "water": parts.water, "fat_fraction": parts.fat_fraction}
