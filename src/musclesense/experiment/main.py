@@ -36,10 +36,11 @@ def main(config_dir: Path) -> None:
     """
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     with report_input_errors(debug="--debug" in sys.argv[1:]):
-        sys.exit(_main(expand_ranges(arguments), config_dir))
+        sys.exit(_main(arguments, config_dir))
 
 
-def _main(arguments: list[str], config_dir: Path) -> int:
+def _main(spoken: list[str], config_dir: Path) -> int:
+    arguments = expand_ranges(spoken)
     register()
     logging.getLogger("hydra").setLevel(logging.CRITICAL)  # what it would log is raised, too
     overrides = [argument for argument in arguments if not argument.startswith("-")]
@@ -56,7 +57,7 @@ def _main(arguments: list[str], config_dir: Path) -> int:
             _hydra(_job, arguments, config_dir)
     elif not flags:
         console.print(f"{plan.folders[0]}: finished before", highlight=False)
-    return _conclude(plan, console, command=shlex.join(["python", "train.py", *arguments]) if flags else None)
+    return _conclude(plan, console, command=shlex.join(["python", "train.py", *spoken]) if flags else None)
 
 
 def _hydra(job: Callable[[Any], Any], arguments: list[str], config_dir: Path) -> None:
