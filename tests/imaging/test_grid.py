@@ -19,7 +19,6 @@ from musclesense.imaging.grid import (
     slice_count,
     slice_zooms,
     take_slice,
-    zscore,
 )
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
 
@@ -368,14 +367,6 @@ def test_specks_are_no_body():
     body = body_mask(image)
     assert body[50, 40]
     assert not body[:15, 80:].any()
-
-
-def test_zscore():
-    scores = zscore(np.random.default_rng(0).normal(1e4, 3, (50, 60)).astype(np.float32))
-    assert scores.dtype == np.float32
-    assert scores.mean() == pytest.approx(0, abs=1e-5)
-    assert scores.std() == pytest.approx(1, abs=1e-4)
-    assert not zscore(np.full((7, 11), 0.1, dtype=np.float32)).any()
 
 
 # What is refused

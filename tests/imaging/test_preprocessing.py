@@ -42,7 +42,7 @@ def test_air_is_what_lies_beyond_the_slice():
 
 
 def test_a_constant_image_becomes_zeros():
-    image = np.full((60, 40), 7, dtype=np.int16)
+    image = np.full((60, 40), 0.1, dtype=np.float32)
     normal, air = normalise(image, Grid(spacing_mm=2.0, rows=30, columns=50).place(GEOMETRY, image))
     assert not normal.any() and air == 0
 

@@ -246,14 +246,6 @@ def background_level(image: NDArray[Any]) -> float:
     return float(np.median(outside) if outside.size else image.min())
 
 
-def zscore(image: NDArray[Any]) -> NDArray[np.float32]:
-    """Shift and scale ``image`` to zero mean and unit standard deviation; a constant image becomes zeros."""
-    if image.min() == image.max():
-        return np.zeros(image.shape, dtype=np.float32)
-    centred = image - np.mean(image, dtype=np.float64)
-    return np.asarray(centred / centred.std(), dtype=np.float32)
-
-
 def _axis_along(geometry: Geometry, direction: int) -> tuple[int, int]:
     """Give the array axis closest to an RAS direction, and +1 where its index grows to left, posterior, inferior."""
     orientation = nib.orientations.io_orientation(geometry.affine)

@@ -25,7 +25,7 @@ def normalise(image: NDArray[Any], placement: Placement) -> tuple[NDArray[np.flo
     """
     air = background_level(image)
     on_grid = placement.to_grid(image, background=air)
-    mean, deviation = float(on_grid.mean(dtype=np.float64)), float(on_grid.std(dtype=np.float64))
-    if deviation == 0:
+    if np.ptp(on_grid) == 0:
         return np.zeros_like(on_grid), 0.0
+    mean, deviation = float(on_grid.mean(dtype=np.float64)), float(on_grid.std(dtype=np.float64))
     return (on_grid - np.float32(mean)) / np.float32(deviation), (air - mean) / deviation
