@@ -171,6 +171,13 @@ def test_editions_and_channel_sets_are_studies_of_their_own(sweep: Sweep, tmp_pa
     assert all(len(runs_of(study)) == 2 for study in studies)
 
 
+def test_hydra_shows_a_configuration_and_nothing_is_trained(tmp_path: Path, train: Command) -> None:
+    shown = train(tmp_path, "--cfg", "job", "edition=simplified")
+    assert shown.returncode == 0
+    assert "channels:\n  fat: true\nregion:" in shown.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("arguments", [["outer=5"], ["-m", "outer=0..5"], ["edition=gold"]])
 def test_bad_input_ends_with_one_line_and_code_2(tmp_path: Path, train: Command, arguments: list[str]) -> None:
     done = train(tmp_path, *arguments)
