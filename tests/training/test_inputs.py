@@ -80,3 +80,14 @@ def test_a_missing_channel_is_named(configured, data, tmp_path):
     with pytest.raises(InputError, match="te345"):
         inputs.check(configured(f"cohort.path={table}"))
     inputs.check(configured(f"cohort.path={table}", "edition=simplified"))
+
+
+def test_a_table_that_changed_since_the_folds_were_drawn_is_refused_at_once(configured, data, tmp_path):
+    phantom, table = data / "phantom-smoke-1", tmp_path / "cohort.csv"
+    shutil.copytree(phantom, tmp_path, dirs_exist_ok=True)
+    config = configured(f"cohort.path={table}", f"data={tmp_path / 'data'}")
+    inputs.prepare(config)
+    inputs.check(config)
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(InputError, match=r"folds\.json: does not fit \(.*cohort\.csv has changed since"):
+        inputs.check(config)

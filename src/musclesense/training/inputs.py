@@ -14,7 +14,7 @@ from musclesense.phantom import generate
 from musclesense.phantom.presets import find_preset
 from musclesense.training.augmentation import Augmentation
 from musclesense.training.config import Config, active_channels
-from musclesense.training.folders import open_study, require_same_study
+from musclesense.training.folders import open_study, require_same_study, study_folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,12 @@ def check(config: Config) -> None:
     require_same_study(config)
     if config.cohort.path is not None:
         table = scan_table(Path(config.cohort.path))
-        _require_good(config, table, used_rows(config, table))
+        used = used_rows(config, table)
+        _require_good(config, table, used)
+        drawn, asked = study_folder(config) / "folds.json", config.folds
+        if drawn.is_file():
+            there = folds.NestedFolds.load(drawn)
+            folds.require_fit(drawn, there, table, used, seed=asked.seed, outer=asked.outer, inner=asked.inner)
     else:
         find_preset(config.cohort.phantom.preset)
 
