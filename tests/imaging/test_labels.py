@@ -87,3 +87,9 @@ def test_problems_come_together():
     with pytest.raises(InputError) as caught:
         LabelSet.from_config({"a": [0], "b_left": [2], "c": [2]})
     assert len(caught.value.problems) == 3
+
+
+def test_a_mask_stored_as_float_is_rounded() -> None:
+    mask = np.array([0.0, 0.99999994, 2.0000002, 7.0], dtype=np.float32)
+    assert LabelSet.from_config({"one": [1], "two": [2]}).encode(mask).tolist() == [0, 1, 2, 0]
+    assert LabelSet.from_config({"muscle": []}).encode(mask).tolist() == [0, 1, 1, 1]

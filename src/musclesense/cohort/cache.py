@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -122,7 +122,7 @@ def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels
                 placement = grid.place(mask.geometry, slices[reference_channel(channels)])
                 for channel, image in enumerate(slices.values()):
                     images[case, channel], air[case, channel] = normalise(image, placement)
-                native = labels.encode(_integers(take_slice(mask.data, mask.geometry, number)))
+                native = labels.encode(take_slice(mask.data, mask.geometry, number))
                 classes[case] = placement.labels_to_grid(native, labels.n_classes)
 
         for _ in pool.map(fill, range(len(acquisitions))):
@@ -141,9 +141,3 @@ def _labelled_slices(acquisition: Acquisition) -> list[int]:
     mask = read_volume(acquisition.mask)
     others = tuple(axis for axis in range(3) if axis != slice_axis(mask.geometry))
     return [int(number) for number in np.flatnonzero((mask.data > 0).any(axis=others))]
-
-
-def _integers(mask: NDArray[Any]) -> NDArray[np.int64]:
-    """Give mask values as integers; a mask stored as float holds whole numbers, as checked before."""
-    whole: NDArray[np.int64] = np.rint(mask).astype(np.int64)
-    return whole

@@ -56,11 +56,15 @@ class LabelSet:
         """Class index that each class index (0 is background) becomes when left and right trade places."""
         return (BACKGROUND, *(self.names.index(_mirrored_name(name)) + 1 for name in self.names))
 
-    def encode(self, mask: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """Turn mask values into class indices, uint8 of the same shape; values of no class become background."""
+    def encode(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
+        """Turn mask values into class indices, uint8 of the same shape; values of no class become background.
+
+        A mask that is stored as float is rounded: it holds whole numbers, up to the precision of its file.
+        """
+        whole = np.rint(mask)
         classes = np.zeros(mask.shape, dtype=np.uint8)
         for index, values in enumerate(self.values, start=1):
-            classes[np.isin(mask, values) if values else mask > 0] = index
+            classes[np.isin(whole, values) if values else whole > 0] = index
         return classes
 
     def decode(self, classes: NDArray[np.uint8]) -> NDArray[np.uint16]:

@@ -53,7 +53,7 @@ def score(
     mask = read_volume(acquisition.mask)
     reference = read_volume(acquisition.channels[reference_channel(cache.channels)])
     placement = module.grid.place(mask.geometry, take_slice(reference.data, mask.geometry, case.slice))
-    truth = module.labels.encode(np.rint(take_slice(mask.data, mask.geometry, case.slice)).astype(np.int64))
+    truth = module.labels.encode(take_slice(mask.data, mask.geometry, case.slice))
     predicted = decide(placement.to_scanner(probabilities), module.threshold)
     fraction = _fat_fraction(acquisition, case.slice)
     voxel_mm3 = float(np.prod(mask.geometry.zooms))
