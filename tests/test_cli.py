@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from musclesense import __version__, cli
 from musclesense.cli import main
@@ -125,6 +126,22 @@ def test_phantom_prints_its_table(cohort: Path, tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "again" / "cohort.csv").read_bytes() == cohort.read_bytes()
 
 
+def test_phantom_makes_the_middle_slice_or_labels_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[dict[str, object]] = []
+
+    def make(out: Path, **options: object) -> Path:
+        asked.append(options)
+        return out / "cohort.csv"
+
+    monkeypatch.setattr("musclesense.phantom.generate.generate", make)
+    main(["phantom", str(tmp_path / "one")])
+    main(["phantom", str(tmp_path / "two"), "--preset", "paper", "--slices", "mid", "--label-all", "--workers", "3"])
+    assert asked == [
+        {"preset": "demo", "seed": 1, "workers": 1, "slices": "all", "label_all": False},
+        {"preset": "paper", "seed": 1, "workers": 3, "slices": "mid", "label_all": True},
+    ]
+
+
 def test_phantom_refuses(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = refused(capsys, "phantom", str(tmp_path / "out"), "--preset", "huge")
     assert "preset 'huge' is unknown" in line
@@ -189,12 +206,53 @@ def test_separate_writes_fat_and_water(cohort: Path, tmp_path: Path, capsys: pyt
         "fat_fraction.nii.gz",
     }
     own, made = (read_volume(folder / "fat.nii.gz").data for folder in (scan, tmp_path / "parts"))
-    assert np.abs(own - made).max() < 0.02 * own.max()
+    assert np.abs(own - made).max() < 0.05 * own.max()  # both from whole numbers
     (line,) = refused(capsys, "separate", *echoes, "--phase-unit", "radians", "--te345", "no", "no", "--out", "parts")
     assert "no: given twice" in line
     (line,) = refused(capsys, "separate", *echoes, "--te345", "no", "nope", "--out", str(tmp_path / "other"))
     assert "no: no such file" in line
     assert not (tmp_path / "other").exists()
+
+
+def test_separate_takes_the_spectrum_and_t1_into_account(cohort: Path, tmp_path: Path) -> None:
+    row = next(iter(read_table(cohort).acquisitions))
+    scan = row.channels["fat"].parent
+    echoes = []
+    for name in ("te345", "te460", "te575"):
+        echoes += [f"--{name}", *(str(scan / f"{name}_{kind}.nii.gz") for kind in ("magnitude", "phase"))]
+    main(["separate", *echoes, "--out", str(tmp_path / "one")])
+    spectrum = ["--fat-peaks", "6", "--larmor-mhz", "127.74", "--flip-angle", "10", "--tr", "125"]
+    main(["separate", *echoes, *spectrum, "--out", str(tmp_path / "six")])
+    assert row.mask is not None and row.fat_fraction is not None
+    true, muscle = read_volume(row.fat_fraction).data, read_volume(row.mask).data > 0
+    # Away from borders, which the images blur and the truth does not.
+    within = ndimage.binary_erosion(muscle, np.ones((3, 3, 1)))
+    errors = {
+        name: np.mean((read_volume(tmp_path / name / "fat_fraction.nii.gz").data - true)[within])
+        for name in ("one", "six")
+    }
+    assert abs(errors["six"]) < 1.5
+    assert errors["one"] < errors["six"] - 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--flip-angle", "10"], "--flip-angle: goes with --tr"),
+        (["--tr", "125"], "--tr: goes with --flip-angle"),
+        (["--flip-angle", "0", "--tr", "125"], "flip angle 0: must lie above 0"),
+        (["--fat-peaks", "3"], "argument --fat-peaks: invalid choice: 3"),
+        (["--larmor-mhz", "123.2"], "--larmor-mhz: one fat peak does not depend on it"),
+        (["--larmor-mhz", "64", "--fat-peaks", "6"], "frequency 64 MHz: not that of a 3 T scanner"),
+    ],
+)
+def test_separate_refuses_a_fat_model_that_makes_no_sense(
+    options: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    echoes = [word for name in ("te345", "te460", "te575") for word in (f"--{name}", "mag", "phase")]
+    (line,) = refused(capsys, "separate", *echoes, *options, "--out", str(tmp_path / "parts"))
+    assert said in line
+    assert not (tmp_path / "parts").exists()
 
 
 def test_report_refuses_what_is_no_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,13 +51,25 @@ def _folds(options: argparse.Namespace) -> None:
 def _phantom(options: argparse.Namespace) -> None:
     from musclesense.phantom.generate import generate
 
-    print(generate(options.out, preset=options.preset, seed=options.seed, workers=options.workers))
+    made = generate(
+        options.out,
+        preset=options.preset,
+        seed=options.seed,
+        workers=options.workers,
+        slices=options.slices,
+        label_all=options.label_all,
+    )
+    print(made)
 
 
 def _separate(options: argparse.Namespace) -> None:
     from musclesense.imaging.dixon import PhaseUnit, separate_files
+    from musclesense.imaging.fat import FatModel
 
-    separate_files(*_echo_pairs(options), out=options.out, phase_unit=PhaseUnit(options.phase_unit))
+    model = FatModel.described(
+        peaks=options.fat_peaks, larmor_mhz=options.larmor_mhz, flip_degrees=options.flip_angle, tr_ms=options.tr
+    )
+    separate_files(*_echo_pairs(options), out=options.out, phase_unit=PhaseUnit(options.phase_unit), model=model)
 
 
 def _segment(options: argparse.Namespace) -> None:
@@ -135,13 +147,21 @@ def _parser() -> argparse.ArgumentParser:
 
     phantom = verb("phantom", _phantom, "Make a phantom cohort: images by MR physics, masks and a cohort table.")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder to make")
-    phantom.add_argument("--preset", default="demo", help="demo (default) or smoke")
+    phantom.add_argument("--preset", default="demo", help="demo (default), smoke, paper, secondary or robust")
     phantom.add_argument("--seed", type=int, default=1, help="same seed, same bytes (default 1)")
     phantom.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    phantom.add_argument("--slices", choices=("all", "mid"), default="all", help="mid: the middle slice alone")
+    phantom.add_argument("--label-all", action="store_true", help="let every slice count as labelled, not the mid one")
 
     separate = verb("separate", _separate, "Separate fat and water by three-point Dixon.")
     _add_echoes(separate, "magnitude and phase at this echo time", nargs=2, required=True)
     separate.add_argument("--out", type=Path, required=True, metavar="DIR")
+    separate.add_argument(
+        "--fat-peaks", type=int, choices=(1, 6), default=1, help="peaks of the fat spectrum (default 1, as the paper)"
+    )
+    separate.add_argument("--larmor-mhz", type=float, metavar="MHZ", help="the scanner's, for 6 peaks (default 127.74)")
+    separate.add_argument("--flip-angle", type=float, metavar="DEGREES", help="with --tr: take T1 weighting off fat")
+    separate.add_argument("--tr", type=float, metavar="MS", help="repetition time; goes with --flip-angle")
 
     segment = verb("segment", _segment, "Segment a scan: mask, fat fractions, a picture to judge them by.")
     _add_echoes(segment, "magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+")

@@ -14,34 +14,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.restoration import unwrap_phase
 
 from musclesense.errors import InputError
 from musclesense.files import atomic_path
-from musclesense.imaging.grid import background_level, slice_axis
+from musclesense.imaging.fat import FatModel
+from musclesense.imaging.field import doubled_turns
+from musclesense.imaging.grid import slice_axis
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
+from musclesense.imaging.spectrum import fit_spectrum
 
 # At 3 T fat turns by very nearly -pi, 0 and +pi against water between these echoes.
 ECHO_TIMES_MS = (3.45, 4.60, 5.75)
 
-_TURN = 2 * np.pi
-_TINY = np.finfo(np.float64).tiny
-# A voxel has signal where its in-phase magnitude exceeds this part of the slice's brightest percentile, and so many
-# times the median of the air around: noise that joined two limbs would join their whole turns at random.
-_SIGNAL = 0.05
-_ABOVE_NOISE = 3.5
-# A patch of signal is a limb, not a speck, from this part of the largest patch's area on.
-_LIMB = 0.1
-# The rim and the core of a limb, as parts of its greatest depth below the outline; the skin lies above the rim.
-_RIM = (0.05, 0.25)
-_CORE = 0.4
-# Standard deviation, in voxels, of the neighbourhood whose field marrow, specks and noise follow.
-_NEARBY = 6.0
-# Centre frequencies that are tried, in turns of the doubled field phase; the scanner's own comes first.
-_CENTRES = (0.0, 0.5, -0.5, 1.0)
-# How much fattier the rims must become (part of the signal, summed over limbs) before the scanner's centre is left.
-_CLEARLY_FATTIER = 0.4
+ONE_PEAK = FatModel()
+"""As Glover and Schneider, and as the paper."""
 
 
 class PhaseUnit(StrEnum):
@@ -70,9 +56,11 @@ class Separation:
 
     Attributes:
         fat: Float32, (i, j, k), in the unit of the magnitudes, at TE 4.60 ms. Noise makes it slightly negative where
-            there is no fat, so that means over regions stay true and fat + water is the in-phase magnitude.
+            there is no fat, so that means over regions stay true. With one fat peak fat + water is the in-phase
+            magnitude; with six it exceeds that in fat, whose peaks partly cancel at TE 4.60 ms.
         water: Likewise.
-        field_phase: Float32, (i, j, k), radians that the field turned water by between two echoes (1.15 ms), unwrapped.
+        field_phase: Float32, (i, j, k), radians that the field turned water by between two echoes (1.15 ms), unwrapped;
+            smoothed with six fat peaks.
     """
 
     fat: NDArray[np.float32]
@@ -93,16 +81,25 @@ def fat_fraction(fat: NDArray[np.floating[Any]], water: NDArray[np.floating[Any]
     return percent
 
 
-def separate(echoes: NDArray[np.complexfloating[Any, Any]], *, slice_axis: int = 2) -> Separation:
+def separate(
+    echoes: NDArray[np.complexfloating[Any, Any]],
+    *,
+    slice_axis: int = 2,
+    model: FatModel = ONE_PEAK,
+) -> Separation:
     """Separate fat and water by the three-point Dixon method of Glover and Schneider (1991).
 
     The phase between the outer echoes is twice the field's, known up to whole turns. It is unwrapped in each slice, and
     the whole turns of each limb are chosen nearest to the scanner's centre frequency, unless the limbs then come out
     inside out (water under the skin, fat within). T2* is taken care of by the geometric mean of the outer echoes.
 
+    With six peaks, that is the start of a least-squares fit of the spectrum of human fat to the three complex echoes.
+    Fat and water are then densities times what relaxation leaves of them, no longer parts of the in-phase magnitude.
+
     Args:
         echoes: Complex, (3, i, j, k), at ``ECHO_TIMES_MS``. Phases may turn either way, and share any offset.
         slice_axis: The axis among i, j, k across which slices lie.
+        model: What fat is taken for.
 
     Returns:
         Fat and water, (i, j, k).
@@ -112,149 +109,23 @@ def separate(echoes: NDArray[np.complexfloating[Any, Any]], *, slice_axis: int =
     """
     if echoes.ndim != 4 or echoes.shape[0] != 3:
         raise ValueError(f"echoes must have shape (3, i, j, k), got {echoes.shape}")
-    before, in_phase, after = np.moveaxis(echoes, slice_axis + 1, 1)
-    field_phase = _field_phase(before, in_phase, after)
-    magnitude = np.abs(in_phase)
-    difference = _water_minus_fat(before, in_phase, after, field_phase)
-    fat, water = (magnitude - difference) / 2, (magnitude + difference) / 2
-    return Separation(*(np.moveaxis(part.astype(np.float32), 0, slice_axis) for part in (fat, water, field_phase)))
-
-
-def _water_minus_fat(
-    before: NDArray[Any], in_phase: NDArray[Any], after: NDArray[Any], field_phase: NDArray[Any]
-) -> NDArray[Any]:
-    """Take the part of the outer echoes that lies along the in-phase echo once the field's turn is undone."""
-    turned = before * np.exp(1j * field_phase) * in_phase.conj()
-    difference: NDArray[Any] = np.sqrt(np.abs(before) * np.abs(after)) * np.cos(np.angle(turned))
-    return difference
-
-
-@dataclass(frozen=True, eq=False)
-class _Limb:
-    """A limb in one slice: its voxels, the middle of its doubled field in turns, and how much fattier its rim is."""
-
-    voxels: NDArray[np.bool_]
-    middle: float
-    rim_excess: float
-
-    def whole_turns(self, centre: float) -> int:
-        """The whole turns to take off so that the middle of the limb lies nearest to ``centre``."""
-        return round(self.middle - centre)
-
-
-@dataclass(frozen=True, eq=False)
-class _Slice:
-    """A slice before its whole turns are settled.
-
-    Attributes:
-        turns: Doubled field phase in turns, unwrapped within each patch, wrapped elsewhere.
-        patches: Connected voxels amid signal, numbered from 1.
-        strength: Magnitude of the outer echoes, which says how far the phase can be trusted.
-        limbs: The patches whose whole turns are settled by themselves.
-    """
-
-    turns: NDArray[np.float64]
-    patches: NDArray[np.int32]
-    strength: NDArray[np.float64]
-    limbs: tuple[_Limb, ...]
-
-
-def _field_phase(before: NDArray[Any], in_phase: NDArray[Any], after: NDArray[Any]) -> NDArray[np.float64]:
-    """Unwrap the field's phase between two echoes; all arrays (slices, rows, columns)."""
-    slices = [_unwrap(*echoes) for echoes in zip(before, in_phase, after, strict=True)]
-    centre = _centre_frequency([limb for part in slices for limb in part.limbs])
-    return _TURN / 2 * np.stack([_settle(part, centre) for part in slices])
-
-
-def _unwrap(before: NDArray[Any], in_phase: NDArray[Any], after: NDArray[Any]) -> _Slice:
-    magnitude, strength = np.abs(in_phase), np.sqrt(np.abs(before) * np.abs(after)).astype(np.float64)
-    wrapped = np.angle(after * before.conj()).astype(np.float64)
-    signal = _with_signal(magnitude)
-    # skimage joins voxels at the edge of a mask or image in a random order, which a seed does not fix in 0.26. What it
-    # says of the voxels amid signal does not depend on that order, so only those are used.
-    amid = ndimage.binary_erosion(signal, np.ones((3, 3)))
-    patches, _ = ndimage.label(amid)
-    if not amid.any():
-        return _Slice(wrapped / _TURN, patches, strength, ())
-    # Phases of whole codes tie in its queue, and ties go by that order too, hence the tiny fixed disorder.
-    disorder = 1e-9 * np.random.default_rng(0).random(wrapped.shape)
-    unwrapped = unwrap_phase(np.ma.masked_array(wrapped + disorder, ~signal), rng=0).filled(0)
-    turns = wrapped / _TURN + np.where(amid, np.round((unwrapped - wrapped) / _TURN), 0)
-    water_minus_fat = _water_minus_fat(before, in_phase, after, np.pi * turns)
-    # What a limb encloses (marrow within cortical bone) is part of its filled outline, not a limb of its own.
-    outlines, _ = ndimage.label(ndimage.binary_fill_holes(signal))
-    areas = np.bincount(outlines[outlines > 0])
-    limbs = []
-    for label in np.flatnonzero(areas >= _LIMB * areas.max()):
-        outline = outlines == label
-        if not (outline & amid).any():
-            continue
-        voxels = patches == np.bincount(patches[outline & amid]).argmax()
-        excess = _rim_excess(outline, voxels, water_minus_fat, magnitude)
-        limbs.append(_Limb(voxels, float(np.median(turns[voxels])), excess))
-    return _Slice(turns, patches, strength, tuple(limbs))
-
-
-def _with_signal(magnitude: NDArray[Any]) -> NDArray[np.bool_]:
-    if not magnitude.any():
-        return magnitude > 0
-    bright = np.percentile(magnitude[magnitude > 0], 99)
-    noise = min(_ABOVE_NOISE * background_level(magnitude), bright / 2)
-    signal: NDArray[np.bool_] = magnitude > max(_SIGNAL * bright, noise)
-    return signal
-
-
-def _settle(part: _Slice, centre: float) -> NDArray[np.float64]:
-    """Settle the whole turns: of limbs about the centre, of all else by the field of the limbs around it."""
-    if not part.limbs:
-        return part.turns
-    turns, known = part.turns.copy(), np.zeros(part.turns.shape, dtype=bool)
-    for limb in part.limbs:
-        turns[limb.voxels] -= limb.whole_turns(centre)
-        known |= limb.voxels
-    expected = _extend(turns, np.where(known, part.strength, 0))
-    # Marrow and specks are shifted in one piece; edges and noise voxel by voxel.
-    numbers = np.arange(1, part.patches.max() + 1)
-    shifts = np.round(ndimage.median(expected - turns, part.patches, numbers))
-    shift = np.where(part.patches > 0, np.concatenate([[0.0], shifts])[part.patches], np.round(expected - turns))
-    settled: NDArray[np.float64] = np.where(known, turns, turns + shift)
-    return settled
-
-
-def _extend(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the weighted mean of the values nearby, and far from all weight that of the nearest place near it."""
-    weight = ndimage.gaussian_filter(weights, _NEARBY, mode="constant")
-    mean = ndimage.gaussian_filter(values * weights, _NEARBY, mode="constant") / np.maximum(weight, _TINY)
-    far = weight <= 1e-6 * weight.max()
-    nearest = ndimage.distance_transform_edt(far, return_distances=False, return_indices=True)
-    extended: NDArray[np.float64] = mean[tuple(nearest)]
-    return extended
-
-
-def _rim_excess(
-    outline: NDArray[np.bool_], voxels: NDArray[np.bool_], water_minus_fat: NDArray[Any], magnitude: NDArray[Any]
-) -> float:
-    """Give the fat fraction of the rim less that of the core, -1..1; 0 where there is no outline to tell them by."""
-    if outline.all():
-        return 0.0
-    depth = ndimage.distance_transform_edt(outline)
-    depth /= depth.max()
-    rim = voxels & (depth > _RIM[0]) & (depth <= _RIM[1])
-    core = voxels & (depth > _CORE)
-    if not rim.any() or not core.any():
-        return 0.0
-    rim_share, core_share = (water_minus_fat[part].sum() / magnitude[part].sum() for part in (rim, core))
-    return float(core_share - rim_share) / 2
-
-
-def _centre_frequency(limbs: Sequence[_Limb]) -> float:
-    """Choose the centre, in turns, about which the limbs' fields lie.
-
-    An odd number of turns swaps fat and water, so the excess of fat in the rims tells the centres apart.
-    """
-    excess = [sum(limb.rim_excess * (-1) ** limb.whole_turns(centre) for limb in limbs) for centre in _CENTRES]
-    best = int(np.argmax(excess))
-    return _CENTRES[best] if excess[best] - excess[0] > _CLEARLY_FATTIER else _CENTRES[0]
+    before, in_phase, after = np.moveaxis(echoes, slice_axis + 1, 1).astype(np.complex64, copy=False)
+    magnitude, strength = np.abs(in_phase), np.sqrt(np.abs(before)) * np.sqrt(np.abs(after))
+    wrapped = np.angle(after * before.conj()) / np.float32(2 * np.pi)
+    # The part of the outer echoes that lies along the in-phase echo once the field's turn is undone.
+    difference = strength * np.cos(np.angle(before * in_phase.conj()) + np.float32(np.pi) * wrapped)
+    turns = doubled_turns(magnitude, strength, wrapped, difference)
+    difference[np.round(turns - wrapped) % 2 == 1] *= -1
+    field_phase = np.float32(np.pi) * turns
+    if model.peaks == 1:
+        fat, water = (magnitude - difference) / 2, (magnitude + difference) / 2
+    else:
+        fat, water, field_phase = fit_spectrum(
+            (before, in_phase, after), ECHO_TIMES_MS, field_phase, larmor_mhz=model.larmor_mhz
+        )
+    if model.excitation is not None:
+        fat = fat / np.float32(model.excitation.fat_gain)
+    return Separation(*(np.moveaxis(part, 0, slice_axis) for part in (fat, water, field_phase)))
 
 
 def detect_phase_unit(phase: NDArray[Any]) -> PhaseUnit:
@@ -354,6 +225,7 @@ def separate_files(
     *,
     out: Path,
     phase_unit: PhaseUnit = PhaseUnit.AUTO,
+    model: FatModel = ONE_PEAK,
 ) -> None:
     """Write ``fat.nii.gz``, ``water.nii.gz`` and ``fat_fraction.nii.gz`` (percent) of three echoes into ``out``.
 
@@ -363,6 +235,7 @@ def separate_files(
         te575: Magnitude and phase at TE 5.75 ms.
         out: Folder, made where it is missing.
         phase_unit: How the phase images store angles.
+        model: What fat is taken for.
 
     Raises:
         InputError: An image cannot be used, ``out`` cannot be written or holds such files (they may be the scanner's
@@ -372,7 +245,7 @@ def separate_files(
         if (there := out / f"{name}.nii.gz").exists():
             raise InputError(f"{there}: is there already; give another folder, or remove it")
     echoes, geometry = read_echoes((te345, te460, te575), phase_unit=phase_unit)
-    parts = separate(echoes, slice_axis=slice_axis(geometry))
+    parts = separate(echoes, slice_axis=slice_axis(geometry), model=model)
     images = {"fat": parts.fat, "water": parts.water, "fat_fraction": parts.fat_fraction}
     with ExitStack() as drafts:
         # The drafts move to their places together, after the last one is whole.

@@ -6,6 +6,7 @@ nearest anatomical axes by swapping and flipping, never rotated, so that nothing
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -210,11 +211,11 @@ class Placement:
 
     def labels_to_grid(self, classes: NDArray[np.uint8], n_classes: int) -> NDArray[np.uint8]:
         """Bring class indices (0 is background) of a native slice to the grid, each pixel to its largest class."""
-        return _largest([self.to_grid(classes == index) for index in range(1, n_classes + 1)])
+        return _largest(_shares(classes, n_classes, self.to_grid))
 
     def labels_to_scanner(self, classes: NDArray[np.uint8], n_classes: int) -> NDArray[np.uint8]:
         """Bring class indices (0 is background) on the grid to the voxels of the slice; beyond it is background."""
-        return _largest([self.to_scanner(classes == index) for index in range(1, n_classes + 1)])
+        return _largest(_shares(classes, n_classes, self.to_scanner))
 
     @staticmethod
     def _require(array: NDArray[Any], shape: tuple[int, int], name: str) -> None:
@@ -300,6 +301,15 @@ def _resample(
         beyond = (at < -0.5 - 1e-9) | (at > source.shape[axis] - 0.5 + 1e-9)
         output[(beyond, slice(None)) if axis == 0 else (slice(None), beyond)] = background
     return output
+
+
+def _shares(
+    classes: NDArray[np.uint8], n_classes: int, resample: Callable[[NDArray[Any]], NDArray[np.float32]]
+) -> list[NDArray[np.float32]]:
+    """Resample each class; the many that a slice lacks cost nothing."""
+    nothing = resample(np.zeros_like(classes))
+    there = np.bincount(classes.ravel(), minlength=n_classes + 1) > 0
+    return [resample(classes == index) if there[index] else nothing for index in range(1, n_classes + 1)]
 
 
 def _largest(shares: list[NDArray[np.float32]]) -> NDArray[np.uint8]:

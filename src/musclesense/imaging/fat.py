@@ -1,0 +1,103 @@
+"""The signal of fat: its spectrum, its relaxation, and how bright it is beside muscle."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from musclesense.errors import InputError
+
+LARMOR_MHZ = 127.74
+"""Frequency of water at 3 T. Scanners called 3 T lie between 123.2 (2.89 T) and 128 MHz."""
+# The echo times suit 3 T alone.
+_LOWEST_MHZ, _HIGHEST_MHZ = 120.0, 131.0
+
+FAT_PPM = np.array([-3.80, -3.40, -2.60, -1.94, -0.39, 0.60])
+FAT_SHARES = np.array([0.087, 0.693, 0.128, 0.004, 0.039, 0.049])
+"""Chemical shift against water, and relative size, of the peaks of human fat
+(Hamilton et al., NMR in Biomedicine 2011;24:784-790)."""
+
+T1_MUSCLE_MS, T1_FAT_MS = 1420.0, 371.0
+"""Longitudinal relaxation at 3 T (Gold et al., American Journal of Roentgenology 2004;183:343-351)."""
+
+
+def fat_phasor(echo_time_ms: float, *, larmor_mhz: float = LARMOR_MHZ) -> complex:
+    """Give the sum of the fat peaks at an echo time, relative to water on resonance; 1 at time 0."""
+    cycles = FAT_PPM * larmor_mhz * echo_time_ms / 1000
+    return complex(FAT_SHARES @ np.exp(2j * np.pi * cycles))
+
+
+@dataclass(frozen=True)
+class Excitation:
+    """How a spoiled gradient echo excites.
+
+    Attributes:
+        flip_degrees: Flip angle, above 0 and below 180.
+        tr_ms: Repetition time, above 0.
+
+    Raises:
+        InputError: A value lies outside these ranges.
+    """
+
+    flip_degrees: float
+    tr_ms: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.flip_degrees < 180:
+            raise InputError(f"flip angle {self.flip_degrees:g}: must lie above 0 and below 180; give it in degrees")
+        if not 0 < self.tr_ms < np.inf:
+            raise InputError(f"repetition time {self.tr_ms:g}: must be above 0; give it in milliseconds")
+
+    @property
+    def fat_gain(self) -> float:
+        """Brightness of fat relative to muscle of the same density, in the steady state (1 without T1 weighting)."""
+        cos = np.cos(np.deg2rad(self.flip_degrees))
+        # expm1 keeps its digits where TR is far below T1.
+        fat, muscle = (
+            -np.expm1(-self.tr_ms / t1) / (1 - np.exp(-self.tr_ms / t1) * cos) for t1 in (T1_FAT_MS, T1_MUSCLE_MS)
+        )
+        return float(fat / muscle)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FatModel:
+    """What a separation takes fat for.
+
+    Attributes:
+        peaks: 1, as Glover and Schneider; or 6, the spectrum of human fat.
+        larmor_mhz: Frequency of the scanner, which six peaks need.
+        excitation: Where it is given, fat is scaled to the T1 weighting of muscle, so that the fat fraction is that of
+            densities.
+
+    Raises:
+        InputError: There is no such model.
+    """
+
+    peaks: int = 1
+    larmor_mhz: float = LARMOR_MHZ
+    excitation: Excitation | None = None
+
+    def __post_init__(self) -> None:
+        if self.peaks not in (1, 6):
+            raise InputError(f"fat peaks {self.peaks}: no such model; give 1 or 6")
+        if not _LOWEST_MHZ <= self.larmor_mhz <= _HIGHEST_MHZ:
+            raise InputError(
+                f"frequency {self.larmor_mhz:g} MHz: not that of a 3 T scanner; "
+                f"give {_LOWEST_MHZ:g} to {_HIGHEST_MHZ:g}, or leave it out"
+            )
+
+    @classmethod
+    def described(
+        cls, *, peaks: int, larmor_mhz: float | None, flip_degrees: float | None, tr_ms: float | None
+    ) -> "FatModel":
+        """Put together what a command line says; None where it says nothing.
+
+        Raises:
+            InputError: A value is useless without another, or there is no such model.
+        """
+        if (flip_degrees is None) != (tr_ms is None):
+            given, missing = ("--flip-angle", "--tr") if tr_ms is None else ("--tr", "--flip-angle")
+            raise InputError(f"{given}: goes with {missing}; give both or neither")
+        if larmor_mhz is not None and peaks == 1:
+            raise InputError("--larmor-mhz: one fat peak does not depend on it; give --fat-peaks 6, or leave it out")
+        excitation = None if flip_degrees is None or tr_ms is None else Excitation(flip_degrees, tr_ms)
+        return cls(peaks=peaks, larmor_mhz=LARMOR_MHZ if larmor_mhz is None else larmor_mhz, excitation=excitation)
