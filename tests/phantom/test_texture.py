@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
 
 from musclesense.phantom.texture import PLANE_SPACING_MM, lattice, ridges, sample
 
@@ -21,8 +24,16 @@ def test_sample_reads_nodes_and_means_between_them() -> None:
     assert values[2] == pytest.approx(values[:2].mean(), abs=1e-6)
 
 
+@given(st.lists(st.tuples(*[st.floats(-500, 500, width=32)] * 2), min_size=1, max_size=30), st.integers(-300, 300))
+def test_sample_equals_scipy(points: list[tuple[float, float]], level_mm: int) -> None:
+    u, v = np.array(points, np.float32).T
+    plane = np.full(len(u), level_mm / PLANE_SPACING_MM)
+    expected = ndimage.map_coordinates(FIELD, [plane, v, u], order=1, mode="grid-wrap")
+    assert sample(FIELD, level_mm, u, v) == pytest.approx(expected, abs=1e-3)
+
+
 def test_sample_is_periodic() -> None:
-    u, v = np.array([-0.25, 31.9]), np.array([5.5, -40.2])
+    u, v = np.array([-0.25, 31.9, -1e-9]), np.array([5.5, -40.2, 32.0])
     again = sample(FIELD, 7.0 + 4 * PLANE_SPACING_MM, u + 32, v - 64)
     assert again == pytest.approx(sample(FIELD, 7.0, u, v), abs=1e-4)
 

@@ -1,25 +1,43 @@
-"""Bodies, limbs and their cross-sections: which tissue lies at which point."""
+"""Cross-sections of limbs: which tissue lies at which point."""
 
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cache
-from typing import Any, Self
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.interpolate import CubicSpline
 
-from musclesense.cohort.table import Limbs, Region
-from musclesense.phantom.templates import TEMPLATES, Points
-from musclesense.phantom.texture import Floats, lattice, ridges, sample
+from musclesense.cohort.table import Limbs
+from musclesense.phantom.layout import CANDIDATES, CrossSection, lay_out
+from musclesense.phantom.limbs import (
+    Body,
+    Limb,
+    Pose,
+    level_range_mm,
+    reach_mm,
+    relative_level,
+    sample_limbs,
+    sample_poses,
+)
+from musclesense.phantom.templates import TEMPLATES
+from musclesense.phantom.texture import Floats, sample
 
-RASTER = 192
-EXTENT = 2.2  # the rasters cover [-EXTENT, EXTENT] of the template's frame, skin included
-WARP_NODES_PER_UNIT = 4.0
+__all__ = [
+    "Body",
+    "Limb",
+    "Pose",
+    "Section",
+    "Tissue",
+    "draw_section",
+    "level_range_mm",
+    "reach_mm",
+    "sample_limbs",
+    "sample_poses",
+]
+
 SLACK_MM = 2.5  # how far a muscle may grow beyond its outline to close a gap; wider gaps stay fat
-SKIN_MM = 2.0
-FASCIA_MM = 0.6
+SKIN_MM = 1.8
+FASCIA_MM = 0.5
 
 
 class Tissue(IntEnum):
@@ -38,129 +56,14 @@ class Tissue(IntEnum):
     NERVE = 10
 
 
-@dataclass(frozen=True, kw_only=True)
-class Body:
-    """What a subject's limbs have in common; 1 is the usual adult.
-
-    Attributes:
-        size: Relative limb size.
-        adiposity: Relative thickness of the subcutaneous fat.
-        septum_mm: Half thickness of the fat between muscles.
-    """
-
-    size: float
-    adiposity: float
-    septum_mm: float
-
-    @classmethod
-    def sample(cls, rng: np.random.Generator) -> Self:
-        """Draw an adult."""
-        return cls(
-            size=float(np.clip(rng.normal(1.0, 0.07), 0.85, 1.12)),
-            adiposity=float(np.clip(rng.lognormal(0.0, 0.4), 0.4, 1.8)),
-            septum_mm=float(rng.uniform(0.2, 0.65)),
-        )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Limb:
-    """The anatomy of one limb, the same at every session.
-
-    Attributes:
-        region: Thigh or calf.
-        side: Left or right of the subject.
-        radius_mm: Half width of the muscle envelope (x, y) at mid-level.
-        fat_mm: Mean thickness of the subcutaneous fat.
-        septum_mm: Half thickness of the fat between muscles.
-        growth_mm: How much each muscle pushes its neighbours away at mid-level, shape (muscles,).
-        growth_slope: The same per mm towards the hip.
-        warp: Two lattices that displace the template, along x and y.
-        septa: Lattice of the thin septa in subcutaneous fat.
-    """
-
-    region: Region
-    side: Limbs
-    radius_mm: tuple[float, float]
-    fat_mm: float
-    septum_mm: float
-    growth_mm: Floats
-    growth_slope: Floats
-    warp: tuple[Floats, Floats]
-    septa: Floats
-
-
-def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[Limb, Limb]:
-    """Draw the right and the left limb of a body: mirror images with some asymmetry."""
-    template = TEMPLATES[region]
-    muscles = len(template.muscles)
-    shape = rng.normal(1.0, 0.04, 2)
-    growth, slope = rng.normal(0, 1.6, muscles), rng.normal(0, 0.04, muscles)
-    common = [lattice(rng, size=16, planes=6, sigma=1.1) for _ in range(2)]
-    limbs = []
-    for side in (Limbs.RIGHT, Limbs.LEFT):
-        radius = np.asarray(template.radius_mm) * body.size * shape * rng.normal(1.0, 0.012)
-        own = [lattice(rng, size=16, planes=6, sigma=1.1) for _ in range(2)]
-        limbs.append(
-            Limb(
-                region=region,
-                side=side,
-                radius_mm=(float(radius[0]), float(radius[1])),
-                fat_mm=template.fat_mm * body.adiposity * float(rng.normal(1.0, 0.03)),
-                septum_mm=body.septum_mm,
-                growth_mm=(growth + rng.normal(0, 0.5, muscles)).astype(np.float32),
-                growth_slope=slope.astype(np.float32),
-                warp=(0.9 * common[0] + 0.4 * own[0], 0.9 * common[1] + 0.4 * own[1]),
-                septa=lattice(rng),
-            )
-        )
-    return limbs[0], limbs[1]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pose:
-    """How a limb lies in the scanner at one session.
-
-    Attributes:
-        centre_mm: Centre of the limb in the image, (x towards the subject's left, y towards posterior).
-        rotation: Turn about the limb's axis in radians, positive towards medial.
-        flattening: How much the table presses the posterior side flat, 0 to 1.
-        level_mm: Offset of the slices from mid-level towards the hip.
-    """
-
-    centre_mm: tuple[float, float]
-    rotation: float
-    flattening: float
-    level_mm: float
-
-
-def sample_poses(rng: np.random.Generator, limbs: tuple[Limb, Limb]) -> tuple[Pose, Pose]:
-    """Draw how the right and the left limb lie beside each other on the table."""
-    level, gap = (
-        rng.normal(0, 3.0),
-        rng.uniform(2.0, 14.0) if limbs[0].region is Region.THIGH else rng.uniform(30.0, 110.0),
-    )
-    middle, height = rng.normal(0, 3.0), rng.normal(0, 2.0)
-    poses = []
-    for limb, sign in zip(limbs, (-1, 1), strict=True):
-        half_width = limb.radius_mm[0] + 1.2 * limb.fat_mm
-        poses.append(
-            Pose(
-                centre_mm=(float(middle + sign * (half_width + gap / 2)), float(height - 2 + rng.normal(0, 2.0))),
-                rotation=float(rng.normal(-0.12, 0.12)),
-                flattening=float(rng.uniform(0.1, 0.9)),
-                level_mm=float(level + rng.normal(0, 1.0)),
-            )
-        )
-    return poses[0], poses[1]
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Section:
     """A cross-section of one limb, all arrays of the shape of the points it was drawn at.
 
     Attributes:
         tissue: ``Tissue`` of each point.
-        muscle: 1-based index of the muscle among the template's, 0 elsewhere.
+        muscle: 1-based index of the muscle among the template's, 0 elsewhere. Thin sheets and septa within a muscle
+            belong to it, though their tissue is not muscle.
         depth_mm: Distance to the border of the muscle, 0 elsewhere.
         density: Density relative to that usual for the tissue.
         u_mm: Coordinate in the limb, fixed to the tissue: towards medial.
@@ -191,131 +94,181 @@ def draw_section(limb: Limb, pose: Pose, offset_mm: float, x_mm: Floats, y_mm: F
         y_mm: Points of the image, towards posterior.
         atrophy_mm: How far the border of each muscle has withdrawn, shape (muscles,).
     """
-    template = TEMPLATES[limb.region]
-    level = pose.level_mm + offset_mm
-    x, y = _limb_frame(limb, pose, level, x_mm, y_mm)
-    unit_mm = np.float32(np.mean(limb.radius_mm) * (1 + template.taper * level))
-    envelope = unit_mm * _read(_raster(limb.region)[..., :1], x, y)[..., 0]
+    shape, level = x_mm.shape, pose.level_mm + offset_mm
+    cross = lay_out(limb, level)
+    x, y, pressed = _limb_frame(limb, pose, level, offset_mm, cross, x_mm.ravel(), y_mm.ravel())
+    envelope = cross.halo.read(*cross.halo.locate(x, y))[0]
     tissue, muscle = np.zeros(x.shape, np.uint8), np.zeros(x.shape, np.uint8)
     depth = np.zeros(x.shape, np.float32)
-    _draw_subcutis(tissue, limb, level, envelope, x, y)
-    deep = envelope <= 0
-    tissue[deep], muscle[deep], depth[deep] = _deep(limb, level, envelope[deep], x[deep], y[deep], atrophy_mm)
+
+    outside = np.flatnonzero((envelope > 0) & (envelope < cross.fat_mm * 2.5 + 4 * SKIN_MM))
+    tissue[outside] = _draw_subcutis(limb, cross, level, envelope[outside], x[outside], y[outside], pressed[outside])
+    deep = np.flatnonzero(envelope <= 0)
+    tissue[deep], muscle[deep], depth[deep] = _draw_deep(
+        limb, cross, level, envelope[deep], x[deep], y[deep], atrophy_mm
+    )
     u_mm, v_mm = x * np.float32(limb.radius_mm[0]), y * np.float32(limb.radius_mm[1])
-    grain = np.float32(0.04) * sample(limb.septa, level + 30, 1.1 * u_mm, 1.1 * v_mm)
+    density = np.ones(x.shape, np.float32)
+    body = np.flatnonzero(tissue)
+    density[body] += np.float32(0.04) * sample(limb.septa, level + 30, 1.1 * u_mm[body], 1.1 * v_mm[body])
     return Section(
-        tissue=tissue, muscle=muscle, depth_mm=depth, density=1 + grain, u_mm=u_mm, v_mm=v_mm, level_mm=level
+        tissue=tissue.reshape(shape),
+        muscle=muscle.reshape(shape),
+        depth_mm=depth.reshape(shape),
+        density=density.reshape(shape),
+        u_mm=u_mm.reshape(shape),
+        v_mm=v_mm.reshape(shape),
+        level_mm=level,
     )
 
 
-def _deep(
-    limb: Limb, level: float, envelope: Floats, x: Floats, y: Floats, atrophy_mm: Floats
+def _limb_frame(
+    limb: Limb, pose: Pose, level: float, offset_mm: float, cross: CrossSection, x_mm: Floats, y_mm: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Bring points of the image into the frame of the limb; the third array tells how much they are pressed there."""
+    mirror = -1.0 if limb.side is Limbs.LEFT else 1.0
+    centre_x = pose.centre_mm[0] + pose.slope[0] * offset_mm
+    x = np.float32(mirror) * (x_mm - np.float32(centre_x))
+    y = y_mm - np.float32(pose.centre_mm[1] + pose.slope[1] * offset_mm)
+    pressed = np.ones(x.shape, np.float32)
+
+    # The table moves posterior tissue forward and sideways, more where the limb is heavier.
+    reach = np.float32(cross.radius_mm[1] + cross.fat_mm * cross.fat_by_angle[1])
+    force = np.float32(pose.flattening * (0.5 + 0.5 * relative_level(limb, level)))
+    depth = np.maximum(y / reach - np.float32(0.3), 0)
+    y = y + force * reach * np.float32(1.3) * np.square(depth)
+    x = x / (1 + force * depth * (np.float32(0.5) + depth))
+    pressed += np.float32(2.6) * force * depth
+
+    # The other limb is a wall that softly stops what would reach beyond it.
+    if pose.contact_mm is not None:
+        wall = np.float32(max(mirror * (pose.contact_mm - centre_x), 1.0))
+        near = np.flatnonzero(x > wall / 2)
+        part = np.minimum(2 * x[near] / wall - 1, np.float32(0.999))
+        x[near] += wall / 2 * np.float32(0.012) * part**3 / (1 - part)
+        pressed[near] += np.float32(0.012) * (3 * part**2 / (1 - part) + part**3 / (1 - part) ** 2)
+
+    cos, sin = np.float32(np.cos(pose.rotation)), np.float32(np.sin(pose.rotation))
+    return (
+        (cos * x - sin * y) / np.float32(cross.radius_mm[0]),
+        (sin * x + cos * y) / np.float32(cross.radius_mm[1]),
+        pressed,
+    )
+
+
+def _draw_subcutis(
+    limb: Limb, cross: CrossSection, level: float, envelope: Floats, x: Floats, y: Floats, pressed: Floats
+) -> NDArray[np.uint8]:
+    """Draw subcutaneous fat with its septa and veins, skin and air at points outside the envelope."""
+    angle = np.arctan2(y, x)
+    medial, posterior, lateral, anterior = cross.fat_by_angle
+    mean = (medial + posterior + lateral + anterior) / 4
+    cos, sin = np.cos(angle), np.sin(angle)
+    lobes = np.array(limb.fat_lobes, np.float32)
+    # Cosines of the double angle carry what medial and lateral have in common against the front and the back.
+    relative = (
+        np.float32(mean) + cos * ((medial - lateral) / 2 + lobes[0]) + sin * ((posterior - anterior) / 2 + lobes[1])
+    )
+    double = np.float32((medial + lateral - posterior - anterior) / 4) + lobes[2]
+    relative += double * (2 * cos * cos - 1) + lobes[3] * 2 * cos * sin
+    thickness = np.maximum(np.float32(cross.fat_mm) * relative, np.float32(2.0)).astype(np.float32)
+    skin = np.float32(SKIN_MM) * np.minimum(pressed, 2.5)
+    tissue = np.full(x.shape, Tissue.SUBCUTANEOUS_FAT, np.uint8)
+    tissue[envelope > thickness] = Tissue.SKIN
+    tissue[envelope > thickness + skin] = Tissue.AIR
+
+    fat = np.flatnonzero((envelope > 1.0) & (tissue == Tissue.SUBCUTANEOUS_FAT))
+    angle, envelope, share = angle[fat], envelope[fat], envelope[fat] / thickness[fat]
+    # Septa run from the fascia to the skin and along both: stretch the lattice around the limb.
+    around = angle * np.float32(128 / (2 * np.pi))
+    field = sample(limb.septa, level, around, envelope * np.float32(1.4))
+    lines = np.abs(field) < 0.12 + 0.07 * sample(limb.septa, level + 90, around * 2, envelope)
+    wave = np.float32(0.55) + np.float32(0.12) * sample(limb.septa, level / 2 + 60, around / 2, share)
+    lines |= (np.abs(share - wave) * thickness[fat] < 0.35) & (thickness[fat] > 7)
+    tissue[fat[lines]] = Tissue.CONNECTIVE
+    for degrees in TEMPLATES[limb.region].veins:
+        distance = np.hypot(
+            (angle - np.float32(np.deg2rad(degrees))) * np.float32(cross.radius_mm[0]), (share - 0.4) * thickness[fat]
+        )
+        tissue[fat[distance < 1.8]] = Tissue.BLOOD
+    return tissue
+
+
+def _draw_deep(
+    limb: Limb, cross: CrossSection, level: float, envelope: Floats, x: Floats, y: Floats, atrophy_mm: Floats
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Floats]:
     """Draw tissue, muscle and depth in the muscle at points within the envelope, arrays (points,)."""
     template = TEMPLATES[limb.region]
-    unit_mm = np.float32(np.mean(limb.radius_mm) * (1 + template.taper * level))
-    fields = unit_mm * _read(_raster(limb.region)[..., 1:], x, y)
-    outlines, bones = np.split(fields, [len(template.muscles)], axis=-1)
-    distances = outlines - (limb.growth_mm + limb.growth_slope * np.float32(level))
-    owner = distances.argmin(axis=-1)
-    nearest, second = np.moveaxis(np.partition(distances, 1, axis=-1)[..., :2], -1, 0)
-    depth = np.minimum((second - nearest) / 2, np.minimum(SLACK_MM - nearest, -envelope - FASCIA_MM - 0.2))
-    # Septa vary along their course; here and there two muscles touch.
+    cell, weights = cross.deep.locate(x, y)
+    fields = cross.deep.read(cell, weights)
+    distances, (bone, marrow, dense) = fields[:CANDIDATES], fields[CANDIDATES:]
+    owner = cross.owners[cell, distances.argmin(axis=0)]
+    one, two, three = distances
+    low, high = np.minimum(one, two), np.maximum(one, two)
+    nearest, second, third = np.minimum(low, three), np.maximum(low, np.minimum(high, three)), np.maximum(high, three)
+    gap = (second - nearest) / 2
+    depth = np.minimum(np.minimum(gap, SLACK_MM - nearest), -envelope - np.float32(FASCIA_MM + 0.2))
+    # Septa vary along their course, here and there two muscles touch; where three meet, fat fills the corner.
+    loose = np.array([template.looseness.get(name, 1.0) for name in template.muscles], np.float32)[owner]
     course = sample(limb.septa, level, 28 * x, 28 * y)
-    depth -= limb.septum_mm * np.maximum(1 + 0.9 * course, -0.5) + atrophy_mm[owner]
+    corner = np.maximum(
+        np.float32(4.0) * np.minimum(loose, 1.25) - np.maximum(gap, np.minimum((third - nearest) / 2, -envelope)), 0
+    )
+    depth -= np.float32(limb.septum_mm) * loose * np.maximum(1 + np.float32(0.9) * course, -0.5)
+    depth -= np.float32(0.3) * corner
+    depth -= atrophy_mm[owner]
+    rim = np.flatnonzero(np.abs(depth) < 1.5)
+    depth[rim] -= np.float32(0.3) * sample(limb.septa, level + 10, 110 * x[rim], 110 * y[rim])
 
     tissue = np.full(x.shape, Tissue.INTERMUSCULAR_FAT, np.uint8)
     tissue[depth > 0] = Tissue.MUSCLE
-    for vessel in template.vessels:
-        distance = unit_mm * np.hypot(x - vessel.centre[0], y - vessel.centre[1])
-        tissue[distance < vessel.radius_mm + 1.2] = Tissue.INTERMUSCULAR_FAT
-        tissue[distance < vessel.radius_mm] = Tissue.NERVE if vessel.nerve else Tissue.BLOOD
-    tissue[envelope > -FASCIA_MM] = Tissue.FASCIA
-    for bone, distance in zip(template.bones.values(), np.moveaxis(bones, -1, 0), strict=True):
-        tissue[distance < 0] = Tissue.CORTEX
-        tissue[distance < -bone.cortex * unit_mm] = Tissue.MARROW
-    inside = tissue == Tissue.MUSCLE
-    return tissue, np.where(inside, owner + 1, 0).astype(np.uint8), np.where(inside, depth, 0).astype(np.float32)
+    tissue[dense < 0] = Tissue.FASCIA
+    rx, ry = np.float32(cross.radius_mm[0]), np.float32(cross.radius_mm[1])
+    for centre, radius, nerve in cross.vessels:
+        near = np.flatnonzero(np.maximum(np.abs(x - centre[0]) * rx, np.abs(y - centre[1]) * ry) < radius + 1.5)
+        distance = np.hypot((x[near] - centre[0]) * rx, (y[near] - centre[1]) * ry)
+        distance *= 1 + np.float32(0.12) * sample(limb.septa, level, 70 * x[near], 70 * y[near])
+        tissue[near[distance < radius + 1.2]] = Tissue.INTERMUSCULAR_FAT
+        tissue[near[distance < radius]] = Tissue.NERVE if nerve else Tissue.BLOOD
+    # The fascia lata is thickest at the outer side.
+    tissue[envelope > -np.float32(FASCIA_MM) * (1 + np.maximum(-x, 0))] = Tissue.FASCIA
+    tissue[bone < 0] = Tissue.CORTEX
+    tissue[marrow < 0] = Tissue.MARROW
+    inside = np.flatnonzero(tissue == Tissue.MUSCLE)
+    muscle, depths = np.zeros(x.shape, np.uint8), np.zeros(x.shape, np.float32)
+    muscle[inside], depths[inside] = owner[inside] + 1, depth[inside]
+    tissue[inside] = _draw_sheets(limb, cross, level, x[inside], y[inside], depth[inside], owner[inside])
+    return tissue, muscle, depths
 
 
-def reach_mm(limb: Limb) -> float:
-    """Give a distance from the limb's centre beyond which there is only air."""
-    return 1.3 * max(limb.radius_mm) + 1.5 * limb.fat_mm + 5
-
-
-def _limb_frame(limb: Limb, pose: Pose, level: float, x_mm: Floats, y_mm: Floats) -> tuple[Floats, Floats]:
-    """Bring points of the image into the frame of the template."""
-    scale = 1 + TEMPLATES[limb.region].taper * level
-    mirror = -1.0 if limb.side is Limbs.LEFT else 1.0
-    x, y = mirror * (x_mm - pose.centre_mm[0]), y_mm - pose.centre_mm[1]
-    # The table moves the most posterior tissue forward and hardly any other.
-    pressed = np.maximum(y / limb.radius_mm[1] - 0.55, 0)
-    y = y + np.float32(0.45 * pose.flattening * limb.radius_mm[1]) * pressed**2
-    cos, sin = np.cos(pose.rotation), np.sin(pose.rotation)
-    x, y = (cos * x - sin * y) / (limb.radius_mm[0] * scale), (sin * x + cos * y) / (limb.radius_mm[1] * scale)
-    u, v = x * WARP_NODES_PER_UNIT, y * WARP_NODES_PER_UNIT
-    return (
-        np.asarray(x + 0.035 * sample(limb.warp[0], level / 2, u, v), dtype=np.float32),
-        np.asarray(y + 0.035 * sample(limb.warp[1], level / 2, u, v), dtype=np.float32),
-    )
-
-
-def _draw_subcutis(tissue: NDArray[np.uint8], limb: Limb, level: float, envelope: Floats, x: Floats, y: Floats) -> None:
-    """Draw subcutaneous fat with its septa and veins, skin and air outside the envelope."""
+def _draw_sheets(
+    limb: Limb, cross: CrossSection, level: float, x: Floats, y: Floats, depth: Floats, owner: NDArray[np.intp]
+) -> NDArray[np.uint8]:
+    """Draw aponeuroses, thin septa between fascicles and small vessels at points within muscles."""
     template = TEMPLATES[limb.region]
-    angle = np.arctan2(y, x)
-    medial, posterior, lateral, anterior = template.fat_by_angle
-    mean = sum(template.fat_by_angle) / 4
-    relative = mean + (medial - lateral) / 2 * np.cos(angle) + (posterior - anterior) / 2 * np.sin(angle)
-    thickness = np.maximum(limb.fat_mm * relative, 2.0)
-    tissue[envelope > 0] = Tissue.SUBCUTANEOUS_FAT
-    # Septa run along the skin: stretch the lattice around the limb.
-    lines = ridges(sample(limb.septa, level, angle * 128 / (2 * np.pi), envelope * 1.6), 0.07)
-    tissue[(envelope > 1.0) & (lines > 0.5)] = Tissue.CONNECTIVE
-    for degrees in template.veins:
-        distance = np.hypot((angle - np.deg2rad(degrees)) * limb.radius_mm[0], envelope - 0.45 * thickness)
-        tissue[distance < 1.8] = Tissue.BLOOD
-    tissue[envelope > thickness] = Tissue.SKIN
-    tissue[envelope > thickness + SKIN_MM] = Tissue.AIR
-
-
-@cache
-def _raster(region: Region) -> Floats:
-    """Signed distances (inside < 0) of envelope, muscles and bones: (RASTER, RASTER, outlines)."""
-    template = TEMPLATES[region]
-    axis = np.linspace(-EXTENT, EXTENT, RASTER)
-    x, y = np.meshgrid(axis, axis)
-    outlines = [template.envelope, *template.muscles.values(), *(bone.outline for bone in template.bones.values())]
-    # A little blur rounds the ridges of the distance, where the curves of two edges meet.
-    fields = [ndimage.gaussian_filter(_signed_distance(_curve(outline), x, y), 1.0) for outline in outlines]
-    return np.stack(fields, axis=-1).astype(np.float32)
-
-
-def _curve(points: Points) -> Points:
-    """Draw a smooth closed curve through control points."""
-    closed = np.array([*points, points[0]])
-    along = np.concatenate([[0], np.cumsum(np.sqrt(np.linalg.norm(np.diff(closed, axis=0), axis=1)))])
-    at = np.linspace(0, along[-1], 4 * len(points), endpoint=False)
-    return tuple((float(x), float(y)) for x, y in CubicSpline(along, closed, bc_type="periodic")(at))
-
-
-def _signed_distance(outline: Points, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of points to a closed polygon, negative inside."""
-    nearest, inside = np.full(x.shape, np.inf), np.zeros(x.shape, bool)
-    for (ax, ay), (bx, by) in zip(outline, outline[1:] + outline[:1], strict=True):
-        along = np.clip(((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / ((bx - ax) ** 2 + (by - ay) ** 2), 0, 1)
-        nearest = np.minimum(nearest, np.hypot(x - ax - along * (bx - ax), y - ay - along * (by - ay)))
-        if ay != by:
-            inside ^= ((ay > y) != (by > y)) & (x < ax + (y - ay) * (bx - ax) / (by - ay))
-    return np.where(inside, -nearest, nearest)
-
-
-def _read(raster: Floats, x: Floats, y: Floats) -> Any:
-    """Read a raster at points of the template's frame, bilinear: shape (*points, outlines)."""
-    step = 2 * EXTENT / (RASTER - 1)
-    u, v = np.clip((x + EXTENT) / step, 0, RASTER - 1.001), np.clip((y + EXTENT) / step, 0, RASTER - 1.001)
-    i, j = u.astype(np.intp), v.astype(np.intp)
-    a, b = (u - i)[..., None].astype(np.float32), (v - j)[..., None].astype(np.float32)
-    flat, at = raster.reshape(-1, raster.shape[-1]), j * RASTER + i
-    top = (1 - a) * flat[at] + a * flat[at + 1]
-    return (1 - b) * top + b * ((1 - a) * flat[at + RASTER] + a * flat[at + RASTER + 1])
+    tissue = np.full(x.shape, Tissue.MUSCLE, np.uint8)
+    rx, ry = np.float32(cross.radius_mm[0]), np.float32(cross.radius_mm[1])
+    x_mm, y_mm = x * rx, y * ry
+    for line, half in cross.sheets:
+        points = line * np.array([rx, ry])
+        (left, top), (right, bottom) = points.min(axis=0) - half, points.max(axis=0) + half
+        near = np.flatnonzero((x_mm > left) & (x_mm < right) & (y_mm > top) & (y_mm < bottom))
+        for (ax, ay), (bx, by) in pairwise(points):
+            u, v = x_mm[near] - ax, y_mm[near] - ay
+            along = np.clip((u * (bx - ax) + v * (by - ay)) / ((bx - ax) ** 2 + (by - ay) ** 2), 0, 1)
+            distance = np.hypot(u - along * (bx - ax), v - along * (by - ay))
+            tissue[near[distance < half]] = Tissue.FASCIA
+    # Septa lie around the bone in some muscles and point to it in the others.
+    concentric = np.array([name in template.concentric for name in template.muscles])[owner]
+    u, v = x_mm - cross.hub[0] * rx, y_mm - cross.hub[1] * ry
+    radial, around = np.hypot(u, v), np.arctan2(v, u) * np.float32(35)
+    shift = np.float32(13.0) * owner.astype(np.float32)
+    fast, slow = np.where(concentric, radial, around), np.where(concentric, around, radial)
+    for along, across, width, rarity in ((0.22, 0.75, 0.11, 0.35), (0.5, 1.6, 0.16, 0.8)):
+        fine, coarse = np.float32(across) * fast + shift, np.float32(along) * slow + shift
+        field = sample(limb.septa, level / 4, fine, coarse)
+        there = sample(limb.septa, level / 3 + 40, fine / 2, coarse)
+        tissue[(np.abs(field) < width * (np.minimum(there, 1.4) - np.float32(rarity))) & (depth > 0.8)] = (
+            Tissue.CONNECTIVE
+        )
+    return tissue

@@ -10,54 +10,117 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from musclesense.cohort.table import Region
+from musclesense.errors import InputError
 from musclesense.files import atomic_path
-from musclesense.imaging.dixon import separate
-from musclesense.phantom.generate import Subject, list_subjects, scan_subject
-from musclesense.phantom.presets import PRESETS, Preset, find_preset
+from musclesense.phantom.generate import scan_subject
+from musclesense.phantom.presets import PRESETS, AnyScanner, Preset, find_preset
+from musclesense.phantom.scan import Scan
+from musclesense.phantom.subjects import Subject, list_subjects
 
-TITLES = ("fat", "water", "TE 3.45 ms", "mask on water", "true fat fraction")
+TITLES = {"fat": "fat", "water": "water", "te345_magnitude": "TE 3.45 ms", "te460_magnitude": "TE 4.60 ms"}
+COLUMN_INCHES = 2.6
+ANY_SCANNER = (6, 7)
 
 
-def draw_contact_sheet(out: Path, preset: Preset, seed: int, region: Region) -> None:
-    """Draw the middle slice of two subjects of each group, the mildest and the most severe, as a PNG file."""
+def draw_groups(out: Path, preset: Preset, seed: int, region: Region) -> None:
+    """Draw the middle slice of two subjects of each group, the mildest and the most severe, as a PNG file.
+
+    Raises:
+        InputError: No subject of the preset is scanned in this region.
+    """
     by_group: dict[str, list[Subject]] = {}
     for subject in list_subjects(preset):
-        by_group.setdefault(subject.group, []).append(subject)
-    shown = [subject for members in by_group.values() for subject in (members[0], members[-1])]
+        if region in subject.visits[0].regions:
+            by_group.setdefault(subject.group.name, []).append(subject)
+    if not by_group:
+        raise InputError(f"region {region.value} is not scanned in this preset; give another")
+    # A group of one stands once.
+    shown = [subject for members in by_group.values() for subject in dict.fromkeys((members[0], members[-1]))]
+    rows = [(subject.group.name, _first(preset, subject, seed, region, middle_only=True)) for subject in shown]
+    _draw(out, [(name, scan, scan.middle) for name, scan in rows])
+
+
+def draw_levels(out: Path, preset: Preset, seed: int, region: Region, name: str) -> None:
+    """Draw every slice of a subject's first acquisition of a region, from the hip down, as a PNG file.
+
+    Raises:
+        InputError: There is no such subject, or it is not scanned in this region.
+    """
+    subjects = {subject.name: subject for subject in list_subjects(preset)}
+    if name not in subjects or region not in subjects[name].visits[0].regions:
+        raise InputError(f"subject {name!r} has no {region.value} in this preset; use one of {', '.join(subjects)}")
+    scan = _first(preset, subjects[name], seed, region, middle_only=False)
+    _draw(out, [(f"slice {number}", scan, number) for number in reversed(range(len(scan.mask)))])
+
+
+def draw_any_scanner(out: Path, preset: Preset, seed: int) -> None:
+    """Draw the slices of the first subjects of a preset for any scanner, with the outline of the mask."""
+    shown = list_subjects(preset)[: ANY_SCANNER[0] * ANY_SCANNER[1]]
+    figure, axes = plt.subplots(*ANY_SCANNER, figsize=(16, 1.4 * ANY_SCANNER[0]), layout="constrained")
+    for axis, subject in zip(axes.flat, shown, strict=False):
+        scan = next(scan_subject(preset, subject, seed)).scan
+        image = scan.images["fat"][0]
+        axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 99.5))
+        if scan.mask.any():
+            axis.contour(scan.mask[0], [0.5], colors="tab:orange", linewidths=0.5)
+    for axis in axes.flat:
+        axis.axis("off")
+    with atomic_path(out) as draft:
+        figure.savefig(draft, dpi=80)
+    plt.close(figure)
+
+
+def _first(preset: Preset, subject: Subject, seed: int, region: Region, *, middle_only: bool) -> Scan:
+    sessions = scan_subject(preset, subject, seed, middle_only=middle_only)
+    return next(session.scan for session in sessions if session.region is region)
+
+
+def _draw(out: Path, rows: list[tuple[str, Scan, int]]) -> None:
+    """Draw images, outline and true fat fraction of slices, one a row."""
+    names = [name for name in TITLES if name in rows[0][1].images]
+    height = COLUMN_INCHES * rows[0][1].mask.shape[1] / rows[0][1].mask.shape[2]
+    columns = len(names) + 2
     figure, axes = plt.subplots(
-        len(shown), len(TITLES), figsize=(2.4 * len(TITLES), 1.26 * len(shown)), squeeze=False, layout="constrained"
+        len(rows), columns, figsize=(COLUMN_INCHES * columns, height * len(rows)), squeeze=False, layout="constrained"
     )
-    for row, subject in zip(axes, shown, strict=True):
-        scan = next(scan for _, place, scan, _ in scan_subject(preset, subject, seed) if place is region)
-        middle = preset.slices // 2
-        # One slice: (3, rows, columns, 1) is all that the separation asks for.
-        separation = separate(scan.echoes[:, middle, :, :, None])
-        fat, water = separation.fat[..., 0], separation.water[..., 0]
-        brightest = np.percentile(np.abs(scan.echoes[1, middle]), 99.5)
-        for axis, image in zip(row, (fat, water, np.abs(scan.echoes[0, middle]), water), strict=False):
-            axis.imshow(image, cmap="gray", vmin=0, vmax=brightest)
-        row[3].contour(scan.mask[middle], [0.5], colors="tab:orange", linewidths=0.6)
-        row[4].imshow(scan.fat_fraction[middle], cmap="magma", vmin=0, vmax=100)
-        inside = scan.mask[middle] > 0
-        row[0].set_ylabel(f"{subject.group}\n{scan.fat_fraction[middle][inside].mean():.0f} %", fontsize=7)
-    for axis, title in zip(axes[0], TITLES, strict=True):
+    for row, (label, scan, number) in zip(axes, rows, strict=True):
+        images = [scan.images[name][number] for name in names]
+        # The last of fat and water carries the outline.
+        outlined = images[min(1, len(images) - 1)]
+        for axis, image in zip(row, [*images, outlined], strict=False):
+            axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 99.5))
+        mask = scan.mask[number] > 0
+        if mask.any():
+            row[-2].contour(mask, [0.5], colors="tab:orange", linewidths=0.6)
+        if scan.fat_fraction is not None:
+            row[-1].imshow(scan.fat_fraction[number], cmap="magma", vmin=0, vmax=100)
+            label += f"\n{scan.fat_fraction[number][mask].mean():.0f} %" if mask.any() else ""
+        row[0].set_ylabel(label, fontsize=7)
+    for axis, title in zip(axes[0], [*(TITLES[name] for name in names), "mask", "true fat fraction"], strict=True):
         axis.set_title(title, fontsize=7)
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
     with atomic_path(out) as draft:
-        figure.savefig(draft, dpi=72)
+        figure.savefig(draft, dpi=100)
     plt.close(figure)
 
 
 def main() -> None:
     """Read the command line and draw."""
-    parser = argparse.ArgumentParser(description=draw_contact_sheet.__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--preset", default="demo", choices=PRESETS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--region", type=Region, default=Region.THIGH, choices=list(Region))
+    parser.add_argument("--levels", metavar="SUBJECT", help="every slice of one subject instead of groups")
     options = parser.parse_args()
-    draw_contact_sheet(options.out, find_preset(options.preset), options.seed, options.region)
+    preset = find_preset(options.preset)
+    if isinstance(preset.sequence, AnyScanner):
+        draw_any_scanner(options.out, preset, options.seed)
+    elif options.levels is None:
+        draw_groups(options.out, preset, options.seed, options.region)
+    else:
+        draw_levels(options.out, preset, options.seed, options.region, options.levels)
 
 
 if __name__ == "__main__":

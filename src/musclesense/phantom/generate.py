@@ -1,298 +1,218 @@
-"""Make a cohort from nothing: draw subjects, scan them, separate fat and water, write files and table."""
+"""Make a cohort from nothing: draw subjects, scan them, write files and table."""
 
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from musclesense import __version__
-from musclesense.cohort.table import Acquisition, Limbs, Region, write_table
+from musclesense.cohort.table import CHANNELS, Acquisition, Region, write_table
 from musclesense.errors import InputError
-from musclesense.files import atomic_folder, write_json
-from musclesense.imaging.dixon import separate
-from musclesense.imaging.nifti import Geometry, write_volume
-from musclesense.phantom.anatomy import (
-    Body,
-    Limb,
-    Pose,
-    Tissue,
-    draw_section,
-    reach_mm,
-    sample_limbs,
-    sample_poses,
-)
-from musclesense.phantom.disease import PATTERNS, Infiltration, infiltrate, sample_infiltration
-from musclesense.phantom.presets import Preset, find_preset
-from musclesense.phantom.signal import Drawing, Scanner, acquire, loaded, slice_signal, stored
-from musclesense.phantom.templates import TEMPLATES
-from musclesense.phantom.texture import Floats
+from musclesense.files import atomic_folder, write_csv, write_json
+from musclesense.imaging.nifti import write_volume
+from musclesense.phantom.anatomy import Body, sample_limbs
+from musclesense.phantom.disease import PATTERNS, sample_infiltration
+from musclesense.phantom.presets import WEEKS_A_YEAR, AnyScanner, Dixon, Group, Preset, TurboSpinEcho, find_preset
+from musclesense.phantom.scan import Scan, scan_any, scan_dixon, scan_turbo_spin_echo
+from musclesense.phantom.subjects import Subject, Visit, list_subjects
+from musclesense.phantom.templates import compartment_values
 
-ECHOES = ("te345", "te460", "te575")
-LEFT_OFFSET = 100
-"""Added to the value of a right compartment to give that of the left one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """Who a subject is before anything is drawn.
-
-    Attributes:
-        index: Position in the cohort, from 0: with the cohort's seed it fixes everything random.
-        group: Name of the group.
-        severity: Lowest and highest severity of this subject.
-        sessions: How many times the subject is scanned.
-    """
-
-    index: int
-    group: str
-    severity: tuple[float, float]
-    sessions: int
-
-    @property
-    def name(self) -> str:
-        """Name in the table and of the folder."""
-        return f"sub-{self.index + 1:03d}"
+Slices = Literal["all", "mid"]
+Made = tuple[list[Acquisition], list[dict[str, Any]]]
+"""Rows of the cohort table and of the sessions."""
+_GROWN = 18
+SESSION_COLUMNS = ("subject", "session", "weeks", "group", "sex", "age", "severity")
+QUIET_SECONDS = 10.0
+"""How long a generation runs before it tells how far it has come, and how often it then does."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Scan:
-    """An acquisition in display order: arrays (slices, rows anterior to posterior, columns right to left)."""
+class Session:
+    """A subject at one visit in one region.
 
-    echoes: NDArray[np.complex64]
-    mask: NDArray[np.uint8]
-    compartments: NDArray[np.uint8]
-    fat_fraction: Floats
+    Attributes:
+        visit: When.
+        region: Calf or thigh.
+        body: The subject's, at that age; None where every acquisition draws a subject of its own.
+        severity: How far the disease has come.
+        scan: What was acquired.
+    """
+
+    visit: Visit
+    region: Region
+    body: Body | None
+    severity: float
+    scan: Scan
 
 
-def generate(out: Path, *, preset: str, seed: int, workers: int = 1) -> Path:
-    """Make a phantom cohort in a new folder; the same preset and seed give the same bytes.
+def generate(
+    out: Path, *, preset: str, seed: int, workers: int = 1, slices: Slices = "all", label_all: bool = False
+) -> Path:
+    """Make a phantom cohort in a new folder; the same arguments but for ``workers`` give the same bytes.
 
     Args:
         out: The folder, absent or empty. It appears whole or not at all.
         preset: Name of one of ``presets.PRESETS``.
         seed: Number that everything random comes from, from 0 up.
         workers: Processes that draw subjects side by side.
+        slices: Every slice of an acquisition, or the middle one, which is all that training needs.
+        label_all: Leave ``slice`` blank in the table, so that every slice counts as labelled.
 
     Returns:
         The cohort table, ``out/cohort.csv``.
 
     Raises:
-        InputError: Unknown preset, negative seed, no worker, or ``out`` is in use or cannot be written.
+        InputError: Unknown preset or slices, negative seed, no worker, or ``out`` is in use or cannot be written.
     """
     cohort = find_preset(preset)
     if seed < 0:
         raise InputError(f"seed {seed} is negative; give a whole number from 0 up")
     if workers < 1:
         raise InputError(f"workers {workers} is too few; give 1 or more")
+    require_known_slices(slices)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists already; remove it or give another folder")
+    subjects = list_subjects(cohort)
     with atomic_folder(out) as draft:
-        make = partial(_make_subject, draft, cohort, seed)
-        if workers == 1:
-            parts = [make(subject) for subject in list_subjects(cohort)]
-        else:
-            # Spawned, since a forked process may inherit locked threads of torch or wandb.
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-                parts = list(pool.map(make, list_subjects(cohort)))
-        write_table(draft / "cohort.csv", [acquisition for part in parts for acquisition in part])
-        compartments = {region.value: compartment_values(region) for region in cohort.regions}
-        made = {"preset": preset, "seed": seed, "version": __version__, "compartments": compartments}
-        write_json(draft / "phantom.json", made)
+        make = partial(make_subject, draft, cohort, seed, slices == "mid", label_all)
+        parts = list(_told(_each(make, subjects, workers), len(subjects)))
+        write_table(draft / "cohort.csv", [row for rows, _ in parts for row in rows])
+        write_csv(draft / "sessions.csv", SESSION_COLUMNS, [row for _, rows in parts for row in rows])
+        made = {"preset": preset, "seed": seed, "slices": slices, "version": __version__}
+        regions = sorted({region for subject in subjects for visit in subject.visits for region in visit.regions})
+        compartments = {region.value: compartment_values(region) for region in regions}
+        write_json(draft / "phantom.json", {**made, "compartments": compartments})
     return out / "cohort.csv"
 
 
-def list_subjects(preset: Preset) -> list[Subject]:
-    """List the subjects of a cohort; severities of a group spread evenly over its range."""
-    subjects: list[Subject] = []
-    for group in preset.groups:
-        low, high = group.severity
-        step = (high - low) / group.subjects
-        for number in range(group.subjects):
-            subjects.append(
-                Subject(
-                    index=len(subjects),
-                    group=group.name,
-                    severity=(low + step * number, low + step * (number + 1)),
-                    sessions=2 if number < group.retested else 1,
-                )
-            )
-    return subjects
+def require_known_slices(slices: str) -> None:
+    """Refuse what is neither ``all`` nor ``mid``."""
+    if slices not in get_args(Slices):
+        raise InputError(f"slices {slices!r} is unknown; use all or mid")
 
 
-def compartment_values(region: Region) -> dict[str, int]:
-    """Give the value of each muscle on each side in ``compartments.nii.gz``."""
-    return {
-        f"{name}_{side.value}": value + (LEFT_OFFSET if side is Limbs.LEFT else 0)
-        for side in (Limbs.RIGHT, Limbs.LEFT)
-        for value, name in enumerate(TEMPLATES[region].muscles, start=1)
-    }
+def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bool = False) -> Iterator[Session]:
+    """Draw a subject and scan every region at every visit.
 
+    Anatomy and disease come from random states of the subject, pose and scanner from those of the session. So two
+    sessions in one year differ by how the limbs lie and by the scanner alone; from year to year the disease goes on.
 
-def scan_subject(
-    preset: Preset, subject: Subject, seed: int
-) -> Iterator[tuple[int, Region, Scan, np.random.Generator]]:
-    """Draw a subject and scan every region at every session.
-
-    Anatomy and disease come from random states of the subject, pose and scanner from those of the session,
-    so sessions differ by how the limbs lie and by the scanner alone.
-
-    Yields:
-        Session (from 1), region, scan, and a random state for what follows.
+    Args:
+        preset: The cohort.
+        subject: One of its subjects.
+        seed: Of the cohort.
+        middle_only: Make the middle slice of each acquisition alone.
     """
-    body_seed, *region_seeds = np.random.SeedSequence([seed, subject.index]).spawn(1 + len(preset.regions))
-    rng = np.random.default_rng(body_seed)
-    body, severity = Body.sample(rng), rng.uniform(*subject.severity)
-    for region, region_seed in zip(preset.regions, region_seeds, strict=True):
-        subject_seed, *session_seeds = region_seed.spawn(1 + subject.sessions)
-        rng = np.random.default_rng(subject_seed)
-        limbs = sample_limbs(rng, body, region)
-        infiltrations = sample_infiltration(rng, PATTERNS[subject.group], severity, region)
-        for session, session_seed in enumerate(session_seeds, start=1):
-            rng = np.random.default_rng(session_seed)
-            yield session, region, _scan(rng, preset, limbs, infiltrations), rng
+    rng = np.random.default_rng([seed, subject.index])
+    body, severity = sample_body(rng, subject.group), rng.uniform(*subject.severity)
+    for visit in subject.visits:
+        years = visit.weeks // WEEKS_A_YEAR
+        older, now = replace(body, age=body.age + years), min(severity + years * subject.group.progress, 1.0)
+        for region in visit.regions:
+            place = list(Region).index(region)
+            rng = np.random.default_rng([seed, subject.index, 1 + place, visit.session])
+            if isinstance(preset.sequence, AnyScanner):
+                yield Session(visit=visit, region=region, body=None, severity=now, scan=scan_any(rng, region))
+                continue
+            always = np.random.default_rng([seed, subject.index, 1 + place])
+            limbs = sample_limbs(always, body, region)
+            state = sample_infiltration(always, PATTERNS[subject.group.name], now, region, older.age)
+            match preset.sequence:
+                case Dixon() as sequence:
+                    scan = scan_dixon(rng, sequence, limbs, state, middle_only=middle_only)
+                case TurboSpinEcho() as sequence:
+                    scan = scan_turbo_spin_echo(rng, sequence, limbs, state, middle_only=middle_only)
+            yield Session(visit=visit, region=region, body=older, severity=now, scan=scan)
 
 
-def _scan(
-    rng: np.random.Generator,
-    preset: Preset,
-    limbs: tuple[Limb, Limb],
-    infiltrations: tuple[Infiltration, Infiltration],
-) -> Scan:
-    poses, scanner = sample_poses(rng, limbs), Scanner.sample(rng)
-    parts = list(zip(limbs, poses, infiltrations, strict=True))
-    values = compartment_values(limbs[0].region)
-    unlabelled = [
-        value for name, value in values.items() if name.rpartition("_")[0] in TEMPLATES[limbs[0].region].unlabelled
-    ]
-    echoes, masks, compartments, fractions = [], [], [], []
-    for number in range(preset.slices):
-        offset = number - (preset.slices - 1) / 2
-        drawing = _draw_slice(preset, parts, offset * preset.slice_mm)
-        signal = slice_signal(
-            drawing,
-            scanner,
-            oversampling=preset.oversampling,
-            level=2 * offset / max(preset.slices, 2),
-            aspect=preset.rows / preset.columns,
-        )
-        echoes.append(signal.echoes)
-        fractions.append(signal.fat_fraction)
-        voxels = _most_common(drawing.compartment, preset.oversampling)
-        compartments.append(voxels)
-        masks.append((voxels > 0) & ~np.isin(voxels, unlabelled))
-    return Scan(
-        echoes=acquire(rng, np.stack(echoes, axis=1), scanner),
-        mask=np.stack(masks).astype(np.uint8),
-        compartments=np.stack(compartments),
-        fat_fraction=np.stack(fractions),
+def sample_body(rng: np.random.Generator, group: Group) -> Body:
+    """Draw a body of the ages of a group; children are smaller adults."""
+    low, high = group.ages
+    body = Body.sample(rng)
+    if high >= _GROWN:
+        while not low <= body.age <= high:
+            body = Body.sample(rng)
+        return body
+    age = float(rng.uniform(low, high))
+    # Girths of thigh and calf grow from about three fifths of an adult's at six years.
+    size = float(np.clip(0.62 + 0.035 * (age - 6) + rng.normal(0, 0.03), 0.5, 1))
+    return replace(
+        body,
+        female=body.female and group.name != "DMD",
+        age=age,
+        size=size,
+        muscularity=float(rng.uniform(0.8, 1.0)),
+        adiposity=0.8 * size * body.adiposity,
+        septum_mm=0.6 * size * body.septum_mm,
     )
 
 
-def _draw_slice(preset: Preset, parts: list[tuple[Limb, Pose, Infiltration]], offset_mm: float) -> Drawing:
-    """Draw both limbs on fine points; where they touch, the first one keeps its place."""
-    rows, columns = preset.rows * preset.oversampling, preset.columns * preset.oversampling
-    step = preset.voxel_mm / preset.oversampling
-    x = ((np.arange(columns) - (columns - 1) / 2) * step).astype(np.float32)
-    y = ((np.arange(rows) - (rows - 1) / 2) * step).astype(np.float32)
-    x, y = np.meshgrid(x, y)
-    drawing = Drawing(
-        tissue=np.zeros(x.shape, np.uint8),
-        muscle_fat=np.zeros(x.shape, np.float32),
-        density=np.ones(x.shape, np.float32),
-        compartment=np.zeros(x.shape, np.uint8),
-    )
-    for limb, pose, infiltration in parts:
-        distance = np.hypot(x - np.float32(pose.centre_mm[0]), y - np.float32(pose.centre_mm[1]))
-        near = (distance < reach_mm(limb)) & (drawing.tissue == Tissue.AIR)
-        section = draw_section(limb, pose, offset_mm, x[near], y[near], infiltration.atrophy_mm)
-        side = LEFT_OFFSET if limb.side is Limbs.LEFT else 0
-        drawing.tissue[near] = section.tissue
-        drawing.muscle_fat[near] = infiltrate(section, infiltration)
-        drawing.density[near] = section.density
-        drawing.compartment[near] = np.where(section.muscle > 0, section.muscle + side, 0)
-    return drawing
+def _each(make: Callable[[Subject], Made], subjects: Sequence[Subject], workers: int) -> Iterator[Made]:
+    """Give what is made of each subject, in order."""
+    if workers == 1:
+        yield from map(make, subjects)
+        return
+    # Spawned, since a forked process may inherit locked threads of torch or wandb.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(make, subjects)
 
 
-def _most_common(labels: NDArray[np.uint8], oversampling: int) -> NDArray[np.uint8]:
-    """Give voxels at least half full of muscle the compartment that most of their points belong to, others 0."""
-    rows, columns = labels.shape
-    blocks = labels.reshape(rows // oversampling, oversampling, columns // oversampling, oversampling)
-    points = blocks.transpose(0, 2, 1, 3).reshape(rows // oversampling, columns // oversampling, -1)
-    full = 2 * np.count_nonzero(points, axis=-1) >= points.shape[-1]
-    candidates = points[full]
-    votes = (candidates[:, :, None] == candidates[:, None, :]).sum(axis=-1) * (candidates > 0)
-    voxels = np.zeros(full.shape, np.uint8)
-    voxels[full] = np.take_along_axis(candidates, votes.argmax(axis=-1)[:, None], axis=-1)[:, 0]
-    return voxels
+def _told(parts: Iterator[Made], count: int) -> Iterator[Made]:
+    """Pass on what is made, and tell on stderr now and then how long the rest will take."""
+    started = told = time.monotonic()
+    for number, part in enumerate(parts, start=1):
+        now = time.monotonic()
+        if now - told > QUIET_SECONDS and number < count:
+            left = (now - started) / number * (count - number)
+            print(f"phantom: {number} of {count} subjects, about {left / 60:.1f} min left", file=sys.stderr, flush=True)
+            told = now
+        yield part
 
 
-def _make_subject(root: Path, preset: Preset, seed: int, subject: Subject) -> list[Acquisition]:
-    """Scan a subject and write its files; gives its rows of the table."""
-    rows = []
-    for session, region, scan, rng in scan_subject(preset, subject, seed):
-        folder = root / subject.name / f"ses-{session}" / region.value
+def make_subject(root: Path, preset: Preset, seed: int, middle_only: bool, label_all: bool, subject: Subject) -> Made:
+    """Scan a subject and write its files below ``root``; gives its rows of the two tables."""
+    acquisitions, sessions = [], []
+    for session in scan_subject(preset, subject, seed, middle_only=middle_only):
+        visit, body, scan = session.visit, session.body, session.scan
+        folder = root / subject.name / visit.name / session.region.value
         folder.mkdir(parents=True)
-        _write_scan(folder, scan, _orientation(rng, preset))
-        rows.append(
+        geometry, files = scan.geometry(), {}
+        for name, data in scan.volumes().items():
+            files[name] = folder / f"{name}.nii.gz"
+            write_volume(files[name], data, geometry, data.dtype)
+        channels = {name: files.get(name) or files.get(f"{name}_magnitude") for name in CHANNELS}
+        acquisitions.append(
             Acquisition(
                 line=0,
                 subject=subject.name,
-                session=f"ses-{session}",
-                group=subject.group,
-                region=region,
-                channels={
-                    "fat": folder / "fat.nii.gz",
-                    "water": folder / "water.nii.gz",
-                    **{echo: folder / f"{echo}_magnitude.nii.gz" for echo in ECHOES},
-                },
-                mask=folder / "mask.nii.gz",
-                slice=preset.slices // 2,
-                fat_fraction=folder / "true_fat_fraction.nii.gz",
+                session=visit.name,
+                group=subject.group.name,
+                region=session.region,
+                limbs=scan.limbs,
+                channels={name: file for name, file in channels.items() if file is not None},
+                mask=files["mask"],
+                compartments=files["compartments"],
+                slice=None if label_all else scan.middle,
+                fat_fraction=files.get("true_fat_fraction"),
             )
         )
-    return rows
-
-
-def _write_scan(folder: Path, scan: Scan, affine: NDArray[np.float64]) -> None:
-    """Write what a scanner stores, and the truth."""
-    flipped = affine[0, 0] > 0
-
-    def to_array(display: NDArray[Any]) -> NDArray[Any]:
-        """Turn display order (..., slices, rows, columns) into (..., i, j, k)."""
-        turned = np.swapaxes(display, -1, -3)
-        return np.ascontiguousarray(turned[..., ::-1, ::-1, :] if flipped else turned)
-
-    magnitude, phase = stored(to_array(scan.echoes))
-    separation = separate(loaded(magnitude, phase))
-    images: dict[str, tuple[NDArray[Any], DTypeLike]] = {
-        "fat": (np.rint(separation.fat), np.int16),
-        "water": (np.rint(separation.water), np.int16),
-        "mask": (to_array(scan.mask), np.uint8),
-        "compartments": (to_array(scan.compartments), np.uint8),
-        "true_fat_fraction": (to_array(scan.fat_fraction).round(1), np.float32),
-    }
-    for number, echo in enumerate(ECHOES):
-        images[f"{echo}_magnitude"] = (magnitude[number], np.int16)
-        images[f"{echo}_phase"] = (phase[number], np.int16)
-    for name, (data, dtype) in images.items():
-        i, j, k = data.shape
-        write_volume(folder / f"{name}.nii.gz", data, Geometry.from_affine((i, j, k), affine), dtype)
-
-
-def _orientation(rng: np.random.Generator, preset: Preset) -> NDArray[np.float64]:
-    """Draw an affine: axes to right and anterior or to left and posterior, the stack a little oblique or not."""
-    sign = rng.choice([-1.0, 1.0])
-    zooms = np.array([sign * preset.voxel_mm, sign * preset.voxel_mm, preset.slice_mm])
-    tilt = rng.choice([0.0, rng.normal(0, 0.04)])
-    rotation = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
-    centre = (np.array([preset.columns, preset.rows, preset.slices]) - 1) / 2
-    affine = np.eye(4)
-    affine[:3, :3] = rotation * zooms
-    affine[:3, 3] = rng.normal(0, 10, 3) - affine[:3, :3] @ centre
-    return affine
+        sessions.append(
+            {
+                "subject": subject.name,
+                "session": visit.name,
+                "weeks": visit.weeks,
+                "group": subject.group.name,
+                "sex": "" if body is None else "female" if body.female else "male",
+                "age": "" if body is None else int(body.age),
+                "severity": "" if body is None else round(session.severity, 3),
+            }
+        )
+    # A visit is one row, however many regions were scanned.
+    return acquisitions, list({row["session"]: row for row in sessions}.values())

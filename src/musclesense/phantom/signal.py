@@ -1,22 +1,26 @@
 """The signal of a three-echo gradient echo at 3 T: complex echoes of a drawn slice, as a scanner stores them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft
 
 from musclesense.imaging.dixon import ECHO_TIMES_MS
 from musclesense.phantom.anatomy import Tissue
+from musclesense.phantom.coils import Coils, SmoothMap, polynomial
 from musclesense.phantom.texture import Floats
 
 LARMOR_MHZ = 127.74
 PHASE_LEVELS = 4096
-POINT_SPREAD = 0.45
-"""Standard deviation, in voxels, of the blur that the scanner's k-space filter adds."""
-SCANNER_UNIT = 400.0
-"""Stored value of a muscle voxel at the centre of the coil."""
+SCANNER_UNIT = 50.0
+"""Stored value of a muscle voxel where the coil's sensitivity is the mean one: somewhat below real ones."""
+AVERAGES = 4
+SUPPRESSED = 4.0
+"""Phases are stored as 0 where the magnitude is below so many standard deviations of the noise, as some scanners do:
+the phase of noise, unlike its magnitude, would fill half the disk."""
 
 FAT_PPM = np.array([-3.80, -3.40, -2.60, -1.94, -0.39, 0.60])
 FAT_SHARES = np.array([0.087, 0.693, 0.128, 0.004, 0.039, 0.049])
@@ -30,20 +34,44 @@ separation with one fat peak then reads is in docs/phantom.md."""
 T1_MUSCLE_MS, T1_FAT_MS = 1420.0, 371.0
 """Longitudinal relaxation at 3 T (Gold et al., American Journal of Roentgenology 2004;183:343-351)."""
 
-# Density relative to healthy muscle (flow makes blood bright), fat fraction, and R2* in 1/s.
+# Density relative to healthy muscle, fat fraction, and R2* in 1/s. Flow makes the brightness of blood.
 _TISSUES = {
     Tissue.AIR: (0.0, 0.0, 0.0),
     Tissue.SKIN: (0.55, 0.15, 60.0),
     Tissue.SUBCUTANEOUS_FAT: (1.0, 0.90, 30.0),
     Tissue.CONNECTIVE: (0.8, 0.78, 50.0),
-    Tissue.FASCIA: (0.45, 0.40, 80.0),
+    Tissue.FASCIA: (0.5, 0.25, 60.0),
     Tissue.INTERMUSCULAR_FAT: (0.95, 0.87, 35.0),
     Tissue.MUSCLE: (1.0, 0.0, 35.0),
     Tissue.CORTEX: (0.06, 0.5, 600.0),
     Tissue.MARROW: (1.0, 0.92, 50.0),
-    Tissue.BLOOD: (1.15, 0.02, 25.0),
+    Tissue.BLOOD: (1.0, 0.02, 25.0),
     Tissue.NERVE: (0.75, 0.40, 35.0),
 }
+DENSITY, FAT_FRACTION, R2STAR = (np.array(column, np.float32) for column in zip(*_TISSUES.values(), strict=True))
+OEDEMA_DENSITY = 0.12
+"""How much more water muscle holds where it is wholly oedematous."""
+OEDEMA_T1 = 1.25
+"""How much longer its water's T1 then is."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Drawing:
+    """A slice, drawn at several points of each voxel: arrays (points, rows, columns).
+
+    Attributes:
+        tissue: ``Tissue`` of each point.
+        muscle_fat: Fat fraction of each point of muscle, 0 to 1.
+        density: Density relative to that usual for the tissue.
+        oedema: How oedematous the muscle is, 0 to 1.
+        compartment: Value of the muscle on its side, 0 elsewhere.
+    """
+
+    tissue: NDArray[np.uint8]
+    muscle_fat: Floats
+    density: Floats
+    oedema: Floats
+    compartment: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,60 +79,68 @@ class Scanner:
     """How a session's scan turns tissue into signal.
 
     Attributes:
-        flip_degrees: Flip angle that the tissue sees.
-        noise: Standard deviation of the noise in each of the real and imaginary parts, relative to muscle.
-        field_hz: Coefficients of the B0 field's polynomial in (x, y, z), shape (10,).
-        coils: Position (x, y), in units of the half frame, and strength of coil elements, shape (elements, 3).
+        flip_degrees: Flip angle at the centre.
+        noise: Standard deviation of the noise in the real and in the imaginary part after averaging; muscle is 1.
+        field_hz: Coefficients of the B0 field's polynomial, shape (10,).
+        flip_map: Coefficients of the polynomial of the relative flip angle, shape (10,).
         phase: Coefficients of the transmit and receive phase in radians, shape (10,).
+        coils: The receiving elements.
+        blood: Brightness that flow gives to blood: above 1 fresh, near 0 emptied or saturated.
+        ghosts: Strength of each ghost of pulsating blood along the phase-encoding axis (rows), 0 for none.
+        ghost_shift: Distance of the ghosts, as a part of the rows.
+        fat_shift: How far fat lies off along the read-out (columns), in voxels.
+        resolution_mm: That of the image along rows and columns, with what the filter, phase encoding and motion between
+            the averages take; finer voxels are interpolated. Set so that muscle borders are about as sharp as on a real
+            scan (docs/phantom.md).
     """
 
     flip_degrees: float
     noise: float
     field_hz: NDArray[np.float64]
-    coils: NDArray[np.float64]
+    flip_map: NDArray[np.float64]
     phase: NDArray[np.float64]
+    coils: Coils
+    blood: float
+    ghosts: float
+    ghost_shift: float
+    fat_shift: float
+    resolution_mm: tuple[float, float]
 
     @classmethod
-    def sample(cls, rng: np.random.Generator) -> "Scanner":
-        """Draw a shim, a coil array's lie and a noise level."""
-        angles = np.linspace(0, 2 * np.pi, 8, endpoint=False) + rng.uniform(0, 0.7)
-        distance = rng.uniform(1.1, 1.4, 8)
+    def sample(cls, rng: np.random.Generator, half_width_mm: float = 170.0, half_height_mm: float = 80.0) -> "Scanner":
+        """Draw a shim, a coil array around a body of this size, and a noise level."""
+        shim = 1.0 if rng.random() < 0.9 else 2.0
+        single = rng.uniform(0.018, 0.036)
         return cls(
-            flip_degrees=float(rng.normal(FLIP_DEGREES, 0.8)),
-            noise=float(rng.uniform(0.010, 0.028)),
-            field_hz=rng.normal(0, 1, 10) * np.array([15, 18, 12, 8, 18, 12, 12, 5, 5, 3]),
-            coils=np.stack([distance * np.cos(angles), distance * np.sin(angles), rng.uniform(0.6, 1.4, 8)], axis=-1),
+            flip_degrees=float(rng.normal(FLIP_DEGREES, 0.5)),
+            noise=float(single / np.sqrt(AVERAGES)),
+            field_hz=shim * rng.normal(0, 1, 10) * np.array([20, 22, 15, 20, 20, 15, 12, 8, 8, 4]),
+            flip_map=np.array([1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
+            + rng.normal(0, 1, 10) * np.array([0, 0.05, 0.03, 0.02, 0.06, 0.06, 0.04, 0, 0, 0]),
             phase=rng.normal(0, 1, 10) * np.array([2, 0.8, 0.6, 0.3, 0.4, 0.3, 0.3, 0.1, 0.1, 0.1]),
+            coils=Coils.above_and_below(rng, half_width_mm, half_height_mm),
+            blood=float(rng.uniform(0.85, 1.5) if rng.random() < 0.75 else rng.uniform(0.15, 0.6)),
+            ghosts=float(rng.uniform(0.01, 0.06) if rng.random() < 0.5 else 0.0),
+            ghost_shift=float(rng.uniform(0.08, 0.3)),
+            fat_shift=float(rng.choice([-1, 1]) * rng.uniform(0.2, 0.8)),
+            resolution_mm=(float(rng.uniform(1.2, 1.8)), float(rng.uniform(1.0, 1.5))),
         )
 
     @property
     def fat_gain(self) -> float:
-        """Brightness of fat relative to muscle of the same density, in the steady state of a spoiled gradient echo."""
-        cos = np.cos(np.deg2rad(self.flip_degrees))
-        fat, muscle = ((1 - e) / (1 - e * cos) for e in (np.exp(-TR_MS / T1_FAT_MS), np.exp(-TR_MS / T1_MUSCLE_MS)))
-        return float(fat / muscle)
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Drawing:
-    """A slice with both limbs, drawn on points finer than voxels: arrays (rows, columns).
-
-    Attributes:
-        tissue: ``Tissue`` of each point.
-        muscle_fat: Fat fraction of each point of muscle, 0 to 1.
-        density: Density relative to that usual for the tissue.
-        compartment: Value of the muscle on its side, 0 elsewhere.
-    """
-
-    tissue: NDArray[np.uint8]
-    muscle_fat: Floats
-    density: Floats
-    compartment: NDArray[np.uint8]
+        """Brightness of fat relative to muscle of the same density at the centre."""
+        flip = np.array(self.flip_degrees)
+        return float(spoiled(flip, T1_FAT_MS) / spoiled(flip, T1_MUSCLE_MS))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Signal:
-    """The noiseless content of the voxels of a slice, shape (rows, columns), and of its echoes (3, rows, columns)."""
+    """The noiseless content of the voxels of a slice, shape (rows, columns), and of its echoes (3, rows, columns).
+
+    Attributes:
+        echoes: Complex signal, 1 for healthy muscle without relaxation where the coil is as sensitive as on average.
+        fat_fraction: True fat fraction of the densities, in percent.
+    """
 
     echoes: NDArray[np.complex64]
     fat_fraction: Floats
@@ -116,84 +152,145 @@ def fat_phasor(echo_time_ms: float) -> complex:
     return complex(FAT_SHARES @ np.exp(2j * np.pi * cycles))
 
 
-def slice_signal(drawing: Drawing, scanner: Scanner, *, oversampling: int, level: float, aspect: float) -> Signal:
-    """Turn a finely drawn slice into complex echoes in voxels, before noise.
+def spoiled(flip_degrees: NDArray[Any], t1_ms: float) -> NDArray[Any]:
+    """Give the steady state of a spoiled gradient echo: the transverse part of a magnetisation of 1."""
+    flip, recovered = np.deg2rad(flip_degrees), np.exp(-TR_MS / t1_ms)
+    return np.asarray(np.sin(flip) * (1 - recovered) / (1 - recovered * np.cos(flip)))
+
+
+def water_and_fat(drawing: Drawing) -> tuple[Floats, Floats]:
+    """Give the density of water and of fat at each point, relative to healthy muscle."""
+    fraction, density = FAT_FRACTION[drawing.tissue], DENSITY[drawing.tissue]
+    fraction += drawing.muscle_fat  # 0 but in muscle, whose own entry is 0
+    density *= drawing.density
+    fat = density * fraction
+    density -= fat
+    density *= 1 + np.float32(OEDEMA_DENSITY) * drawing.oedema
+    return density, fat
+
+
+def true_fat_fraction(water: Floats, fat: Floats) -> Floats:
+    """Give the fat fraction of voxels in percent; 0 where there is but a trace of signal, as in cortical bone."""
+    total = water + fat
+    return np.where(total > 0.1, 100 * fat / np.maximum(total, np.float32(0.1)), np.float32(0))
+
+
+def slice_signal(drawing: Drawing, scanner: Scanner, *, voxel_mm: float, z_mm: float = 0.0) -> Signal:
+    """Turn a drawn slice into complex echoes in voxels, before noise and before the scanner's filter.
 
     The true fat fraction is that of the densities: T1 weighting and the shape of the fat spectrum are not in it.
 
     Args:
         drawing: The slice.
         scanner: The session's scanner.
-        oversampling: Fine points along the side of a voxel.
-        level: Position of the slice in the stack, -1 to 1.
-        aspect: Height of the frame relative to its width.
+        voxel_mm: Side of a voxel.
+        z_mm: Position of the slice along the stack; 0 is its middle.
     """
-    strength, fraction, decay = (np.array(column, np.float32) for column in zip(*_TISSUES.values(), strict=True))
-    tissue = drawing.tissue
-    share = np.where(tissue == Tissue.MUSCLE, drawing.muscle_fat, fraction[tissue])
-    density = strength[tissue] * drawing.density
-    fat, water = density * share, density * (1 - share)
-    rows, columns = (n // oversampling for n in tissue.shape)
-    y, x = np.meshgrid(
-        np.linspace(-aspect, aspect, rows, dtype=np.float32),
-        np.linspace(-1, 1, columns, dtype=np.float32),
-        indexing="ij",
+    water, fat = water_and_fat(drawing)
+    percent = true_fat_fraction(water.mean(axis=0), fat.mean(axis=0))
+    water *= 1 - _t1_loss() * drawing.oedema
+    bloody = drawing.tissue == Tissue.BLOOD
+    water[bloody] *= np.float32(scanner.blood)
+    smooth = SmoothMap(drawing.tissue.shape[1:], voxel_mm, z_mm)
+    flip = scanner.flip_degrees * smooth.coarse(lambda x, y, z: polynomial(scanner.flip_map, x, y, z))
+    nominal = spoiled(np.array(scanner.flip_degrees), T1_MUSCLE_MS)
+    sensitivity = smooth.coarse(scanner.coils.sensitivity)
+    water_gain = smooth.fine(sensitivity * spoiled(flip, T1_MUSCLE_MS) / nominal)
+    fat_gain = smooth.fine(sensitivity * spoiled(flip, T1_FAT_MS) / nominal)
+    turn = _phasor(smooth.fine(smooth.coarse(lambda x, y, z: polynomial(scanner.phase, x, y, z))))
+    hertz = smooth.fine(smooth.coarse(lambda x, y, z: polynomial(scanner.field_hz, x, y, z)))
+    ghosts = _ghosts(bloody, scanner)
+
+    echoes = np.empty((len(ECHO_TIMES_MS), *hertz.shape), np.complex64)
+    for echo, echo_time in zip(echoes, ECHO_TIMES_MS, strict=True):
+        kept = np.exp(-R2STAR * np.float32(echo_time / 1000))[drawing.tissue]
+        np.multiply(_shifted((fat * kept).mean(axis=0), scanner.fat_shift), fat_gain, out=kept[0])
+        np.multiply(kept[0], np.complex64(fat_phasor(echo_time)), out=echo)
+        kept = np.exp(-R2STAR * np.float32(echo_time / 1000))[drawing.tissue]
+        echo += water_gain * ((water * kept).mean(axis=0) + ghosts)
+        echo *= turn * _phasor(np.float32(2 * np.pi * echo_time / 1000) * hertz)
+    return Signal(echoes=echoes, fat_fraction=percent)
+
+
+def acquire(
+    rng: np.random.Generator, echoes: NDArray[np.complex64], scanner: Scanner, *, voxel_mm: float
+) -> NDArray[np.complex64]:
+    """Add complex Gaussian noise, filter k-space as acquired, and scale to the unit of the scanner.
+
+    Signal and noise pass the same filter, so the noise is as fine or coarse as the image.
+    """
+    window = kspace_filter(echoes.shape[-2:], voxel_mm, scanner.resolution_mm)
+    white = scanner.noise / np.sqrt(np.mean(np.square(window)))
+    noisy = echoes.copy()
+    parts = noisy.view(np.float32)
+    parts += rng.standard_normal(parts.shape, dtype=np.float32) * np.float32(white)
+    space = fft.fft2(noisy, overwrite_x=True)
+    space *= window * np.float32(SCANNER_UNIT)
+    return np.asarray(fft.ifft2(space, overwrite_x=True), dtype=np.complex64)
+
+
+@lru_cache(maxsize=8)
+def _roll_off(size: int, kept: float) -> Floats:
+    distance = np.abs(np.fft.fftfreq(size)) * 2 / kept
+    roll = np.clip((distance - 0.67) / 0.33, 0, 1)
+    return np.where(distance <= 1, 0.5 * (1 + np.cos(0.8 * np.pi * roll)), 0).astype(np.float32)
+
+
+def kspace_filter(shape: tuple[int, ...], voxel_mm: float, resolution_mm: tuple[float, float]) -> Floats:
+    """Give a scanner's k-space filter, zero frequency first: the acquired part, its outer third rolled off.
+
+    Args:
+        shape: Rows and columns.
+        voxel_mm: Side of a voxel.
+        resolution_mm: Acquired along rows and columns.
+    """
+    rows, columns = (
+        _roll_off(size, min(1.0, voxel_mm / acquired)) for size, acquired in zip(shape, resolution_mm, strict=True)
     )
-    sensitivity = _sensitivity(scanner, x, y) * np.exp(1j * _polynomial(scanner.phase, x, y, level))
-    field = _polynomial(scanner.field_hz, x, y, level)
-    echoes = []
-    for echo_time in ECHO_TIMES_MS:
-        kept = np.exp(-decay * np.float32(echo_time / 1000))[tissue]
-        fat_signal = scanner.fat_gain * fat_phasor(echo_time) * _mean(fat * kept, oversampling)
-        mixed = _mean(water * kept, oversampling) + fat_signal
-        echoes.append(mixed * sensitivity * np.exp(2j * np.pi * field * echo_time / 1000))
-    total, fat = _mean(density, oversampling), _mean(fat, oversampling)
-    # A trace of signal, as in cortical bone or at the rim of the skin, has no meaningful fraction.
-    percent = np.where(total > 0.1, 100 * fat / np.maximum(total, 0.1), 0)
-    blurred = ndimage.gaussian_filter(np.stack(echoes), (0, POINT_SPREAD, POINT_SPREAD))
-    return Signal(echoes=blurred.astype(np.complex64), fat_fraction=percent.astype(np.float32))
+    return rows[:, None] * columns
 
 
-def acquire(rng: np.random.Generator, echoes: NDArray[np.complex64], scanner: Scanner) -> NDArray[np.complex64]:
-    """Add complex Gaussian noise and scale to the unit of the scanner."""
-    noise = rng.standard_normal((2, *echoes.shape), dtype=np.float32) * np.float32(scanner.noise)
-    return np.asarray(SCANNER_UNIT * (echoes + noise[0] + 1j * noise[1]), dtype=np.complex64)
-
-
-def stored(echo: NDArray[np.complex64]) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
-    """Give magnitude and phase as a Siemens scanner stores them: whole numbers, 0..4095 for 0..2 pi."""
-    turns = np.angle(echo) / (2 * np.pi)
-    phase = np.rint(turns * PHASE_LEVELS).astype(np.int16) % PHASE_LEVELS
-    return np.rint(np.abs(echo)).astype(np.int16), phase.astype(np.int16)
+def stored(echo: NDArray[np.complex64], scanner: Scanner) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """Give magnitude and phase as a scanner stores them: whole numbers to 4095, phases for 0..2 pi, 0 in noise."""
+    magnitude = np.abs(echo)
+    phase = np.rint(np.angle(echo) * np.float32(PHASE_LEVELS / (2 * np.pi))).astype(np.int16) % PHASE_LEVELS
+    phase[magnitude < SUPPRESSED * scanner.noise * SCANNER_UNIT] = 0
+    return np.rint(np.minimum(magnitude, PHASE_LEVELS - 1)).astype(np.int16), phase.astype(np.int16)
 
 
 def loaded(magnitude: NDArray[np.int16], phase: NDArray[np.int16]) -> NDArray[np.complex64]:
     """Give the complex echo back, as a reader of the stored images sees it."""
-    return np.asarray(magnitude * np.exp(1j * (np.float32(2 * np.pi / PHASE_LEVELS) * phase)), dtype=np.complex64)
+    turns = np.exp(2j * np.pi * np.arange(PHASE_LEVELS) / PHASE_LEVELS).astype(np.complex64)
+    return np.asarray(magnitude.astype(np.float32) * turns[phase])
 
 
-def _mean(fine: NDArray[Any], oversampling: int) -> NDArray[Any]:
-    """Average blocks of points into voxels."""
-    rows, columns = fine.shape
-    total = np.zeros((rows // oversampling, columns // oversampling), fine.dtype)
-    for row in range(oversampling):
-        for column in range(oversampling):
-            total += fine[row::oversampling, column::oversampling]
-    return np.asarray(total / np.float32(oversampling**2))
+def _t1_loss() -> np.float32:
+    """How much signal the longer T1 of oedema costs."""
+    flip = np.array(FLIP_DEGREES)
+    return np.float32(1 - spoiled(flip, OEDEMA_T1 * T1_MUSCLE_MS) / spoiled(flip, T1_MUSCLE_MS))
 
 
-def _polynomial(coefficients: NDArray[np.float64], x: Floats, y: Floats, z: float) -> Floats:
-    """Evaluate a polynomial of second order in x, y, z and one of third order in x."""
-    c = coefficients.tolist()  # Python's floats keep float32 arrays what they are.
-    offset, along_x, along_y = c[0] + c[3] * z, c[1] + c[7] * z, c[2] + c[8] * z
-    value = offset + x * (along_x + x * (c[4] + c[9] * x) + c[6] * y) + y * (along_y + c[5] * y)
-    return np.asarray(value, dtype=np.float32)
+def _phasor(angle: Floats) -> NDArray[np.complex64]:
+    turned = np.empty(angle.shape, np.complex64)
+    np.cos(angle, out=turned.real)
+    np.sin(angle, out=turned.imag)
+    return turned
 
 
-def _sensitivity(scanner: Scanner, x: Floats, y: Floats) -> Floats:
-    """Sum of squares of the coil elements, 1 on average over the frame."""
-    square = np.zeros(x.shape, np.float32)
-    for at_x, at_y, strength in scanner.coils.tolist():
-        square += (strength / (0.25 + (x - at_x) ** 2 + (y - 0.5 * at_y) ** 2)) ** 2
-    profile = np.sqrt(square)
-    return np.asarray(profile / profile.mean(), dtype=np.float32)
+def _shifted(image: Floats, voxels: float) -> Floats:
+    """Move an image along its columns by a part of a voxel, linear between voxels."""
+    whole = int(np.floor(voxels))
+    part = np.float32(voxels - whole)
+    near = np.roll(image, whole, axis=-1)
+    return (1 - part) * near + part * np.roll(near, 1, axis=-1)
+
+
+def _ghosts(bloody: NDArray[np.bool_], scanner: Scanner) -> Floats | np.float32:
+    """Give what pulsating blood leaves of itself along the rows: two ghosts on either side, the further fainter."""
+    if scanner.ghosts == 0 or not bloody.any():
+        return np.float32(0)
+    blood = bloody.mean(axis=0, dtype=np.float32) * np.float32(scanner.ghosts * scanner.blood)
+    step = int(scanner.ghost_shift * len(blood))
+    near = np.roll(blood, step, axis=0) + np.roll(blood, -step, axis=0)
+    far = np.roll(blood, 2 * step, axis=0) + np.roll(blood, -2 * step, axis=0)
+    return np.asarray(near - np.float32(0.5) * far, dtype=np.float32)

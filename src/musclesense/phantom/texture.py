@@ -22,16 +22,28 @@ def sample(field: Floats, level_mm: float, u: NDArray[Any], v: NDArray[Any]) -> 
     planes, size, _ = field.shape
     plane = level_mm / PLANE_SPACING_MM
     below, weight = int(np.floor(plane)), np.float32(plane - np.floor(plane))
-    flat = ((1 - weight) * field[below % planes] + weight * field[(below + 1) % planes]).ravel()
-    column, row = np.floor(u), np.floor(v)
-    a, b = (u - column).astype(np.float32), (v - row).astype(np.float32)
-    i, j = column.astype(np.intp) % size, row.astype(np.intp) % size
-    right, down = (i + 1) % size, (j + 1) % size
-    top = (1 - a) * flat[j * size + i] + a * flat[j * size + right]
-    bottom = (1 - a) * flat[down * size + i] + a * flat[down * size + right]
-    return np.asarray((1 - b) * top + b * bottom, dtype=np.float32)
+    between = (1 - weight) * field[below % planes] + weight * field[(below + 1) % planes]
+    # Repeated beyond its end, the plane needs no wrapping of neighbours; two nodes, since rounding may give `size`.
+    stride = size + 2
+    flat = np.pad(between, (0, 2), mode="wrap").ravel()
+    (i, a), (j, b) = _wrapped(u, size), _wrapped(v, size)
+    at = j * stride + i
+    left, right = flat.take(at), flat.take(at + 1)
+    left += a * (right - left)
+    at += stride
+    below_left, right = flat.take(at), flat.take(at + 1)
+    below_left += a * (right - below_left)
+    return np.asarray(left + b * (below_left - left), dtype=np.float32)
 
 
 def ridges(field: Floats, width: float) -> Floats:
     """Turn a field of variance 1 into thin branching lines (1 on the line): where it crosses zero."""
     return np.asarray(np.exp(-np.square(field / width)), dtype=np.float32)
+
+
+def _wrapped(at: NDArray[Any], size: int) -> tuple[NDArray[np.intp], Floats]:
+    """Split positions on a circle of ``size`` nodes into the node before them and the way past it."""
+    turns = np.asarray(at, dtype=np.float32) * np.float32(1 / size)
+    turns = (turns - np.floor(turns)) * np.float32(size)
+    node = turns.astype(np.intp)
+    return node, turns - node.astype(np.float32)

@@ -1,0 +1,128 @@
+"""How the fat images of phantoms are distributed beside those of real scans.
+
+``MUSCLESENSE_REAL_DATA=DIR python -m benchmarks.phantom_realism COHORT.csv MODEL OUT.png`` draws histograms of the
+z-scored fat image inside muscle, subcutaneous fat and marrow, and of its gradient at the border of muscle, over the
+thighs of a phantom cohort, slices drawn for any scanner (`phantom.robust`), ``ideal_thigh`` and ``siemens_thigh``, and
+prints their quartiles. Muscle of ``siemens_thigh``, which has no mask, is what MODEL segments. Subcutaneous fat and
+marrow are found alike in all of them: a band below the skin, and bright bodies of some size enclosed by muscle.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from musclesense.cohort.table import Region, read_table
+from musclesense.files import atomic_path
+from musclesense.imaging.dixon import read_echoes, separate
+from musclesense.imaging.grid import Grid, body_mask, slice_count, take_slice
+from musclesense.imaging.nifti import Volume, read_volume
+from musclesense.imaging.preprocessing import normalise
+from musclesense.phantom import robust
+from musclesense.segmentation.segmenter import Segmenter
+
+GRID = Grid()
+ROBUST_SLICES = 60
+BAND_MM = (4.0, 9.0)
+MARROW_MM2 = 60.0
+PARTS = {
+    "muscle": np.linspace(-1.5, 3.5, 60),
+    "subcutaneous fat": np.linspace(-1.5, 6, 60),
+    "marrow": np.linspace(-1.5, 6, 60),
+    "gradient at the muscle's border (1/mm)": np.linspace(0, 1.5, 60),
+}
+
+
+def main() -> None:
+    table, model, out = (Path(argument) for argument in sys.argv[1:])
+    real = Path(os.environ["MUSCLESENSE_REAL_DATA"])
+    sources = {
+        "phantom, three echoes": from_table(table),
+        "phantom, any scanner": from_robust(),
+        "ideal_thigh": from_ideal(real / "ideal_thigh"),
+        "siemens_thigh": from_siemens(real / "siemens_thigh", model),
+    }
+    figure, axes = plt.subplots(1, len(PARTS), figsize=(4 * len(PARTS), 3), layout="constrained")
+    for name, slices in sources.items():
+        found = [values(image, muscle) for image, muscle in slices]
+        for axis, (part, bins) in zip(axes, PARTS.items(), strict=True):
+            own = np.concatenate([one[part] for one in found])
+            axis.hist(own, bins, density=True, histtype="step", label=name, linewidth=1.4 if "phantom" in name else 1.0)
+            axis.set_title(part, fontsize=9)
+            quartiles = ", ".join(f"{value:.2f}" for value in np.percentile(own, (25, 50, 75)))
+            print(f"{name}: {part}: quartiles {quartiles} over {len(found)} slices")
+    axes[0].legend(fontsize=7)
+    with atomic_path(out) as draft:
+        figure.savefig(draft, dpi=80)
+
+
+def from_table(table: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    """Give the labelled thigh slices of a cohort on the grid, with muscle."""
+    for row in read_table(table).acquisitions:
+        if row.region is Region.THIGH and row.mask is not None and row.slice is not None:
+            yield on_grid(read_volume(row.channels["fat"]), read_volume(row.mask).data, row.slice)
+
+
+def from_robust() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    for number in range(ROBUST_SLICES):
+        drawn = robust.draw(np.random.default_rng([0, number]), regions=[Region.THIGH])
+        fat = Volume(drawn.stored(drawn.image)[..., None], drawn.geometry)
+        yield on_grid(fat, drawn.stored(drawn.mask)[..., None], 0)
+
+
+def from_ideal(folder: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    fat, labels = read_volume(folder / "fat.nii.gz"), read_volume(folder / "muscles.nii.gz")
+    for number in range(2, 11):
+        yield on_grid(fat, labels.data, number)
+
+
+def from_siemens(folder: Path, model: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    echoes, geometry = read_echoes(
+        [(folder / f"te{echo}_magnitude.nii.gz", folder / f"te{echo}_phase.nii.gz") for echo in (345, 460, 575)]
+    )
+    fat = Volume(separate(echoes).fat, geometry)
+    muscle = Segmenter.load(model).segment({"fat": fat.data}, geometry)
+    for number in range(slice_count(geometry)):
+        yield on_grid(fat, muscle, number)
+
+
+def on_grid(fat: Volume, muscle: NDArray[Any], number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    image = take_slice(fat.data, fat.geometry, number)
+    placement = GRID.place(fat.geometry, image)
+    labels = placement.labels_to_grid((take_slice(muscle, fat.geometry, number) > 0).astype(np.uint8), 1)
+    return normalise(image, placement)[0], labels > 0
+
+
+def values(image: NDArray[Any], muscle: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    """Give what is drawn of one slice."""
+    body = body_mask(image)
+    depth = GRID.spacing_mm * ndimage.distance_transform_edt(body)
+    subcutis = (depth > BAND_MM[0]) & (depth < BAND_MM[1]) & ~ndimage.binary_dilation(muscle, iterations=3)
+    border = ndimage.binary_dilation(muscle) & ~ndimage.binary_erosion(muscle)
+    gradient = np.hypot(*np.gradient(image.astype(np.float64), GRID.spacing_mm))
+    chosen = (ndimage.binary_erosion(muscle), subcutis, marrow(image, muscle, subcutis), border)
+    return {part: (gradient if "gradient" in part else image)[where] for part, where in zip(PARTS, chosen, strict=True)}
+
+
+def marrow(image: NDArray[Any], muscle: NDArray[np.bool_], subcutis: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find bright bodies of some size that muscle encloses, away from its border."""
+    closed = ndimage.binary_fill_holes(ndimage.binary_closing(np.pad(muscle, 12), iterations=8))[12:-12, 12:-12]
+    if not subcutis.any():
+        return np.zeros_like(muscle)
+    inner = ndimage.binary_erosion(closed, iterations=8) & ~muscle & (image > np.median(image[subcutis]) / 2)
+    labels, count = ndimage.label(ndimage.binary_opening(inner, iterations=2))
+    sizes = GRID.spacing_mm**2 * ndimage.sum_labels(inner, labels, np.arange(1, count + 1))
+    return np.isin(labels, 1 + np.flatnonzero(sizes > MARROW_MM2))
+
+
+if __name__ == "__main__":
+    main()

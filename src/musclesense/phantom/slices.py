@@ -1,0 +1,117 @@
+"""Both limbs in a slice: what lies at the points of each voxel, and which muscle the voxel then belongs to."""
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.phantom.anatomy import Limb, Pose, Tissue, draw_section, reach_mm
+from musclesense.phantom.disease import Infiltration, infiltrate, oedema
+from musclesense.phantom.presets import Stack
+from musclesense.phantom.signal import Drawing
+from musclesense.phantom.templates import TEMPLATES, compartment_values
+
+Part = tuple[Limb, Pose, Infiltration]
+
+
+def draw_slice(stack: Stack, parts: list[Part], offset_mm: float) -> Drawing:
+    """Draw the limbs at every point of every voxel; where they touch, the first one keeps its place.
+
+    Args:
+        stack: The voxels.
+        parts: The limbs, how they lie, and the state of their muscles.
+        offset_mm: Position of the slice relative to the middle one, towards the hip.
+    """
+    shape = (stack.points, stack.rows, stack.columns)
+    drawing = Drawing(
+        tissue=np.zeros(shape, np.uint8),
+        muscle_fat=np.zeros(shape, np.float32),
+        density=np.ones(shape, np.float32),
+        oedema=np.zeros(shape, np.float32),
+        compartment=np.zeros(shape, np.uint8),
+    )
+    x = ((np.arange(stack.columns) - (stack.columns - 1) / 2) * stack.voxel_mm).astype(np.float32)
+    y = ((np.arange(stack.rows) - (stack.rows - 1) / 2) * stack.voxel_mm).astype(np.float32)
+    for limb, pose, infiltration in parts:
+        values = compartment_codes(limb)
+        middle = [centre + slope * offset_mm for centre, slope in zip(pose.centre_mm, pose.slope, strict=True)]
+        reach = reach_mm(limb, pose.level_mm + offset_mm)
+        rows, columns = (
+            slice(*np.searchsorted(axis, (at - reach, at + reach)))
+            for axis, at in zip((y, x), middle[::-1], strict=True)
+        )
+        near = np.hypot(*np.meshgrid(x[columns] - np.float32(middle[0]), y[rows] - np.float32(middle[1]))) < reach
+        for point, (right, down, along) in enumerate(voxel_points(stack.points)):
+            here = (point, rows, columns)
+            free = near & (drawing.tissue[here] == Tissue.AIR)
+            row, column = np.nonzero(free)
+            section = draw_section(
+                limb,
+                pose,
+                offset_mm + along * stack.slice_mm,
+                x[columns][column] + np.float32(right * stack.voxel_mm),
+                y[rows][row] + np.float32(down * stack.voxel_mm),
+                infiltration.atrophy_mm,
+            )
+            flesh = section.tissue == Tissue.MUSCLE
+            drawing.tissue[here][free] = section.tissue
+            drawing.muscle_fat[here][free] = infiltrate(section, infiltration) * flesh
+            drawing.density[here][free] = section.density
+            drawing.compartment[here][free] = values[section.muscle]
+            if infiltration.swelling.any():
+                drawing.oedema[here][free] = oedema(section, infiltration) * flesh
+    return drawing
+
+
+@cache
+def voxel_points(count: int) -> tuple[tuple[float, float, float], ...]:
+    """Spread points over a voxel: (right, down, along the limb), each from -0.5 to 0.5, on average 0.
+
+    In the plane they follow the additive recurrence of the plastic number, which fills a square evenly; across the
+    slice each has a layer of its own.
+    """
+    number = np.arange(count)
+    plane = np.stack([number * 0.7548776662 % 1, number * 0.5698402910 % 1], axis=-1)
+    layer = (number + 0.5) / count - 0.5
+    points = np.column_stack([plane - plane.mean(axis=0), layer])
+    return tuple((float(right), float(down), float(along)) for right, down, along in points)
+
+
+def compartment_codes(limb: Limb) -> NDArray[np.uint8]:
+    """Give the value in images of compartments for each value of ``Section.muscle``."""
+    values = compartment_values(limb.region)
+    return np.array([0, *(values[f"{name}_{limb.side.value}"] for name in TEMPLATES[limb.region].muscles)], np.uint8)
+
+
+def most_common(points: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give voxels more than half full of muscle the compartment that most of their points belong to, others 0.
+
+    Where just half of the points are muscle, the first one tells.
+
+    Args:
+        points: Compartments, shape (points, rows, columns).
+    """
+    first, *others = points
+    filled = 2 * np.count_nonzero(points, axis=0)
+    full = (filled > len(points)) | ((filled == len(points)) & (first > 0))
+    mixed = full & np.any([first != other for other in others], axis=0) if others else np.zeros_like(full)
+    voxels = np.where(full, first, np.uint8(0))
+    candidates = points[:, mixed]
+    votes = (candidates[:, None] == candidates).sum(axis=0) * (candidates > 0)
+    voxels[mixed] = np.take_along_axis(candidates, votes.argmax(axis=0)[None], axis=0)[0]
+    return voxels
+
+
+def whole_muscle(compartments: NDArray[np.uint8], limb: Limb) -> NDArray[np.uint8]:
+    """Give the mask that the paper's readers draw: 1 in every muscle but the unlabelled ones."""
+    values = compartment_values(limb.region)
+    left_out = [value for name, value in values.items() if name.rpartition("_")[0] in TEMPLATES[limb.region].unlabelled]
+    drawn = compartments > 0
+    drawn &= ~np.isin(compartments, left_out)
+    return drawn.astype(np.uint8)
+
+
+def half_size_mm(parts: list[Part]) -> tuple[float, float]:
+    """Give half the width and height of all that lies in the scanner."""
+    widths = [abs(pose.centre_mm[0]) + limb.radius_mm[0] + limb.fat_mm for limb, pose, _ in parts]
+    return max(widths), max(limb.radius_mm[1] + limb.fat_mm for limb, _, _ in parts)

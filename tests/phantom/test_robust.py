@@ -1,0 +1,94 @@
+"""Slices for any scanner: alike for the same random state, true to their masks, and each ingredient does something."""
+
+import numpy as np
+import pytest
+
+from musclesense.cohort.table import Limbs, Region
+from musclesense.errors import InputError
+from musclesense.imaging.grid import slice_axis, take_slice
+from musclesense.phantom import robust
+from musclesense.phantom.templates import TEMPLATES, compartment_values
+
+
+def draw(number: int, **options: object) -> robust.RobustSlice:
+    return robust.draw(np.random.default_rng([7, number]), **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def slices() -> list[robust.RobustSlice]:
+    return [draw(number) for number in range(24)]
+
+
+def test_the_same_random_state_gives_the_same_slice(slices: list[robust.RobustSlice]) -> None:
+    again = draw(3)
+    assert np.array_equal(again.image, slices[3].image)
+    assert np.array_equal(again.compartments, slices[3].compartments)
+    assert not np.array_equal(slices[4].image[:40, :40], slices[3].image[:40, :40])
+
+
+def test_images_are_magnitudes_with_truth_of_the_same_shape(slices: list[robust.RobustSlice]) -> None:
+    for one in slices:
+        assert one.image.dtype == np.float32
+        assert np.isfinite(one.image).all() and one.image.min() >= 0
+        assert one.image.shape == one.mask.shape == one.compartments.shape
+        assert 0 < one.mask.mean() < 0.8
+
+
+def test_masks_are_the_labelled_compartments_of_the_region(slices: list[robust.RobustSlice]) -> None:
+    for one in slices:
+        values = compartment_values(one.region)
+        left_out = {f"{name}_{side}" for name in TEMPLATES[one.region].unlabelled for side in ("left", "right")}
+        labelled = [value for name, value in values.items() if name not in left_out]
+        assert set(np.unique(one.compartments)) <= {0, *values.values()}
+        assert np.array_equal(one.mask > 0, np.isin(one.compartments, labelled))
+
+
+def test_only_the_limbs_named_are_shown(slices: list[robust.RobustSlice]) -> None:
+    assert {one.limbs for one in slices} == set(Limbs)
+    for one in slices:
+        sides = {value > 100 for value in np.unique(one.compartments[one.compartments > 0])}
+        # A limb may lie beyond the frame.
+        assert sides <= {Limbs.BOTH: {False, True}, Limbs.LEFT: {True}, Limbs.RIGHT: {False}}[one.limbs]
+
+
+def test_a_right_limb_lies_on_the_left_of_the_display() -> None:
+    both = draw(1, without=("pose",))
+    right = np.nonzero((both.compartments > 0) & (both.compartments < 100))[1].mean()
+    left = np.nonzero(both.compartments > 100)[1].mean()
+    assert right < left
+
+
+def test_the_geometry_leads_from_storage_to_display(slices: list[robust.RobustSlice]) -> None:
+    one = slices[0]
+    volume = one.stored(one.image)[..., None]
+    assert volume.shape == one.geometry.shape
+    assert slice_axis(one.geometry) == 2
+    assert np.array_equal(take_slice(volume, one.geometry, 0).T, one.image)
+    step = one.geometry.affine[:3, :2]
+    assert step[0, 0] < 0 and step[1, 1] < 0  # towards the left, towards posterior
+
+
+def test_regions_are_those_asked_for() -> None:
+    assert {draw(number, regions=[Region.CALF]).region for number in range(4)} == {Region.CALF}
+
+
+@pytest.mark.parametrize("ingredient", robust.INGREDIENTS)
+def test_each_ingredient_changes_the_image(ingredient: str) -> None:
+    """Of a few slices, since some artefacts are rare."""
+    others = [name for name in robust.INGREDIENTS if name != ingredient]
+    pairs = [(draw(number, without=others), draw(number, without=robust.INGREDIENTS)) for number in range(8)]
+    assert any(a.image.shape != b.image.shape or not np.allclose(a.image, b.image) for a, b in pairs)
+
+
+def test_without_disease_muscle_is_dark_in_fat_images() -> None:
+    plain = [name for name in robust.INGREDIENTS if name != "disease"]
+    healthy = [draw(number, without=robust.INGREDIENTS) for number in range(10)]
+    ill = [draw(number, without=plain) for number in range(10)]
+    dark, bright = (np.mean([one.image[one.mask > 0].mean() for one in many]) for many in (healthy, ill))
+    assert dark < 0.15 * robust.BRIGHTNESS
+    assert bright > 1.5 * dark
+
+
+def test_an_unknown_ingredient_is_refused() -> None:
+    with pytest.raises(InputError, match="ingredient 'salt' is unknown; leave out some of disease"):
+        draw(0, without=("salt",))

@@ -1,0 +1,78 @@
+"""Points of voxels, and what a voxel then is."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from musclesense.cohort.table import Region
+from musclesense.phantom.anatomy import Body, Tissue, sample_limbs, sample_poses
+from musclesense.phantom.disease import PATTERNS, sample_infiltration
+from musclesense.phantom.presets import Stack
+from musclesense.phantom.slices import draw_slice, most_common, voxel_points, whole_muscle
+from musclesense.phantom.templates import compartment_values
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_points_fill_the_voxel_about_its_centre(count: int) -> None:
+    points = np.array(voxel_points(count))
+    assert points.shape == (count, 3)
+    assert points.mean(axis=0) == pytest.approx([0, 0, 0])
+    assert np.abs(points).max() < 0.75
+    assert np.sort(points[:, 2]) == pytest.approx((np.arange(count) + 0.5) / count - 0.5)
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 4), st.just(4), st.just(5)), elements=st.sampled_from([0, 1, 2, 101])))
+def test_voxels_go_to_the_compartment_of_most_points(points: np.ndarray) -> None:
+    voxels = most_common(points)
+    for row, column in np.ndindex(4, 5):
+        own = points[:, row, column]
+        muscle = own[own > 0]
+        if 2 * len(muscle) < len(own) or (2 * len(muscle) == len(own) and own[0] == 0):
+            assert voxels[row, column] == 0
+        else:
+            counts = {int(value): int((own == value).sum()) for value in muscle}
+            assert counts[int(voxels[row, column])] == max(counts.values())
+
+
+def test_one_point_is_the_voxel() -> None:
+    points = np.array([[[0, 3], [7, 0]]], np.uint8)
+    assert np.array_equal(most_common(points), points[0])
+
+
+@pytest.fixture(scope="module")
+def parts() -> list:
+    rng = np.random.default_rng(1)
+    limbs = sample_limbs(rng, Body.sample(rng), Region.THIGH)
+    return list(
+        zip(limbs, sample_poses(rng, limbs), sample_infiltration(rng, PATTERNS["DMD"], 0.7, Region.THIGH), strict=True)
+    )
+
+
+def test_fat_and_oedema_lie_in_muscle_alone(parts: list) -> None:
+    drawing = draw_slice(Stack(rows=80, columns=160, voxel_mm=2.5, slices=1, points=2), parts, 0.0)
+    flesh = drawing.tissue == Tissue.MUSCLE
+    for values in (drawing.muscle_fat, drawing.oedema):
+        assert not values[~flesh].any()
+        assert 0 < values.max() <= 1
+    assert (drawing.compartment[flesh] > 0).all()
+    values = compartment_values(Region.THIGH)
+    assert set(np.unique(drawing.compartment)) - {0} <= set(values.values())
+
+
+def test_mask_leaves_out_what_the_paper_leaves_out(parts: list) -> None:
+    values = compartment_values(Region.THIGH)
+    compartments = np.array([[0, values["adductor_longus_left"], values["gracilis_right"]]], np.uint8)
+    assert whole_muscle(compartments, parts[0][0]).tolist() == [[0, 0, 1]]
+
+
+def test_partial_volume_along_the_limb_softens_edges(parts: list) -> None:
+    """A thick slice holds points of muscle and of other tissue in more voxels than a thin one."""
+
+    def mixed(slice_mm: float) -> int:
+        stack = Stack(rows=160, columns=320, voxel_mm=1.25, slices=1, slice_mm=slice_mm, points=4)
+        flesh = draw_slice(stack, parts, 0.0).tissue == Tissue.MUSCLE
+        return int(np.count_nonzero(flesh.any(axis=0) & ~flesh.all(axis=0)))
+
+    assert mixed(30.0) > 1.05 * mixed(0.1)
