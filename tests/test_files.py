@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from musclesense.errors import InputError
-from musclesense.files import atomic_folder, atomic_path, locked, write_csv, write_json, write_text
+from musclesense.files import atomic_folder, atomic_path, locked, locked_if_free, write_csv, write_json, write_text
 
 
 def test_a_file_appears_whole_with_its_folders(tmp_path):
@@ -112,3 +112,10 @@ def test_a_lock_is_released_by_an_error(tmp_path):
     process.kill()
     assert not alive
     assert (tmp_path / "x").read_text() == "1"
+
+
+def test_a_lock_that_is_taken_is_not_waited_for(tmp_path):
+    with locked_if_free(tmp_path / "x") as first, locked_if_free(tmp_path / "x") as second:
+        assert (first, second) == (True, False)
+    with locked_if_free(tmp_path / "x") as again:
+        assert again

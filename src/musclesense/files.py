@@ -7,11 +7,11 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from musclesense.errors import InputError
 
@@ -67,6 +67,20 @@ def locked(path: Path) -> Iterator[None]:
         lock.acquire()
     try:
         yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def locked_if_free(path: Path) -> Iterator[bool]:
+    """Hold the lock that `locked` takes if nobody else does; tells whether it is held, and never waits."""
+    with _input_error_when_unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.parent / f".{path.name}.lock", timeout=0)
+        with suppress(Timeout):
+            lock.acquire()
+    try:
+        yield lock.is_locked
     finally:
         lock.release()
 

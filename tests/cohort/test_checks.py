@@ -79,7 +79,7 @@ def cohort(tmp_path: Path) -> Cohort:
 def test_a_sound_cohort_passes(cohort):
     table = cohort.read()
     check(table)
-    check(table, channels=["fat", "water"], regions=list(Region), folds=4, inner_folds=4, require_masks=True)
+    check(table, channels=["fat", "water"], regions=list(Region), folds=4, inner_folds=4, require_labels=True)
 
 
 def test_a_missing_file(cohort):
@@ -256,8 +256,8 @@ def test_a_row_without_any_image(cohort):
 def test_a_row_without_a_mask_is_a_problem_for_training_only(cohort):
     cohort.change(3, mask=None)
     check(cohort.read())
-    assert cohort.problems(require_masks=True) == [
-        "cohort.csv, line 5: mask '': row has nothing to train on; give a mask or remove the row"
+    assert cohort.problems(require_labels=True) == [
+        "cohort.csv, line 5: mask '': row has nothing to train on; give the image or remove the row"
     ]
 
 
@@ -346,7 +346,7 @@ def test_ten_problems_at_once(cohort):
     with cohort.path.open("a") as file:
         file.write("S9,,g0,arm,both,,,,,,,,\n")
     with pytest.raises(InputError) as caught:
-        check(scan_table(cohort.path), channels=["fat", "water"], folds=8, require_masks=True)
+        check(scan_table(cohort.path), channels=["fat", "water"], folds=8, require_labels=True)
     problems = [problem.replace(f"{cohort.path.parent}/", "") for problem in caught.value.problems]
     found = [problem.split("; ")[0].split(" (")[0] for problem in problems]
     assert found == [
@@ -390,7 +390,7 @@ def test_summary_counts_subjects_groups_regions_and_files(cohort):
         "  thigh: 3 acquisitions (g0 1, g1 1, no group 1)",
         "  limbs: both 7",
         "  channels: fat 7, water 6",
-        "  masks: 6, fat fraction images: 7",
+        "  masks: 6, compartments: 0, fat fraction images: 7",
     ]
 
 
@@ -398,8 +398,8 @@ def test_a_channel_or_mask_that_no_row_has_is_one_line(tmp_path: Path) -> None:
     rows = [Acquisition(line=line, subject=f"s{line}", region=Region.CALF) for line in range(2, 12)]
     table = CohortTable(tmp_path / "cohort.csv", tuple(rows), "digest")
     with pytest.raises(InputError) as raised:
-        check(table, channels=["te460"], require_masks=True)
+        check(table, channels=["te460"], require_labels=True)
     assert [problem.removeprefix(f"{table.path}: ") for problem in raised.value.problems[:2]] == [
         "no row has the channel 'te460'; choose from none",
-        "no row has a mask to train on; add a column 'mask'",
+        "no row has mask to train on; add a column 'mask'",
     ]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self
 
@@ -13,11 +14,11 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from musclesense.cohort.table import Acquisition
+from musclesense.cohort.table import Acquisition, Region
 from musclesense.files import atomic_folder, locked, write_json
 from musclesense.imaging.grid import Grid, slice_axis, take_slice
 from musclesense.imaging.labels import LabelSet
-from musclesense.imaging.nifti import read_volume
+from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.imaging.preprocessing import normalise, reference_channel
 
 _FORMAT = 1
@@ -49,6 +50,15 @@ class SliceCache:
     air: NDArray[np.float32]
     classes: NDArray[np.uint8]
 
+    @cached_property
+    def classes_of(self) -> dict[Region, frozenset[int]]:
+        """The class indices that some case of a region has, background left out: a calf has no rectus femoris."""
+        found: dict[Region, NDArray[np.intp]] = {}
+        for case, classes in zip(self.cases, self.classes, strict=True):
+            counts = np.bincount(classes.ravel(), minlength=256)
+            found[case.acquisition.region] = found.get(case.acquisition.region, 0) + counts
+        return {region: frozenset(np.flatnonzero(counts[1:]) + 1) for region, counts in found.items()}
+
     @classmethod
     def open(cls, folder: Path, acquisitions: Sequence[Acquisition]) -> Self:
         """Map the arrays of a finished cache without reading them."""
@@ -68,11 +78,13 @@ def common_channels(acquisitions: Sequence[Acquisition]) -> tuple[str, ...]:
     return tuple(name for name in acquisitions[0].channels if all(name in other.channels for other in acquisitions))
 
 
-def cache_folder(root: Path, acquisitions: Sequence[Acquisition], *, grid: Grid, labels: LabelSet) -> Path:
+def cache_folder(
+    root: Path, acquisitions: Sequence[Acquisition], *, grid: Grid, labels: LabelSet, column: str = "mask"
+) -> Path:
     """Name the cache of these acquisitions: a function of rows, files (size, time of change), grid, labels."""
     sources = []
     for acquisition in acquisitions:
-        files = {**acquisition.channels, "mask": acquisition.mask}
+        files = {**acquisition.channels, column: acquisition.labels(column)}
         states = {
             name: [str(file.absolute()), (state := file.stat()).st_size, state.st_mtime_ns]
             for name, file in files.items()
@@ -84,27 +96,30 @@ def cache_folder(root: Path, acquisitions: Sequence[Acquisition], *, grid: Grid,
     return root / hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def open_or_build(folder: Path, acquisitions: Sequence[Acquisition], *, grid: Grid, labels: LabelSet) -> SliceCache:
+def open_or_build(
+    folder: Path, acquisitions: Sequence[Acquisition], *, grid: Grid, labels: LabelSet, column: str = "mask"
+) -> SliceCache:
     """Open the cache in ``folder``, made first by the one process that gets there first.
 
     Args:
-        folder: From `cache_folder`, for the same acquisitions, grid and labels.
-        acquisitions: Checked rows of a cohort table, each with a mask.
+        folder: From `cache_folder`, for the same acquisitions, grid, labels and column.
+        acquisitions: Checked rows of a cohort table, each with labels.
         grid: The frame of the network.
-        labels: What the values of the masks mean.
+        labels: What the values of the reference labels mean.
+        column: The table's column of reference labels, of ``table.LABEL_COLUMNS``.
     """
     if not folder.is_dir():
         with locked(folder):
             if not folder.is_dir():
                 with atomic_folder(folder) as draft:
-                    _build(draft, acquisitions, grid, labels)
+                    _build(draft, acquisitions, grid, labels, column)
     return SliceCache.open(folder, acquisitions)
 
 
-def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels: LabelSet) -> None:
+def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels: LabelSet, column: str) -> None:
     channels = common_channels(acquisitions)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        numbers = list(pool.map(_labelled_slices, acquisitions))
+        numbers = list(pool.map(partial(_labelled_slices, column=column), acquisitions))
         firsts = np.concatenate([[0], np.cumsum([len(own) for own in numbers])])
         count = int(firsts[-1])
         frame = (grid.rows, grid.columns)
@@ -115,14 +130,13 @@ def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels
         def fill(position: int) -> None:
             acquisition = acquisitions[position]
             volumes = {name: read_volume(acquisition.channels[name]) for name in channels}
-            assert acquisition.mask is not None  # checked before
-            mask = read_volume(acquisition.mask)
+            reference = _read_labels(acquisition, column)
             for case, number in enumerate(numbers[position], start=int(firsts[position])):
                 slices = {name: take_slice(volume.data, volume.geometry, number) for name, volume in volumes.items()}
-                placement = grid.place(mask.geometry, slices[reference_channel(channels)])
+                placement = grid.place(reference.geometry, slices[reference_channel(channels)])
                 for channel, image in enumerate(slices.values()):
                     images[case, channel], air[case, channel] = normalise(image, placement)
-                native = labels.encode(take_slice(mask.data, mask.geometry, number))
+                native = labels.encode(take_slice(reference.data, reference.geometry, number))
                 classes[case] = placement.labels_to_grid(native, labels.n_classes)
 
         for _ in pool.map(fill, range(len(acquisitions))):
@@ -134,10 +148,15 @@ def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels
     write_json(folder / "index.json", {"channels": channels, "cases": cases})
 
 
-def _labelled_slices(acquisition: Acquisition) -> list[int]:
+def _labelled_slices(acquisition: Acquisition, column: str) -> list[int]:
     if acquisition.slice is not None:
         return [acquisition.slice]
-    assert acquisition.mask is not None  # checked before
-    mask = read_volume(acquisition.mask)
-    others = tuple(axis for axis in range(3) if axis != slice_axis(mask.geometry))
-    return [int(number) for number in np.flatnonzero((mask.data > 0).any(axis=others))]
+    reference = _read_labels(acquisition, column)
+    others = tuple(axis for axis in range(3) if axis != slice_axis(reference.geometry))
+    return [int(number) for number in np.flatnonzero((reference.data > 0).any(axis=others))]
+
+
+def _read_labels(acquisition: Acquisition, column: str) -> Volume:
+    file = acquisition.labels(column)
+    assert file is not None  # checked before
+    return read_volume(file)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.cohort.folds import shortage
-from musclesense.cohort.table import CHANNELS, Acquisition, CohortTable, Region
+from musclesense.cohort.table import CHANNELS, LABEL_COLUMNS, Acquisition, CohortTable, Region
 from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_axis, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, read_volume
@@ -28,8 +28,9 @@ def check(
     regions: Collection[Region] | None = None,
     folds: int | None = None,
     inner_folds: int | None = None,
+    label_column: str = "mask",
     label_values: Collection[int] | None = None,
-    require_masks: bool = False,
+    require_labels: bool = False,
 ) -> None:
     """Read every file that a study would use, once, and name all that is wrong.
 
@@ -41,8 +42,9 @@ def check(
         regions: Regions whose rows are used; the others are not looked at. None: all.
         folds: Number of outer folds to be drawn, or None where none will be.
         inner_folds: Number of inner folds; as many as ``folds`` if not given.
-        label_values: Mask values that count as labels. None: any positive value.
-        require_masks: Whether a row without a mask is a problem, as it is for training.
+        label_column: Column of the reference labels that are used, of ``table.LABEL_COLUMNS``.
+        label_values: Values that count as labels. None: any positive value.
+        require_labels: Whether a row without labels is a problem, as it is for training.
 
     Raises:
         InputError: There are problems; each line names row, file, value and remedy.
@@ -57,12 +59,12 @@ def check(
         given = [other for other in CHANNELS if any(other in row.channels for row in rows)]
         problems.append(f"{table.path}: no row has the channel {name!r}; choose from {', '.join(given) or 'none'}")
     wanted = [name for name in channels if name not in absent]
-    unlabelled = require_masks and bool(rows) and all(row.mask is None for row in rows)
+    unlabelled = require_labels and bool(rows) and all(row.labels(label_column) is None for row in rows)
     if unlabelled:
-        problems.append(f"{table.path}: no row has a mask to train on; add a column 'mask'")
+        problems.append(f"{table.path}: no row has {label_column} to train on; add a column {label_column!r}")
 
     def of_files(row: Acquisition) -> list[str]:
-        return list(_row_problems(row, wanted, label_values, require_masks and not unlabelled))
+        return list(_row_problems(row, wanted, label_column, label_values, require_labels and not unlabelled))
 
     with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as pool:
         for row, conflicts, found in zip(rows, _conflicts(rows), pool.map(of_files, rows), strict=True):
@@ -82,21 +84,28 @@ def summary(table: CohortTable) -> str:
     images = Counter(channel for row in rows for channel in row.channels)
     groups = Counter({row.subject: row.group or "no group" for row in rows}.values())
     lines = [
-        f"{table.path}: {groups.total()} subjects, {len(rows)} acquisitions",
+        f"{table.path}: {_counted(groups.total(), 'subject')}, {_counted(len(rows), 'acquisition')}",
         f"  subjects by group: {_counts(groups)}",
     ]
     for region in Region:
         by_group = Counter(row.group or "no group" for row in rows if row.region == region)
-        lines.append(f"  {region}: {by_group.total()} acquisitions" + (f" ({_counts(by_group)})" if by_group else ""))
+        lines.append(
+            f"  {region}: {_counted(by_group.total(), 'acquisition')}" + (f" ({_counts(by_group)})" if by_group else "")
+        )
     return "\n".join(
         [
             *lines,
             f"  limbs: {_counts(Counter(row.limbs.value for row in rows))}",
             f"  channels: {_counts(Counter({name: images[name] for name in CHANNELS if images[name]}))}",
             f"  masks: {sum(row.mask is not None for row in rows)}, "
+            f"compartments: {sum(row.compartments is not None for row in rows)}, "
             f"fat fraction images: {sum(row.fat_fraction is not None for row in rows)}",
         ]
     )
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("s" if number != 1 else "")
 
 
 def _counts(counts: Counter[str]) -> str:
@@ -136,7 +145,11 @@ def _conflicts(rows: Sequence[Acquisition]) -> Iterator[list[str]]:
 
 
 def _row_problems(
-    row: Acquisition, channels: Sequence[str], label_values: Collection[int] | None, require_masks: bool
+    row: Acquisition,
+    channels: Sequence[str],
+    label_column: str,
+    label_values: Collection[int] | None,
+    require_labels: bool,
 ) -> Iterator[str]:
     """Check the files of one row, one after another."""
     for name in channels:
@@ -144,14 +157,15 @@ def _row_problems(
             yield f"{name} '': row lacks the channel; give the image or choose other channels"
     if not channels and not row.channels:
         yield f"channels '': row has no image; give at least one of {', '.join(CHANNELS)}"
-    if require_masks and row.mask is None:
-        yield "mask '': row has nothing to train on; give a mask or remove the row"
+    labels = row.labels(label_column)
+    if require_labels and labels is None:
+        yield f"{label_column} '': row has nothing to train on; give the image or remove the row"
 
     images = {name: file for name, file in row.channels.items() if not channels or name in channels}
     geometries: dict[str, Geometry] = {}
     labelled = [] if row.slice is None else [row.slice]
-    # The mask comes first: it says in which slices the images must show something.
-    for column, file in chain([("mask", row.mask)], images.items(), [("fat_fraction", row.fat_fraction)]):
+    # The labels come first: they say in which slices the images must show something.
+    for column, file in chain([(label_column, labels)], images.items(), [("fat_fraction", row.fat_fraction)]):
         if file is None:
             continue
         try:
@@ -161,7 +175,7 @@ def _row_problems(
             yield from (f"{column} {problem}" for problem in error.problems)
             continue
         geometries[column] = volume.geometry
-        if column == "mask":
+        if column == label_column:
             found = _mask_problems(volume, row.slice, label_values)
             labelled = labelled or _slices_with(_is_label(volume.data, label_values), volume.geometry)
         else:
@@ -173,8 +187,9 @@ def _row_problems(
 
 
 def _place_problems(row: Acquisition, geometries: dict[str, Geometry]) -> Iterator[str]:
-    """Compare all with the first image that could be read, or with the mask where none could."""
-    files = {**row.channels, "mask": row.mask, "fat_fraction": row.fat_fraction}
+    """Compare all with the first image that could be read, or with the labels where none could."""
+    labels = {column: row.labels(column) for column in LABEL_COLUMNS}
+    files = {**row.channels, **labels, "fat_fraction": row.fat_fraction}
     reference = next((column for column in files if column in geometries), None)
     if reference is None:
         return

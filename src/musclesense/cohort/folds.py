@@ -105,8 +105,8 @@ def shortage(subjects: int, outer: int, inner: int) -> str | None:
     if subjects >= needed:
         return None
     return (
-        f"{subjects} subjects are too few for {outer} outer and {inner} inner folds, which take {needed}; "
-        "add subjects or ask for fewer folds"
+        f"{subjects} {'subject is' if subjects == 1 else 'subjects are'} too few for {outer} outer and {inner} inner "
+        f"folds, which take {needed}; add subjects or ask for fewer folds"
     )
 
 
@@ -182,7 +182,9 @@ def require_fit(
             differences.append(f"{name} {drawn} there, {asked} asked for")
     changed = {acquisition.subject for acquisition in acquisitions}.symmetric_difference(folds.subjects)
     if changed:
-        differences.append(f"{len(changed)} subjects differ, such as {min(changed)!r}")
+        differences.append(
+            f"{len(changed)} subject{' differs' if len(changed) == 1 else 's differ'}, such as {min(changed)!r}"
+        )
     if differences:
         raise InputError(
             f"{path}: does not fit ({'; '.join(differences)}); give the study a new name or remove its folder"

@@ -14,7 +14,8 @@ from musclesense.errors import InputError
 from musclesense.files import write_csv
 
 CHANNELS = ("fat", "water", "te345", "te460", "te575")
-COLUMNS = ("subject", "session", "group", "region", "limbs", *CHANNELS, "mask", "slice", "fat_fraction")
+LABEL_COLUMNS = ("mask", "compartments")
+COLUMNS = ("subject", "session", "group", "region", "limbs", *CHANNELS, *LABEL_COLUMNS, "slice", "fat_fraction")
 LARGEST_TABLE_BYTES = 512 * 1024**2
 
 
@@ -40,9 +41,10 @@ class Acquisition:
     Attributes:
         line: Line of the table it came from (the header is line 1).
         channels: Image file of each channel that the table gives.
-        mask: Reference labels, or None where nothing was drawn.
+        mask: Reference labels of the muscle as a whole, or None where nothing was drawn.
+        compartments: Reference labels of single muscles, or None where nothing was drawn.
         slice: 0-based labelled slice along the volume's slice axis, or None for every slice
-            where the mask is not empty.
+            where the labels are not empty.
         fat_fraction: Fat fraction image in percent, or None.
     """
 
@@ -54,8 +56,13 @@ class Acquisition:
     limbs: Limbs = Limbs.BOTH
     channels: Mapping[str, Path] = field(default_factory=dict)
     mask: Path | None = None
+    compartments: Path | None = None
     slice: int | None = None
     fat_fraction: Path | None = None
+
+    def labels(self, column: str) -> Path | None:
+        """Give the reference labels of one of `LABEL_COLUMNS`."""
+        return {"mask": self.mask, "compartments": self.compartments}[column]
 
 
 @dataclass(frozen=True)
@@ -136,7 +143,8 @@ def write_table(path: Path, acquisitions: list[Acquisition]) -> None:
     """Write a cohort table with paths relative to it, atomically."""
     rows = []
     for acquisition in acquisitions:
-        files = {**acquisition.channels, "mask": acquisition.mask, "fat_fraction": acquisition.fat_fraction}
+        labels = {column: acquisition.labels(column) for column in LABEL_COLUMNS}
+        files = {**acquisition.channels, **labels, "fat_fraction": acquisition.fat_fraction}
         rows.append(
             {
                 "subject": acquisition.subject,
@@ -201,6 +209,7 @@ def _acquisition(table: Path, line: int, row: dict[str, str]) -> Acquisition:
         limbs=limbs,
         channels=channels,
         mask=file("mask"),
+        compartments=file("compartments"),
         slice=int(labelled[1]) if labelled else None,
         fat_fraction=file("fat_fraction"),
     )
