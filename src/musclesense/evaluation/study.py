@@ -15,6 +15,7 @@ import yaml
 from musclesense.cohort.folds import NestedFolds
 from musclesense.errors import InputError
 
+_MOST_LABELS_TOGETHER = 6
 _REMEDY = "remove its folder and run train.py again"
 
 
@@ -40,7 +41,8 @@ class Case:
         region: Body region.
         slice: 0-based slice along the slice axis.
         label: Name of the class.
-        dice: Dice score coefficient, 0 to 1; None where truth and prediction are both empty.
+        dice: Dice score coefficient, 0 to 1; None where truth and prediction are both empty, and where no case of the
+            region has the label.
         hd95_mm: 95th percentile Hausdorff distance; None where either is empty.
         volume_true_ml: Volume of the true mask.
         volume_predicted_ml: Volume of the predicted mask.
@@ -185,6 +187,11 @@ class Study:
     def labels(self) -> tuple[str, ...]:
         """Labels that were tested, in the order in which they were written."""
         return tuple(dict.fromkeys(case.label for case in self.cases))
+
+    @property
+    def many_labels(self) -> bool:
+        """Whether there are more labels than a chart of regions can take."""
+        return len(self.labels) > _MOST_LABELS_TOGETHER
 
     def with_status(self, status: RunStatus) -> tuple[Run, ...]:
         """Give the runs of one status."""

@@ -10,6 +10,7 @@ import pytest
 
 from musclesense.errors import InputError
 from musclesense.evaluation.report.page import write_report
+from musclesense.evaluation.report.tables import study_table
 
 StudyWriter = Callable[..., Path]
 VOID = {"meta", "img", "source", "br"}
@@ -117,3 +118,28 @@ def test_folder_that_is_no_study_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a study"):
         write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_single_muscles_are_each_shown_once_and_their_mean_elsewhere(write_study: StudyWriter) -> None:
+    study = write_study(finished=[(0, 0), (1, 1)])
+    muscles = [f"muscle_{number}_{side}" for number in range(15) for side in ("right", "left")]
+    for cases in study.glob("outer*/cases.csv"):
+        header, *rows = cases.read_text().splitlines()
+        single = [row.replace(",muscle,", f",{muscle},") for row in rows for muscle in muscles]
+        dice = header.split(",").index("dice")
+        for position, row in enumerate(single):
+            if ",calf," in row and ",muscle_3_" in row:
+                cells = row.split(",")
+                single[position] = ",".join([*cells[:dice], "", *cells[dice + 1 :]])
+        cases.write_text("\n".join([header, *single]) + "\n")
+    text = write_report(study).read_text()
+    assert Page(text).open == []
+    assert text.count("<td>muscle 7 left</td>") == 2, "once a region, not for each group and run"
+    assert text.count("<td>muscle 3 left</td>") == 1, "not where the region lacks it"
+    assert len(text) < 4_000_000
+    figures = {path.name for path in (study / "report" / "figures").iterdir()}
+    assert {"dice_by_label_calf.png", "dice_by_label_thigh.png"} <= figures
+    assert "muscle_14_left" in (study / "report" / "nested_cv.csv").read_text()
+    assert "muscle_14_left" in (study / "report" / "summary.csv").read_text()
+    shown = study_table(study)
+    assert shown.count("muscle_7_left") == 2 and "calf    all " in shown

@@ -62,6 +62,20 @@ def headline_charts(study: Study) -> list[Chart]:
     ]
 
 
+def label_charts(study: Study) -> list[Chart]:
+    """Dice by label, a chart for each region, where there are too many labels for the other charts."""
+    if not study.many_labels:
+        return []
+    return [
+        Chart(
+            name=f"dice_by_label_{region}",
+            alt=f"Mean Dice with one standard deviation in the {region} for each label.",
+            draw=lambda theme, region=region: _draw_labels(study, region, theme),  # type: ignore[misc]
+        )
+        for region in study.regions
+    ]
+
+
 def group_charts(study: Study) -> list[Chart]:
     """Dice by group, a chart for each region."""
     return [
@@ -123,9 +137,10 @@ def fat_fraction_charts(study: Study) -> list[Chart]:
 
 
 def _draw_headline(study: Study, theme: Theme) -> Figure:
+    labels: tuple[str | None, ...] = (None,) if study.many_labels else study.labels
     rows = [
-        (region if len(study.labels) == 1 else f"{region}, {label}", pool(cases), paper_dice(study, region))
-        for label, region in product(study.labels, study.regions)
+        (region if label is None or len(labels) == 1 else f"{region}, {label}", pool(cases), paper_dice(study, region))
+        for label, region in product(labels, study.regions)
         if (cases := select(study.cases, region=region, label=label))
     ]
     figure, axes = _axes(theme, height=1.1 + 0.75 * len(rows))
@@ -150,6 +165,21 @@ def _draw_headline(study: Study, theme: Theme) -> Figure:
 
 def _mean_sd_bar(axes: Axes, value: MeanSD, row: float, colour: str, marker: str) -> None:
     axes.errorbar(value.mean, row, xerr=value.sd, fmt=marker, color=colour, markersize=6, capsize=3, linewidth=1.6)
+
+
+def _draw_labels(study: Study, region: str, theme: Theme) -> Figure:
+    pooled = ((label, pool(select(study.cases, region=region, label=label)).dice) for label in study.labels)
+    rows = [(label, dice) for label, dice in pooled if dice]
+    figure, axes = _axes(theme, height=0.7 + 0.2 * max(len(rows), 2))
+    for row, (_, dice) in enumerate(rows):
+        _mean_sd_bar(axes, dice, row, theme.first, ".")
+    axes.set_yticks(range(len(rows)), [label.replace("_", " ") for label, _ in rows])
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlim(right=1)
+    axes.grid(color=theme.lines)
+    axes.set_xlabel(f"Dice, {region}")
+    return figure
 
 
 def _draw_groups(study: Study, region: str, theme: Theme) -> Figure:

@@ -17,6 +17,7 @@ from musclesense.evaluation.report.figures import (
     fat_fraction_charts,
     group_charts,
     headline_charts,
+    label_charts,
     learning_charts,
     run_charts,
 )
@@ -97,6 +98,8 @@ def _content(study: Study, figures: Path) -> dict[str, Any]:
     def pictures(charts: Callable[[Study], list[Chart]]) -> list[Picture]:
         return [_chart(chart, figures) for chart in charts(study)] if study.cases else []
 
+    # Of single muscles the page shows the mean, and each of them once; the tables beside it have them all.
+    labels = (None,) if study.many_labels else study.labels
     return {
         "study": study,
         "phantom_notice": PHANTOM_NOTICE if study.phantom else None,
@@ -107,11 +110,13 @@ def _content(study: Study, figures: Path) -> dict[str, Any]:
         "data": _data(study),
         "settings": _settings(study.config),
         "configuration": yaml.safe_dump(dict(study.config), sort_keys=False, allow_unicode=True),
-        "regions": _score_rows(study, groups=[None]),
-        "groups": _score_rows(study, groups=study.groups),
-        "several_labels": len(study.labels) > 1,
-        "runs": [row for row in nested_cv_rows(study) if row["region"] != ALL],
+        "regions": _score_rows(study, groups=[None], labels=labels),
+        "labels": _score_rows(study, groups=[None], labels=study.labels) if study.many_labels else [],
+        "groups": _score_rows(study, groups=study.groups, labels=labels),
+        "several_labels": len(labels) > 1,
+        "runs": [row for row in nested_cv_rows(study, labels) if row["region"] != ALL],
         "headline_pictures": pictures(headline_charts),
+        "label_pictures": pictures(label_charts),
         "group_pictures": pictures(group_charts),
         "run_pictures": pictures(run_charts),
         "learning_pictures": [_chart(chart, figures) for chart in learning_charts(study)],
@@ -122,16 +127,16 @@ def _content(study: Study, figures: Path) -> dict[str, Any]:
     }
 
 
-def _score_rows(study: Study, *, groups: Sequence[str | None]) -> list[ScoreRow]:
+def _score_rows(study: Study, *, groups: Sequence[str | None], labels: Sequence[str | None]) -> list[ScoreRow]:
     return [
         ScoreRow(
             region=region,
             group=group or "no group",
-            label=label,
+            label=label or ALL,
             scores=pool(cases),
             paper=paper_dice(study, region),
         )
-        for label, region, group in product(study.labels, study.regions, groups)
+        for label, region, group in product(labels, study.regions, groups)
         if (cases := select(study.cases, region=region, group=group, label=label))
     ]
 
@@ -169,6 +174,7 @@ def _settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Labels": "labels",
         "Grid": "grid",
         "Augmentation": "augmentation",
+        "Drawn slices": "synthesis",
         "Network": "model",
         "Loss": "loss",
         "Optimizer": "optimizer",

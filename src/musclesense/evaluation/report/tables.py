@@ -144,12 +144,18 @@ SUMMARY_COLUMNS = (
 )
 
 
-def nested_cv_rows(study: Study) -> list[dict[str, str]]:
-    """Give a row for each finished run, label and region; the region ``all`` comes last."""
+def nested_cv_rows(study: Study, labels: Sequence[str | None]) -> list[dict[str, str]]:
+    """Give a row for each finished run, label (None: all together) and region; the region ``all`` comes last."""
     return [
-        {"outer": str(run.outer), "inner": str(run.inner), "region": region, "label": label, **_cells(pool(cases))}
+        {
+            "outer": str(run.outer),
+            "inner": str(run.inner),
+            "region": region,
+            "label": label or ALL,
+            **_cells(pool(cases)),
+        }
         for run in study.with_status(RunStatus.FINISHED)
-        for label, region in product(study.labels, (*study.regions, ALL))
+        for label, region in product(labels, (*study.regions, ALL))
         if (cases := select(run.cases, region=region, label=label))
     ]
 
@@ -166,7 +172,7 @@ def summary_rows(study: Study) -> list[dict[str, str]]:
 def write_tables(study: Study, folder: Path) -> None:
     """Write ``nested_cv.csv``, ``summary.csv`` and ``cases.csv`` of a study into a folder, each atomically."""
     for name, columns, rows in (
-        ("nested_cv.csv", NESTED_CV_COLUMNS, nested_cv_rows(study)),
+        ("nested_cv.csv", NESTED_CV_COLUMNS, nested_cv_rows(study, study.labels)),
         ("summary.csv", SUMMARY_COLUMNS, summary_rows(study)),
         ("cases.csv", CASE_COLUMNS, [_case_cells(case) for case in study.cases]),
     ):
@@ -200,13 +206,14 @@ def _terminal_rows(study: Study) -> list[list[str]]:
     several = len(study.labels) > 1
     folds = range(study.outer_folds)
     rows = [["region", *(["label"] if several else []), "this study", "paper", "cases", *(f"fold {n}" for n in folds)]]
-    for label, region in product(study.labels, study.regions):
+    labels = (None, *study.labels) if study.many_labels else study.labels
+    for label, region in product(labels, study.regions):
         if cases := select(study.cases, region=region, label=label):
             scores = pool(cases)
             rows.append(
                 [
                     region,
-                    *([label] if several else []),
+                    *([label or ALL] if several else []),
                     str(scores.dice or "-"),
                     str(paper_dice(study, region) or "-"),
                     str(scores.cases),
