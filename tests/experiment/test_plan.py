@@ -47,7 +47,7 @@ def test_an_overlay_changes_what_it_lists(config_dir: Path) -> None:
     assert demo.labels == plain.labels
 
 
-@pytest.mark.parametrize("overlay", ["smoke", "demo", "paper", "overfit"])
+@pytest.mark.parametrize("overlay", ["smoke", "demo", "paper", "overfit", "robust_fat"])
 @pytest.mark.parametrize("region", ["calf", "thigh", "lower_limb"])
 def test_every_overlay_and_region_passes_the_checks(config_dir: Path, overlay: str, region: str) -> None:
     plan = plan_of(config_dir, f"experiment={overlay}", f"region={region}", "model.width=2")

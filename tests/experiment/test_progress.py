@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from musclesense.experiment.progress import in_words, sweep_progress
+from musclesense.experiment.progress import sweep_progress
+from musclesense.training.progress import in_words
 
 
 def finish(folder: Path, dice: float) -> None:

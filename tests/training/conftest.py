@@ -1,6 +1,6 @@
 """Small cohorts and configurations for the tests of training."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +9,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from musclesense.cohort.cache import Case, SliceCache
-from musclesense.cohort.table import Acquisition, Region
+from musclesense.cohort.table import Acquisition, Limbs, Region
+from musclesense.imaging.nifti import Geometry
+from musclesense.phantom import robust
 from musclesense.phantom.generate import generate
 from musclesense.training import inputs, run
 from musclesense.training.config import Config, register
@@ -56,6 +58,35 @@ def finished(composed: Compose, data: Path, tmp_path_factory: pytest.TempPathFac
 def slices(composed: Compose, data: Path, tmp_path_factory: pytest.TempPathFactory) -> inputs.Inputs:
     """Slices and split of the smoke phantom."""
     return inputs.prepare(composed(f"data={data}", f"runs={tmp_path_factory.mktemp('runs')}"))
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[robust.RobustSlice]:
+    """Let the robust generator draw two discs in no time; the slices drawn in this process so far."""
+    made: list[robust.RobustSlice] = []
+
+    def draw(rng: np.random.Generator, *, regions: Collection[Region], without: Collection[str]) -> robust.RobustSlice:
+        x, y = np.meshgrid(np.arange(-200.0, 200.0, 6.4), np.arange(-100.0, 100.0, 6.4))
+        image, compartments = (np.zeros(x.shape, dtype) for dtype in (np.float32, np.uint8))
+        for value, centre in ((1, -90), (101, 90)):
+            radius = np.hypot(x - centre - rng.normal(0, 8), y - rng.normal(0, 8))
+            image[radius < 75] = 100
+            image[radius < 55] = 20
+            compartments[radius < 55] = value
+        made.append(
+            robust.RobustSlice(
+                image=image + rng.uniform(0, 5, image.shape).astype(np.float32),
+                mask=(compartments > 0).astype(np.uint8),
+                compartments=compartments,
+                geometry=Geometry.from_affine((*image.T.shape, 1), np.diag([-6.4, -6.4, 10.0, 1.0])),
+                region=sorted(regions)[0],
+                limbs=Limbs.BOTH,
+            )
+        )
+        return made[-1]
+
+    monkeypatch.setattr(robust, "draw", draw)
+    return made
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_loader_of_a_resumed_run_begins_with_its_epoch(toy):
 
 @pytest.mark.parametrize("channels", [("water",), ("fat",), ("water", "fat")])
 def test_channels_are_picked_by_name_and_order(toy, channels):
-    batch = CachedSlices(toy, channels).__getitems__([5, 2])
+    batch = CachedSlices(toy, channels, 2).__getitems__([5, 2])
     positions = [("fat", "water").index(name) for name in channels]
     np.testing.assert_array_equal(batch.images.numpy(), toy.images[[5, 2]][:, positions])
     np.testing.assert_array_equal(batch.air.numpy(), toy.air[[5, 2]][:, positions])
@@ -145,7 +145,7 @@ def transferred(module: NestedFoldDataModule, batch: Batch) -> Batch:
 
 def test_training_batches_are_changed_by_seed_epoch_and_case(toy):
     module = module_of(toy)
-    batch = CachedSlices(toy, ("fat", "water")).__getitems__([3, 9])
+    batch = CachedSlices(toy, ("fat", "water"), 2).__getitems__([3, 9])
     drawn = Augmentation(0.3, (0.8, 1.2), 0.5, 0.5).draw(16, seed=7, epoch=2)[[3, 9]]
     images, classes = transform(
         batch.images.float(), batch.classes, air=batch.air, changes=torch.from_numpy(drawn), mirror=SIDES.mirror

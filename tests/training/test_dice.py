@@ -64,3 +64,11 @@ def test_reset_forgets():
     metric.reset()
     metric.update(torch.ones(1, 2, 2), torch.ones(1, 2, 2))
     assert metric.compute().item() == 1.0
+
+
+def test_a_class_that_cannot_be_does_not_count_whatever_is_predicted():
+    prediction, truth = torch.tensor([[[1, 2]], [[1, 2]]]), torch.tensor([[[1, 0]], [[1, 2]]])
+    metric = MeanDice(2)
+    metric.update(prediction, truth, torch.tensor([[True, False], [True, True]]))
+    assert metric.compute().tolist() == [1.0, 1.0]
+    assert metric.counted.tolist() == [2, 1]

@@ -6,6 +6,7 @@ import pytest
 
 from musclesense.errors import InputError
 from musclesense.training import inputs
+from musclesense.training.folders import study_folder
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,11 @@ from musclesense.training import inputs
         ("grid.rows=0", "grid.rows=0"),
         ("augmentation.shift=2", "augmentation.shift=2"),
         ("cohort.phantom.preset=gold", "preset 'gold'"),
+        ("cohort.phantom.slices=some", "slices 'some' is unknown; use all or mid"),
+        ("callbacks.keep_every=0", "callbacks.keep_every=0: give 1 or more"),
+        ("callbacks.averaging=1.0", "callbacks.averaging=1.0: give a decay from 0 to below 1, or null"),
+        ("synthesis=robust", "synthesis=robust: only fat images can be drawn, and the channels are fat, water, te345"),
+        ("synthesis.name=gold", "synthesis.name=gold: give none or robust"),
         ("cohort.path=/nowhere/cohort.csv", "/nowhere/cohort.csv: no such cohort table"),
     ],
 )
@@ -33,6 +39,36 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(configured
         inputs.check(configured(override))
     assert named in str(raised.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("synthesis.per_epoch=0", "synthesis.per_epoch=0: give 1 or more"),
+        ("synthesis.growth=-1", "synthesis.growth=-1: give 0 or more"),
+        ("synthesis.workers=-1", "synthesis.workers=-1: give 0 or more"),
+        ("synthesis.per_epoch=2000", "synthesis.initial=1024: give 2000 or more, as many as an epoch trains on"),
+        ("synthesis.slices=1000", "synthesis.slices=1000: give 1024 or more, as many as there are initially"),
+        ("synthesis.without=[salt]", "synthesis.without=salt: no such ingredient; leave out some of disease, "),
+    ],
+)
+def test_a_pool_that_cannot_be_drawn_is_refused_in_a_line(configured, tmp_path, override, named):
+    with pytest.raises(InputError) as raised:
+        inputs.check(configured("edition=simplified", "synthesis=robust", override))
+    (problem,) = raised.value.problems
+    assert problem.startswith(named)
+    assert not list(tmp_path.iterdir())
+
+
+def test_how_fast_slices_are_drawn_does_not_make_another_pool_or_study(configured):
+    def folders(*overrides):
+        config = configured("edition=simplified", "synthesis=robust", *overrides)
+        return inputs.synthesis(config).pool.folder, study_folder(config)
+
+    pool, study = folders()
+    assert folders("synthesis.workers=3") == (pool, study)
+    assert folders("synthesis.growth=3")[0] == pool and folders("synthesis.growth=3")[1] != study
+    assert folders("synthesis.seed=3")[0] != pool
 
 
 def test_all_problems_are_told_at_once(configured):
@@ -44,15 +80,19 @@ def test_all_problems_are_told_at_once(configured):
 def test_phantom_is_made_where_it_is_missing(composed, data, tmp_path, monkeypatch):
     made = []
 
-    def generate(folder, *, preset, seed, workers):
-        made.append((folder.name, preset, seed, workers > 0))
+    def generate(folder, *, preset, seed, workers, slices):
+        made.append((folder.name, preset, seed, workers > 0, slices))
         shutil.copytree(data / "phantom-smoke-1", folder)
 
     monkeypatch.setattr(inputs.generate, "generate", generate)
     config = composed(f"data={tmp_path}")
     for _ in range(2):
         assert inputs.find_table(config).path == tmp_path / "phantom-smoke-1" / "cohort.csv"
-    assert made == [("phantom-smoke-1", "smoke", 1, True)]
+    inputs.find_table(composed(f"data={tmp_path}", "cohort.phantom.slices=mid"))
+    assert made == [
+        ("phantom-smoke-1", "smoke", 1, True, "all"),
+        ("phantom-smoke-1-mid", "smoke", 1, True, "mid"),
+    ]
 
 
 def test_a_table_is_checked_until_its_slices_are_cached(configured, data, monkeypatch):

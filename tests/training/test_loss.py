@@ -39,6 +39,14 @@ def test_perfect_prediction_costs_nothing_and_a_wrong_one_does():
     assert float(loss(logits, (truth + 1) % 3)) > 10
 
 
+def test_a_class_that_the_batch_lacks_does_not_dilute_the_others():
+    random = torch.Generator().manual_seed(0)
+    logits, truth = torch.randn(2, 2, 4, 6, generator=random), torch.randint(0, 2, (2, 4, 6), generator=random)
+    more = torch.cat([logits, torch.full((2, 3, 4, 6), -30.0)], dim=1)
+    loss = DiceCrossEntropy(dice_weight=1.0)
+    torch.testing.assert_close(loss(more, truth), loss(logits, truth))
+
+
 def test_a_class_that_nobody_has_is_no_nan():
     truth = torch.zeros(2, 8, 8, dtype=torch.long)
     logits = torch.zeros(2, 3, 8, 8, requires_grad=True)

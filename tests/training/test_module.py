@@ -128,7 +128,9 @@ def test_validation_scores_at_the_threshold(composed, monkeypatch):
     logged: dict[str, float] = {}
     truth = torch.zeros(2, 4, 4, dtype=torch.long)
     truth[:, :2] = 1
-    batch = Batch(torch.zeros(2, 4, 4, 4), truth, torch.zeros(2, 4), torch.arange(2), torch.zeros(2, 5))
+    batch = Batch(
+        torch.zeros(2, 4, 4, 4), truth, torch.zeros(2, 4), torch.arange(2), torch.zeros(2, 5), torch.ones(2, 1).bool()
+    )
     for threshold, expected in ((0.29, 2 * 8 / (16 + 8)), (0.31, 0.0)):
         module = make_module(composed(f"labels.threshold={threshold}"))
         logits = torch.tensor([0.7, 0.3]).log()[None, :, None, None].expand(2, 2, 4, 4)

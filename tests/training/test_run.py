@@ -1,6 +1,7 @@
 """One run from its configuration to its folder: whole, resumed, stopped early, failed."""
 
 import csv
+import itertools
 import json
 import shutil
 import subprocess
@@ -22,8 +23,8 @@ from musclesense.errors import InputError
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import read_volume
 from musclesense.imaging.preprocessing import normalise
+from musclesense.training.callbacks import StepSeed, _Checkpoint
 from musclesense.training.callbacks import TestFoldScores as FoldScores
-from musclesense.training.callbacks import _Checkpoint
 from musclesense.training.folders import run_folder, to_plain
 from musclesense.training.module import SegmentationModule
 from musclesense.training.progress import RunBar
@@ -52,13 +53,21 @@ def weights_of(folder: Path, name: str = "best") -> dict[str, Tensor]:
     return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
 
 
+def metrics_of(folder: Path) -> list[dict[str, str]]:
+    """The rows of ``metrics.csv``, but for the time they took."""
+    rows = rows_of(folder / "metrics.csv")
+    seconds = [float(row.pop("seconds")) for row in rows]
+    assert seconds == sorted(seconds) and seconds[0] >= 0
+    return rows
+
+
 def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def assert_same_run(folder: Path, expected: Path) -> None:
-    for name in ("metrics.csv", "cases.csv"):
-        assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
+    assert (folder / "cases.csv").read_bytes() == (expected / "cases.csv").read_bytes()
+    assert metrics_of(folder) == metrics_of(expected)
     assert done_of(folder) == done_of(expected)
     for name in ("best", "last"):
         assert same(weights_of(folder, name), weights_of(expected, name)), name
@@ -100,7 +109,7 @@ def test_run_folder_holds_the_record(finished, composed):
 
 def test_metrics_are_one_row_an_epoch(finished):
     rows = rows_of(finished / "metrics.csv")
-    assert list(rows[0]) == ["epoch", "train_loss", "val_loss", "val_dice", "learning_rate"]
+    assert list(rows[0]) == ["epoch", "train_loss", "val_loss", "val_dice", "learning_rate", "seconds"]
     assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
     assert all(0 <= float(row["val_dice"]) <= 1 and 0 < float(row["learning_rate"]) <= 2e-2 for row in rows)
@@ -214,6 +223,107 @@ def test_a_run_goes_on_with_workers_that_read_ahead(configured, finished, monkey
     config = configured("study=whole", "loader.workers=1")
     train(config)
     assert_same_run(run_folder(config), finished)
+
+
+DRAWN = (
+    "edition=simplified",
+    *("synthesis=robust", "synthesis.initial=8", "synthesis.per_epoch=6", "synthesis.growth=4", "synthesis.shard=4"),
+    "synthesis.workers=0",
+)
+AVERAGED = ("callbacks.averaging=0.9", "callbacks.keep_every=2")
+
+
+def test_drawn_slices_are_trained_on_beside_the_cohort_s(configured, drawn, monkeypatch, tmp_path):
+    trained: list[list[int]] = []
+    original = SegmentationModule.training_step
+    monkeypatch.setattr(
+        SegmentationModule,
+        "training_step",
+        lambda self, batch: (trained.append(batch.case.tolist()), original(self, batch))[1],
+    )
+    seen = []
+    for replace in ("false", "true"):
+        trained.clear()
+        config = configured(*DRAWN, f"synthesis.replace={replace}", "trainer.max_epochs=2", f"data={tmp_path}")
+        train(config)
+        cases = [case for batch in trained for case in batch]
+        end = 24  # of the smoke phantom's slices
+        seen.append((sum(case < end for case in cases), sum(case >= end for case in cases), max(cases) - end))
+        rate = float(rows_of(run_folder(config) / "metrics.csv")[-1]["learning_rate"])
+        assert 0 < rate < 1e-6, "the schedule ends with the last step, that of the drawn slices counted"
+    assert [part[1] for part in seen] == [12, 12]
+    assert seen[0][0] > 0 and seen[1][0] == 0
+    assert all(8 <= part[2] < 12 for part in seen), "the second epoch draws from a larger pool"
+    assert len(drawn) == 12, "both runs share one pool"
+
+
+def test_a_run_that_draws_and_averages_goes_on_as_if_it_had_never_stopped(configured, tmp_path, monkeypatch, drawn):
+    whole = configured(*DRAWN, *AVERAGED, f"data={tmp_path}")
+    resumed = configured(*DRAWN, *AVERAGED, f"data={tmp_path / 'again'}", f"runs={tmp_path / 'resumed'}")
+    train(whole)
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
+        train(resumed)
+    train(resumed)
+    assert_same_run(run_folder(resumed), run_folder(whole))
+
+
+def test_averaged_weights_are_those_validated_kept_and_tested(configured, monkeypatch):
+    validated: dict[int, dict[str, Tensor]] = {}
+    trained: dict[int, dict[str, Tensor]] = {}
+    tested: list[dict[str, Tensor]] = []
+    validation_step, test_step = SegmentationModule.validation_step, SegmentationModule.test_step
+
+    def copy(module: SegmentationModule) -> dict[str, Tensor]:
+        return {key: value.clone() for key, value in module.state_dict().items()}
+
+    def validating(self: SegmentationModule, batch: Any) -> None:
+        validated[self.current_epoch] = copy(self)
+        validation_step(self, batch)
+
+    def testing(self: SegmentationModule, batch: Any) -> Tensor:
+        tested.append(copy(self))
+        return test_step(self, batch)
+
+    monkeypatch.setattr(SegmentationModule, "validation_step", validating)
+    monkeypatch.setattr(SegmentationModule, "test_step", testing)
+    monkeypatch.setattr(
+        StepSeed, "on_validation_start", lambda self, _, module: trained.update({module.current_epoch: copy(module)})
+    )
+    config = configured(*AVERAGED, "trainer.max_epochs=5")
+    train(config)
+    folder = run_folder(config)
+    best = done_of(folder)["best_epoch"]
+    assert same(weights_of(folder), validated[best])
+    assert same(tested[0], validated[best])
+    assert same(weights_of(folder, "last"), validated[4])
+    assert all(not same(validated[epoch], trained[epoch]) for epoch in range(5))
+    assert any(not torch.equal(validated[4][key], trained[4][key]) for key in trained[4] if "running_var" in key)
+    assert {path.name for path in (folder / "checkpoints").glob("epoch-*")} == {"epoch-0001.ckpt", "epoch-0003.ckpt"}
+    for epoch in (1, 3):
+        path = folder / "checkpoints" / f"epoch-{epoch:04}.ckpt"
+        assert same(SegmentationModule.load(path).state_dict(), validated[epoch])
+        assert path.stat().st_size < (folder / "checkpoints" / "last.ckpt").stat().st_size / 3
+
+
+def test_kept_epochs_without_averaging_are_the_weights_as_trained(configured, monkeypatch):
+    weights = script(monkeypatch, [0.2, 0.6, 0.1])
+    config = configured("callbacks.keep_every=1", "trainer.max_epochs=3")
+    train(config)
+    for epoch, expected in weights.items():
+        assert same(weights_of(run_folder(config), f"epoch-{epoch:04}"), expected)
+
+
+def test_seconds_go_on_where_the_run_was_interrupted(configured, monkeypatch):
+    clock = itertools.count(1000, 10)
+    monkeypatch.setattr("musclesense.training.callbacks.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    config = configured()
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
+        train(config)
+    train(config)
+    seconds = [float(row["seconds"]) for row in rows_of(run_folder(config) / "metrics.csv")]
+    assert seconds == [10, 20, 30, 40]
 
 
 class Dropping(nn.Module):
@@ -355,12 +465,28 @@ def test_sided_classes_are_trained_and_scored_each(configured, data, tmp_path, m
     train(config)
     rows = rows_of(run_folder(config) / "cases.csv")
     assert [row["label"] for row in rows[:2]] == ["left", "right"]
-    # The phantom's mask holds no 2: where nothing is predicted either, the score is undefined and not counted.
+    # The phantom's mask holds no 2: nobody has a right, which then is not counted, whatever is predicted.
     right = [row for row in rows if row["label"] == "right"]
-    assert all(row["volume_true_ml"] == "0.0" for row in right)
-    assert all((row["dice"] == "") == (row["fp"] == "0") for row in right)
-    counted = [float(row["dice"]) for row in rows if row["dice"]]
-    assert done_of(run_folder(config))["scores"]["dice"] == pytest.approx(np.mean(counted))
+    assert all((row["volume_true_ml"], row["dice"]) == ("0.0", "") for row in right)
+    left = [float(row["dice"]) for row in rows if row["label"] == "left"]
+    assert done_of(run_folder(config))["scores"]["dice"] == pytest.approx(np.mean(left))
+
+
+def test_single_muscles_are_read_from_their_own_column_and_scored_in_their_region(configured):
+    """A muscle of the calf and one of the thigh, in a network for both regions."""
+    classes = ["~labels.classes.left", "~labels.classes.right"]
+    for name, value in (("soleus", 47), ("vastus_lateralis", 2)):
+        classes += [f"+labels.classes.{name}_right=[{value}]", f"+labels.classes.{name}_left=[{value + 100}]"]
+    config = configured("labels=sides", "labels.column=compartments", *classes)
+    train(config)
+    rows = rows_of(run_folder(config) / "cases.csv")
+    assert [row["label"] for row in rows[:4]] == [
+        *("soleus_right", "soleus_left", "vastus_lateralis_right", "vastus_lateralis_left"),
+    ]
+    for row in rows:
+        present = ("soleus" in row["label"]) == (row["region"] == "calf")
+        assert (float(row["volume_true_ml"]) > 0) == present
+        assert (row["dice"] != "") == present
 
 
 def test_two_devices_train_and_test_together(data, tmp_path):

@@ -28,7 +28,9 @@ def seconds_of(plan: Plan, tables: dict[str, CohortTable]) -> float:
         used = inputs.used_rows(config, tables[folder.name])
         share = (1 - 1 / config.folds.outer) * (1 - 1 / config.folds.inner)
         # D4 costs a third of a training pass at most a case, D3 a whole one.
-        cases = len(used) * (share + (1 - 1 / config.folds.outer) / config.folds.inner / 3)
+        d3 = 0.0 if config.synthesis.replace else len(used) * share
+        drawn = 0 if config.synthesis.name == "none" else config.synthesis.per_epoch
+        cases = d3 + drawn + len(used) * (1 - 1 / config.folds.outer) / config.folds.inner / 3
         total += runs * config.trainer.max_epochs * cases * _seconds_a_case(config)
     return total
 

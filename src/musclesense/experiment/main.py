@@ -17,12 +17,13 @@ from musclesense.errors import report_input_errors
 from musclesense.experiment import estimate
 from musclesense.experiment.overrides import expand_ranges
 from musclesense.experiment.plan import CONFIG_NAME, Plan, check, make_plan
-from musclesense.experiment.progress import in_words, sweep_progress
+from musclesense.experiment.progress import sweep_progress
 from musclesense.files import write_json, write_text
 from musclesense.training import inputs
 from musclesense.training.config import Config, register
 from musclesense.training.folders import is_finished, run_folder
 from musclesense.training.hardware import choose
+from musclesense.training.progress import in_words
 from musclesense.training.run import train
 
 _MULTIRUN = ("-m", "--multirun")

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from musclesense.training.folders import is_finished
-from musclesense.training.progress import shown_in
+from musclesense.training.progress import in_words, shown_in
 
 _LOOK_EVERY_SECONDS = 0.5
 
@@ -90,13 +90,6 @@ class _Watch:
     def _place(self, ended: int) -> str:
         left = (time.monotonic() - self._started) / (ended - self._before) * len(self._waiting)
         return f"{ended} of {self._total}" + (f", {in_words(left)} left" if self._waiting else "")
-
-
-def in_words(seconds: float) -> str:
-    """Say a duration as a person would: about 40 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _changed(path: Path) -> int | None:

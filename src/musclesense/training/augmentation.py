@@ -80,7 +80,6 @@ def transform(
     Returns:
         Images and class indices (int64) of the same shapes.
     """
-    n_classes = len(mirror) - 1
     changes = changes.to(images.device, images.dtype)
     vertical, horizontal, magnification = changes[:, 3], changes[:, 4], changes[:, 2]
     theta = torch.zeros(len(images), 2, 3, device=images.device, dtype=images.dtype)
@@ -89,16 +88,42 @@ def transform(
     theta[:, 1, 1] = vertical / magnification
     theta[:, 0, 2] = -2 * changes[:, 1] * theta[:, 0, 0]
     theta[:, 1, 2] = -2 * changes[:, 0] * theta[:, 1, 1]
-    shares = functional.one_hot(classes.long(), n_classes + 1)[..., 1:].movedim(-1, 1).to(images.dtype)
+    where = functional.affine_grid(theta, [len(images), 1, *images.shape[2:]], align_corners=False)
     # grid_sample fills with zero beyond the frame: with air taken off, that is air.
     level = air.to(images.device, images.dtype)[:, :, None, None]
-    stacked = torch.cat([images - level, shares], dim=1)
-    where = functional.affine_grid(theta, list(stacked.shape), align_corners=False)
-    sampled = functional.grid_sample(stacked, where, mode="bilinear", padding_mode="zeros", align_corners=False)
-    moved, shares = sampled[:, : images.shape[1]] + level, sampled[:, images.shape[1] :]
-    background = 1 - shares.sum(dim=1, keepdim=True)
-    moved_classes = torch.cat([background, shares], dim=1).argmax(dim=1)
-    if tuple(mirror) == tuple(range(n_classes + 1)):
+    moved = functional.grid_sample(images - level, where, padding_mode="zeros", align_corners=False) + level
+    moved_classes = _largest_share(classes.long(), where)
+    if tuple(mirror) == tuple(range(len(mirror))):
         return moved, moved_classes
     mirrored = torch.as_tensor(mirror, device=images.device)[moved_classes]
     return moved, torch.where((horizontal < 0)[:, None, None], mirrored, moved_classes)
+
+
+def _largest_share(classes: Tensor, where: Tensor) -> Tensor:
+    """Give each pixel the class with the largest share in a linear interpolation, however many classes there are.
+
+    The same as interpolating every class by itself, but only the four neighbours of a point can win there.
+
+    Args:
+        classes: (batch, rows, columns) class indices.
+        where: (batch, rows, columns, 2) points x, y as for ``grid_sample``; beyond the frame is background.
+    """
+    rows, columns = classes.shape[1:]
+    x = ((where[..., 0] + 1) * columns - 1) / 2
+    y = ((where[..., 1] + 1) * rows - 1) / 2
+    left, top = x.floor(), y.floor()
+    right, bottom = x - left, y - top  # shares of the farther neighbours
+    neighbours, shares = [], []
+    for row, over_rows in ((top, 1 - bottom), (top + 1, bottom)):
+        for column, over_columns in ((left, 1 - right), (left + 1, right)):
+            inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+            position = row.clamp(0, rows - 1) * columns + column.clamp(0, columns - 1)
+            found = classes.flatten(1).gather(1, position.long().flatten(1)).view_as(position)
+            neighbours.append(found * inside)
+            shares.append(over_rows * over_columns)
+    best, largest = neighbours[0], torch.full_like(x, -1)
+    for candidate in neighbours:
+        share = sum((own * (other == candidate) for own, other in zip(shares, neighbours, strict=True)), 0 * x)
+        wins = (share > largest) | ((share == largest) & (candidate < best))
+        best, largest = torch.where(wins, candidate, best), torch.where(wins, share, largest)
+    return best

@@ -1,13 +1,16 @@
-"""What happens beside training: early stopping, the record of epochs, scores of the test fold."""
+"""What happens beside training: averaged weights, early stopping, checkpoints, the record of epochs, scores of D2."""
 
+import time
 from pathlib import Path
 from typing import Any
 
+import lightning
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from torch import Tensor, distributed
+from torch.optim import Optimizer
 
 from musclesense.cohort.cache import SliceCache
 from musclesense.files import atomic_path, write_csv
@@ -29,6 +32,34 @@ class StepSeed(Callback):
         """Seed the generators of all devices."""
         sequence = np.random.SeedSequence([_NETWORK_STREAM, self._seed, trainer.current_epoch, batch_idx])
         torch.manual_seed(int(sequence.generate_state(1)[0]))
+
+
+class Averaging(WeightAveraging):
+    """An exponential moving average of the weights, which is validated, tested and kept in place of them.
+
+    Statistics of batch normalisation are averaged along. The average begins short, over about a tenth of the steps so
+    far, and grows to ``decay``: a fixed decay would remember the first random weights for thousands of steps.
+
+    Source: Polyak and Juditsky 1992, doi:10.1137/0330046; the growing decay as in TensorFlow's
+    ``ExponentialMovingAverage(num_updates=...)``.
+
+    Args:
+        decay: Of the average at each step, from 0 to below 1.
+        device: Where the average lies: that of the network.
+    """
+
+    def __init__(self, decay: float, device: torch.device) -> None:
+        def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+            share = torch.as_tensor((1 + steps) / (10 + steps)).clamp(max=decay)
+            return averaged + (1 - share) * (current - averaged)
+
+        super().__init__(device=device, avg_fn=average)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Give the averaged weights by their names in the network's module."""
+        assert self._average_model is not None
+        averaged: dict[str, Tensor] = self._average_model.module.state_dict()
+        return averaged
 
 
 class EarlyStop(EarlyStopping):
@@ -72,21 +103,65 @@ class _Checkpoint(ModelCheckpoint):
         super().load_state_dict(state_dict | {"dirpath": self.dirpath})
 
 
-class History(Callback):
-    """``metrics.csv``: one row an epoch. The rows live in the checkpoint, so that none is doubled by a resumption."""
+class KeptEpochs(Callback):
+    """``epoch-0009.ckpt``: the weights that were validated after an epoch, enough to use the network, not to go on.
 
-    COLUMNS = ("epoch", "train_loss", "val_loss", "val_dice", "learning_rate")
+    Args:
+        folder: Of the checkpoints.
+        every: Epochs from one to the next.
+        averaging: Of the weights, where they are averaged.
+    """
+
+    def __init__(self, folder: Path, every: int, averaging: Averaging | None) -> None:
+        self._folder = folder
+        self._every = every
+        self._averaging = averaging
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the weights where it is their turn."""
+        epoch = trainer.current_epoch
+        if (epoch + 1) % self._every or not trainer.is_global_zero:
+            return
+        checkpoint = {
+            "epoch": epoch,
+            "global_step": trainer.global_step,
+            "pytorch-lightning_version": lightning.__version__,
+            "state_dict": pl_module.state_dict() if self._averaging is None else self._averaging.weights(),
+            pl_module.CHECKPOINT_HYPER_PARAMS_KEY: dict(pl_module.hparams),
+        }
+        with atomic_path(self._folder / f"epoch-{epoch:04}.ckpt") as draft:
+            torch.save(checkpoint, draft)
+
+
+class History(Callback):
+    """``metrics.csv``: one row an epoch. The rows live in the checkpoint, so that none is doubled by a resumption.
+
+    ``learning_rate`` is that of the epoch's last step, ``seconds`` what training took up to the end of the epoch:
+    validation and waiting among it, the time between an interruption and the resumption not.
+    """
+
+    COLUMNS = ("epoch", "train_loss", "val_loss", "val_dice", "learning_rate", "seconds")
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._started = self._learning_rate = 0.0
         self.rows: list[dict[str, float]] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Look at the learning rate while it is in use: the schedule goes on right after the step."""
+        self._learning_rate = float(optimizer.param_groups[0]["lr"])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch that ends."""
         metrics = trainer.callback_metrics
         row: dict[str, float] = {"epoch": trainer.current_epoch}
         row |= {name: float(metrics[name]) for name in ("train_loss", "val_loss", "val_dice")}
-        row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        row["learning_rate"] = self._learning_rate
+        row["seconds"] = round(time.monotonic() - self._started, 1)
         self.rows.append(row)
         if trainer.is_global_zero:
             write_csv(self._path, self.COLUMNS, self.rows)
@@ -98,6 +173,8 @@ class History(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the rows of the run so far."""
         self.rows = list(state_dict["rows"])
+        if self.rows:
+            self._started -= self.rows[-1]["seconds"]
 
 
 class TestFoldScores(Callback):
@@ -107,12 +184,14 @@ class TestFoldScores(Callback):
         folder: Of the run.
         cache: That the test batches come from.
         fold: ``outer`` and ``inner``, written into each row.
+        column: The table's column of reference labels.
     """
 
-    def __init__(self, folder: Path, cache: SliceCache, fold: dict[str, int]) -> None:
+    def __init__(self, folder: Path, cache: SliceCache, fold: dict[str, int], column: str) -> None:
         self._folder = folder
         self._cache = cache
         self._fold = fold
+        self._column = column
         self.cases: list[ScoredCase] = []
 
     def on_test_batch_end(
@@ -127,7 +206,7 @@ class TestFoldScores(Callback):
         """Score the cases of a batch."""
         assert isinstance(pl_module, SegmentationModule)
         for position, probabilities in zip(batch.case.tolist(), outputs.cpu().numpy(), strict=True):
-            self.cases.append(score(self._cache, position, probabilities, pl_module))
+            self.cases.append(score(self._cache, position, probabilities, pl_module, self._column))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the cases of all devices together, in the order of the cache, and write them."""

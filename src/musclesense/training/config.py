@@ -9,10 +9,14 @@ from omegaconf import MISSING
 
 @dataclass
 class PhantomConfig:
-    """The phantom cohort that stands in while no table is given."""
+    """The phantom cohort that stands in while no table is given.
+
+    ``slices``: ``all``, or ``mid`` for the labelled ones alone, which is all that training needs.
+    """
 
     preset: str = "demo"
     seed: int = 1
+    slices: str = "all"
 
 
 @dataclass
@@ -49,9 +53,13 @@ class RegionConfig:
 
 @dataclass
 class LabelsConfig:
-    """What is segmented: mask values of each class (none: any positive value), and the fixed threshold."""
+    """What is segmented: values of each class (none: any positive value), and the fixed threshold.
+
+    ``column`` of the cohort table names the images that hold the values: ``mask`` or ``compartments``.
+    """
 
     name: str = MISSING
+    column: str = "mask"
     classes: dict[str, list[int]] = MISSING
     threshold: float = 0.5
 
@@ -74,6 +82,27 @@ class AugmentationConfig:
     scale: list[float] = field(default_factory=lambda: [1.0, 1.0])
     flip_horizontal: float = 0.0
     flip_vertical: float = 0.0
+
+
+@dataclass
+class SynthesisConfig:
+    """Slices that are drawn for D3; see `musclesense.training.synthesis`. ``name``: ``robust``, or ``none``.
+
+    ``slices`` is the size of the pool when it is full, ``initial`` that of the first epoch, ``growth`` what each epoch
+    adds; ``per_epoch`` of them are trained on. ``replace`` leaves the cohort's own slices out. ``without`` names
+    ingredients to leave out. ``workers`` draw beside training; without one the training process draws itself.
+    """
+
+    name: str = "none"
+    slices: int = 16384
+    initial: int = 1024
+    growth: int = 256
+    per_epoch: int = 1024
+    replace: bool = False
+    seed: int = 1
+    without: list[str] = field(default_factory=list)
+    shard: int = 256
+    workers: int = 1
 
 
 @dataclass
@@ -111,10 +140,17 @@ class TrainerConfig:
 
 @dataclass
 class CallbacksConfig:
-    """Early stopping on D4: epochs without a better mean DSC, and what counts as better."""
+    """What happens beside training.
+
+    ``patience`` and ``min_delta``: early stopping on D4, after so many epochs without a mean DSC better by so much.
+    ``averaging``: decay a step of averaged weights, which then are validated, tested and kept; null: as trained.
+    ``keep_every``: keep the weights of every so many epochs; null: of the best and the last only.
+    """
 
     patience: int = 20
     min_delta: float = 0.0
+    averaging: float | None = None
+    keep_every: int | None = None
 
 
 @dataclass
@@ -149,6 +185,7 @@ class Config:
     labels: LabelsConfig = MISSING
     grid: GridConfig = MISSING
     augmentation: AugmentationConfig = MISSING
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     model: dict[str, Any] = MISSING
     loss: dict[str, Any] = MISSING

@@ -1,4 +1,4 @@
-"""D3, D4 and D2 of one run as batches from the slice cache."""
+"""D3, D4 and D2 of one run as batches from the slice cache, and from the pool where slices are drawn for D3."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +14,8 @@ from musclesense.cohort.folds import Split
 from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
 from musclesense.training.augmentation import NO_CHANGE, Augmentation, transform
+from musclesense.training.pool import Pool
+from musclesense.training.synthesis import Synthesis
 
 _SHUFFLE_STREAM = 2
 
@@ -25,8 +27,9 @@ class Batch(NamedTuple):
         images: (batch, channels, rows, columns) float16 from the cache, float32 on the device.
         classes: (batch, rows, columns) class indices.
         air: (batch, channels), the value of air in each image.
-        case: (batch,) positions in the cache.
+        case: (batch,) positions in the cache, or behind its end in the pool.
         changes: (batch, 5) random changes of `Augmentation.draw`; those that change nothing outside training.
+        possible: (batch, classes) boolean, whether the slice's region has the class at all.
     """
 
     images: Tensor
@@ -34,40 +37,78 @@ class Batch(NamedTuple):
     air: Tensor
     case: Tensor
     changes: Tensor
+    possible: Tensor
 
 
 class CachedSlices(Dataset[Batch]):
-    """Batches read from the memory-mapped cache, a whole batch at a time."""
+    """Batches read from the memory-mapped cache, a whole batch at a time.
 
-    def __init__(self, cache: SliceCache, channels: Sequence[str]) -> None:
+    Args:
+        cache: Slices of the cohort.
+        channels: Channels of the network, in its order.
+        n_classes: Foreground classes.
+        pool: Drawn slices; slice ``n`` of the pool lies at position ``n`` behind the end of the cache.
+    """
+
+    def __init__(self, cache: SliceCache, channels: Sequence[str], n_classes: int, pool: Pool | None = None) -> None:
         self._cache = cache
         self._channels = [cache.channels.index(name) for name in channels]
-
-    def __len__(self) -> int:
-        return len(self._cache.cases)
+        self._n_classes = n_classes
+        self._pool = pool
 
     def __getitems__(self, cases: list[int]) -> Batch:
-        """Read the cases at these positions of the cache."""
+        """Read the slices at these positions, those of the cohort first."""
+        end = len(self._cache.cases)
+        scanned = [case for case in cases if case < end]
+        images = np.empty((len(cases), len(self._channels), *self._cache.images.shape[2:]), np.float16)
+        classes = np.empty((len(cases), *self._cache.classes.shape[1:]), np.uint8)
+        air = np.empty((len(cases), len(self._channels)), np.float32)
+        for position, case in enumerate(scanned):
+            images[position] = self._cache.images[case][self._channels]
+        classes[: len(scanned)] = self._cache.classes[scanned]
+        air[: len(scanned)] = self._cache.air[np.ix_(scanned, self._channels)]
+        drawn = [case for case in cases if case >= end]
+        if self._pool is not None and drawn:
+            records = self._pool.read(np.array(drawn) - end)
+            images[len(scanned) :, 0] = records["image"]
+            classes[len(scanned) :] = records["classes"]
+            air[len(scanned) :, 0] = records["air"]
         return Batch(
-            torch.from_numpy(np.stack([self._cache.images[case][self._channels] for case in cases])),
-            torch.from_numpy(self._cache.classes[cases]),
-            torch.from_numpy(self._cache.air[np.ix_(cases, self._channels)]),
-            torch.tensor(cases),
+            torch.from_numpy(images),
+            torch.from_numpy(classes),
+            torch.from_numpy(air),
+            torch.tensor(scanned + drawn),
             torch.tensor(NO_CHANGE).expand(len(cases), -1).contiguous(),
+            torch.tensor([self._possible(case) for case in scanned] + [[True] * self._n_classes] * len(drawn)),
         )
+
+    def _possible(self, case: int) -> list[bool]:
+        there = self._cache.classes_of[self._cache.cases[case].acquisition.region]
+        return [index in there for index in range(1, self._n_classes + 1)]
 
 
 class CaseSampler(Sampler[int]):
-    """Positions of cases in the cache, each once an epoch over all devices.
+    """Positions of slices for `CachedSlices`, each once an epoch over all devices.
 
     Args:
-        cases: Positions to draw from.
+        cases: Positions of the cohort's slices.
         seed: Shuffled by (seed, epoch); None keeps the order.
+        synthesis: Slices drawn beside, each epoch others, waited for where need be.
+        first_drawn: Position of the first of them.
     """
 
-    def __init__(self, cases: Sequence[int], *, seed: int | None = None) -> None:
-        self._cases = np.asarray(cases)
+    def __init__(
+        self,
+        cases: Sequence[int],
+        *,
+        seed: int | None = None,
+        synthesis: Synthesis | None = None,
+        first_drawn: int = 0,
+    ) -> None:
+        self._cases = np.asarray(cases, dtype=np.int64)
         self._seed = seed
+        self._synthesis = synthesis
+        self._first_drawn = first_drawn
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -78,10 +119,16 @@ class CaseSampler(Sampler[int]):
         return len(self._own())
 
     def __iter__(self) -> Iterator[int]:
+        if self._synthesis is not None:
+            self._synthesis.wait(self._epoch)
         return iter(self._own().tolist())
 
     def _own(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         order = self._cases
+        if self._synthesis is not None:
+            assert self._seed is not None
+            drawn = self._synthesis.sample(seed=self._seed, epoch=self._epoch)
+            order = np.concatenate([order, self._first_drawn + drawn])
         if self._seed is not None:
             order = np.random.default_rng([_SHUFFLE_STREAM, self._seed, self._epoch]).permutation(order)
         rank, devices = (
@@ -107,6 +154,7 @@ class NestedFoldDataModule(LightningDataModule):
         seed: Of shuffling and augmentation.
         overfit_cases: Train and validate on the first so many cases of D3 alone.
         pin_memory: Lock batches in memory, for faster copies to a GPU.
+        synthesis: Slices that are drawn for D3.
 
     Raises:
         InputError: A part holds no case.
@@ -125,6 +173,7 @@ class NestedFoldDataModule(LightningDataModule):
         seed: int,
         overfit_cases: int | None,
         pin_memory: bool,
+        synthesis: Synthesis | None = None,
     ) -> None:
         super().__init__()
         self.cache = cache
@@ -134,7 +183,8 @@ class NestedFoldDataModule(LightningDataModule):
         for name, cases in (("D3", self.d3), ("D4", self.d4), ("D2", self.d2)):
             if not cases:
                 raise InputError(f"{name} holds no labelled slice; add subjects or ask for fewer folds")
-        self._dataset = CachedSlices(cache, channels)
+        self.synthesis = synthesis
+        self._dataset = CachedSlices(cache, channels, labels.n_classes, None if synthesis is None else synthesis.pool)
         self._augmentation = augmentation
         self._mirror = labels.mirror
         self._batch_size = batch_size
@@ -145,7 +195,9 @@ class NestedFoldDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Give D3, shuffled."""
-        sampler = CaseSampler(self.d3, seed=self._seed)
+        scanned = [] if self.synthesis is not None and self.synthesis.replace else self.d3
+        end = len(self.cache.cases)
+        sampler = CaseSampler(scanned, seed=self._seed, synthesis=self.synthesis, first_drawn=end)
         if self.trainer is not None:
             # Lightning sets the epoch, too, but only after workers have begun to read the first one of a resumed run.
             sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
@@ -177,7 +229,8 @@ class NestedFoldDataModule(LightningDataModule):
 
     def _changes_of_epoch(self, epoch: int) -> Tensor:
         if self._changes is None or self._changes[0] != epoch:
-            drawn = self._augmentation.draw(len(self._dataset), seed=self._seed, epoch=epoch)
+            samples = len(self.cache.cases) + (0 if self.synthesis is None else self.synthesis.available(epoch))
+            drawn = self._augmentation.draw(samples, seed=self._seed, epoch=epoch)
             self._changes = (epoch, torch.from_numpy(drawn))
         return self._changes[1]
 

@@ -26,14 +26,27 @@ class MeanDice(Metric):
         self.add_state("total", torch.zeros(n_classes), dist_reduce_fx="sum")
         self.add_state("counted", torch.zeros(n_classes), dist_reduce_fx="sum")
 
-    def update(self, prediction: Tensor, truth: Tensor) -> None:
-        """Add a batch of class indices, each (batch, rows, columns)."""
-        for index in range(1, self.n_classes + 1):
-            predicted, true = (prediction == index).flatten(1), (truth == index).flatten(1)
-            size = predicted.sum(1) + true.sum(1)
-            dice = 2 * (predicted & true).sum(1) / size.clamp(min=1)
-            self.total[index - 1] += dice.sum()
-            self.counted[index - 1] += (size > 0).sum()
+    def update(self, prediction: Tensor, truth: Tensor, possible: Tensor | None = None) -> None:
+        """Add a batch of class indices, each (batch, rows, columns).
+
+        Args:
+            prediction: What the network says.
+            truth: What is right.
+            possible: (batch, classes) boolean, False where a class does not count whatever is predicted.
+        """
+        classes = self.n_classes + 1
+        # A number for each case and class, so that one count serves all of them.
+        case = torch.arange(len(truth), device=truth.device)[:, None] * classes
+        predicted, true = (case + part.flatten(1).long() for part in (prediction, truth))
+
+        def count(values: Tensor) -> Tensor:
+            return torch.bincount(values.flatten(), minlength=len(truth) * classes).view(-1, classes)[:, 1:]
+
+        size = count(predicted) + count(true)
+        counted = size > 0 if possible is None else (size > 0) & possible
+        dice = 2 * count(true[predicted == true]) / size.clamp(min=1)
+        self.total += (dice * counted).sum(0)
+        self.counted += counted.sum(0)
 
     def compute(self) -> Tensor:
         """Give the mean DSC of each class, NaN where no case counted."""

@@ -17,7 +17,7 @@ _FOLDS = ("outer", "inner")
 # Where and on what a study runs does not change what it is.
 _ELSEWHERE = ("study", "runs", "data", "logger")
 _ELSEWHERE_TRAINER = ("accelerator", "devices", "strategy")
-_ELSEWHERE_LOADER = ("workers",)
+_ELSEWHERE_LOADER = _ELSEWHERE_SYNTHESIS = ("workers",)
 
 
 def to_plain(config: Config) -> dict[str, Any]:
@@ -90,7 +90,11 @@ def open_study(config: Config) -> Path:
 
 def _identity(plain: dict[str, Any]) -> dict[str, Any]:
     identity = {key: value for key, value in plain.items() if key not in (*_FOLDS, *_ELSEWHERE)}
-    for group, left_out in (("trainer", _ELSEWHERE_TRAINER), ("loader", _ELSEWHERE_LOADER)):
+    for group, left_out in (
+        ("trainer", _ELSEWHERE_TRAINER),
+        ("loader", _ELSEWHERE_LOADER),
+        ("synthesis", _ELSEWHERE_SYNTHESIS),
+    ):
         if group in identity:
             identity[group] = {key: value for key, value in identity[group].items() if key not in left_out}
     return identity

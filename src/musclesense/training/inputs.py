@@ -1,28 +1,32 @@
 """What a run works on: its cohort, folds and slices, found, made or refused."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from musclesense.cohort import cache, checks, folds
-from musclesense.cohort.table import CHANNELS, Acquisition, CohortTable, Region, read_table, scan_table
+from musclesense.cohort.table import CHANNELS, LABEL_COLUMNS, Acquisition, CohortTable, Region, read_table, scan_table
 from musclesense.errors import InputError
 from musclesense.files import locked
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
-from musclesense.phantom import generate
+from musclesense.phantom import generate, robust
 from musclesense.phantom.presets import find_preset
 from musclesense.training.augmentation import Augmentation
 from musclesense.training.config import Config, active_channels
 from musclesense.training.folders import open_study, require_same_study, study_folder
+from musclesense.training.pool import Pool, Recipe
+from musclesense.training.synthesis import Synthesis
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """The cohort's slices and who of them is trained, validated and tested on."""
+    """The cohort's slices, who of them is trained, validated and tested on, and what is drawn beside."""
 
     slices: cache.SliceCache
     split: folds.Split
+    synthesis: Synthesis | None = None
 
 
 def check(config: Config) -> None:
@@ -40,17 +44,22 @@ def check(config: Config) -> None:
         ("loader.batch_size", config.loader.batch_size),
         ("trainer.max_epochs", config.trainer.max_epochs),
         ("callbacks.patience", config.callbacks.patience),
+        ("callbacks.keep_every", config.callbacks.keep_every),
         ("loader.overfit_cases", config.loader.overfit_cases),
     ):
         if value is not None and value < 1:
             problems.append(f"{name}={value}: give 1 or more")
+    if config.labels.column not in LABEL_COLUMNS:
+        problems.append(f"labels.column={config.labels.column}: give {' or '.join(LABEL_COLUMNS)}")
     if not 0 < config.labels.threshold < 1:
         problems.append(f"labels.threshold={config.labels.threshold}: give a probability between 0 and 1")
+    if config.callbacks.averaging is not None and not 0 <= config.callbacks.averaging < 1:
+        problems.append(f"callbacks.averaging={config.callbacks.averaging}: give a decay from 0 to below 1, or null")
     if config.loader.workers < 0:
         problems.append(f"loader.workers={config.loader.workers}: give 0 or more")
     if config.seed < 0:
         problems.append(f"seed={config.seed}: give 0 or more")
-    for make in (grid, labels, augmentation, regions):
+    for make in (grid, labels, augmentation, regions, synthesis):
         try:
             make(config)
         except InputError as error:
@@ -68,6 +77,7 @@ def check(config: Config) -> None:
             folds.require_fit(drawn, there, table, used, seed=asked.seed, outer=asked.outer, inner=asked.inner)
     else:
         find_preset(config.cohort.phantom.preset)
+        generate.require_known_slices(config.cohort.phantom.slices)
 
 
 def fold_problems(config: Config) -> list[str]:
@@ -92,8 +102,10 @@ def prepare(config: Config) -> Inputs:
     nested = folds.load_or_draw(
         study / "folds.json", table, used, seed=config.folds.seed, outer=config.folds.outer, inner=config.folds.inner
     )
-    slices = cache.open_or_build(_cache_folder(config, used), used, grid=grid(config), labels=labels(config))
-    return Inputs(slices, nested.split(config.outer, config.inner))
+    slices = cache.open_or_build(
+        _cache_folder(config, used), used, grid=grid(config), labels=labels(config), column=config.labels.column
+    )
+    return Inputs(slices, nested.split(config.outer, config.inner), synthesis(config))
 
 
 def grid(config: Config) -> Grid:
@@ -120,16 +132,75 @@ def regions(config: Config) -> frozenset[Region]:
     return frozenset(map(Region, config.region.regions))
 
 
+def synthesis(config: Config) -> Synthesis | None:
+    """Give what is drawn for D3 beside the cohort's slices, or None where nothing is.
+
+    Raises:
+        InputError: All that is wrong, a line each.
+    """
+    chosen = config.synthesis
+    if chosen.name == "none":
+        return None
+    if problems := list(_problems_of_synthesis(config)):
+        raise InputError(*problems)
+    recipe = Recipe(
+        seed=chosen.seed,
+        regions=tuple(sorted(regions(config))),
+        without=tuple(sorted(chosen.without)),
+        grid=grid(config),
+        labels=labels(config),
+        column=config.labels.column,
+        shard=chosen.shard,
+    )
+    return Synthesis(
+        pool=Pool.below(Path(config.data) / "pool", recipe),
+        slices=chosen.slices,
+        initial=chosen.initial,
+        growth=chosen.growth,
+        per_epoch=chosen.per_epoch,
+        replace=chosen.replace,
+        workers=chosen.workers,
+    )
+
+
+def _problems_of_synthesis(config: Config) -> Iterator[str]:
+    chosen = config.synthesis
+    if chosen.name != "robust":
+        yield f"synthesis.name={chosen.name}: give none or robust"
+    if active_channels(config) != ("fat",):
+        yield (
+            f"synthesis={chosen.name}: only fat images can be drawn, and the channels are "
+            f"{', '.join(active_channels(config))}; give edition=simplified or synthesis=none"
+        )
+    for name in chosen.without:
+        if name not in robust.INGREDIENTS:
+            yield f"synthesis.without={name}: no such ingredient; leave out some of {', '.join(robust.INGREDIENTS)}"
+    for name, least in (("per_epoch", 1), ("shard", 1), ("growth", 0), ("seed", 0), ("workers", 0)):
+        if (value := getattr(chosen, name)) < least:
+            yield f"synthesis.{name}={value}: give {least} or more"
+    if chosen.initial < chosen.per_epoch:
+        yield f"synthesis.initial={chosen.initial}: give {chosen.per_epoch} or more, as many as an epoch trains on"
+    if chosen.slices < chosen.initial:
+        yield f"synthesis.slices={chosen.slices}: give {chosen.initial} or more, as many as there are initially"
+
+
 def find_table(config: Config) -> CohortTable:
     """Read the cohort's table; the phantom is made first where it is missing, once among processes."""
     if config.cohort.path is not None:
         return read_table(Path(config.cohort.path))
     phantom = config.cohort.phantom
-    folder = Path(config.data) / f"phantom-{phantom.preset}-{phantom.seed}"
+    name = f"phantom-{phantom.preset}-{phantom.seed}" + ("-mid" if phantom.slices == "mid" else "")
+    folder = Path(config.data) / name
     if not folder.is_dir():
         with locked(folder):
             if not folder.is_dir():
-                generate.generate(folder, preset=phantom.preset, seed=phantom.seed, workers=os.cpu_count() or 1)
+                generate.generate(
+                    folder,
+                    preset=phantom.preset,
+                    seed=phantom.seed,
+                    workers=os.cpu_count() or 1,
+                    slices=phantom.slices,  # type: ignore[arg-type]
+                )
     table = read_table(folder / "cohort.csv")
     _require_good(config, table, used_rows(config, table))
     return table
@@ -142,7 +213,9 @@ def used_rows(config: Config, table: CohortTable) -> list[Acquisition]:
 
 
 def _cache_folder(config: Config, used: list[Acquisition]) -> Path:
-    return cache.cache_folder(Path(config.data) / "cache", used, grid=grid(config), labels=labels(config))
+    return cache.cache_folder(
+        Path(config.data) / "cache", used, grid=grid(config), labels=labels(config), column=config.labels.column
+    )
 
 
 def _require_good(config: Config, table: CohortTable, used: list[Acquisition]) -> None:
@@ -157,6 +230,7 @@ def _require_good(config: Config, table: CohortTable, used: list[Acquisition]) -
         regions=regions(config),
         folds=config.folds.outer,
         inner_folds=config.folds.inner,
+        label_column=config.labels.column,
         label_values=values or None,
-        require_masks=True,
+        require_labels=True,
     )

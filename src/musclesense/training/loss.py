@@ -8,7 +8,8 @@ from torch.nn import functional
 class DiceCrossEntropy(nn.Module):
     """Cross-entropy plus soft Dice loss over the foreground classes (Milletari et al. 2016, doi:10.1109/3DV.2016.79).
 
-    Dice is taken over the whole batch, so that slices without a class do not count as failures.
+    Dice is taken over the whole batch, so that slices without a class do not count as failures. A class that the whole
+    batch lacks, such as a muscle of the calf in thighs, has none.
 
     Args:
         dice_weight: Weight of the Dice loss beside the cross-entropy.
@@ -29,5 +30,6 @@ class DiceCrossEntropy(nn.Module):
         over = (0, 2, 3)
         shared = (probability * truth).sum(over)
         total = probability.sum(over) + truth.sum(over)
-        dice = (2 * shared + 1) / (total + 1)
-        return torch.add(entropy, 1 - dice.mean(), alpha=self.dice_weight)
+        lost = 1 - (2 * shared + 1) / (total + 1)
+        there = truth.sum(over) > 0
+        return torch.add(entropy, (lost * there).sum() / there.sum().clamp(min=1), alpha=self.dice_weight)

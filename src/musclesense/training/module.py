@@ -97,7 +97,7 @@ class SegmentationModule(LightningModule):
         self.log("val_loss", loss, batch_size=len(batch.case), sync_dist=True)
         probabilities = logits.float().softmax(dim=1)[:, 1:]
         foreground = probabilities.sum(dim=1) >= self.threshold
-        self.val_dice.update((probabilities.argmax(dim=1) + 1) * foreground, batch.classes)
+        self.val_dice.update((probabilities.argmax(dim=1) + 1) * foreground, batch.classes, batch.possible)
 
     def on_validation_epoch_end(self) -> None:
         """Give the mean DSC over D4, averaged over classes."""

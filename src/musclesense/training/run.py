@@ -4,7 +4,7 @@ import json
 import logging
 import time
 import warnings
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,15 @@ from lightning.pytorch.utilities import rank_zero_only
 from musclesense import __version__
 from musclesense.files import locked, write_json, write_text
 from musclesense.training import inputs, tracking
-from musclesense.training.callbacks import EarlyStop, History, StepSeed, TestFoldScores, best_and_last
+from musclesense.training.callbacks import (
+    Averaging,
+    EarlyStop,
+    History,
+    KeptEpochs,
+    StepSeed,
+    TestFoldScores,
+    best_and_last,
+)
 from musclesense.training.config import Config, active_channels
 from musclesense.training.datamodule import NestedFoldDataModule
 from musclesense.training.folders import is_finished, require_same_study, run_folder, run_name, to_plain
@@ -90,11 +98,12 @@ def _train(config: Config, folder: Path, data: inputs.Inputs) -> Scores:
         datamodule = _datamodule(config, data, seed, hardware)
         history = History(folder / "metrics.csv")
         fold = {"outer": config.outer, "inner": config.inner}
-        test = TestFoldScores(folder, data.slices, fold)
+        test = TestFoldScores(folder, data.slices, fold, config.labels.column)
         checkpoints = folder / "checkpoints"
         trainer = _trainer(config, hardware, folder, logger, [StepSeed(seed), history, test, RunBar(run_name(config))])
         last = checkpoints / "last.ckpt"
-        trainer.fit(module, datamodule=datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
+        with _drawing(config, data, here=trainer.is_global_zero):
+            trainer.fit(module, datamodule=datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
         best = SegmentationModule.load(checkpoints / "best.ckpt")
         trainer.test(best, datamodule=datamodule, verbose=False)
         scores = _scores(test.cases)
@@ -133,16 +142,28 @@ def _datamodule(config: Config, data: inputs.Inputs, seed: int, hardware: Hardwa
         seed=seed,
         overfit_cases=config.loader.overfit_cases,
         pin_memory=hardware.accelerator == "cuda",
+        synthesis=data.synthesis,
     )
+
+
+def _drawing(config: Config, data: inputs.Inputs, *, here: bool) -> AbstractContextManager[None]:
+    """Draw slices during the block, where the configuration asks for them."""
+    if data.synthesis is None:
+        return nullcontext()
+    return data.synthesis.drawing(config.trainer.max_epochs, here=here)
 
 
 def _trainer(
     config: Config, hardware: Hardware, folder: Path, logger: WandbLogger | None, callbacks: list[Callback]
 ) -> Trainer:
+    checkpoints, chosen = folder / "checkpoints", config.callbacks
+    averaging = None if chosen.averaging is None else Averaging(chosen.averaging, hardware.device)
     callbacks = [
         *callbacks,
-        EarlyStop(patience=config.callbacks.patience, min_delta=config.callbacks.min_delta),
-        *best_and_last(folder / "checkpoints"),
+        *([averaging] if averaging else []),
+        *([KeptEpochs(checkpoints, chosen.keep_every, averaging)] if chosen.keep_every else []),
+        EarlyStop(patience=chosen.patience, min_delta=chosen.min_delta),
+        *best_and_last(checkpoints),
     ]
     if logger is not None:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))

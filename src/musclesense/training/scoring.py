@@ -44,13 +44,22 @@ class ScoredCase:
 
 
 def score(
-    cache: SliceCache, position: int, probabilities: NDArray[np.float32], module: SegmentationModule
+    cache: SliceCache,
+    position: int,
+    probabilities: NDArray[np.float32],
+    module: SegmentationModule,
+    column: str = "mask",
 ) -> ScoredCase:
-    """Bring probabilities (classes, rows, columns) back to the scan and compare them with its mask."""
+    """Bring probabilities (classes, rows, columns) back to the scan and compare them with its labels.
+
+    A class that no case of the region has, such as a muscle of the calf in a thigh, has no scores: what is predicted of
+    it counts as wrong where it takes the place of another class.
+    """
     case = cache.cases[position]
     acquisition = case.acquisition
-    assert acquisition.mask is not None  # no case without one
-    mask = read_volume(acquisition.mask)
+    file = acquisition.labels(column)
+    assert file is not None  # no case without one
+    mask = read_volume(file)
     reference = read_volume(acquisition.channels[reference_channel(cache.channels)])
     placement = module.grid.place(mask.geometry, take_slice(reference.data, mask.geometry, case.slice))
     truth = module.labels.encode(take_slice(mask.data, mask.geometry, case.slice))
@@ -61,6 +70,7 @@ def score(
     for index, name in enumerate(module.labels.names, start=1):
         true, found = truth == index, predicted == index
         counts = overlap(true, found)
+        known = index in cache.classes_of[acquisition.region]
         rows.append(
             {
                 "line": acquisition.line,
@@ -70,7 +80,7 @@ def score(
                 "region": str(acquisition.region),
                 "slice": case.slice,
                 "label": name,
-                "dice": counts.dice,
+                "dice": counts.dice if known else None,
                 "hd95_mm": hd95_mm(true, found, slice_zooms(mask.geometry)),
                 "volume_true_ml": volume_ml(true, voxel_mm3),
                 "volume_predicted_ml": volume_ml(found, voxel_mm3),

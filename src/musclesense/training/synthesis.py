@@ -1,0 +1,109 @@
+"""Which slices of a pool each epoch trains on, and who draws them meanwhile."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.training.pool import Pool
+from musclesense.training.progress import say
+
+_SAMPLE_STREAM = 5
+_LOOK_EVERY_SECONDS = 0.2
+_CLOSING_SECONDS = 20
+
+
+@dataclass(eq=False)
+class Synthesis:
+    """The part of D3 that is drawn.
+
+    An epoch trains on a sample of those slices that there are by then, and how many there are is a function of the
+    epoch alone: a resumed run equals an uninterrupted one, however fast the slices were drawn.
+
+    Attributes:
+        pool: Where the slices come from.
+        slices: Size of the pool when it is full.
+        initial: Slices of the first epoch's pool.
+        growth: Slices that the pool of each further epoch has more.
+        per_epoch: Slices that an epoch trains on, ``initial`` at most.
+        replace: Leave the cohort's own slices out of training.
+        workers: Processes that draw beside training; without one the training process draws what an epoch lacks.
+    """
+
+    pool: Pool
+    slices: int
+    initial: int
+    growth: int
+    per_epoch: int
+    replace: bool
+    workers: int
+    _drawing: list["subprocess.Popen[bytes]"] = field(default_factory=list, init=False)
+
+    def available(self, epoch: int) -> int:
+        """Give the number of slices that an epoch is drawn from."""
+        return min(self.slices, self.initial + epoch * self.growth)
+
+    def sample(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Give the numbers of the slices of an epoch, each once."""
+        rng = np.random.default_rng([_SAMPLE_STREAM, seed, epoch])
+        return rng.choice(self.available(epoch), self.per_epoch, replace=False)
+
+    @contextmanager
+    def drawing(self, epochs: int, *, here: bool = True) -> Iterator[None]:
+        """Draw all that ``epochs`` epochs need, in processes beside the block.
+
+        Args:
+            epochs: Of the whole training.
+            here: Whether it is for this process to start them, which is the first of several devices.
+        """
+        slices = self.available(epochs - 1)
+        self.pool.begin()
+        if here and any(not path.is_file() for path in self.pool.shards(slices)):
+            self._drawing = [self._start(slices) for _ in range(self.workers)]
+        try:
+            yield
+        finally:
+            for process in self._drawing:
+                assert process.stdin is not None
+                process.stdin.close()
+            for process in self._drawing:
+                try:
+                    process.wait(_CLOSING_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            self._drawing = []
+
+    def wait(self, epoch: int) -> None:
+        """Return when the slices of an epoch are there; draw them where no process does.
+
+        Raises:
+            RuntimeError: The processes that draw have ended before.
+        """
+        slices, said = self.available(epoch), False
+        while missing := sum(not path.is_file() for path in self.pool.shards(slices)):
+            if not said:
+                share = f"{len(self.pool.shards(slices)) - missing} of {len(self.pool.shards(slices))} files are there"
+                say(f"epoch {epoch + 1} waits until {slices} slices are drawn; {share}")
+                said = True
+            if self.workers == 0:
+                self.pool.fill(slices)
+            elif self._drawing and all(process.poll() is not None for process in self._drawing):
+                raise RuntimeError("the processes that draw slices ended too soon; see what they wrote above")
+            else:
+                time.sleep(_LOOK_EVERY_SECONDS)
+
+    def _start(self, slices: int) -> "subprocess.Popen[bytes]":
+        """Start a process that draws until the pool is full or this process ends, however it ends."""
+        # One thread each: they draw side by side, and beside training.
+        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        command = [sys.executable, "-m", "musclesense.training.pool", str(self.pool.folder)]
+        command += ["--slices", str(slices), "--while-open"]
+        # A group of its own, so that Ctrl-C ends the run alone; not a session, since Linux weighs niceness within one.
+        return subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | one, process_group=0)

@@ -1,0 +1,48 @@
+"""``python train.py experiment=robust_fat``: one run on drawn slices, killed and gone on with."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
+
+LITTLE = (
+    *("experiment=robust_fat", "study=robust", "cohort.phantom.preset=smoke", "region=thigh", "model.width=2"),
+    *("grid.spacing_mm=6.4", "grid.rows=32", "grid.columns=64", "trainer.max_epochs=6", "callbacks.keep_every=2"),
+    *("synthesis.initial=8", "synthesis.per_epoch=8", "synthesis.growth=4", "synthesis.shard=2"),
+)
+
+
+def test_a_killed_run_goes_on_and_ends(tmp_path: Path, start: Start, train: Command) -> None:
+    run = tmp_path / "runs" / "robust" / "outer0_inner0"
+    process = start(tmp_path, *LITTLE)
+    last = run / "checkpoints" / "last.ckpt"
+    until = time.monotonic() + 300
+    while not last.is_file() and process.poll() is None:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = train(tmp_path, *LITTLE)
+    assert done.returncode == 0, done.stderr
+    assert "outer0_inner0  DSC " in done.stderr
+    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    assert [int(row["epoch"]) for row in rows] == list(range(6))
+    seconds = [float(row["seconds"]) for row in rows]
+    assert seconds == sorted(seconds)
+    assert float(rows[-1]["learning_rate"]) < 1e-6
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {
+        *("best.ckpt", "last.ckpt"),
+        *(f"epoch-000{epoch}.ckpt" for epoch in (1, 3, 5)),
+    }
+    assert json.loads((run / "done.json").read_text())["epochs"] == 6
+    pool = [path.name for path in (tmp_path / "data" / "pool").glob("*/shard-*.npy")]
+    assert len(pool) == 14, "as many as the last epoch needs, 8 + 5 x 4 slices"
+    again = train(tmp_path, *LITTLE)
+    assert again.returncode == 0 and "finished before" in again.stderr
