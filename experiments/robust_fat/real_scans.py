@@ -1,0 +1,174 @@
+"""Real scans segmented by networks that were trained on phantoms alone.
+
+``MUSCLESENSE_REAL_DATA=DIR python experiments/robust_fat/real_scans.py RUN OUT`` writes into OUT, for a run's folder:
+
+- ``slices.csv``: whole-muscle Dice on each slice of ``ideal_thigh``, from its fat image alone, by ``best.ckpt``,
+  beside the naive rule "water > fat within the body", which needs both images;
+- ``curve.csv``: the mean over slices 2..8 of the checkpoints kept while training, by training time;
+- ``ideal_thigh.png``, ``siemens_thigh.png``, ``siemens_calf.png``: what was segmented, on the fat image. That of
+  ``siemens_calf``, whose phases were not kept, is approximated from magnitudes (``magnitude_fat.py``).
+
+The labels of ``ideal_thigh`` are another network's. Nothing here is used to choose a checkpoint or a setting.
+"""
+
+import argparse
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from magnitude_fat import approximate_fat
+from numpy.typing import NDArray
+
+from musclesense.files import atomic_path, write_csv
+from musclesense.imaging.dixon import read_echoes, separate
+from musclesense.imaging.grid import body_mask, slice_count, take_slice
+from musclesense.imaging.nifti import Geometry, Volume, read_volume
+from musclesense.segmentation.segmenter import Segmenter
+
+SCORED = range(2, 9)
+"""The slices of ``ideal_thigh`` whose mean is reported."""
+LABELLED = range(2, 11)
+ECHOES = ("te345", "te460", "te575")
+
+
+def main() -> None:
+    """Read the command line, score and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    data = Path(os.environ["MUSCLESENSE_REAL_DATA"])
+    options.out.mkdir(parents=True, exist_ok=True)
+    best = Segmenter.load(options.run / "checkpoints" / "best.ckpt")
+
+    fat, water, labels = (read_volume(data / "ideal_thigh" / f"{name}.nii.gz") for name in ("fat", "water", "muscles"))
+    predicted = segment(best, fat)
+    rows = [
+        {
+            "slice": number,
+            "dice": dice(predicted, labels, number),
+            "naive_dice": dice(naive(fat, water), labels, number),
+        }
+        for number in LABELLED
+    ]
+    write_csv(options.out / "slices.csv", ("slice", "dice", "naive_dice"), rows)
+    for name in ("dice", "naive_dice"):
+        scored = [row[name] for row in rows if row["slice"] in SCORED]
+        print(f"ideal_thigh, slices {SCORED[0]}..{SCORED[-1]}: mean {name} {np.mean(scored):.4f}")
+    write_csv(options.out / "curve.csv", ("epoch", "minutes", "val_dice", "real_dice"), curve(options.run, fat, labels))
+
+    draw(options.out / "ideal_thigh.png", fat, predicted, LABELLED, truth=labels)
+    thigh = from_phases(data / "siemens_thigh")
+    draw(options.out / "siemens_thigh.png", thigh, segment(best, thigh), range(slice_count(thigh.geometry)))
+    calf = from_magnitudes(data / "siemens_calf")
+    every_second = range(10, slice_count(calf.geometry) - 4, 2)  # no limb further out
+    draw(options.out / "siemens_calf.png", calf, segment(best, calf), every_second, columns=6)
+
+
+def segment(segmenter: Segmenter, fat: Volume) -> NDArray[np.uint8]:
+    """Segment every slice of a fat image."""
+    return segmenter.segment({"fat": fat.data.astype(np.float32)}, fat.geometry)
+
+
+def dice(predicted: NDArray[Any], labels: Volume, number: int) -> float:
+    """Give the whole-muscle Dice of one slice."""
+    mask, truth = (take_slice(data, labels.geometry, number) > 0 for data in (predicted, labels.data))
+    return float(2 * np.count_nonzero(mask & truth) / (np.count_nonzero(mask) + np.count_nonzero(truth)))
+
+
+def naive(fat: Volume, water: Volume) -> NDArray[np.bool_]:
+    """Call muscle what holds more water than fat within the body."""
+    muscle = np.zeros(fat.geometry.shape, bool)
+    for number in range(slice_count(fat.geometry)):
+        own_fat, own_water = (take_slice(one.data.astype(np.float32), fat.geometry, number) for one in (fat, water))
+        take_slice(muscle, fat.geometry, number)[:] = body_mask(own_fat + own_water) & (own_water > own_fat)
+    return muscle
+
+
+def curve(run: Path, fat: Volume, labels: Volume) -> list[dict[str, float]]:
+    """Score the checkpoints that were kept while training."""
+    with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        epochs = {int(row["epoch"]): row for row in csv.DictReader(file)}
+    rows = []
+    for checkpoint in sorted((run / "checkpoints").glob("epoch-*.ckpt")):
+        epoch = int(checkpoint.stem.removeprefix("epoch-"))
+        predicted = segment(Segmenter.load(checkpoint), fat)
+        rows.append(
+            {
+                "epoch": epoch,
+                "minutes": round(float(epochs[epoch]["seconds"]) / 60, 1),
+                "val_dice": float(epochs[epoch]["val_dice"]),
+                "real_dice": float(np.mean([dice(predicted, labels, number) for number in SCORED])),
+            }
+        )
+    return rows
+
+
+def from_phases(folder: Path) -> Volume:
+    """Separate fat from the echoes of a folder."""
+    echoes, geometry = read_echoes(
+        [(folder / f"{echo}_magnitude.nii.gz", folder / f"{echo}_phase.nii.gz") for echo in ECHOES]
+    )
+    return Volume(separate(echoes).fat, geometry)
+
+
+def from_magnitudes(folder: Path) -> Volume:
+    """Approximate fat from the magnitudes of the echoes of a folder, whose phases were not kept."""
+    before, in_phase, after = (read_volume(folder / f"{echo}_magnitude.nii.gz") for echo in ECHOES)
+    geometry = in_phase.geometry
+    fat = np.zeros(geometry.shape, np.float32)
+    for number in range(slice_count(geometry)):
+        three = (take_slice(volume.data, geometry, number).astype(np.float32) for volume in (before, in_phase, after))
+        first, middle, last = three
+        take_slice(fat, geometry, number)[:] = approximate_fat(np.sqrt(first * last), middle, geometry.zooms[0])
+    return Volume(fat, geometry)
+
+
+def draw(
+    out: Path,
+    fat: Volume,
+    predicted: NDArray[np.uint8],
+    numbers: Sequence[int],
+    *,
+    truth: Volume | None = None,
+    columns: int = 2,
+) -> None:
+    """Draw slices with the outline of the mask (cyan) and of the reference (red)."""
+    shown = [display(take_slice(fat.data, fat.geometry, number), fat.geometry) for number in numbers]
+    covered = np.nonzero(np.any([body_mask(image) for image in shown], axis=0))
+    window = tuple(slice(at.min(), at.max() + 1) for at in covered)
+    height, width = (part.stop - part.start for part in window)
+    rows = -(-len(shown) // columns)
+    size = (16, 16 / columns * (height / width + 0.04) * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained")
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, number, image in zip(axes.flat, numbers, shown, strict=False):
+        axis.imshow(image[window], cmap="gray", vmin=0, vmax=np.percentile(image, 99.5))
+        outlines = [(predicted, "tab:cyan")] + ([(truth.data, "tab:red")] if truth else [])
+        for classes, colour in outlines:
+            mask = display(take_slice(classes, fat.geometry, number), fat.geometry) > 0
+            if mask.any():
+                axis.contour(mask[window], [0.5], colors=colour, linewidths=1.0)
+        axis.set_title(f"slice {number}", fontsize=9)
+    with atomic_path(out) as draft:
+        figure.savefig(draft, dpi=60)
+    plt.close(figure)
+
+
+def display(stored: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+    """Turn a slice of an axis-aligned scan into radiological display."""
+    affine = geometry.affine
+    shown = stored.T
+    return shown[:: -1 if affine[1, 1] > 0 else 1, :: -1 if affine[0, 0] > 0 else 1]
+
+
+if __name__ == "__main__":
+    main()
