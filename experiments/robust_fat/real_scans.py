@@ -4,7 +4,7 @@
 
 - ``slices.csv``: whole-muscle Dice on each slice of ``ideal_thigh``, from its fat image alone, by ``best.ckpt``,
   beside the naive rule "water > fat within the body", which needs both images;
-- ``curve.csv``: the mean over slices 2..8 of the checkpoints kept while training, by training time;
+- ``curve.csv`` and ``.png``: the mean over slices 2..8 of the checkpoints kept while training, by training time;
 - ``ideal_thigh.png``, ``siemens_thigh.png``, ``siemens_calf.png``: what was segmented, on the fat image. That of
   ``siemens_calf``, whose phases were not kept, is approximated from magnitudes (``magnitude_fat.py``).
 
@@ -62,7 +62,9 @@ def main() -> None:
     for name in ("dice", "naive_dice"):
         scored = [row[name] for row in rows if row["slice"] in SCORED]
         print(f"ideal_thigh, slices {SCORED[0]}..{SCORED[-1]}: mean {name} {np.mean(scored):.4f}")
-    write_csv(options.out / "curve.csv", ("epoch", "minutes", "val_dice", "real_dice"), curve(options.run, fat, labels))
+    points = curve(options.run, fat, labels)
+    write_csv(options.out / "curve.csv", ("epoch", "minutes", "val_dice", "real_dice"), points)
+    plot(options.out / "curve.png", points)
 
     draw(options.out / "ideal_thigh.png", fat, predicted, LABELLED, truth=labels)
     thigh = from_phases(data / "siemens_thigh")
@@ -109,6 +111,19 @@ def curve(run: Path, fat: Volume, labels: Volume) -> list[dict[str, float]]:
             }
         )
     return rows
+
+
+def plot(out: Path, points: list[dict[str, float]]) -> None:
+    """Plot Dice on D4 and on the real scan against training time."""
+    figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
+    minutes = [point["minutes"] for point in points]
+    axis.plot(minutes, [point["real_dice"] for point in points], "o-", label="ideal_thigh, slices 2..8 (real)")
+    axis.plot(minutes, [point["val_dice"] for point in points], "s--", label="D4 (phantoms, any scanner)")
+    axis.set(xlabel="training time, minutes", ylabel="whole-muscle Dice")
+    axis.legend()
+    with atomic_path(out) as draft:
+        figure.savefig(draft, dpi=80)
+    plt.close(figure)
 
 
 def from_phases(folder: Path) -> Volume:

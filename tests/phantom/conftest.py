@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from musclesense.imaging.dixon import ECHO_TIMES_MS
-from musclesense.phantom.signal import Scanner, fat_phasor
+from musclesense.imaging.fat import fat_phasor
+from musclesense.phantom.signal import Scanner
 
 SinglePeak = Callable[[NDArray[np.float64], Scanner], NDArray[np.float64]]
 

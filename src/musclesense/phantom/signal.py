@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from musclesense.imaging.dixon import ECHO_TIMES_MS
+from musclesense.imaging.fat import T1_FAT_MS, T1_MUSCLE_MS, fat_phasor
 from musclesense.phantom.anatomy import Tissue
 from musclesense.phantom.coils import Coils, SmoothMap, polynomial
 from musclesense.phantom.texture import Floats
 
-LARMOR_MHZ = 127.74
 PHASE_LEVELS = 4096
 SCANNER_UNIT = 50.0
 """Stored value of a muscle voxel where the coil's sensitivity is the mean one: somewhat below real ones."""
@@ -22,17 +22,10 @@ SUPPRESSED = 4.0
 """Phases are stored as 0 where the magnitude is below so many standard deviations of the noise, as some scanners do:
 the phase of noise, unlike its magnitude, would fill half the disk."""
 
-FAT_PPM = np.array([-3.80, -3.40, -2.60, -1.94, -0.39, 0.60])
-FAT_SHARES = np.array([0.087, 0.693, 0.128, 0.004, 0.039, 0.049])
-"""Chemical shift against water, and relative size, of the peaks of human fat
-(Hamilton et al., NMR in Biomedicine 2011;24:784-790)."""
-
 TR_MS = 125.0
 FLIP_DEGREES = 10.0
 """Not told for the protocol; low, as is usual where fat is quantified, to keep the T1 weighting of fat small. What a
 separation with one fat peak then reads is in docs/phantom.md."""
-T1_MUSCLE_MS, T1_FAT_MS = 1420.0, 371.0
-"""Longitudinal relaxation at 3 T (Gold et al., American Journal of Roentgenology 2004;183:343-351)."""
 
 # Density relative to healthy muscle, fat fraction, and R2* in 1/s. Flow makes the brightness of blood.
 _TISSUES = {
@@ -139,17 +132,11 @@ class Signal:
 
     Attributes:
         echoes: Complex signal, 1 for healthy muscle without relaxation where the coil is as sensitive as on average.
-        fat_fraction: True fat fraction of the densities, in percent.
+        fat_fraction: True fat fraction of the densities, in percent, as finely as acquired.
     """
 
     echoes: NDArray[np.complex64]
     fat_fraction: Floats
-
-
-def fat_phasor(echo_time_ms: float) -> complex:
-    """Give the sum of the fat peaks at an echo time, relative to water on resonance."""
-    cycles = FAT_PPM * LARMOR_MHZ * echo_time_ms / 1000
-    return complex(FAT_SHARES @ np.exp(2j * np.pi * cycles))
 
 
 def spoiled(flip_degrees: NDArray[Any], t1_ms: float) -> NDArray[Any]:
@@ -169,10 +156,27 @@ def water_and_fat(drawing: Drawing) -> tuple[Floats, Floats]:
     return density, fat
 
 
-def true_fat_fraction(water: Floats, fat: Floats) -> Floats:
-    """Give the fat fraction of voxels in percent; 0 where there is but a trace of signal, as in cortical bone."""
-    total = water + fat
-    return np.where(total > 0.1, 100 * fat / np.maximum(total, np.float32(0.1)), np.float32(0))
+def true_fat_fraction(water: Floats, fat: Floats, *, voxel_mm: float, resolution_mm: tuple[float, float]) -> Floats:
+    """Give the fat fraction of voxels in percent, as finely as acquired.
+
+    Without the scanner's filter the truth would be sharper than any image, and differ from it at every streak.
+
+    Args:
+        water: Density at each point, (points, rows, columns).
+        fat: Likewise.
+        voxel_mm: Side of a voxel.
+        resolution_mm: Acquired along rows and columns.
+
+    Returns:
+        (rows, columns), 0 to 100; 0 where there is but a trace of signal, as in cortical bone.
+    """
+    both = water.mean(axis=0) + np.complex64(1j) * fat.mean(axis=0)
+    space = fft.fft2(both, overwrite_x=True)
+    space *= kspace_filter(both.shape, voxel_mm, resolution_mm)
+    filtered = fft.ifft2(space, overwrite_x=True)
+    total = filtered.real + filtered.imag
+    percent = 100 * filtered.imag / np.maximum(total, np.float32(0.1))
+    return np.where(total > 0.1, np.clip(percent, 0, 100), np.float32(0)).astype(np.float32)
 
 
 def slice_signal(drawing: Drawing, scanner: Scanner, *, voxel_mm: float, z_mm: float = 0.0) -> Signal:
@@ -187,7 +191,7 @@ def slice_signal(drawing: Drawing, scanner: Scanner, *, voxel_mm: float, z_mm: f
         z_mm: Position of the slice along the stack; 0 is its middle.
     """
     water, fat = water_and_fat(drawing)
-    percent = true_fat_fraction(water.mean(axis=0), fat.mean(axis=0))
+    percent = true_fat_fraction(water, fat, voxel_mm=voxel_mm, resolution_mm=scanner.resolution_mm)
     water *= 1 - _t1_loss() * drawing.oedema
     bloody = drawing.tissue == Tissue.BLOOD
     water[bloody] *= np.float32(scanner.blood)

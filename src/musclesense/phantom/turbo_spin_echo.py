@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from musclesense.imaging.fat import T1_FAT_MS
 from musclesense.phantom.anatomy import Tissue
 from musclesense.phantom.coils import Coils, SmoothMap
 from musclesense.phantom.signal import (
@@ -19,7 +20,7 @@ from musclesense.phantom.texture import Floats
 TR_MS, TE_MS = 3500.0, 73.0
 UNIT = 400.0
 """Stored value of fat where the coil's sensitivity is the mean one."""
-T1_FAT_MS, T2_FAT_MS = 371.0, 133.0
+T2_FAT_MS = 133.0
 """At 3 T (Gold et al., American Journal of Roentgenology 2004;183:343-351)."""
 FAT_GAIN = 1.5
 """Trains of refocusing pulses make fat brighter than its T2 says; how much is a guess."""
@@ -86,7 +87,7 @@ def fat_and_water_images(
 ) -> TseImages:
     """Turn a drawn slice into the vendor's images: magnitudes with Rician noise, 12 bits."""
     water, fat = water_and_fat(drawing)
-    percent = true_fat_fraction(water.mean(axis=0), fat.mean(axis=0))
+    percent = true_fat_fraction(water, fat, voxel_mm=voxel_mm, resolution_mm=scanner.resolution_mm)
     t1, t2 = (np.array(column) for column in zip(*_WATER.values(), strict=True))
     weight = ((1 - np.exp(-TR_MS / t1)) * np.exp(-TE_MS / t2)).astype(np.float32)
     weight[Tissue.BLOOD] *= scanner.blood
