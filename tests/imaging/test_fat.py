@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musclesense.errors import InputError
-from musclesense.imaging.fat import FAT_PPM, FAT_SHARES, LARMOR_MHZ, Excitation, FatModel, fat_phasor
+from musclesense.imaging.fat import FAT_PPM, FAT_SHARES, LARMOR_MHZ, Excitation, FatModel, fat_phasor, spoiled
 
 
 def test_peaks_are_the_whole_of_fat_and_start_together() -> None:
@@ -34,6 +34,12 @@ def test_gain_is_the_ratio_of_steady_states() -> None:
 
     for flip, tr in ((10, 125), (25, 125), (90, 500), (5, 20)):
         assert Excitation(flip, tr).fat_gain == pytest.approx(steady(371, flip, tr) / steady(1420, flip, tr))
+
+
+def test_spoiled_gradient_echo_is_brightest_at_the_ernst_angle() -> None:
+    flips = np.linspace(1, 90, 891)
+    ernst = np.rad2deg(np.arccos(np.exp(-125 / 1420)))
+    assert flips[spoiled(flips, 125.0, 1420.0).argmax()] == pytest.approx(ernst, abs=0.1)
 
 
 def test_gain_leaves_one_without_t1_weighting() -> None:

@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from musclesense.imaging.dixon import ECHO_TIMES_MS
-from musclesense.imaging.fat import fat_phasor
-from musclesense.phantom.signal import Scanner
+from musclesense.imaging.fat import Excitation, fat_phasor
+from musclesense.phantom.signal import TR_MS, Scanner
 
 SinglePeak = Callable[[NDArray[np.float64], Scanner], NDArray[np.float64]]
 
@@ -18,7 +18,8 @@ def single_peak() -> SinglePeak:
     """What a separation that takes fat for one peak finds, in percent, for a true fat fraction of 0 to 1."""
 
     def read(fat: NDArray[np.float64], scanner: Scanner) -> NDArray[np.float64]:
-        before, in_phase, after = (1 - fat + scanner.fat_gain * fat * fat_phasor(time) for time in ECHO_TIMES_MS)
+        gain = Excitation(scanner.flip_degrees, TR_MS).fat_gain
+        before, in_phase, after = (1 - fat + gain * fat * fat_phasor(time) for time in ECHO_TIMES_MS)
         # Half the turn between the outer echoes is all the field that can be seen.
         field = np.angle(after / before) / 2
         outer = np.sqrt(np.abs(before * after)) * np.cos(np.angle(before * np.exp(1j * field) / in_phase))

@@ -43,11 +43,13 @@ def test_ghosts_lie_to_both_sides(disc: np.ndarray, axis: int) -> None:
     assert added.sum() == pytest.approx(0.2 * disc.sum(), rel=1e-4)
 
 
-def test_wrap_folds_one_edge_onto_the_other() -> None:
-    image = np.zeros((10, 12), np.float32)
-    image[0, 3] = 1
-    folded = artefacts.wrapped(image, axis=0, overlap=2)
-    assert folded[0, 3] == 1 and folded[-2, 3] == 1 and folded.sum() == 2
+@pytest.mark.parametrize("axis", [0, 1])
+def test_wrap_folds_what_lies_beyond_into_the_opposite_side(axis: int) -> None:
+    image = np.zeros((12, 12), np.float32)
+    image[0], image[-1], image[5] = 1, 2, 4  # beyond one edge, beyond the other, in the middle
+    folded = artefacts.wrapped(image.T if axis else image, axis=axis, overlap=2)
+    lines = (folded.T if axis else folded)[:, 0]
+    assert lines.tolist() == [0, 2, 0, 4, 0, 0, 1, 0]
 
 
 def test_noise_in_air_is_rayleigh_and_within_signal_gaussian() -> None:

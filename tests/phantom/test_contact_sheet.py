@@ -40,8 +40,8 @@ def test_levels_stand_one_a_row(tmp_path: Path) -> None:
 def test_what_is_not_in_the_preset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="thigh is not scanned"):
         draw_groups(tmp_path / "groups.png", few("IBM"), 1, Region.THIGH)
-    with pytest.raises(InputError, match="'sub-002' has no calf in this preset; use one of sub-001"):
-        draw_levels(tmp_path / "levels.png", few("IBM", "CMT"), 1, Region.CALF, "sub-002")
+    with pytest.raises(InputError, match=r"'sub-002' has no calf in this preset; use one of sub-001, sub-003$"):
+        draw_levels(tmp_path / "levels.png", few("IBM", "CMT", "KD"), 1, Region.CALF, "sub-002")
     assert not list(tmp_path.iterdir())
 
 
@@ -51,3 +51,13 @@ def test_slices_for_any_scanner_are_drawn(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "argv", ["contact_sheet", str(out), "--preset", "robust"])
     main()
     assert matplotlib.image.imread(out).std() > 0.1
+
+
+@pytest.mark.parametrize("option", [("--region", "calf"), ("--levels", "sub-001")])
+def test_slices_for_any_scanner_take_no_region_or_levels(
+    option: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["contact_sheet", str(tmp_path / "sheet.png"), "--preset", "robust", *option])
+    with pytest.raises(SystemExit, match=r"^preset robust: takes neither --region nor --levels; leave them out$"):
+        main()
+    assert not list(tmp_path.iterdir())

@@ -47,7 +47,7 @@ def muscles_of(group: str, severity: float, region: Region, seed: int = 0, age: 
 
 def mean_fat(group: str, region: Region, muscle: str) -> float:
     index = list(TEMPLATES[region].muscles).index(muscle)
-    return float(np.mean([muscles_of(group, 0.7, region, seed).fat[index] for seed in range(20)]))
+    return float(np.mean([muscles_of(group, 0.7, region, seed).fat_at(0.0)[index] for seed in range(20)]))
 
 
 def whole_muscle(group: str, region: Region, severities: np.ndarray, age: float = 50.0) -> float:
@@ -113,7 +113,7 @@ def test_realised_fat_is_about_the_mean_asked_for() -> None:
     template = muscles_of("DMD", 0.5, Region.THIGH, age=30)
     for severity in (0.0, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0):
         state = replace(template, share=np.full_like(template.share, severity))
-        asked = state.fat[section.muscle[section.muscle > 0] - 1].mean()
+        asked = state.fat_at(0.0)[section.muscle[section.muscle > 0] - 1].mean()
         assert infiltrate(section, state)[section.muscle > 0].mean() == pytest.approx(asked, abs=0.04)
 
 
@@ -157,7 +157,7 @@ def test_groups_are_as_fat_as_in_the_literature(group: str, region: Region, low:
 
 
 def test_cmt_is_distal() -> None:
-    calf, thigh = (muscles_of("CMT", 0.8, region).fat.mean() for region in (Region.CALF, Region.THIGH))
+    calf, thigh = (muscles_of("CMT", 0.8, region).fat_at(0.0).mean() for region in (Region.CALF, Region.THIGH))
     assert calf > thigh + 0.2
     infiltration = muscles_of("CMT", 0.6, Region.CALF)
     distal, middle, proximal = (infiltration.fat_at(level_mm) for level_mm in (-60.0, 0.0, 60.0))
@@ -172,7 +172,7 @@ def test_cmt_is_distal() -> None:
 
 
 def test_some_muscles_are_spared_and_others_gone() -> None:
-    fat = np.concatenate([muscles_of("IBM", 0.8, Region.THIGH, seed).fat for seed in range(20)])
+    fat = np.concatenate([muscles_of("IBM", 0.8, Region.THIGH, seed).fat_at(0.0) for seed in range(20)])
     assert np.mean((fat < 0.2) | (fat > 0.6)) > 0.6
     assert fat.max() <= END_STAGE + 1e-6
 
@@ -223,7 +223,7 @@ def test_muscle_swells_before_it_is_gone() -> None:
 def test_als_wastes_without_fat() -> None:
     als, control = (muscles_of(group, 0.8, Region.CALF) for group in ("ALS", "control"))
     assert als.atrophy_mm.mean() > control.atrophy_mm.mean() + 0.4
-    assert als.fat.mean() < 0.15
+    assert als.fat_at(0.0).mean() < 0.15
 
 
 def test_same_seed_gives_the_same_muscles() -> None:

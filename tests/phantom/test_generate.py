@@ -186,9 +186,10 @@ def test_the_naive_rule_is_good_in_health_and_bad_in_disease(table: CohortTable)
             scores["control"].append(dice)
         elif labelled(row, row.fat_fraction)[mask].mean() > 30:
             scores["severe"].append(dice)
-    assert 0.83 < np.mean(scores["control"]) < 0.95
-    assert 0.5 < np.mean(scores["severe"]) < 0.88
-    assert np.mean(scores["severe"]) < np.mean(scores["control"]) - 0.04
+    assert 0.86 < np.mean(scores["control"]) < 0.91
+    assert 0.72 < np.mean(scores["severe"]) < 0.82
+    assert len(scores["severe"]) >= 3
+    assert np.mean(scores["severe"]) < np.mean(scores["control"]) - 0.08
 
 
 def test_visits_share_anatomy_and_the_disease_goes_on(small: Callable[..., str], tmp_path: Path) -> None:
@@ -279,6 +280,25 @@ def test_children_are_smaller() -> None:
     children, adults = ([sample_body(rng, group) for _ in range(30)] for group in (child, adult))
     assert all(6 <= body.age <= 12 and body.size < 0.95 and not body.female for body in children)
     assert all(45 <= body.age <= 80 and body.size > 0.8 for body in adults)
+
+
+def test_none_with_kennedys_disease_is_female() -> None:
+    bodies: dict[str, list[bool]] = {}
+    for subject in list_subjects(find_preset("paper")):
+        body = sample_body(np.random.default_rng([1, subject.index]), subject.group)
+        bodies.setdefault(subject.group.name, []).append(body.female)
+    females = {name: sum(those) for name, those in bodies.items()}
+    assert females.pop("KD") == 0
+    assert all(0.2 < count / len(bodies[name]) < 0.8 for name, count in females.items())
+
+
+def test_a_subject_keeps_the_limb_that_the_turbo_spin_echo_shows() -> None:
+    children = Group(name="DMD", subjects=6, severity=(0.3, 0.9), ages=(6.0, 12.0), retested=6)
+    sequence = TurboSpinEcho(stack=Stack(rows=40, columns=40, voxel_mm=4.0, slices=1, slice_mm=3.0, points=1))
+    preset = Preset(groups=(children,), sequence=sequence)
+    shown = [{one.scan.limbs for one in scan_subject(preset, subject, 1)} for subject in list_subjects(preset)]
+    assert all(len(sides) == 1 for sides in shown)
+    assert set().union(*shown) == {Limbs.RIGHT, Limbs.LEFT}
 
 
 def test_long_generations_tell_how_far_they_are(

@@ -8,7 +8,7 @@ import pytest
 from musclesense.cohort.table import Region
 from musclesense.errors import InputError
 from musclesense.phantom.disease import PATTERNS
-from musclesense.phantom.presets import PRESETS, AnyScanner, Dixon, TurboSpinEcho, find_preset
+from musclesense.phantom.presets import PRESETS, AnyScanner, Dixon, Group, Preset, TurboSpinEcho, find_preset
 from musclesense.phantom.subjects import Subject, list_subjects
 
 
@@ -107,6 +107,18 @@ def test_those_who_come_again_are_spread_over_the_severities() -> None:
     ]
     assert len(followed) == 20
     assert min(followed) < 0.1 and max(followed) > 0.4
+
+
+def test_where_one_region_is_followed_the_other_is_not_scanned_again() -> None:
+    group = Group(name="IBM", subjects=1, severity=(0.2, 0.4), followed={Region.CALF: (1,)})
+    (subject,) = list_subjects(Preset(groups=(group,), sequence=find_preset("smoke").sequence))
+    assert [visit.regions for visit in subject.visits] == [(Region.CALF, Region.THIGH), (Region.CALF,)]
+
+
+@pytest.mark.parametrize("ages", [(10.0, 18.0), (81.0, 90.0), (18.0, 30.0), (60.0, 40.0), (-1.0, 5.0), (30.0, 30.0)])
+def test_ages_that_cannot_be_drawn_are_refused(ages: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match=r"^group IBM: ages .* cannot be drawn; .* below 18, or .* 20 to 80$"):
+        Group(name="IBM", subjects=1, severity=(0.2, 0.4), ages=ages)
 
 
 def test_unknown_preset_is_refused_with_the_known_ones() -> None:

@@ -63,8 +63,20 @@ def test_fat_and_oedema_lie_in_muscle_alone(parts: list) -> None:
 
 def test_mask_leaves_out_what_the_paper_leaves_out(parts: list) -> None:
     values = compartment_values(Region.THIGH)
-    compartments = np.array([[0, values["adductor_longus_left"], values["gracilis_right"]]], np.uint8)
-    assert whole_muscle(compartments, parts[0][0]).tolist() == [[0, 0, 1]]
+    compartments = np.array([[0] * 6 + [values["adductor_longus_left"], values["gracilis_right"]]], np.uint8)
+    assert whole_muscle(compartments, parts[0][0], 0.6).tolist() == [[0] * 7 + [1]]
+
+
+@pytest.mark.parametrize(
+    ("gap", "voxel_mm", "filled"), [(1, 1.0, True), (2, 1.0, True), (3, 1.0, False), (3, 0.6, True)]
+)
+def test_mask_fills_gaps_that_nobody_draws(parts: list, gap: int, voxel_mm: float, filled: bool) -> None:
+    value = compartment_values(Region.THIGH)["vastus_lateralis_left"]
+    compartments = np.full((1, 40, 40), value, np.uint8)
+    compartments[:, :, 20 : 20 + gap] = 0
+    mask = whole_muscle(compartments, parts[0][0], voxel_mm)
+    assert mask[0, 20, 20 : 20 + gap].all() == filled
+    assert mask[0, :, :20].all()
 
 
 def test_partial_volume_along_the_limb_softens_edges(parts: list) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from musclesense.phantom.anatomy import Tissue
-from musclesense.phantom.signal import Drawing
-from musclesense.phantom.turbo_spin_echo import TseScanner, fat_and_water_images
+from musclesense.phantom.signal import FAT_FRACTION, OEDEMA_DENSITY, OEDEMA_T1, Drawing
+from musclesense.phantom.turbo_spin_echo import OEDEMA_T2, TE_MS, TR_MS, TseScanner, fat_and_water_images
 
 SCANNER = replace(TseScanner.sample(np.random.default_rng(0)), leak=(0.0, 0.0), noise=0.001)
 
@@ -26,7 +26,9 @@ def images(
     )
     made = fat_and_water_images(np.random.default_rng(1), drawing, scanner, voxel_mm=0.36, z_mm=0.0)
     assert made.fat.dtype == made.water.dtype == np.int16
-    assert made.fat_fraction.mean() == pytest.approx(100 * fat, abs=8) or tissue is not Tissue.MUSCLE
+    share = float(FAT_FRACTION[tissue]) + fat
+    water = (1 - share) * (1 + OEDEMA_DENSITY * oedema)
+    assert made.fat_fraction == pytest.approx(100 * share / (share + water), abs=0.1)
     return float(made.fat.mean()), float(made.water.mean())
 
 
@@ -38,8 +40,12 @@ def test_fat_is_bright_and_muscle_dark() -> None:
     assert fat_of_fat > 4 * water_of_muscle
 
 
-def test_oedema_is_bright_in_the_water_image() -> None:
-    assert images(Tissue.MUSCLE, oedema=1.0)[1] > 1.8 * images(Tissue.MUSCLE)[1]
+def test_oedema_is_as_bright_in_the_water_image_as_density_t1_and_t2_say() -> None:
+    t1, t2 = 1420.0, 32.0  # of healthy muscle
+    well = (1 - np.exp(-TR_MS / t1)) * np.exp(-TE_MS / t2)
+    swollen = (1 + OEDEMA_DENSITY) * (1 - np.exp(-TR_MS / (OEDEMA_T1 * t1))) * np.exp(-TE_MS / (OEDEMA_T2 * t2))
+    found = images(Tissue.MUSCLE, oedema=1.0)[1] / images(Tissue.MUSCLE)[1]
+    assert found == pytest.approx(swollen / well, rel=0.02)
 
 
 def test_what_leaks_is_seen_in_the_other_image() -> None:

@@ -1,1 +1,1 @@
-"""Pixels and physics: nifti, dixon, grid, labels."""
+"""Pixels and physics: files and their geometry, voxel grids, fat and water, limbs, labels."""

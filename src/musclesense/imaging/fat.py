@@ -1,8 +1,10 @@
 """The signal of fat: its spectrum, its relaxation, and how bright it is beside muscle."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from musclesense.errors import InputError
 
@@ -24,6 +26,13 @@ def fat_phasor(echo_time_ms: float, *, larmor_mhz: float = LARMOR_MHZ) -> comple
     """Give the sum of the fat peaks at an echo time, relative to water on resonance; 1 at time 0."""
     cycles = FAT_PPM * larmor_mhz * echo_time_ms / 1000
     return complex(FAT_SHARES @ np.exp(2j * np.pi * cycles))
+
+
+def spoiled(flip_degrees: float | NDArray[Any], tr_ms: float, t1_ms: float) -> NDArray[Any]:
+    """Give the steady state of a spoiled gradient echo: the transverse part of a magnetisation of 1."""
+    flip = np.deg2rad(flip_degrees)
+    # expm1 keeps its digits where TR is far below T1.
+    return np.asarray(np.sin(flip) * -np.expm1(-tr_ms / t1_ms) / (1 - np.exp(-tr_ms / t1_ms) * np.cos(flip)))
 
 
 @dataclass(frozen=True)
@@ -50,11 +59,7 @@ class Excitation:
     @property
     def fat_gain(self) -> float:
         """Brightness of fat relative to muscle of the same density, in the steady state (1 without T1 weighting)."""
-        cos = np.cos(np.deg2rad(self.flip_degrees))
-        # expm1 keeps its digits where TR is far below T1.
-        fat, muscle = (
-            -np.expm1(-self.tr_ms / t1) / (1 - np.exp(-self.tr_ms / t1) * cos) for t1 in (T1_FAT_MS, T1_MUSCLE_MS)
-        )
+        fat, muscle = (spoiled(self.flip_degrees, self.tr_ms, t1) for t1 in (T1_FAT_MS, T1_MUSCLE_MS))
         return float(fat / muscle)
 
 

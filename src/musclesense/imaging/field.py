@@ -175,12 +175,17 @@ def _settle(part: _Slice, centre: float) -> NDArray[np.float32]:
 
 
 def _extend(values: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the weighted mean of the values nearby, and far from all weight that of the nearest place near it."""
+    """Give the weighted mean of the values nearby, and far from all weight that of the nearest place near it.
+
+    Without any weight the values stay.
+    """
     rows, columns = values.shape
     # The mean is so smooth that every second voxel tells it, at a quarter of the time.
-    values, weights = values[::2, ::2], weights[::2, ::2]
+    half, weights = values[::2, ::2], weights[::2, ::2]
     weight = ndimage.gaussian_filter(weights, _NEARBY / 2, mode="constant")
-    mean = ndimage.gaussian_filter(values * weights, _NEARBY / 2, mode="constant") / np.maximum(weight, _TINY)
+    if not weight.any():
+        return values
+    mean = ndimage.gaussian_filter(half * weights, _NEARBY / 2, mode="constant") / np.maximum(weight, _TINY)
     far = weight <= 1e-6 * weight.max()
     if far.any():
         nearest = ndimage.distance_transform_edt(far, return_distances=False, return_indices=True)

@@ -1,1 +1,1 @@
-"""A cohort from nothing: templates, texture, anatomy, disease, signal, presets, generate, contact_sheet."""
+"""A cohort from nothing: anatomy, disease and the signal of scanners; and slices for networks that meet any scanner."""

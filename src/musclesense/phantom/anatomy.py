@@ -183,7 +183,7 @@ def _draw_subcutis(
     around = angle * np.float32(128 / (2 * np.pi))
     field = sample(limb.septa, level, around, envelope * np.float32(1.4))
     lines = np.abs(field) < 0.12 + 0.07 * sample(limb.septa, level + 90, around * 2, envelope)
-    wave = np.float32(0.55) + np.float32(0.12) * sample(limb.septa, level / 2 + 60, around / 2, share)
+    wave = np.float32(0.55) + np.float32(0.12) * sample(limb.septa, level / 2 + 60, np.abs(around) / 2, share)
     lines |= (np.abs(share - wave) * thickness[fat] < 0.35) & (thickness[fat] > 7)
     tissue[fat[lines]] = Tissue.CONNECTIVE
     for degrees in TEMPLATES[limb.region].veins:
@@ -261,7 +261,8 @@ def _draw_sheets(
     # Septa lie around the bone in some muscles and point to it in the others.
     concentric = np.array([name in template.concentric for name in template.muscles])[owner]
     u, v = x_mm - cross.hub[0] * rx, y_mm - cross.hub[1] * ry
-    radial, around = np.hypot(u, v), np.arctan2(v, u) * np.float32(35)
+    # Without its sign the angle has no seam.
+    radial, around = np.hypot(u, v), np.abs(np.arctan2(v, u)) * np.float32(35)
     shift = np.float32(13.0) * owner.astype(np.float32)
     fast, slow = np.where(concentric, radial, around), np.where(concentric, around, radial)
     for along, across, width, rarity in ((0.22, 0.75, 0.11, 0.35), (0.5, 1.6, 0.16, 0.8)):

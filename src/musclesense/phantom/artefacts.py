@@ -58,13 +58,12 @@ def ghosted(image: Floats, *, axis: int, shift: int, strength: float) -> Floats:
 
 
 def wrapped(image: Floats, *, axis: int, overlap: int) -> Floats:
-    """Fold what lies ``overlap`` pixels beyond either edge of the frame into the opposite edge."""
-    folded = image.copy()
-    start, end = [slice(None)] * 2, [slice(None)] * 2
-    start[axis], end[axis] = slice(0, overlap), slice(-overlap, None)
-    folded[tuple(start)] += image[tuple(end)]
-    folded[tuple(end)] += image[tuple(start)]
-    return folded
+    """Narrow the frame by ``overlap`` pixels on either side, and fold what then lies beyond into the opposite side."""
+    whole = np.moveaxis(image, axis, 0)
+    folded = whole[overlap:-overlap].copy()
+    folded[:overlap] += whole[-overlap:]
+    folded[-overlap:] += whole[:overlap]
+    return np.moveaxis(folded, 0, axis)
 
 
 def noisy(rng: np.random.Generator, image: Floats, sigma: float) -> Floats:

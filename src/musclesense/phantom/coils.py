@@ -50,7 +50,6 @@ class Coils:
         places: Position (x, y, z) of each loop in mm, and its strength: shape (elements, 4).
         radius_mm: Radius of a loop: how fast its sensitivity falls off.
         strength: What is left of the shading: 1 for all, 0 for none (a scanner may even it out).
-        mean: Sensitivity at the centre, which becomes 1.
     """
 
     places: NDArray[np.float64]

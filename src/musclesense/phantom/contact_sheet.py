@@ -46,8 +46,10 @@ def draw_levels(out: Path, preset: Preset, seed: int, region: Region, name: str)
     Raises:
         InputError: There is no such subject, or it is not scanned in this region.
     """
-    subjects = {subject.name: subject for subject in list_subjects(preset)}
-    if name not in subjects or region not in subjects[name].visits[0].regions:
+    subjects = {subject.name: subject for subject in list_subjects(preset) if region in subject.visits[0].regions}
+    if not subjects:
+        raise InputError(f"region {region.value} is not scanned in this preset; give another")
+    if name not in subjects:
         raise InputError(f"subject {name!r} has no {region.value} in this preset; use one of {', '.join(subjects)}")
     scan = _first(preset, subjects[name], seed, region, middle_only=False)
     _draw(out, [(f"slice {number}", scan, number) for number in reversed(range(len(scan.mask)))])
@@ -111,16 +113,22 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--preset", default="demo", choices=PRESETS)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--region", type=Region, default=Region.THIGH, choices=list(Region))
+    parser.add_argument("--region", type=Region, choices=list(Region), help="thigh where it is not given")
     parser.add_argument("--levels", metavar="SUBJECT", help="every slice of one subject instead of groups")
     options = parser.parse_args()
     preset = find_preset(options.preset)
-    if isinstance(preset.sequence, AnyScanner):
-        draw_any_scanner(options.out, preset, options.seed)
-    elif options.levels is None:
-        draw_groups(options.out, preset, options.seed, options.region)
-    else:
-        draw_levels(options.out, preset, options.seed, options.region, options.levels)
+    region = options.region or Region.THIGH
+    try:
+        if isinstance(preset.sequence, AnyScanner):
+            if options.region or options.levels:
+                raise InputError(f"preset {options.preset}: takes neither --region nor --levels; leave them out")
+            draw_any_scanner(options.out, preset, options.seed)
+        elif options.levels is None:
+            draw_groups(options.out, preset, options.seed, region)
+        else:
+            draw_levels(options.out, preset, options.seed, region, options.levels)
+    except InputError as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What disease does to muscle: which muscles, how much fat, in which texture, how much they shrink and swell.
 
-Involvements and group means are read off the literature that stands with each pattern, by eye: most of it grades
-muscles on a scale of a few steps, so that the figures here are approximate. Group means are of the whole muscle of
-the middle slice, for severities spread evenly from 0.1 to 1.
+Involvements are read off the literature that stands with each pattern, by eye: most of it grades
+muscles on a scale of a few steps, so that the figures here are approximate. What the groups then hold is in
+docs/phantom.md.
 """
 
 from collections.abc import Mapping
@@ -38,6 +38,7 @@ class Pattern:
         oedema: Chance that a muscle is oedematous, and how strongly, each 0 to 1.
         patchiness: Strength of patches that spare or replace parts of a muscle.
         streakiness: Strength of streaks along the fascicles.
+        males_only: Women do not fall ill with it.
     """
 
     involvement: Mapping[str, float]
@@ -49,11 +50,11 @@ class Pattern:
     oedema: tuple[float, float] = (0.0, 0.0)
     patchiness: float = 1.0
     streakiness: float = 1.0
+    males_only: bool = False
 
 
 CONTROL = Pattern(involvement=MappingProxyType({}), others=0.25, scatter=0.04, asymmetry=0.02, patchiness=0.6)
-"""No disease: a few percent of fat, more with age (Morrow et al., European Radiology 2014;24:1610-1620). For severities
-up to 0.5 and ages of 25 to 75 years, 3 % on average in the thigh and in the calf."""
+"""No disease: a few percent of fat, more with age (Morrow et al., European Radiology 2014;24:1610-1620)."""
 
 IBM = Pattern(
     involvement=MappingProxyType(
@@ -85,7 +86,7 @@ leg, the medial gastrocnemius most; inflammation in few muscles of most patients
 2011;50:1153-1161). The pattern is typical enough to tell it from other myopathies (Magnetic resonance imaging pattern
 recognition in sporadic inclusion-body myositis, Muscle & Nerve 2015;52:956-962). More fat in the thigh than in the leg,
 and a gradient along quadriceps and medial gastrocnemius (Ansari et al., Muscle & Nerve 2020;61:496-503), taken here to
-rise distally. Thigh 26 % on average, calf 19 %."""
+rise distally."""
 
 CMT = Pattern(
     involvement=MappingProxyType(
@@ -111,7 +112,7 @@ distribution in lower limb muscles of patients with CMT1A, 2020, 16 patients). O
 16 %, medial gastrocnemius 22 % and peroneus longus 35 % of fat, the first and the last about 3 points more with each
 centimetre distally (Evans et al., Journal of Neurology, Neurosurgery & Psychiatry 2014;85:e4). Of 34 patients, the leg
 held 28, 30 and 41 % at its proximal, middle and distal level (Sun et al., Frontiers in Neurology 2024;14:1334976). The
-thigh is known to hold less; how much is recalled. Calf 22 % on average, thigh 5 %."""
+thigh is known to hold less; how much is recalled."""
 
 ALS = Pattern(
     involvement=MappingProxyType({"tibialis_anterior": 0.4, "long_extensors": 0.35, "gastrocnemius_medial": 0.35}),
@@ -124,7 +125,7 @@ ALS = Pattern(
 )
 """Amyotrophic lateral sclerosis: no significant fat is reported, but marked hyperintensity on STIR images of the lower
 limbs, which tells it from Kennedy's disease (Klickovic et al., Neurology 2019;93:e895-e907). Wasting and the muscles
-named are those of foot drop, from general knowledge. Calf 5 % on average, thigh 4 %."""
+named are those of foot drop, from general knowledge."""
 
 KD = Pattern(
     involvement=MappingProxyType(
@@ -151,11 +152,12 @@ KD = Pattern(
     others=0.35,
     oedema=(0.15, 0.5),
     streakiness=1.4,
+    males_only=True,
 )
 """Kennedy's disease (spinal bulbar muscular atrophy): significant fat in thigh and calf, unlike ALS (Klickovic et al.,
 Neurology 2019;93:e895-e907), first in the posterior calf, then the posterior thigh, the pelvis, the anterior and the
-medial thigh and last the anterior calf (Kim et al., Annals of Neurology 2024;95:596-606). Thigh 16 % on average, calf
-20 %."""
+medial thigh and last the anterior calf (Kim et al., Annals of Neurology 2024;95:596-606). It is inherited with the X
+chromosome."""
 
 HYPOPP = Pattern(
     involvement=MappingProxyType(
@@ -180,8 +182,7 @@ HYPOPP = Pattern(
 """Hypokalaemic periodic paralysis: from no fat at all to a fixed myopathy, with age; psoas and iliacus, the posterior
 thigh, gastrocnemius and soleus most (Holm-Yildiz et al., Permanent muscle weakness in hypokalemic periodic paralysis,
 55 carriers of CACNA1S variants). Over all periodic paralyses 78 % of patients had fat on MRI, and some hyperintensity
-around tendons on STIR images (Vivekanandam et al., Muscle & Nerve 2023;68:439-450). Thigh 13 % on average, calf 16 %,
-very variable."""
+around tendons on STIR images (Vivekanandam et al., Muscle & Nerve 2023;68:439-450)."""
 
 DMD = Pattern(
     involvement=MappingProxyType(
@@ -211,13 +212,15 @@ DMD = Pattern(
     wasting_mm=1.0,
     oedema=(0.5, 0.8),
     patchiness=0.8,
+    males_only=True,
 )
 """Duchenne muscular dystrophy: gluteus maximus and adductor magnus most (Tang et al., Chinese Journal of Contemporary
 Pediatrics 2022;24:1231-1237), then quadriceps and biceps femoris, less in semimembranosus and semitendinosus, sparing
 sartorius, gracilis and adductor longus, oedema in 30 of 48 (Muscle magnetic resonance imaging of Duchenne muscular
 dystrophy, abstract). In the leg the peronei, then medial gastrocnemius and soleus (Lower leg muscle involvement in
 Duchenne muscular dystrophy, Skeletal Radiology, doi:10.1007/s00256-011-1240-1); that tibialis posterior and anterior
-are spared fits the T2 of a longitudinal study (PMC4955760, table 2). Thigh 31 % on average, calf 17 %."""
+are spared fits the T2 of a longitudinal study (PMC4955760, table 2). It is inherited with the
+X chromosome."""
 
 PATTERNS: Mapping[str, Pattern] = MappingProxyType(
     {"control": CONTROL, "IBM": IBM, "CMT": CMT, "ALS": ALS, "KD": KD, "HYPOPP": HYPOPP, "DMD": DMD}
@@ -266,11 +269,6 @@ class Infiltration:
     swelling: Floats
     look: Look
     field: Floats
-
-    @property
-    def fat(self) -> Floats:
-        """Mean fat fraction of each muscle at mid-level, 0 to 1."""
-        return self.fat_at(0.0)
 
     def fat_at(self, level_mm: float) -> Floats:
         """Give the mean fat fraction of each muscle at a level, 0 to 1."""

@@ -19,15 +19,24 @@ from musclesense.files import atomic_folder, write_csv, write_json
 from musclesense.imaging.nifti import write_volume
 from musclesense.phantom.anatomy import Body, sample_limbs
 from musclesense.phantom.disease import PATTERNS, sample_infiltration
-from musclesense.phantom.presets import WEEKS_A_YEAR, AnyScanner, Dixon, Group, Preset, TurboSpinEcho, find_preset
+from musclesense.phantom.presets import (
+    GROWN,
+    WEEKS_A_YEAR,
+    AnyScanner,
+    Dixon,
+    Group,
+    Preset,
+    TurboSpinEcho,
+    find_preset,
+)
 from musclesense.phantom.scan import Scan, scan_any, scan_dixon, scan_turbo_spin_echo
 from musclesense.phantom.subjects import Subject, Visit, list_subjects
 from musclesense.phantom.templates import compartment_values
+from musclesense.phantom.version import sources_digest
 
 Slices = Literal["all", "mid"]
 Made = tuple[list[Acquisition], list[dict[str, Any]]]
 """Rows of the cohort table and of the sessions."""
-_GROWN = 18
 SESSION_COLUMNS = ("subject", "session", "weeks", "group", "sex", "age", "severity")
 QUIET_SECONDS = 10.0
 """How long a generation runs before it tells how far it has come, and how often it then does."""
@@ -41,14 +50,14 @@ class Session:
         visit: When.
         region: Calf or thigh.
         body: The subject's, at that age; None where every acquisition draws a subject of its own.
-        severity: How far the disease has come.
+        severity: How far the disease has come; None likewise.
         scan: What was acquired.
     """
 
     visit: Visit
     region: Region
     body: Body | None
-    severity: float
+    severity: float | None
     scan: Scan
 
 
@@ -85,7 +94,7 @@ def generate(
         parts = list(_told(_each(make, subjects, workers), len(subjects)))
         write_table(draft / "cohort.csv", [row for rows, _ in parts for row in rows])
         write_csv(draft / "sessions.csv", SESSION_COLUMNS, [row for _, rows in parts for row in rows])
-        made = {"preset": preset, "seed": seed, "slices": slices, "version": __version__}
+        made = {"preset": preset, "seed": seed, "slices": slices, "version": __version__, "sources": sources_digest()}
         regions = sorted({region for subject in subjects for visit in subject.visits for region in visit.regions})
         compartments = {region.value: compartment_values(region) for region in regions}
         write_json(draft / "phantom.json", {**made, "compartments": compartments})
@@ -110,42 +119,53 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
         seed: Of the cohort.
         middle_only: Make the middle slice of each acquisition alone.
     """
+    if isinstance(preset.sequence, AnyScanner):
+        for visit in subject.visits:
+            for region in visit.regions:
+                scan = scan_any(_session_state(seed, subject, visit, region), region)
+                yield Session(visit=visit, region=region, body=None, severity=None, scan=scan)
+        return
     rng = np.random.default_rng([seed, subject.index])
     body, severity = sample_body(rng, subject.group), rng.uniform(*subject.severity)
+    side = int(rng.integers(2))
     for visit in subject.visits:
         years = visit.weeks // WEEKS_A_YEAR
         older, now = replace(body, age=body.age + years), min(severity + years * subject.group.progress, 1.0)
         for region in visit.regions:
-            place = list(Region).index(region)
-            rng = np.random.default_rng([seed, subject.index, 1 + place, visit.session])
-            if isinstance(preset.sequence, AnyScanner):
-                yield Session(visit=visit, region=region, body=None, severity=now, scan=scan_any(rng, region))
-                continue
-            always = np.random.default_rng([seed, subject.index, 1 + place])
+            rng = _session_state(seed, subject, visit, region)
+            always = np.random.default_rng([seed, subject.index, _place(region)])
             limbs = sample_limbs(always, body, region)
             state = sample_infiltration(always, PATTERNS[subject.group.name], now, region, older.age)
             match preset.sequence:
                 case Dixon() as sequence:
                     scan = scan_dixon(rng, sequence, limbs, state, middle_only=middle_only)
                 case TurboSpinEcho() as sequence:
-                    scan = scan_turbo_spin_echo(rng, sequence, limbs, state, middle_only=middle_only)
+                    scan = scan_turbo_spin_echo(rng, sequence, limbs, state, side=side, middle_only=middle_only)
             yield Session(visit=visit, region=region, body=older, severity=now, scan=scan)
 
 
+def _session_state(seed: int, subject: Subject, visit: Visit, region: Region) -> np.random.Generator:
+    return np.random.default_rng([seed, subject.index, _place(region), visit.session])
+
+
+def _place(region: Region) -> int:
+    return 1 + list(Region).index(region)
+
+
 def sample_body(rng: np.random.Generator, group: Group) -> Body:
-    """Draw a body of the ages of a group; children are smaller adults."""
+    """Draw a body of the ages of a group, and of the sex that falls ill; children are smaller adults."""
     low, high = group.ages
+    adult, males_only = high >= GROWN, PATTERNS[group.name].males_only
     body = Body.sample(rng)
-    if high >= _GROWN:
-        while not low <= body.age <= high:
-            body = Body.sample(rng)
+    while (adult and not low <= body.age <= high) or (males_only and body.female):
+        body = Body.sample(rng)
+    if adult:
         return body
     age = float(rng.uniform(low, high))
     # Girths of thigh and calf grow from about three fifths of an adult's at six years.
     size = float(np.clip(0.62 + 0.035 * (age - 6) + rng.normal(0, 0.03), 0.5, 1))
     return replace(
         body,
-        female=body.female and group.name != "DMD",
         age=age,
         size=size,
         muscularity=float(rng.uniform(0.8, 1.0)),
@@ -211,7 +231,7 @@ def make_subject(root: Path, preset: Preset, seed: int, middle_only: bool, label
                 "group": subject.group.name,
                 "sex": "" if body is None else "female" if body.female else "male",
                 "age": "" if body is None else int(body.age),
-                "severity": "" if body is None else round(session.severity, 3),
+                "severity": "" if session.severity is None else round(session.severity, 3),
             }
         )
     # A visit is one row, however many regions were scanned.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +73,7 @@ def _lay_out(limb: Limb, level: float) -> CrossSection:
 
     below, above, weight = neighbours(limb.region, relative)
     low, high = template.keyframes[below], template.keyframes[above]
+    ends = ((low, 1 - weight), (high, weight))
     x, y = _warp(limb, level, *grid(DEEP_HALF, DEEP_NODES))
     muscles, owners = [], []
     far = np.full(x.shape, 100, np.float32)
@@ -83,7 +85,7 @@ def _lay_out(limb: Limb, level: float) -> CrossSection:
             owners.append(index)
             muscles.append(distance - (limb.growth_mm[index] + limb.growth_slope[index] * np.float32(level)))
         elif name in low.bones or name in high.bones:
-            cortex = np.mean([frame.bones[name].cortex for frame in (low, high) if name in frame.bones])
+            cortex = _mixed([(f.bones[name].cortex, w) for f, w in ends if name in f.bones])
             distance = distance - np.float32((limb.bone - 1) * 0.2 * unit_mm)
             bone, marrow = np.minimum(bone, distance), np.minimum(marrow, distance + np.float32(cortex) * unit_mm)
         else:
@@ -93,20 +95,21 @@ def _lay_out(limb: Limb, level: float) -> CrossSection:
 
     vessels, sheets, lines = [], [], []
     for name in dict.fromkeys([*low.vessels, *high.vessels]):
-        ends = [(f.vessels[name], w) for f, w in ((low, 1 - weight), (high, weight)) if name in f.vessels and w > 0]
-        there = sum(w for _, w in ends)
+        own = [(f.vessels[name], w) for f, w in ends if name in f.vessels and w > 0]
+        there = sum(w for _, w in own)
         if there > 0.05:
-            lines.append(np.sum([np.multiply(vessel.centre, w) for vessel, w in ends], axis=0)[None] / there)
-            size = sum(vessel.radius_mm * w for vessel, w in ends) / there
-            vessels.append((float(size * min(1.0, 2 * there)), ends[0][0].nerve))
+            lines.append(np.sum([np.multiply(vessel.centre, w) for vessel, w in own], axis=0)[None] / there)
+            size = sum(vessel.radius_mm * w for vessel, w in own) / there
+            vessels.append((float(size * min(1.0, 2 * there)), own[0][0].nerve))
     for name in dict.fromkeys([*low.sheets, *high.sheets]):
-        parts = [(f.sheets[name], w) for f, w in ((low, 1 - weight), (high, weight)) if name in f.sheets and w > 0]
+        parts = [(f.sheets[name], w) for f, w in ends if name in f.sheets and w > 0]
         there = sum(w for _, w in parts)
         if there > 0.2:
             lines.append(np.sum([resample(line, SHEET_POINTS) * w for line, w in parts], axis=0) / there)
             sheets.append(SHEET_MM * min(1.0, 1.6 * there))
     placed = np.split(_unwarp(limb, level, np.concatenate(lines)), np.cumsum([len(line) for line in lines])[:-1])
-    first = next(iter(low.bones.values()))
+    name = next(iter(low.bones))  # femur or tibia, which every keyframe has
+    hub = _mixed([(np.mean(f.bones[name].outline, axis=0), w) for f, w in ends])
     return CrossSection(
         radius_mm=radius_mm,
         fat_mm=fat_mm,
@@ -116,8 +119,16 @@ def _lay_out(limb: Limb, level: float) -> CrossSection:
         owners=chosen,
         vessels=[(centre[0], *vessel) for centre, vessel in zip(placed, vessels, strict=False)],
         sheets=list(zip(placed[len(vessels) :], sheets, strict=True)),
-        hub=np.mean(first.outline, axis=0, dtype=np.float32),
+        hub=_unwarp(limb, level, hub[None])[0].astype(np.float32),
     )
+
+
+def _mixed(ends: list[tuple[Any, float]]) -> Any:
+    """Mix what two keyframes say, each by its weight; one alone counts wholly."""
+    whole = sum(weight for _, weight in ends)
+    if whole == 0:
+        return ends[0][0]
+    return sum(value * weight for value, weight in ends) / whole
 
 
 def _nearest(distances: Floats, owners: NDArray[np.intp]) -> tuple[Floats, NDArray[np.intp]]:

@@ -9,6 +9,9 @@ from musclesense.errors import InputError
 
 BOTH_REGIONS = (Region.CALF, Region.THIGH)
 ADULTS = (20.0, 75.0)
+GROWN = 18.0
+DRAWN_ADULTS = (20.0, 80.0)
+"""Ages of the bodies that are drawn: another range of adults would never be met."""
 WEEKS_TO_RETEST = 2
 WEEKS_A_YEAR = 52
 
@@ -21,10 +24,13 @@ class Group:
         name: Its name, one of ``disease.PATTERNS``.
         subjects: How many.
         severity: Lowest and highest severity; the subjects spread over it.
-        ages: Youngest and oldest, in years.
+        ages: Youngest and oldest, in years: children below `GROWN`, or adults within `DRAWN_ADULTS`.
         retested: How many of them have a second session two weeks after the first.
         followed: For each region, how many come again after one year, after two, and so on.
         progress: By how much severity rises in a year.
+
+    Raises:
+        InputError: No body of these ages can be drawn.
     """
 
     name: str
@@ -35,10 +41,19 @@ class Group:
     followed: Mapping[Region, tuple[int, ...]] = field(default_factory=dict, hash=False)
     progress: float = 0.0
 
+    def __post_init__(self) -> None:
+        low, high = self.ages
+        youngest, oldest = DRAWN_ADULTS
+        if not (0 <= low < high < GROWN or youngest <= low < high <= oldest):
+            raise InputError(
+                f"group {self.name}: ages {low:g} to {high:g} cannot be drawn; "
+                f"give a range below {GROWN:g}, or one within {youngest:g} to {oldest:g}"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """Parallel slices, the middle one at mid-level.
+    """Parallel slices, the middle of the stack at mid-level.
 
     Attributes:
         rows: Voxels from anterior to posterior.

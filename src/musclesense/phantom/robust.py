@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from musclesense.cohort.table import Limbs, Region
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import Geometry
-from musclesense.phantom.anatomy import Body, Limb, Pose, Tissue, level_range_mm, reach_mm, sample_limbs, sample_poses
+from musclesense.phantom.anatomy import Body, Limb, Tissue, level_range_mm, reach_mm, sample_limbs, sample_poses
 from musclesense.phantom.artefacts import blurred, ghosted, noisy, ringing, shading, wrapped
 from musclesense.phantom.disease import CONTROL, PATTERNS, Pattern, sample_infiltration
 from musclesense.phantom.presets import Stack
@@ -88,25 +88,42 @@ def draw(
     unknown = [name for name in without if name not in INGREDIENTS]
     if unknown:
         raise InputError(f"ingredient {unknown[0]!r} is unknown; leave out some of {', '.join(INGREDIENTS)}")
-    region = sorted(regions)[int(rng.integers(len(regions)))]
-    body = Body.sample(rng)
-    limbs = sample_limbs(rng, body, region)
-    pattern, severity = (CONTROL, 0.0) if "disease" in without else _disease(rng, region)
-    infiltrations = sample_infiltration(rng, pattern, severity, region, body.age)
-    poses = _poses(rng, limbs, anywhere="levels" not in without, turned="pose" not in without)
-    shown = Limbs.BOTH if "pose" in without else _shown(rng)
-    parts = [part for part in zip(limbs, poses, infiltrations, strict=True) if shown in (Limbs.BOTH, part[0].side)]
-    stack = _frame(rng, parts, fine="resolution" in without)
-    parts = _laid(rng, parts, stack, aside="pose" not in without)
+    # A stream for each, so that leaving one out leaves the others as they are.
+    streams = dict(zip(("anatomy", "frame", *INGREDIENTS), rng.spawn(2 + len(INGREDIENTS)), strict=True))
+    anatomy, wanted = streams["anatomy"], {name: name not in without for name in INGREDIENTS}
+    region = sorted(regions)[int(anatomy.integers(len(regions)))]
+    body = Body.sample(anatomy)
+    limbs = sample_limbs(anatomy, body, region)
+    pattern, severity = _disease(streams["disease"], region) if wanted["disease"] else (CONTROL, 0.0)
+    infiltrations = sample_infiltration(anatomy, pattern, severity, region, body.age)
+    level = _level(streams["levels"], limbs) if wanted["levels"] else 0.0
+    poses = sample_poses(anatomy, limbs, level)
+    parts, shown = list(zip(limbs, poses, infiltrations, strict=True)), Limbs.BOTH
+    if wanted["pose"]:
+        parts, shown = _turned(streams["pose"], parts)
+    stack = _frame(streams["frame"], parts, fine=not wanted["resolution"])
+    parts = _laid(parts, stack, _aside(streams["pose"]) if wanted["pose"] else (0.0, 0.0))
     drawing = draw_slice(stack, parts, 0.0)
-    image = _expose(rng, drawing, usual="contrast" in without)
+    image = _expose(streams["contrast"], drawing, usual=not wanted["contrast"])
     compartments = most_common(drawing.compartment)
     pixel = stack.voxel_mm
+    blur = _blur(streams["resolution"]) if wanted["resolution"] else (0.5, 0.5)
+    image = blurred(image, (blur[0] / pixel, blur[1] / pixel))
+    if wanted["artefacts"]:
+        image, compartments = _with_artefacts(streams["artefacts"], image, compartments)
+    if wanted["shading"]:
+        image = _shaded(streams["shading"], image)
+    if wanted["noise"]:
+        sigma = np.percentile(image, 95) * streams["noise"].uniform(0.003, 0.05)
+        image = noisy(streams["noise"], image, float(sigma))
+    if wanted["contrast"]:
+        image = _other_greys(streams["contrast"], image)
+    rows, columns = image.shape
     return RobustSlice(
-        image=_scan(rng, image, pixel, without),
-        mask=whole_muscle(compartments, limbs[0]),
+        image=np.float32(BRIGHTNESS) * image,
+        mask=whole_muscle(compartments, limbs[0], pixel),
         compartments=compartments,
-        geometry=Geometry.from_affine((stack.columns, stack.rows, 1), np.diag([-pixel, -pixel, stack.slice_mm, 1.0])),
+        geometry=Geometry.from_affine((columns, rows, 1), np.diag([-pixel, -pixel, stack.slice_mm, 1.0])),
         region=region,
         limbs=shown,
     )
@@ -128,45 +145,50 @@ def _disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, float]:
     return replace(pattern, patchiness=patchiness, streakiness=streakiness), float(rng.uniform(0.1, 1.0))
 
 
-def _poses(rng: np.random.Generator, limbs: tuple[Limb, Limb], *, anywhere: bool, turned: bool) -> tuple[Pose, Pose]:
-    """Draw how the limbs lie: anywhere along their length, turned further than at a usual session."""
+def _level(rng: np.random.Generator, limbs: tuple[Limb, Limb]) -> float:
+    """Draw where along the limbs the slice lies."""
     low, high = np.array([level_range_mm(limb) for limb in limbs]).T
-    level = float(rng.uniform(low.max(), high.min())) if anywhere else 0.0
-    right, left = sample_poses(rng, limbs, level)
-    if not turned:
-        return right, left
-    more = rng.normal(0, 0.15, 2)
-    return replace(right, rotation=right.rotation + float(more[0])), replace(
-        left, rotation=left.rotation + float(more[1])
-    )
+    return float(rng.uniform(low.max(), high.min()))
 
 
-def _shown(rng: np.random.Generator) -> Limbs:
-    """Draw which limbs are scanned: mostly both."""
-    return Limbs.BOTH if rng.random() < 0.7 else (Limbs.RIGHT, Limbs.LEFT)[int(rng.integers(2))]
+def _turned(rng: np.random.Generator, parts: list[Part]) -> tuple[list[Part], Limbs]:
+    """Turn the limbs further than at a usual session; now and then one of them is scanned alone."""
+    turned = [
+        (limb, replace(pose, rotation=pose.rotation + float(rng.normal(0, 0.15))), infiltration)
+        for limb, pose, infiltration in parts
+    ]
+    if rng.random() < 0.7:
+        return turned, Limbs.BOTH
+    limb, pose, infiltration = turned[int(rng.integers(2))]
+    # Nothing presses against a limb that lies alone.
+    return [(limb, replace(pose, contact_mm=None), infiltration)], limb.side
+
+
+def _aside(rng: np.random.Generator) -> tuple[float, float]:
+    """Draw how far the limbs lie from the middle of the frame, as parts of its width and height."""
+    spread = 0.02 if rng.random() < 0.8 else 0.12
+    across, down = (spread * rng.normal(0, 1, 2)).tolist()
+    return across, down
 
 
 def _frame(rng: np.random.Generator, parts: list[Part], *, fine: bool) -> Stack:
     """Draw a field of view around the limbs, from tight to wide, in pixels fine or coarse."""
     width = max(x for _, x in _extents(parts)) - min(x for x, _ in _extents(parts))
     height = max(right - left for left, right in _extents(parts))
-    pixel = 1.0 if fine else float(rng.uniform(0.9, 1.8))
+    pixel = 1.0 if fine else float(rng.uniform(0.9, 1.3))
     return Stack(
         rows=int(height * rng.uniform(1.0, 1.6) / pixel),
         columns=int(width * rng.uniform(1.0, 1.35) / pixel),
         voxel_mm=pixel,
         slices=1,
-        points=1,  # the blur that follows is wider than a pixel
+        points=1,  # one point a pixel keeps drawing fast; the blur that follows softens its edges
     )
 
 
-def _laid(rng: np.random.Generator, parts: list[Part], stack: Stack, *, aside: bool) -> list[Part]:
+def _laid(parts: list[Part], stack: Stack, aside: tuple[float, float]) -> list[Part]:
     """Bring the limbs to the middle of the frame, or to one side so that a part of them lies outside."""
-    middle = np.array([np.mean(_extents(parts)), np.mean([pose.centre_mm[1] for _, pose, _ in parts])])
-    if aside:
-        spread = 0.02 if rng.random() < 0.8 else 0.12
-        middle += spread * stack.voxel_mm * rng.normal(0, 1, 2) * (stack.columns, stack.rows)
-    across, down = float(middle[0]), float(middle[1])
+    across = float(np.mean(_extents(parts))) + aside[0] * stack.voxel_mm * stack.columns
+    down = float(np.mean([pose.centre_mm[1] for _, pose, _ in parts])) + aside[1] * stack.voxel_mm * stack.rows
     return [
         (
             limb,
@@ -224,32 +246,35 @@ def _expose(rng: np.random.Generator, drawing: Drawing, *, usual: bool) -> Float
     return np.asarray(signal.mean(axis=0), np.float32)
 
 
-def _scan(rng: np.random.Generator, image: Floats, pixel_mm: float, without: Collection[str]) -> Floats:
-    """Send brightness through a scanner: blur, artefacts, shading, noise, and another scale of grey."""
-    blur = (0.5, 0.5) if "resolution" in without else (rng.uniform(0.3, 1.0) * rng.uniform(0.8, 1.6, 2)).tolist()
-    image = blurred(image, (blur[0] / pixel_mm, blur[1] / pixel_mm))
-    if "artefacts" not in without:
-        image = _with_artefacts(rng, image)
-    if "shading" not in without:
-        image = image * shading(
-            rng, image.shape, strength=float(rng.uniform(0, 1.2)), blotches=float(rng.uniform(0, 0.4))
-        )
-    if "noise" not in without:
-        image = noisy(rng, image, float(np.percentile(image, 95) * rng.uniform(0.003, 0.05)))
-    if "contrast" not in without:
-        bright = np.float32(np.percentile(image, 99) + 1e-6)
-        image = bright * (image / bright) ** np.float32(np.exp(rng.normal(0, 0.18)))
-    return np.asarray(np.float32(BRIGHTNESS) * image, np.float32)
+def _blur(rng: np.random.Generator) -> tuple[float, float]:
+    """Draw the standard deviation of the point spread in mm, along rows and columns."""
+    down, across = (rng.uniform(0.3, 1.0) * rng.uniform(0.8, 1.6, 2)).tolist()
+    return down, across
 
 
-def _with_artefacts(rng: np.random.Generator, image: Floats) -> Floats:
-    """Add, each now and then, ringing, ghosts and wrap."""
+def _with_artefacts(
+    rng: np.random.Generator, image: Floats, compartments: NDArray[np.uint8]
+) -> tuple[Floats, NDArray[np.uint8]]:
+    """Add, each now and then, wrap (which narrows the frame), ringing and ghosts."""
     axis = int(rng.integers(2))
+    if rng.random() < 0.08:
+        overlap = max(2, int(rng.uniform(0.02, 0.12) * image.shape[axis]))
+        image = wrapped(image, axis=axis, overlap=overlap)
+        compartments = np.moveaxis(np.moveaxis(compartments, axis, 0)[overlap:-overlap], 0, axis)
     if rng.random() < 0.3:
         image = ringing(image, (float(rng.uniform(0.55, 0.95)), float(rng.uniform(0.55, 0.95))))
     if rng.random() < 0.3:
         shift = int(rng.uniform(0.1, 0.5) * image.shape[axis])
         image = ghosted(image, axis=axis, shift=shift, strength=float(rng.uniform(0.005, 0.05)))
-    if rng.random() < 0.08:
-        image = wrapped(image, axis=axis, overlap=max(2, int(rng.uniform(0.02, 0.1) * image.shape[axis])))
-    return image
+    return image, compartments
+
+
+def _shaded(rng: np.random.Generator, image: Floats) -> Floats:
+    """Shade as coils and transmit field do, from evened out to as received."""
+    return image * shading(rng, image.shape, strength=float(rng.uniform(0, 1.2)), blotches=float(rng.uniform(0, 0.4)))
+
+
+def _other_greys(rng: np.random.Generator, image: Floats) -> Floats:
+    """Bend the scale of grey, as a scanner's own processing may."""
+    bright = np.float32(np.percentile(image, 99) + 1e-6)
+    return np.asarray(bright * (image / bright) ** np.float32(np.exp(rng.normal(0, 0.18))), np.float32)

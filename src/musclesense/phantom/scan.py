@@ -31,7 +31,7 @@ class Scan:
         mask: Whole muscle, as the paper draws it, 0 or 1.
         compartments: Values of ``templates.compartment_values``, 0 elsewhere.
         fat_fraction: True fat fraction in percent, or None where the image is of no densities.
-        middle: The slice at mid-level.
+        middle: The middle slice; of an even number the upper one of the two, half a slice above mid-level.
         limbs: Which limbs are shown.
         affine: Of the stored arrays (i, j, k).
     """
@@ -101,7 +101,7 @@ def scan_dixon(
         images |= {f"{echo}_magnitude": magnitude, f"{echo}_phase": phase}
     return Scan(
         images=images,
-        mask=whole_muscle(compartments, limbs[0]),
+        mask=whole_muscle(compartments, limbs[0], stack.voxel_mm),
         compartments=compartments,
         fat_fraction=fractions,
         middle=made.index(stack.slices // 2),
@@ -116,11 +116,11 @@ def scan_turbo_spin_echo(
     limbs: tuple[Limb, Limb],
     infiltrations: tuple[Infiltration, Infiltration],
     *,
+    side: int,
     middle_only: bool = False,
 ) -> Scan:
-    """Scan one limb, right or left, by a turbo spin echo; arguments as of `scan_dixon`."""
+    """Scan one limb by a turbo spin echo: that at ``side`` of ``limbs``; other arguments as of `scan_dixon`."""
     stack = sequence.stack
-    side = int(rng.integers(2))
     limb, pose = limbs[side], sample_poses(rng, limbs)[side]
     # The limb lies alone, in the middle of the coil.
     pose = replace(pose, centre_mm=(float(rng.normal(0, 4)), float(rng.normal(0, 4))), contact_mm=None)
@@ -137,7 +137,7 @@ def scan_turbo_spin_echo(
     drawn = np.stack(compartments)
     return Scan(
         images={name: np.stack([getattr(part, name) for part in slices]) for name in ("fat", "water")},
-        mask=whole_muscle(drawn, limb),
+        mask=whole_muscle(drawn, limb, stack.voxel_mm),
         compartments=drawn,
         fat_fraction=np.stack([part.fat_fraction for part in slices]),
         middle=made.index(stack.slices // 2),

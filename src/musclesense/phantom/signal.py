@@ -2,25 +2,31 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
 from musclesense.imaging.dixon import ECHO_TIMES_MS
-from musclesense.imaging.fat import T1_FAT_MS, T1_MUSCLE_MS, fat_phasor
+from musclesense.imaging.fat import T1_FAT_MS, T1_MUSCLE_MS, fat_phasor, spoiled
 from musclesense.phantom.anatomy import Tissue
 from musclesense.phantom.coils import Coils, SmoothMap, polynomial
 from musclesense.phantom.texture import Floats
 
 PHASE_LEVELS = 4096
 SCANNER_UNIT = 50.0
-"""Stored value of a muscle voxel where the coil's sensitivity is the mean one: somewhat below real ones."""
+"""Stored value of a muscle voxel at the centre, where the coil's sensitivity is 1: somewhat below real ones."""
 AVERAGES = 4
 SUPPRESSED = 4.0
 """Phases are stored as 0 where the magnitude is below so many standard deviations of the noise, as some scanners do:
 the phase of noise, unlike its magnitude, would fill half the disk."""
+
+SHIMMED_HZ = np.array([20, 22, 15, 20, 20, 15, 12, 8, 8, 4])
+OFF_CENTRE_HZ = np.array([150, 800, 60, 250, 150, 60, 60, 60, 40, 40])
+"""Spread of the coefficients of B0 after a usual shim, and after one that failed or was made for another place: the
+field then differs so much between limbs, or between slices, that no one centre frequency suits all of them."""
+POOR_SHIM, OFF_CENTRE = 0.06, 0.04
+"""Share of the scans whose shim is twice as bad as usual, and of those whose shim is off."""
 
 TR_MS = 125.0
 FLIP_DEGREES = 10.0
@@ -102,12 +108,16 @@ class Scanner:
     @classmethod
     def sample(cls, rng: np.random.Generator, half_width_mm: float = 170.0, half_height_mm: float = 80.0) -> "Scanner":
         """Draw a shim, a coil array around a body of this size, and a noise level."""
-        shim = 1.0 if rng.random() < 0.9 else 2.0
+        shim, spread = rng.random(), SHIMMED_HZ
+        if shim >= 1 - OFF_CENTRE:
+            spread = OFF_CENTRE_HZ
+        elif shim >= 1 - OFF_CENTRE - POOR_SHIM:
+            spread = 2 * SHIMMED_HZ
         single = rng.uniform(0.018, 0.036)
         return cls(
             flip_degrees=float(rng.normal(FLIP_DEGREES, 0.5)),
             noise=float(single / np.sqrt(AVERAGES)),
-            field_hz=shim * rng.normal(0, 1, 10) * np.array([20, 22, 15, 20, 20, 15, 12, 8, 8, 4]),
+            field_hz=spread * rng.normal(0, 1, 10),
             flip_map=np.array([1, 0, 0, 0, 0, 0, 0, 0, 0, 0])
             + rng.normal(0, 1, 10) * np.array([0, 0.05, 0.03, 0.02, 0.06, 0.06, 0.04, 0, 0, 0]),
             phase=rng.normal(0, 1, 10) * np.array([2, 0.8, 0.6, 0.3, 0.4, 0.3, 0.3, 0.1, 0.1, 0.1]),
@@ -119,30 +129,18 @@ class Scanner:
             resolution_mm=(float(rng.uniform(1.2, 1.8)), float(rng.uniform(1.0, 1.5))),
         )
 
-    @property
-    def fat_gain(self) -> float:
-        """Brightness of fat relative to muscle of the same density at the centre."""
-        flip = np.array(self.flip_degrees)
-        return float(spoiled(flip, T1_FAT_MS) / spoiled(flip, T1_MUSCLE_MS))
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Signal:
     """The noiseless content of the voxels of a slice, shape (rows, columns), and of its echoes (3, rows, columns).
 
     Attributes:
-        echoes: Complex signal, 1 for healthy muscle without relaxation where the coil is as sensitive as on average.
+        echoes: Complex signal, 1 for healthy muscle without relaxation at the centre, where sensitivity is 1.
         fat_fraction: True fat fraction of the densities, in percent, as finely as acquired.
     """
 
     echoes: NDArray[np.complex64]
     fat_fraction: Floats
-
-
-def spoiled(flip_degrees: NDArray[Any], t1_ms: float) -> NDArray[Any]:
-    """Give the steady state of a spoiled gradient echo: the transverse part of a magnetisation of 1."""
-    flip, recovered = np.deg2rad(flip_degrees), np.exp(-TR_MS / t1_ms)
-    return np.asarray(np.sin(flip) * (1 - recovered) / (1 - recovered * np.cos(flip)))
 
 
 def water_and_fat(drawing: Drawing) -> tuple[Floats, Floats]:
@@ -197,10 +195,10 @@ def slice_signal(drawing: Drawing, scanner: Scanner, *, voxel_mm: float, z_mm: f
     water[bloody] *= np.float32(scanner.blood)
     smooth = SmoothMap(drawing.tissue.shape[1:], voxel_mm, z_mm)
     flip = scanner.flip_degrees * smooth.coarse(lambda x, y, z: polynomial(scanner.flip_map, x, y, z))
-    nominal = spoiled(np.array(scanner.flip_degrees), T1_MUSCLE_MS)
+    nominal = spoiled(scanner.flip_degrees, TR_MS, T1_MUSCLE_MS)
     sensitivity = smooth.coarse(scanner.coils.sensitivity)
-    water_gain = smooth.fine(sensitivity * spoiled(flip, T1_MUSCLE_MS) / nominal)
-    fat_gain = smooth.fine(sensitivity * spoiled(flip, T1_FAT_MS) / nominal)
+    water_gain = smooth.fine(sensitivity * spoiled(flip, TR_MS, T1_MUSCLE_MS) / nominal)
+    fat_gain = smooth.fine(sensitivity * spoiled(flip, TR_MS, T1_FAT_MS) / nominal)
     turn = _phasor(smooth.fine(smooth.coarse(lambda x, y, z: polynomial(scanner.phase, x, y, z))))
     hertz = smooth.fine(smooth.coarse(lambda x, y, z: polynomial(scanner.field_hz, x, y, z)))
     ghosts = _ghosts(bloody, scanner)
@@ -270,8 +268,8 @@ def loaded(magnitude: NDArray[np.int16], phase: NDArray[np.int16]) -> NDArray[np
 
 def _t1_loss() -> np.float32:
     """How much signal the longer T1 of oedema costs."""
-    flip = np.array(FLIP_DEGREES)
-    return np.float32(1 - spoiled(flip, OEDEMA_T1 * T1_MUSCLE_MS) / spoiled(flip, T1_MUSCLE_MS))
+    swollen, well = (spoiled(FLIP_DEGREES, TR_MS, longer * T1_MUSCLE_MS) for longer in (OEDEMA_T1, 1.0))
+    return np.float32(1 - swollen / well)
 
 
 def _phasor(angle: Floats) -> NDArray[np.complex64]:

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from musclesense.phantom.anatomy import Limb, Pose, Tissue, draw_section, reach_mm
 from musclesense.phantom.disease import Infiltration, infiltrate, oedema
@@ -12,6 +13,7 @@ from musclesense.phantom.signal import Drawing
 from musclesense.phantom.templates import TEMPLATES, compartment_values
 
 Part = tuple[Limb, Pose, Infiltration]
+SEPTUM_MM = 1.0
 
 
 def draw_slice(stack: Stack, parts: list[Part], offset_mm: float) -> Drawing:
@@ -20,7 +22,7 @@ def draw_slice(stack: Stack, parts: list[Part], offset_mm: float) -> Drawing:
     Args:
         stack: The voxels.
         parts: The limbs, how they lie, and the state of their muscles.
-        offset_mm: Position of the slice relative to the middle one, towards the hip.
+        offset_mm: Position of the slice relative to the middle of the stack, towards the hip.
     """
     shape = (stack.points, stack.rows, stack.columns)
     drawing = Drawing(
@@ -102,13 +104,32 @@ def most_common(points: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return voxels
 
 
-def whole_muscle(compartments: NDArray[np.uint8], limb: Limb) -> NDArray[np.uint8]:
-    """Give the mask that the paper's readers draw: 1 in every muscle but the unlabelled ones."""
+def whole_muscle(compartments: NDArray[np.uint8], limb: Limb, voxel_mm: float) -> NDArray[np.uint8]:
+    """Give the mask that the paper's readers draw: 1 in every muscle but the unlabelled ones, and between muscles.
+
+    Nobody draws around septa of a millimetre: gaps up to two voxels, or about 2 mm where voxels are finer, are filled.
+
+    Args:
+        compartments: Values of muscles, (slices, rows, columns) or (rows, columns).
+        limb: A limb of the region.
+        voxel_mm: Side of a voxel.
+    """
     values = compartment_values(limb.region)
     left_out = [value for name, value in values.items() if name.rpartition("_")[0] in TEMPLATES[limb.region].unlabelled]
-    drawn = compartments > 0
-    drawn &= ~np.isin(compartments, left_out)
-    return drawn.astype(np.uint8)
+    drawn = (compartments > 0) & ~np.isin(compartments, left_out)
+    for section in drawn.reshape(-1, *drawn.shape[-2:]):
+        if section.any():
+            section |= _closed(section, max(SEPTUM_MM, voxel_mm) / voxel_mm + 0.5)
+    return (drawn & ~np.isin(compartments, left_out)).astype(np.uint8)
+
+
+def _closed(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
+    """Fill gaps (morphological closing by a disc of this radius in pixels, from centre to centre)."""
+    near: NDArray[np.bool_] = np.less_equal(ndimage.distance_transform_edt(~mask), radius)
+    if near.all():
+        return near
+    closed: NDArray[np.bool_] = np.greater(ndimage.distance_transform_edt(near), radius)
+    return closed
 
 
 def half_size_mm(parts: list[Part]) -> tuple[float, float]:

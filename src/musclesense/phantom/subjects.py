@@ -73,7 +73,7 @@ def _visits(group: Group, regions: tuple[Region, ...], rank: int) -> tuple[Visit
         times.append((WEEKS_TO_RETEST, regions))
     years = max((len(counts) for counts in group.followed.values()), default=0)
     for year in range(years):
-        again = tuple(region for region in regions if rank < sum(group.followed[region][year : year + 1]))
+        again = tuple(region for region in regions if rank < sum(group.followed.get(region, ())[year : year + 1]))
         if again:
             times.append(((year + 1) * WEEKS_A_YEAR, again))
     return tuple(

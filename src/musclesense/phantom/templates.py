@@ -4,10 +4,8 @@ from collections.abc import Mapping
 
 from musclesense.cohort.table import Limbs, Region
 from musclesense.phantom.calf import CALF
-from musclesense.phantom.keyframes import Bone, Keyframe, Points, Template, Vessel
+from musclesense.phantom.keyframes import Template
 from musclesense.phantom.thigh import THIGH
-
-__all__ = ["LEFT_OFFSET", "TEMPLATES", "Bone", "Keyframe", "Points", "Template", "Vessel", "compartment_values"]
 
 TEMPLATES: Mapping[Region, Template] = {Region.THIGH: THIGH, Region.CALF: CALF}
 FIRST_VALUE: Mapping[Region, int] = {Region.THIGH: 1, Region.CALF: 41}

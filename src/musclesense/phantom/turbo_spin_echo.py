@@ -10,6 +10,7 @@ from musclesense.imaging.fat import T1_FAT_MS
 from musclesense.phantom.anatomy import Tissue
 from musclesense.phantom.coils import Coils, SmoothMap
 from musclesense.phantom.signal import (
+    OEDEMA_T1,
     Drawing,
     kspace_filter,
     true_fat_fraction,
@@ -19,7 +20,7 @@ from musclesense.phantom.texture import Floats
 
 TR_MS, TE_MS = 3500.0, 73.0
 UNIT = 400.0
-"""Stored value of fat where the coil's sensitivity is the mean one."""
+"""Stored value of fat at the centre, where the coil's sensitivity is 1."""
 T2_FAT_MS = 133.0
 """At 3 T (Gold et al., American Journal of Roentgenology 2004;183:343-351)."""
 FAT_GAIN = 1.5
@@ -88,12 +89,12 @@ def fat_and_water_images(
     """Turn a drawn slice into the vendor's images: magnitudes with Rician noise, 12 bits."""
     water, fat = water_and_fat(drawing)
     percent = true_fat_fraction(water, fat, voxel_mm=voxel_mm, resolution_mm=scanner.resolution_mm)
-    t1, t2 = (np.array(column) for column in zip(*_WATER.values(), strict=True))
-    weight = ((1 - np.exp(-TR_MS / t1)) * np.exp(-TE_MS / t2)).astype(np.float32)
+    weight = np.array([_weight(t1, t2) for t1, t2 in _WATER.values()], np.float32)
     weight[Tissue.BLOOD] *= scanner.blood
-    muscle, swollen = weight[Tissue.MUSCLE], np.exp(-TE_MS / (OEDEMA_T2 * t2[Tissue.MUSCLE]))
-    water *= weight[drawing.tissue] + np.float32(swollen - muscle) * drawing.oedema
-    fat *= np.float32(FAT_GAIN * (1 - np.exp(-TR_MS / T1_FAT_MS)) * np.exp(-TE_MS / T2_FAT_MS))
+    t1, t2 = _WATER[Tissue.MUSCLE]
+    swollen = _weight(OEDEMA_T1 * t1, OEDEMA_T2 * t2)
+    water *= weight[drawing.tissue] + np.float32(swollen - weight[Tissue.MUSCLE]) * drawing.oedema
+    fat *= np.float32(FAT_GAIN * _weight(T1_FAT_MS, T2_FAT_MS))
     smooth = SmoothMap(drawing.tissue.shape[1:], voxel_mm, z_mm)
     sensitivity = smooth.fine(smooth.coarse(scanner.coils.sensitivity))
     fat_gain = np.float32(FAT_GAIN * np.exp(-TE_MS / T2_FAT_MS))
@@ -105,3 +106,8 @@ def fat_and_water_images(
     images = np.abs(fft.ifft2(fft.fft2(leaky + noise) * window))
     fat_image, water_image = np.rint(np.minimum(UNIT * images, 4095)).astype(np.int16)
     return TseImages(fat=fat_image, water=water_image, fat_fraction=percent)
+
+
+def _weight(t1_ms: float, t2_ms: float) -> float:
+    """Give what is left of a magnetisation of 1 at the echo."""
+    return float((1 - np.exp(-TR_MS / t1_ms)) * np.exp(-TE_MS / t2_ms))
