@@ -79,7 +79,7 @@ def cohort(tmp_path: Path) -> Cohort:
 def test_a_sound_cohort_passes(cohort):
     table = cohort.read()
     check(table)
-    check(table, channels=["fat", "water"], regions=list(Region), folds=4, inner_folds=4, require_labels=True)
+    check(table, channels=["fat", "water"], regions=list(Region), folds=4, inner_folds=4, label_column="mask")
 
 
 def test_a_missing_file(cohort):
@@ -256,7 +256,7 @@ def test_a_row_without_any_image(cohort):
 def test_a_row_without_a_mask_is_a_problem_for_training_only(cohort):
     cohort.change(3, mask=None)
     check(cohort.read())
-    assert cohort.problems(require_labels=True) == [
+    assert cohort.problems(label_column="mask") == [
         "cohort.csv, line 5: mask '': row has nothing to train on; give the image or remove the row"
     ]
 
@@ -303,10 +303,48 @@ def test_one_image_under_two_subjects(cohort):
     detour.parent.parent.mkdir()
     with pytest.raises(InputError) as caught:
         check(replace(table, acquisitions=tuple(rows)))
-    assert caught.value.problems == (
-        f"{cohort.path}, line 8: fat {detour}: belongs to subject 'S0' in line 2; "
-        "correct the path, or give one subject one name",
-    )
+    shared = {"fat": detour, "mask": cohort.rows[0].mask}
+    assert list(caught.value.problems) == [
+        f"{cohort.path}, line 8: {column} {file}: belongs to subject 'S0' in line 2; "
+        "correct the path, or give one subject one name"
+        for column, file in shared.items()
+    ]
+
+
+def test_one_file_as_image_and_labels_but_it_may_be_the_labels_of_both_kinds(cohort):
+    row = cohort.rows[0]
+    cohort.change(0, compartments=row.mask)
+    check(cohort.read())
+    cohort.change(0, compartments=row.channels["fat"])
+    assert "cohort.csv, line 2: compartments S0_fat.nii.gz: is the fat image too; correct one path" in cohort.problems()
+
+
+def test_compartments_are_read_where_nothing_else_is_asked_for(cohort):
+    folder = cohort.path.parent
+    moved = AFFINE.copy()
+    moved[0, 3] = 3
+    cohort.change(0, compartments=folder / "nowhere.nii.gz")
+    cohort.change(1, compartments=save(folder / "moved.nii.gz", 5 * mask(), moved))
+    cohort.change(2, compartments=save(folder / "empty.nii.gz", 0 * mask()))
+    cohort.change(3, compartments=save(folder / "sound.nii.gz", 5 * mask()))
+    assert cohort.problems() == [
+        "cohort.csv, line 2: compartments nowhere.nii.gz: no such file; correct the path",
+        "cohort.csv, line 3: compartments moved.nii.gz: "
+        "affine differs: corners lie up to 3 mm apart from that of fat; bring both to the same voxels",
+        "cohort.csv, line 4: compartments empty.nii.gz: no positive voxel; draw the mask, or leave the cell blank",
+    ]
+    check(cohort.read(), label_column="mask")
+
+
+def test_images_must_show_something_wherever_either_kind_of_labels_is(cohort):
+    data, deeper = image(), mask()
+    data[:, :, 3] = 0
+    deeper[2, 2, 3] = 1
+    save(cohort.rows[0].channels["fat"], data)
+    cohort.change(0, slice=None, compartments=save(cohort.path.parent / "deeper.nii.gz", deeper))
+    assert cohort.problems() == [
+        "cohort.csv, line 2: fat S0_fat.nii.gz: every voxel of labelled slice 3 is 0; correct the slice or the image"
+    ]
 
 
 def test_one_image_as_two_channels(cohort):
@@ -346,7 +384,7 @@ def test_ten_problems_at_once(cohort):
     with cohort.path.open("a") as file:
         file.write("S9,,g0,arm,both,,,,,,,,\n")
     with pytest.raises(InputError) as caught:
-        check(scan_table(cohort.path), channels=["fat", "water"], folds=8, require_labels=True)
+        check(scan_table(cohort.path), channels=["fat", "water"], folds=8, label_column="mask")
     problems = [problem.replace(f"{cohort.path.parent}/", "") for problem in caught.value.problems]
     found = [problem.split("; ")[0].split(" (")[0] for problem in problems]
     assert found == [
@@ -398,7 +436,7 @@ def test_a_channel_or_mask_that_no_row_has_is_one_line(tmp_path: Path) -> None:
     rows = [Acquisition(line=line, subject=f"s{line}", region=Region.CALF) for line in range(2, 12)]
     table = CohortTable(tmp_path / "cohort.csv", tuple(rows), "digest")
     with pytest.raises(InputError) as raised:
-        check(table, channels=["te460"], require_labels=True)
+        check(table, channels=["te460"], label_column="mask")
     assert [problem.removeprefix(f"{table.path}: ") for problem in raised.value.problems[:2]] == [
         "no row has the channel 'te460'; choose from none",
         "no row has mask to train on; add a column 'mask'",

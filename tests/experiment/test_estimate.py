@@ -1,11 +1,13 @@
 """How long a plan would take here."""
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from musclesense.cohort.table import Acquisition, CohortTable, Region
-from musclesense.experiment import estimate
+from musclesense.experiment import estimate, main
 from musclesense.experiment.plan import make_plan
 from musclesense.training.config import Config
 
@@ -25,6 +27,19 @@ def test_the_estimate_counts_runs_epochs_and_cases(
     tables = dict.fromkeys([folder.name for folder in plan.studies], table)
     # D3 is 16 of 25 subjects, D4 4 at a third of the price; calf alone is half the rows of the lower limb.
     assert estimate.seconds_of(plan, tables) == pytest.approx(3 * 10 * 2.0 * (25 + 50) * (0.64 + 0.16 / 3))
+
+
+@pytest.mark.parametrize(("synthesis", "said"), [("none", False), ("robust", True)])
+def test_what_the_estimate_leaves_out_is_said(
+    config_dir: Path, table: CohortTable, monkeypatch: pytest.MonkeyPatch, synthesis: str, said: bool
+) -> None:
+    monkeypatch.setattr(estimate, "_seconds_a_case", lambda config: 100.0)
+    monkeypatch.setattr(main.inputs, "find_table", lambda config: table)
+    plan = make_plan([f"synthesis={synthesis}", "edition=simplified"], config_dir=config_dir, multirun=False)
+    console = Console(file=io.StringIO(), width=300)
+    main._say_what_comes(plan, console, here=True)
+    line = console.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
+    assert line.startswith("this may take about ") and ("drawing slices not included" in line) == said
 
 
 def test_a_case_of_a_larger_network_takes_longer(config_dir: Path) -> None:

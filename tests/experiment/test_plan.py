@@ -47,9 +47,12 @@ def test_an_overlay_changes_what_it_lists(config_dir: Path) -> None:
     assert demo.labels == plain.labels
 
 
-@pytest.mark.parametrize("overlay", ["smoke", "demo", "paper", "overfit", "robust_fat"])
+@pytest.mark.parametrize("overlay", ["smoke", "demo", "paper", "overfit", "robust_fat", "robust_ablation"])
 @pytest.mark.parametrize("region", ["calf", "thigh", "lower_limb"])
-def test_every_overlay_and_region_passes_the_checks(config_dir: Path, overlay: str, region: str) -> None:
+def test_every_overlay_and_region_passes_the_checks(
+    config_dir: Path, overlay: str, region: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     plan = plan_of(config_dir, f"experiment={overlay}", f"region={region}", "model.width=2")
     check(plan)
     assert plan.runs[0].region.name == region

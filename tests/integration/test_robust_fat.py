@@ -29,10 +29,15 @@ def test_a_killed_run_goes_on_and_ends(tmp_path: Path, start: Start, train: Comm
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
+    assert not (run / "done.json").is_file(), "killed before its end"
+    before = (run / "metrics.csv").read_text()
+    assert 2 <= len(before.splitlines()) < 7
     done = train(tmp_path, *LITTLE)
     assert done.returncode == 0, done.stderr
     assert "outer0_inner0  DSC " in done.stderr
-    rows = list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+    after = (run / "metrics.csv").read_text()
+    assert after.startswith(before), "the epochs before were not trained again"
+    rows = list(csv.DictReader(after.splitlines()))
     assert [int(row["epoch"]) for row in rows] == list(range(6))
     seconds = [float(row["seconds"]) for row in rows]
     assert seconds == sorted(seconds)

@@ -100,10 +100,10 @@ def test_its_labels_make_muscle_or_muscles(real_data: Path, tmp_path: Path) -> N
     table = tmp_path / "cohort.csv"
     table.write_text(f"subject,region,fat,mask\nS001,thigh,{scan / 'fat.nii.gz'},{scan / 'muscles.nii.gz'}\n")
     cohort = read_table(table)
-    checks.check(cohort, require_labels=True)
-    checks.check(cohort, require_labels=True, label_values=range(1, 12))
+    checks.check(cohort, label_column="mask")
+    checks.check(cohort, label_column="mask", label_values=range(1, 12))
     with pytest.raises(InputError, match="no voxel labelled 12"):
-        checks.check(cohort, require_labels=True, label_values=[12])
+        checks.check(cohort, label_column="mask", label_values=[12])
     mask = read_volume(scan / "muscles.nii.gz").data
     whole = LabelSet.from_config({"muscle": []}).encode(mask)
     assert np.array_equal(whole > 0, mask > 0)

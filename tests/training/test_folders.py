@@ -25,10 +25,32 @@ from musclesense.training.folders import (
         ("trainer.accelerator=gpu", "trainer.devices=4", "trainer.strategy=ddp"),
         ("loader.workers=3",),
         ("data=other",),
+        ("callbacks.keep_every=3",),
+        ("synthesis.slices=5", "synthesis.seed=4", "synthesis.without=[pose]"),
     ],
 )
-def test_where_and_on_what_a_study_runs_does_not_change_its_name(composed, elsewhere):
+def test_what_cannot_change_a_score_does_not_change_the_name(composed, elsewhere):
     assert study_folder(composed(*elsewhere)) == study_folder(composed())
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["synthesis=robust"], ["synthesis=robust", "synthesis.workers=7", "synthesis.shard=8"]),
+        *[[["synthesis=robust", f"synthesis.without=[{names}]"] for names in ("pose,noise", "noise,pose")]],
+        *[[["cohort.path=/scans/a.csv", f"cohort.phantom.preset={preset}"] for preset in ("demo", "paper")]],
+    ],
+)
+def test_what_changes_a_score_only_elsewhere_does_not_change_the_name_here(composed, one, other):
+    assert study_folder(composed(*one)) == study_folder(composed(*other))
+
+
+@pytest.mark.parametrize("changed", ["slices=4096", "initial=2048", "growth=1", "per_epoch=512", "replace=true",
+                                     "seed=2", "without=[pose]"])  # fmt: skip
+def test_whatever_changes_what_is_drawn_changes_the_name(composed, changed):
+    assert study_folder(composed("synthesis=robust", f"synthesis.{changed}")) != study_folder(
+        composed("synthesis=robust")
+    )
 
 
 def test_runs_is_the_folder_above(composed):
@@ -66,6 +88,8 @@ def test_runs_is_the_folder_above(composed):
         "trainer.gradient_clip_val=null",
         "callbacks.patience=3",
         "callbacks.min_delta=0.1",
+        "callbacks.averaging=0.9",
+        "synthesis=robust",
     ],
 )
 def test_whatever_changes_the_result_changes_the_name(composed, changed):

@@ -50,14 +50,55 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(configured
         ("synthesis.per_epoch=2000", "synthesis.initial=1024: give 2000 or more, as many as an epoch trains on"),
         ("synthesis.slices=1000", "synthesis.slices=1000: give 1024 or more, as many as there are initially"),
         ("synthesis.without=[salt]", "synthesis.without=salt: no such ingredient; leave out some of disease, "),
+        ("loader.overfit_cases=4", "loader.overfit_cases=4: trains on a few scans alone; give synthesis=none or"),
+        (
+            "labels=sides",
+            "labels=sides: value 2 is not in drawn masks; "
+            "give labels=whole_muscle, labels=compartments or synthesis=none",
+        ),
+        ("labels.classes={muscle:[1,7]}", "labels=whole_muscle: value 7 is not in drawn masks; give"),
+        (
+            "labels=sides labels.column=compartments",
+            "labels=sides: value 1 of left, value 2 of right are not in drawn compartments; give labels=whole_muscle",
+        ),
+        (
+            "labels.column=compartments",
+            "labels=whole_muscle: any positive value (muscle) is not in drawn compartments; give",
+        ),
     ],
 )
 def test_a_pool_that_cannot_be_drawn_is_refused_in_a_line(configured, tmp_path, override, named):
     with pytest.raises(InputError) as raised:
-        inputs.check(configured("edition=simplified", "synthesis=robust", override))
+        inputs.check(configured("edition=simplified", "synthesis=robust", *override.split()))
     (problem,) = raised.value.problems
     assert problem.startswith(named)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("region", ["calf", "thigh", "lower_limb"])
+@pytest.mark.parametrize("labels", ["whole_muscle", "compartments"])
+def test_every_label_set_of_the_project_that_can_be_drawn_passes(configured, region, labels):
+    inputs.check(configured("edition=simplified", "synthesis=robust", f"region={region}", f"labels={labels}"))
+
+
+def test_muscles_of_another_region_are_not_drawn(configured):
+    muscles = ("edition=simplified", "synthesis=robust", "region=lower_limb", "labels=compartments")
+    with pytest.raises(InputError, match=r"value 1 of rectus_femoris_right, .* and 33 more are not in drawn comp"):
+        inputs.check(configured(*muscles, "region.regions=[calf]"))
+
+
+@pytest.mark.parametrize("content", [None, "{}", "[]", "{", '{"sources": "another"}'])
+def test_a_phantom_of_another_version_is_refused(composed, data, tmp_path, content):
+    folder = tmp_path / "phantom-smoke-1"
+    shutil.copytree(data / "phantom-smoke-1", folder)
+    config = composed(f"data={tmp_path}", f"runs={tmp_path / 'runs'}")
+    inputs.check(config)
+    (folder / "phantom.json").unlink() if content is None else (folder / "phantom.json").write_text(content)
+    for asked in (inputs.check, inputs.find_table):
+        with pytest.raises(InputError) as raised:
+            asked(config)
+        assert str(raised.value) == f"{folder}: made by another version of the phantom; remove the folder"
+    inputs.check(composed(f"cohort.path={folder / 'cohort.csv'}", f"runs={tmp_path / 'runs'}"))
 
 
 def test_how_fast_slices_are_drawn_does_not_make_another_pool_or_study(configured):

@@ -81,10 +81,21 @@ def test_another_generator_is_another_pool_and_cannot_go_on_with_this_one(
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert Pool.open(pool.folder) == pool
-    monkeypatch.setattr(pools, "_digest_of_generator", lambda: "another")
+    monkeypatch.setattr(pools, "sources_digest", lambda: "another")
     assert Pool.below(pool.folder.parent, RECIPE).folder != pool.folder
     with pytest.raises(InputError, match="another version of the phantom"):
         Pool.open(pool.folder)
+
+
+@pytest.mark.parametrize(("slices", "named"), [("0", "--slices 0: give 1 or more"), ("4", "no recipe of a pool")])
+def test_what_cannot_be_filled_is_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, slices: str, named: str
+) -> None:
+    monkeypatch.setattr(os, "nice", lambda increment: increment)
+    with pytest.raises(SystemExit) as raised:
+        pools.main([str(tmp_path), "--slices", slices])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert raised.value.code == 2 and line.startswith("error: ") and named in line
 
 
 def test_a_folder_without_a_recipe_is_refused(tmp_path: Path) -> None:

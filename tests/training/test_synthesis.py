@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from musclesense.cohort.table import Region
+from musclesense.errors import InputError
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
+from musclesense.training import synthesis as module
 from musclesense.training.pool import Pool, Recipe
 from musclesense.training.progress import shown_in
 from musclesense.training.synthesis import Synthesis
@@ -87,8 +89,9 @@ def test_workers_draw_all_that_the_training_needs_and_end_with_it(tmp_path: Path
         synthesis.wait(1)
         assert synthesis.pool.read([0, 7])["classes"].any()
     assert [process.poll() for process in processes] == [0, 0]
+    assert not [*synthesis.pool.folder.glob("*.log")], "nothing was written there"
     with synthesis.drawing(epochs=9):
-        assert synthesis._drawing == []
+        assert not synthesis._drawing
     with synthesis_in(tmp_path, workers=2).drawing(epochs=9, here=False):
         pass
 
@@ -103,8 +106,48 @@ def test_an_unfinished_pool_does_not_hold_up_the_end(tmp_path: Path) -> None:
     assert time.monotonic() - started < 15
 
 
-def test_workers_that_fail_end_the_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
+def test_workers_that_fail_end_the_waiting_and_leave_what_they_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no such ingredient >&2\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(broken))
     synthesis = synthesis_in(tmp_path, workers=1)
-    with synthesis.drawing(epochs=1), pytest.raises(RuntimeError, match="ended too soon"):
+    with synthesis.drawing(epochs=1), pytest.raises(InputError) as raised:
         synthesis.wait(0)
+    (log,) = synthesis.pool.folder.glob("drawing-*.log")
+    assert raised.value.problems == (
+        f"{log}: the processes that draw slices ended too soon; see what one of them wrote",
+    )
+    assert log.read_text() == "no such ingredient\n"
+
+
+def test_a_worker_that_ends_right_after_its_last_file_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[Any]
+) -> None:
+    synthesis = synthesis_in(tmp_path, workers=1)
+
+    class Ending:
+        """Draws all when it is first asked whether it has ended, and says that it has."""
+
+        returncode = 0
+
+        def poll(self) -> int:
+            synthesis.pool.fill(8)
+            return 0
+
+    synthesis.pool.begin()
+    synthesis._drawing = {Ending(): tmp_path / "log"}  # type: ignore[dict-item]
+    synthesis.wait(0)
+    assert len(drawn) == 8
+
+
+def test_a_device_that_waits_in_vain_draws_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[Any]
+) -> None:
+    monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.3)
+    synthesis = synthesis_in(tmp_path, workers=1)
+    with synthesis.drawing(epochs=1, here=False):
+        synthesis.wait(0)
+    assert len(drawn) == 8

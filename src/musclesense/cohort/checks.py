@@ -28,9 +28,8 @@ def check(
     regions: Collection[Region] | None = None,
     folds: int | None = None,
     inner_folds: int | None = None,
-    label_column: str = "mask",
+    label_column: str | None = None,
     label_values: Collection[int] | None = None,
-    require_labels: bool = False,
 ) -> None:
     """Read every file that a study would use, once, and name all that is wrong.
 
@@ -42,9 +41,9 @@ def check(
         regions: Regions whose rows are used; the others are not looked at. None: all.
         folds: Number of outer folds to be drawn, or None where none will be.
         inner_folds: Number of inner folds; as many as ``folds`` if not given.
-        label_column: Column of the reference labels that are used, of ``table.LABEL_COLUMNS``.
+        label_column: Column of the reference labels that every row must have, as for training; only these are read.
+            None: all of ``table.LABEL_COLUMNS`` that a row has.
         label_values: Values that count as labels. None: any positive value.
-        require_labels: Whether a row without labels is a problem, as it is for training.
 
     Raises:
         InputError: There are problems; each line names row, file, value and remedy.
@@ -59,12 +58,14 @@ def check(
         given = [other for other in CHANNELS if any(other in row.channels for row in rows)]
         problems.append(f"{table.path}: no row has the channel {name!r}; choose from {', '.join(given) or 'none'}")
     wanted = [name for name in channels if name not in absent]
-    unlabelled = require_labels and bool(rows) and all(row.labels(label_column) is None for row in rows)
-    if unlabelled:
+    required = label_column
+    if label_column is not None and rows and all(row.labels(label_column) is None for row in rows):
         problems.append(f"{table.path}: no row has {label_column} to train on; add a column {label_column!r}")
+        required = None
+    label_columns = LABEL_COLUMNS if label_column is None else (label_column,)
 
     def of_files(row: Acquisition) -> list[str]:
-        return list(_row_problems(row, wanted, label_column, label_values, require_labels and not unlabelled))
+        return list(_row_problems(row, wanted, label_columns, label_values, required))
 
     with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as pool:
         for row, conflicts, found in zip(rows, _conflicts(rows), pool.map(of_files, rows), strict=True):
@@ -131,25 +132,27 @@ def _conflicts(rows: Sequence[Acquisition]) -> Iterator[list[str]]:
                 f"group {row.group!r}: subject {row.subject!r} is in group {first.group!r} in line {first.line}; "
                 "give each subject one group"
             )
-        for channel, file in row.channels.items():
-            owner, named = same_file.setdefault(os.path.normpath(file.absolute()), (row, channel))
+        labels = {column: file for column in LABEL_COLUMNS if (file := row.labels(column)) is not None}
+        for column, file in {**row.channels, **labels}.items():
+            owner, named = same_file.setdefault(os.path.normpath(file.absolute()), (row, column))
             # Under two names one person would be trained on and tested on.
             if owner.subject != row.subject:
                 problems.append(
-                    f"{channel} {file}: belongs to subject {owner.subject!r} in line {owner.line}; "
+                    f"{column} {file}: belongs to subject {owner.subject!r} in line {owner.line}; "
                     "correct the path, or give one subject one name"
                 )
-            elif owner is row and named != channel:
-                problems.append(f"{channel} {file}: is the {named} image too; correct one path")
+            # Labels of single muscles may well be the mask, too: any positive value of it is muscle.
+            elif owner is row and not {named, column} <= {*LABEL_COLUMNS} and named != column:
+                problems.append(f"{column} {file}: is the {named} image too; correct one path")
         yield problems
 
 
 def _row_problems(
     row: Acquisition,
     channels: Sequence[str],
-    label_column: str,
+    label_columns: Sequence[str],
     label_values: Collection[int] | None,
-    require_labels: bool,
+    required: str | None,
 ) -> Iterator[str]:
     """Check the files of one row, one after another."""
     for name in channels:
@@ -157,15 +160,15 @@ def _row_problems(
             yield f"{name} '': row lacks the channel; give the image or choose other channels"
     if not channels and not row.channels:
         yield f"channels '': row has no image; give at least one of {', '.join(CHANNELS)}"
-    labels = row.labels(label_column)
-    if require_labels and labels is None:
-        yield f"{label_column} '': row has nothing to train on; give the image or remove the row"
+    if required is not None and row.labels(required) is None:
+        yield f"{required} '': row has nothing to train on; give the image or remove the row"
 
     images = {name: file for name, file in row.channels.items() if not channels or name in channels}
     geometries: dict[str, Geometry] = {}
-    labelled = [] if row.slice is None else [row.slice]
+    labels = {column: row.labels(column) for column in label_columns}
+    labelled = set() if row.slice is None else {row.slice}
     # The labels come first: they say in which slices the images must show something.
-    for column, file in chain([(label_column, labels)], images.items(), [("fat_fraction", row.fat_fraction)]):
+    for column, file in chain(labels.items(), images.items(), [("fat_fraction", row.fat_fraction)]):
         if file is None:
             continue
         try:
@@ -175,11 +178,12 @@ def _row_problems(
             yield from (f"{column} {problem}" for problem in error.problems)
             continue
         geometries[column] = volume.geometry
-        if column == label_column:
+        if column in labels:
             found = _mask_problems(volume, row.slice, label_values)
-            labelled = labelled or _slices_with(_is_label(volume.data, label_values), volume.geometry)
+            if row.slice is None:
+                labelled.update(_slices_with(_is_label(volume.data, label_values), volume.geometry))
         else:
-            found = _image_problems(volume, labelled)
+            found = _image_problems(volume, sorted(labelled))
             if column == "fat_fraction":
                 found = chain(found, _unit_problems(volume))
         yield from (f"{column} {file}: {problem}" for problem in found)

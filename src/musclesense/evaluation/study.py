@@ -41,8 +41,7 @@ class Case:
         region: Body region.
         slice: 0-based slice along the slice axis.
         label: Name of the class.
-        dice: Dice score coefficient, 0 to 1; None where truth and prediction are both empty, and where no case of the
-            region has the label.
+        dice: Dice score coefficient, 0 to 1; None where truth and prediction are both empty.
         hd95_mm: 95th percentile Hausdorff distance; None where either is empty.
         volume_true_ml: Volume of the true mask.
         volume_predicted_ml: Volume of the predicted mask.

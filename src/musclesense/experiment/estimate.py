@@ -16,7 +16,7 @@ _STEPS = 2
 
 
 def seconds_of(plan: Plan, tables: dict[str, CohortTable]) -> float:
-    """Estimate the training of every unfinished run, were all epochs needed.
+    """Estimate the training of every unfinished run, were all epochs needed; drawing slices is not included.
 
     Args:
         plan: The runs.

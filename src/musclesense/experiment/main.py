@@ -95,8 +95,11 @@ def _say_what_comes(plan: Plan, console: Console, *, here: bool) -> None:
         said += f"; {hardware.accelerator}, {hardware.precision} ({hardware.reason})"
     console.print(said, highlight=False, soft_wrap=True)
     if here and (seconds := estimate.seconds_of(plan, tables)) > _LONG_SECONDS:
+        drawn = any(study.synthesis.name != "none" for study in plan.studies.values())
         console.print(
-            f"this may take about {in_words(seconds)} on this machine; experiment=demo is lighter, and takes minutes",
+            f"this may take about {in_words(seconds)} on this machine"
+            + (", drawing slices not included" if drawn else "")
+            + "; experiment=demo is lighter, and takes minutes",
             highlight=False,
             soft_wrap=True,
         )

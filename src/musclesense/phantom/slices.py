@@ -13,7 +13,8 @@ from musclesense.phantom.signal import Drawing
 from musclesense.phantom.templates import TEMPLATES, compartment_values
 
 Part = tuple[Limb, Pose, Infiltration]
-SEPTUM_MM = 1.0
+FINE_MM = 1.3
+"""Voxels up to this size are too fine for an observer to go around each."""
 
 
 def draw_slice(stack: Stack, parts: list[Part], offset_mm: float) -> Drawing:
@@ -107,7 +108,7 @@ def most_common(points: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def whole_muscle(compartments: NDArray[np.uint8], limb: Limb, voxel_mm: float) -> NDArray[np.uint8]:
     """Give the mask that the paper's readers draw: 1 in every muscle but the unlabelled ones, and between muscles.
 
-    Nobody draws around septa of a millimetre: gaps up to two voxels, or about 2 mm where voxels are finer, are filled.
+    Nobody draws around septa a voxel or two wide, so these are filled, unless voxels are so coarse that a gap is fat.
 
     Args:
         compartments: Values of muscles, (slices, rows, columns) or (rows, columns).
@@ -118,8 +119,8 @@ def whole_muscle(compartments: NDArray[np.uint8], limb: Limb, voxel_mm: float) -
     left_out = [value for name, value in values.items() if name.rpartition("_")[0] in TEMPLATES[limb.region].unlabelled]
     drawn = (compartments > 0) & ~np.isin(compartments, left_out)
     for section in drawn.reshape(-1, *drawn.shape[-2:]):
-        if section.any():
-            section |= _closed(section, max(SEPTUM_MM, voxel_mm) / voxel_mm + 0.5)
+        if voxel_mm <= FINE_MM and section.any():
+            section |= _closed(section, 1.5)
     return (drawn & ~np.isin(compartments, left_out)).astype(np.uint8)
 
 

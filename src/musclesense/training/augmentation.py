@@ -7,6 +7,7 @@ uninterrupted one would have seen, whatever the batches, workers or devices.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -95,8 +96,14 @@ def transform(
     moved_classes = _largest_share(classes.long(), where)
     if tuple(mirror) == tuple(range(len(mirror))):
         return moved, moved_classes
-    mirrored = torch.as_tensor(mirror, device=images.device)[moved_classes]
+    mirrored = _mirror_on(tuple(mirror), images.device)[moved_classes]
     return moved, torch.where((horizontal < 0)[:, None, None], mirrored, moved_classes)
+
+
+@lru_cache(maxsize=8)
+def _mirror_on(mirror: tuple[int, ...], device: torch.device) -> Tensor:
+    """Copy the mirror to a device once: a copy from unpinned memory waits for all that the device has to do."""
+    return torch.tensor(mirror, device=device)
 
 
 def _largest_share(classes: Tensor, where: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What happens beside training: averaged weights, early stopping, checkpoints, the record of epochs, scores of D2."""
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from musclesense.cohort.cache import SliceCache
 from musclesense.files import atomic_path, write_csv
@@ -49,17 +51,48 @@ class Averaging(WeightAveraging):
     """
 
     def __init__(self, decay: float, device: torch.device) -> None:
-        def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-            share = torch.as_tensor((1 + steps) / (10 + steps)).clamp(max=decay)
-            return averaged + (1 - share) * (current - averaged)
+        super().__init__(device=device)
+        self._decay = decay
 
-        super().__init__(device=device, avg_fn=average)
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Copy the network where training begins."""
+        if stage == "fit":
+            self._average_model = _Average(pl_module, self._device, self._decay)
 
     def weights(self) -> dict[str, Tensor]:
         """Give the averaged weights by their names in the network's module."""
         assert self._average_model is not None
         averaged: dict[str, Tensor] = self._average_model.module.state_dict()
         return averaged
+
+
+class _Average(AveragedModel):
+    """Averaged weights; a step of them takes no more than a kernel or two, and no device is waited for."""
+
+    def __init__(self, model: nn.Module, device: torch.device | int | None, decay: float) -> None:
+        super().__init__(model, device=device, use_buffers=True)
+        self._decay = decay
+        # Steps are counted in main memory, where they can be looked at without waiting for the device.
+        self.n_averaged = self.n_averaged.cpu()
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Go on with the average; the first weights are taken as they are."""
+        steps = int(self.n_averaged)
+        share = min((1 + steps) / (10 + steps), self._decay) if steps else 0.0
+        kinds: dict[bool, tuple[list[Tensor], list[Tensor]]] = {True: ([], []), False: ([], [])}
+        for averaged, current in zip(_tensors(self.module), _tensors(model), strict=True):
+            for tensors, tensor in zip(kinds[averaged.is_floating_point()], (averaged, current), strict=True):
+                tensors.append(tensor)
+        if kinds[True][0]:
+            torch._foreach_lerp_(*kinds[True], 1 - share)
+        if kinds[False][0]:  # counters of batch normalisation
+            torch._foreach_copy_(*kinds[False])
+        self.n_averaged += 1
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    return (tensor.detach() for tensor in (*model.parameters(), *model.buffers()))
 
 
 class EarlyStop(EarlyStopping):

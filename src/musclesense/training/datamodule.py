@@ -215,7 +215,8 @@ class NestedFoldDataModule(LightningDataModule):
         """Look up the changes of a training batch while it is still in main memory, so that no device has to wait."""
         if self.trainer is None or not self.trainer.training:
             return batch
-        return batch._replace(changes=self._changes_of_epoch(self.trainer.current_epoch)[batch.case])
+        changes = self._changes_of_epoch(self.trainer.current_epoch)[batch.case]
+        return batch._replace(changes=changes.pin_memory() if self._pin_memory else changes)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Bring a batch to 32 bit on its device, and change it at random while training."""

@@ -14,10 +14,14 @@ from musclesense.files import locked, write_text
 from musclesense.training.config import Config, active_channels
 
 _FOLDS = ("outer", "inner")
-# Where and on what a study runs does not change what it is.
+# Where and on what a study runs, and what it keeps, does not change its scores.
 _ELSEWHERE = ("study", "runs", "data", "logger")
-_ELSEWHERE_TRAINER = ("accelerator", "devices", "strategy")
-_ELSEWHERE_LOADER = _ELSEWHERE_SYNTHESIS = ("workers",)
+_ELSEWHERE_BELOW = {
+    "trainer": ("accelerator", "devices", "strategy"),
+    "loader": ("workers",),
+    "synthesis": ("workers", "shard"),
+    "callbacks": ("keep_every",),
+}
 
 
 def to_plain(config: Config) -> dict[str, Any]:
@@ -89,14 +93,18 @@ def open_study(config: Config) -> Path:
 
 
 def _identity(plain: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what cannot change a score."""
     identity = {key: value for key, value in plain.items() if key not in (*_FOLDS, *_ELSEWHERE)}
-    for group, left_out in (
-        ("trainer", _ELSEWHERE_TRAINER),
-        ("loader", _ELSEWHERE_LOADER),
-        ("synthesis", _ELSEWHERE_SYNTHESIS),
-    ):
+    for group, left_out in _ELSEWHERE_BELOW.items():
         if group in identity:
             identity[group] = {key: value for key, value in identity[group].items() if key not in left_out}
+    synthesis, cohort = identity.get("synthesis", {}), identity.get("cohort", {})
+    if synthesis.get("name") == "none":
+        identity["synthesis"] = {"name": "none"}
+    elif "without" in synthesis:
+        synthesis["without"] = sorted(synthesis["without"])
+    if cohort.get("path") is not None:
+        identity["cohort"] = {"path": cohort["path"]}
     return identity
 
 

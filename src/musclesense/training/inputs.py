@@ -1,5 +1,6 @@
 """What a run works on: its cohort, folds and slices, found, made or refused."""
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.phantom import generate, robust
 from musclesense.phantom.presets import find_preset
+from musclesense.phantom.templates import compartment_values
+from musclesense.phantom.version import sources_digest
 from musclesense.training.augmentation import Augmentation
 from musclesense.training.config import Config, active_channels
 from musclesense.training.folders import open_study, require_same_study, study_folder
@@ -78,6 +81,8 @@ def check(config: Config) -> None:
     else:
         find_preset(config.cohort.phantom.preset)
         generate.require_known_slices(config.cohort.phantom.slices)
+        if (folder := _phantom_folder(config)).is_dir():
+            _require_this_phantom(folder)
 
 
 def fold_problems(config: Config) -> list[str]:
@@ -178,19 +183,46 @@ def _problems_of_synthesis(config: Config) -> Iterator[str]:
     for name, least in (("per_epoch", 1), ("shard", 1), ("growth", 0), ("seed", 0), ("workers", 0)):
         if (value := getattr(chosen, name)) < least:
             yield f"synthesis.{name}={value}: give {least} or more"
+    if config.loader.overfit_cases is not None:
+        yield (
+            f"loader.overfit_cases={config.loader.overfit_cases}: trains on a few scans alone; "
+            "give synthesis=none or loader.overfit_cases=null"
+        )
+    yield from _problems_of_drawn_labels(config)
     if chosen.initial < chosen.per_epoch:
         yield f"synthesis.initial={chosen.initial}: give {chosen.per_epoch} or more, as many as an epoch trains on"
     if chosen.slices < chosen.initial:
         yield f"synthesis.slices={chosen.slices}: give {chosen.initial} or more, as many as there are initially"
 
 
+def _problems_of_drawn_labels(config: Config) -> Iterator[str]:
+    """Name what a label set asks of the truth that drawn slices cannot have."""
+    asked = [(name, value) for name, values in config.labels.classes.items() for value in values]
+    if config.labels.column == "mask":
+        unknown = [f"value {value}" for _, value in asked if value != 1]
+    elif config.labels.column == "compartments":
+        there = {
+            pair for region in Region if region in config.region.regions for pair in compartment_values(region).items()
+        }
+        # A value under another name would be another muscle's: a cohort may count otherwise than the phantom.
+        unknown = [f"value {value} of {name}" for name, value in asked if (name, value) not in there]
+        unknown += [f"any positive value ({name})" for name, values in config.labels.classes.items() if not values]
+    else:
+        return
+    if unknown:
+        some = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+        yield (
+            f"labels={config.labels.name}: {some} {'is' if len(unknown) == 1 else 'are'} not in drawn "
+            f"{config.labels.column.removesuffix('s')}s; "
+            "give labels=whole_muscle, labels=compartments or synthesis=none"
+        )
+
+
 def find_table(config: Config) -> CohortTable:
     """Read the cohort's table; the phantom is made first where it is missing, once among processes."""
     if config.cohort.path is not None:
         return read_table(Path(config.cohort.path))
-    phantom = config.cohort.phantom
-    name = f"phantom-{phantom.preset}-{phantom.seed}" + ("-mid" if phantom.slices == "mid" else "")
-    folder = Path(config.data) / name
+    phantom, folder = config.cohort.phantom, _phantom_folder(config)
     if not folder.is_dir():
         with locked(folder):
             if not folder.is_dir():
@@ -201,9 +233,27 @@ def find_table(config: Config) -> CohortTable:
                     workers=os.cpu_count() or 1,
                     slices=phantom.slices,  # type: ignore[arg-type]
                 )
+    _require_this_phantom(folder)
     table = read_table(folder / "cohort.csv")
     _require_good(config, table, used_rows(config, table))
     return table
+
+
+def _phantom_folder(config: Config) -> Path:
+    phantom = config.cohort.phantom
+    return Path(config.data) / (
+        f"phantom-{phantom.preset}-{phantom.seed}" + ("-mid" if phantom.slices == "mid" else "")
+    )
+
+
+def _require_this_phantom(folder: Path) -> None:
+    """Refuse a phantom that other sources than these have made: the same arguments would give other scans now."""
+    try:
+        made_by = json.loads((folder / "phantom.json").read_text(encoding="utf-8")).get("sources")
+    except (OSError, ValueError, AttributeError):
+        made_by = None
+    if made_by != sources_digest():
+        raise InputError(f"{folder}: made by another version of the phantom; remove the folder")
 
 
 def used_rows(config: Config, table: CohortTable) -> list[Acquisition]:
@@ -232,5 +282,4 @@ def _require_good(config: Config, table: CohortTable, used: list[Acquisition]) -
         inner_folds=config.folds.inner,
         label_column=config.labels.column,
         label_values=values or None,
-        require_labels=True,
     )

@@ -20,14 +20,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense import phantom
 from musclesense.cohort.table import Region
-from musclesense.errors import InputError
+from musclesense.errors import InputError, report_input_errors
 from musclesense.files import atomic_path, locked, locked_if_free, write_json
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.preprocessing import normalise
 from musclesense.phantom import robust
+from musclesense.phantom.version import sources_digest
 
 _FORMAT = 1
 _POOL_STREAM = 4
@@ -79,10 +79,10 @@ class Recipe:
         return record
 
     def to_config(self) -> dict[str, Any]:
-        """Give plain values for ``from_config``; the generator's sources are among them, as a digest."""
+        """Give plain values for ``from_config``; the sources that draw and place are among them, as a digest."""
         return {
             "format": _FORMAT,
-            "generator": _digest_of_generator(),
+            "generator": sources_digest(),
             "seed": self.seed,
             "regions": sorted(self.regions),
             "without": sorted(self.without),
@@ -188,15 +188,6 @@ class Pool:
                 time.sleep(_LOOK_EVERY_SECONDS)
 
 
-@lru_cache(maxsize=1)
-def _digest_of_generator() -> str:
-    """Give a digest of the phantom's sources: slices of an earlier generator are never taken for those of this one."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(str(phantom.__file__)).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 @lru_cache(maxsize=_OPEN_SHARDS)
 def _mapped(path: Path) -> NDArray[Any]:
     mapped: NDArray[Any] = np.load(path, mmap_mode="r")
@@ -205,11 +196,18 @@ def _mapped(path: Path) -> NDArray[Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and fill a pool."""
+    with report_input_errors(debug=False):
+        _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(description=Pool.fill.__doc__)
     parser.add_argument("folder", type=Path, help="folder of the pool, in which recipe.json lies")
     parser.add_argument("--slices", type=int, required=True, help="how many slices the pool is to hold")
     parser.add_argument("--while-open", action="store_true", help="stop when standard input is closed")
     options = parser.parse_args(arguments)
+    if options.slices < 1:
+        raise InputError(f"--slices {options.slices}: give 1 or more")
     stop = threading.Event()
     if options.while_open:
 

@@ -30,7 +30,8 @@ class ScoredCase:
 
     Attributes:
         position: In the cache.
-        rows: One a class, with the columns of `CASE_COLUMNS` but for the folds; undefined values are None.
+        rows: One for each class that the region has, with the columns of `CASE_COLUMNS` but for the folds; undefined
+            values are None.
         image: (rows, columns) uint8, the first channel windowed for display.
         truth: (rows, columns) uint8 class indices on the grid.
         prediction: (rows, columns) uint8 class indices on the grid.
@@ -52,8 +53,8 @@ def score(
 ) -> ScoredCase:
     """Bring probabilities (classes, rows, columns) back to the scan and compare them with its labels.
 
-    A class that no case of the region has, such as a muscle of the calf in a thigh, has no scores: what is predicted of
-    it counts as wrong where it takes the place of another class.
+    A class that no case of the region has, such as a muscle of the calf in a thigh, has no row, lest its volumes of
+    zero dilute means: what is predicted of it counts as wrong where it takes the place of another class.
     """
     case = cache.cases[position]
     acquisition = case.acquisition
@@ -67,10 +68,9 @@ def score(
     fraction = _fat_fraction(acquisition, case.slice)
     voxel_mm3 = float(np.prod(mask.geometry.zooms))
     rows = []
-    for index, name in enumerate(module.labels.names, start=1):
+    for index in sorted(cache.classes_of[acquisition.region]):
         true, found = truth == index, predicted == index
         counts = overlap(true, found)
-        known = index in cache.classes_of[acquisition.region]
         rows.append(
             {
                 "line": acquisition.line,
@@ -79,8 +79,8 @@ def score(
                 "group": acquisition.group,
                 "region": str(acquisition.region),
                 "slice": case.slice,
-                "label": name,
-                "dice": counts.dice if known else None,
+                "label": module.labels.names[index - 1],
+                "dice": counts.dice,
                 "hd95_mm": hd95_mm(true, found, slice_zooms(mask.geometry)),
                 "volume_true_ml": volume_ml(true, voxel_mm3),
                 "volume_predicted_ml": volume_ml(found, voxel_mm3),

@@ -3,20 +3,25 @@
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from musclesense.errors import InputError
 from musclesense.training.pool import Pool
 from musclesense.training.progress import say
 
 _SAMPLE_STREAM = 5
 _LOOK_EVERY_SECONDS = 0.2
 _CLOSING_SECONDS = 20
+# Longer than a process needs for a few slices; a file that others draw may take longer, which does no harm.
+_PATIENCE_SECONDS = 20
 
 
 @dataclass(eq=False)
@@ -43,7 +48,7 @@ class Synthesis:
     per_epoch: int
     replace: bool
     workers: int
-    _drawing: list["subprocess.Popen[bytes]"] = field(default_factory=list, init=False)
+    _drawing: dict["subprocess.Popen[bytes]", Path] = field(default_factory=dict, init=False)
 
     def available(self, epoch: int) -> int:
         """Give the number of slices that an epoch is drawn from."""
@@ -65,45 +70,65 @@ class Synthesis:
         slices = self.available(epochs - 1)
         self.pool.begin()
         if here and any(not path.is_file() for path in self.pool.shards(slices)):
-            self._drawing = [self._start(slices) for _ in range(self.workers)]
+            for _ in range(self.workers):
+                self._start(slices)
         try:
             yield
         finally:
             for process in self._drawing:
                 assert process.stdin is not None
                 process.stdin.close()
-            for process in self._drawing:
+            for process, log in self._drawing.items():
                 try:
                     process.wait(_CLOSING_SECONDS)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-            self._drawing = []
+                if not log.stat().st_size:
+                    log.unlink()
+            self._drawing = {}
 
     def wait(self, epoch: int) -> None:
         """Return when the slices of an epoch are there; draw them where no process does.
 
         Raises:
-            RuntimeError: The processes that draw have ended before.
+            InputError: The processes that draw have ended before; it names what one of them wrote.
         """
-        slices, said = self.available(epoch), False
-        while missing := sum(not path.is_file() for path in self.pool.shards(slices)):
-            if not said:
-                share = f"{len(self.pool.shards(slices)) - missing} of {len(self.pool.shards(slices))} files are there"
+        slices = self.available(epoch)
+        shards, found, changed = self.pool.shards(slices), -1, time.monotonic()
+        while True:
+            # Asked before the files are counted: a process may end right after its last file.
+            ended = [process for process in self._drawing if process.poll() is not None]
+            earlier, found = found, sum(path.is_file() for path in shards)
+            if found == len(shards):
+                return
+            if earlier < 0:
+                share = f"{found} of {len(shards)} files are there"
                 say(f"epoch {epoch + 1} waits until {slices} slices are drawn; {share}")
-                said = True
+            if found > earlier:
+                changed = time.monotonic()
             if self.workers == 0:
                 self.pool.fill(slices)
-            elif self._drawing and all(process.poll() is not None for process in self._drawing):
-                raise RuntimeError("the processes that draw slices ended too soon; see what they wrote above")
+            elif ended and len(ended) == len(self._drawing):
+                log = self._drawing[max(ended, key=lambda process: process.returncode != 0)]
+                raise InputError(f"{log}: the processes that draw slices ended too soon; see what one of them wrote")
+            elif not self._drawing and time.monotonic() - changed > _PATIENCE_SECONDS:
+                # Whoever was to draw may be gone; where it is not, the work is shared.
+                self.pool.fill(slices)
             else:
                 time.sleep(_LOOK_EVERY_SECONDS)
 
-    def _start(self, slices: int) -> "subprocess.Popen[bytes]":
+    def _start(self, slices: int) -> None:
         """Start a process that draws until the pool is full or this process ends, however it ends."""
         # One thread each: they draw side by side, and beside training.
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         command = [sys.executable, "-m", "musclesense.training.pool", str(self.pool.folder)]
         command += ["--slices", str(slices), "--while-open"]
         # A group of its own, so that Ctrl-C ends the run alone; not a session, since Linux weighs niceness within one.
-        return subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | one, process_group=0)
+        with tempfile.NamedTemporaryFile(
+            dir=self.pool.folder, prefix="drawing-", suffix=".log", delete=False
+        ) as log:  # of a name that no other run on this pool has
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stderr=log, env=os.environ | one, process_group=0
+            )
+        self._drawing[process] = Path(log.name)
