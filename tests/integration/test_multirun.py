@@ -55,6 +55,12 @@ def table_of(study: Path) -> bytes:
     return (study / "report" / "nested_cv.csv").read_bytes()
 
 
+def epochs_of(run: Path) -> list[dict[str, str]]:
+    """The record of a run's epochs, but for how long they took."""
+    with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
 def test_25_finished_runs_of_one_study(sweep: Sweep) -> None:
     assert [run.name for run in runs_of(sweep.study)] == [f"outer{o}_inner{i}" for o in range(5) for i in range(5)]
 
@@ -124,7 +130,7 @@ def test_killed_and_started_again_it_ends_the_same(sweep: Sweep, tmp_path: Path,
     assert done.returncode == 0, done.stderr
     assert table_of(study) == table_of(sweep.study)
     for name in lost:
-        assert (study / name / "metrics.csv").read_bytes() == (sweep.study / name / "metrics.csv").read_bytes()
+        assert epochs_of(study / name) == epochs_of(sweep.study / name)
 
 
 def test_a_failing_run_does_not_stop_the_others(sweep: Sweep, tmp_path: Path, train: Command) -> None:
