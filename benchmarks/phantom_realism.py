@@ -23,11 +23,11 @@ from scipy import ndimage
 
 from musclesense.cohort.table import Region, read_table
 from musclesense.files import atomic_path
-from musclesense.imaging.dixon import read_echoes, separate
 from musclesense.imaging.grid import Grid, body_mask, slice_count, take_slice
 from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.imaging.preprocessing import normalise
 from musclesense.phantom import robust
+from musclesense.segmentation.scan import from_echoes
 from musclesense.segmentation.segmenter import Segmenter
 
 GRID = Grid()
@@ -86,10 +86,10 @@ def from_ideal(folder: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]
 
 
 def from_siemens(folder: Path, model: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    echoes, geometry = read_echoes(
-        [(folder / f"te{echo}_magnitude.nii.gz", folder / f"te{echo}_phase.nii.gz") for echo in (345, 460, 575)]
+    scan = from_echoes(
+        *((folder / f"te{echo}_magnitude.nii.gz", folder / f"te{echo}_phase.nii.gz") for echo in (345, 460, 575))
     )
-    fat = Volume(separate(echoes).fat, geometry)
+    fat, geometry = Volume(scan.channels["fat"], scan.geometry), scan.geometry
     muscle = Segmenter.load(model).segment({"fat": fat.data}, geometry)
     for number in range(slice_count(geometry)):
         yield on_grid(fat, muscle, number)

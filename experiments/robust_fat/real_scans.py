@@ -27,9 +27,10 @@ from magnitude_fat import approximate_fat
 from numpy.typing import NDArray
 
 from musclesense.files import atomic_path, write_csv
-from musclesense.imaging.dixon import read_echoes, separate
 from musclesense.imaging.grid import body_mask, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, read_volume
+from musclesense.metrics.overlap import overlap
+from musclesense.segmentation.scan import from_echoes
 from musclesense.segmentation.segmenter import Segmenter
 
 SCORED = range(2, 9)
@@ -79,10 +80,10 @@ def segment(segmenter: Segmenter, fat: Volume) -> NDArray[np.uint8]:
     return segmenter.segment({"fat": fat.data.astype(np.float32)}, fat.geometry)
 
 
-def dice(predicted: NDArray[Any], labels: Volume, number: int) -> float:
-    """Give the whole-muscle Dice of one slice."""
-    mask, truth = (take_slice(data, labels.geometry, number) > 0 for data in (predicted, labels.data))
-    return float(2 * np.count_nonzero(mask & truth) / (np.count_nonzero(mask) + np.count_nonzero(truth)))
+def dice(predicted: NDArray[Any], labels: Volume, number: int) -> float | None:
+    """Give the whole-muscle Dice of one slice; None where neither holds muscle."""
+    truth, mask = (take_slice(data, labels.geometry, number) > 0 for data in (labels.data, predicted))
+    return overlap(truth, mask).dice
 
 
 def naive(fat: Volume, water: Volume) -> NDArray[np.bool_]:
@@ -128,10 +129,8 @@ def plot(out: Path, points: list[dict[str, float]]) -> None:
 
 def from_phases(folder: Path) -> Volume:
     """Separate fat from the echoes of a folder."""
-    echoes, geometry = read_echoes(
-        [(folder / f"{echo}_magnitude.nii.gz", folder / f"{echo}_phase.nii.gz") for echo in ECHOES]
-    )
-    return Volume(separate(echoes).fat, geometry)
+    scan = from_echoes(*((folder / f"{echo}_magnitude.nii.gz", folder / f"{echo}_phase.nii.gz") for echo in ECHOES))
+    return Volume(scan.channels["fat"], scan.geometry)
 
 
 def from_magnitudes(folder: Path) -> Volume:

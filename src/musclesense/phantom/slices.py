@@ -117,11 +117,12 @@ def whole_muscle(compartments: NDArray[np.uint8], limb: Limb, voxel_mm: float) -
     """
     values = compartment_values(limb.region)
     left_out = [value for name, value in values.items() if name.rpartition("_")[0] in TEMPLATES[limb.region].unlabelled]
-    drawn = (compartments > 0) & ~np.isin(compartments, left_out)
+    unlabelled = np.isin(compartments, left_out)
+    drawn = (compartments > 0) & ~unlabelled
     for section in drawn.reshape(-1, *drawn.shape[-2:]):
         if voxel_mm <= FINE_MM and section.any():
             section |= _closed(section, 1.5)
-    return (drawn & ~np.isin(compartments, left_out)).astype(np.uint8)
+    return (drawn & ~unlabelled).astype(np.uint8)
 
 
 def _closed(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
