@@ -24,6 +24,18 @@ def test_shading_is_one_on_average_and_stronger_when_asked() -> None:
     assert spread(0, 0.4) > 0.05
 
 
+def test_gaps_between_elements_are_dark_places_towards_the_border() -> None:
+    def shade(gaps: int) -> np.ndarray:
+        return artefacts.shading(np.random.default_rng(3), (80, 120), strength=0, blotches=0, gaps=gaps)
+
+    assert shade(0) == pytest.approx(np.ones((80, 120)), abs=1e-5)
+    one = shade(1) / shade(1).max()
+    assert 0.1 < one.min() < 0.6
+    row, column = np.unravel_index(one.argmin(), one.shape)
+    assert np.hypot((row - 39.5) / 40, (column - 59.5) / 60) > 0.45
+    assert one[one > 0.9].size > 0.5 * one.size  # the rest is left as it is
+
+
 def test_blur_keeps_the_sum_and_lowers_edges(disc: np.ndarray) -> None:
     soft = artefacts.blurred(disc, (2.0, 1.0))
     assert soft.sum() == pytest.approx(disc.sum(), rel=1e-4)

@@ -9,17 +9,21 @@ from scipy import ndimage
 from musclesense.phantom.texture import Floats
 
 
-def shading(rng: np.random.Generator, shape: tuple[int, int], *, strength: float, blotches: float) -> Floats:
+def shading(
+    rng: np.random.Generator, shape: tuple[int, int], *, strength: float, blotches: float, gaps: int = 0
+) -> Floats:
     """Draw the brightness that coils and transmit field leave: 1 on average.
 
-    The sensitivity is the root of the sum of squares of elements on a ring around the limbs. Elements that lie badly or
-    fail, and the transmit field at 3 T, leave broad dark and bright blotches besides.
+    The sensitivity is the root of the sum of squares of elements on a ring around the limbs. Elements that lie badly,
+    and the transmit field at 3 T, leave broad dark and bright blotches besides; where an element fails or two of them
+    gape, what lies below the skin is nearly dark.
 
     Args:
         rng: Random state.
         shape: Rows and columns.
         strength: 0 for no sensitivity, 1 as received, between for what a scanner's correction leaves.
         blotches: Standard deviation of the blotches' logarithm.
+        gaps: Nearly dark places towards the border of the frame.
     """
     rows, columns = shape
     y, x = np.linspace(-1, 1, rows, dtype=np.float32)[:, None], np.linspace(-1, 1, columns, dtype=np.float32)
@@ -34,6 +38,11 @@ def shading(rng: np.random.Generator, shape: tuple[int, int], *, strength: float
     zoom = (rows / nodes.shape[0], columns / nodes.shape[1])
     field = ndimage.zoom(nodes, zoom, order=3, mode="nearest", grid_mode=True)
     profile = np.sqrt(square) ** np.float32(strength) * np.exp(field[:rows, :columns])
+    for _ in range(gaps):
+        angle, far, size, depth = rng.uniform((0, 0.5, 0.15, 0.4), (2 * np.pi, 1.0, 0.5, 0.9)).astype(np.float32)
+        # Round, in half heights of the frame.
+        apart = ((x - far * np.cos(angle)) * np.float32(columns / rows)) ** 2 + (y - far * np.sin(angle)) ** 2
+        profile *= 1 - depth * np.exp(-apart / (2 * size**2))
     return np.asarray(profile / profile.mean(), np.float32)
 
 

@@ -271,7 +271,8 @@ def _with_artefacts(
 
 def _shaded(rng: np.random.Generator, image: Floats) -> Floats:
     """Shade as coils and transmit field do, from evened out to as received."""
-    return image * shading(rng, image.shape, strength=float(rng.uniform(0, 1.2)), blotches=float(rng.uniform(0, 0.4)))
+    strength, blotches, gaps = float(rng.uniform(0, 1.2)), float(rng.uniform(0, 0.4)), int(rng.integers(3))
+    return image * shading(rng, image.shape, strength=strength, blotches=blotches, gaps=gaps)
 
 
 def _other_greys(rng: np.random.Generator, image: Floats) -> Floats:
