@@ -34,14 +34,19 @@ def main() -> None:
         rows.append(
             {
                 "without": " ".join(config["synthesis"]["without"]) or "nothing",
+                "seed": config["seed"],
                 "phantom_dice": round(done["scores"]["dice"], 4),
                 "real_dice": round(float(np.mean([dice(predicted, labels, number) for number in SCORED])), 4),
                 "minutes": round(done["seconds"] / 60, 1),
             }
         )
         print(rows[-1])
-    rows.sort(key=lambda row: row["real_dice"])
-    write_csv(options.out, ("without", "phantom_dice", "real_dice", "minutes"), rows)
+    rows.sort(key=lambda row: (row["without"], row["seed"]))
+    write_csv(options.out, ("without", "seed", "phantom_dice", "real_dice", "minutes"), rows)
+    for without in dict.fromkeys(row["without"] for row in rows):
+        own = [row for row in rows if row["without"] == without]
+        phantom, real = (np.mean([row[name] for row in own]) for name in ("phantom_dice", "real_dice"))
+        print(f"without {without}: phantoms {phantom:.4f}, real {real:.4f}, mean of {len(own)} seeds")
 
 
 if __name__ == "__main__":
