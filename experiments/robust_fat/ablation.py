@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from real_scans import SCORED, dice, segment
+from real_scans import mean_dice, segment
 
 from musclesense.files import write_csv
 from musclesense.imaging.nifti import read_volume
@@ -36,7 +36,7 @@ def main() -> None:
                 "without": " ".join(config["synthesis"]["without"]) or "nothing",
                 "seed": config["seed"],
                 "phantom_dice": round(done["scores"]["dice"], 4),
-                "real_dice": round(float(np.mean([dice(predicted, labels, number) for number in SCORED])), 4),
+                "real_dice": round(mean_dice(predicted, labels), 4),
                 "minutes": round(done["seconds"] / 60, 1),
             }
         )

@@ -2,8 +2,9 @@
 
 ``MUSCLESENSE_REAL_DATA=DIR python experiments/robust_fat/real_scans.py RUN OUT`` writes into OUT, for a run's folder:
 
-- ``slices.csv``: whole-muscle Dice on each slice of ``ideal_thigh``, from its fat image alone, by ``best.ckpt``,
-  beside the naive rule "water > fat within the body", which needs both images;
+- ``slices.csv``: whole-muscle Dice on each slice of ``ideal_thigh``, from its fat image alone, by ``best.ckpt``, with
+  the part of the labels that is found (sensitivity) and the part of what is found that is labelled (precision), beside
+  the naive rule "water > fat within the body", which needs both images;
 - ``curve.csv`` and ``.png``: the mean over slices 2..8 of the checkpoints kept while training, by training time;
 - ``ideal_thigh.png``, ``siemens_thigh.png``, ``siemens_calf.png``: what was segmented, on the fat image. That of
   ``siemens_calf``, whose phases were not kept, is approximated from magnitudes (``magnitude_fat.py``).
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 from musclesense.files import atomic_path, write_csv
 from musclesense.imaging.grid import body_mask, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, read_volume
-from musclesense.metrics.overlap import overlap
+from musclesense.metrics.overlap import Overlap, overlap
 from musclesense.segmentation.scan import from_echoes
 from musclesense.segmentation.segmenter import Segmenter
 
@@ -51,16 +52,21 @@ def main() -> None:
 
     fat, water, labels = (read_volume(data / "ideal_thigh" / f"{name}.nii.gz") for name in ("fat", "water", "muscles"))
     predicted = segment(best, fat)
-    rows = [
-        {
-            "slice": number,
-            "dice": dice(predicted, labels, number),
-            "naive_dice": dice(naive(fat, water), labels, number),
-        }
-        for number in LABELLED
-    ]
-    write_csv(options.out / "slices.csv", ("slice", "dice", "naive_dice"), rows)
-    for name in ("dice", "naive_dice"):
+    by_rule = naive(fat, water)
+    rows = []
+    for number in LABELLED:
+        found = compare(predicted, labels, number)
+        rows.append(
+            {
+                "slice": number,
+                "dice": found.dice,
+                "sensitivity": found.tp / (found.tp + found.fn),
+                "precision": found.tp / (found.tp + found.fp),
+                "naive_dice": compare(by_rule, labels, number).dice,
+            }
+        )
+    write_csv(options.out / "slices.csv", tuple(rows[0]), rows)
+    for name in list(rows[0])[1:]:
         scored = [row[name] for row in rows if row["slice"] in SCORED]
         print(f"ideal_thigh, slices {SCORED[0]}..{SCORED[-1]}: mean {name} {np.mean(scored):.4f}")
     points = curve(options.run, fat, labels)
@@ -80,10 +86,15 @@ def segment(segmenter: Segmenter, fat: Volume) -> NDArray[np.uint8]:
     return segmenter.segment({"fat": fat.data.astype(np.float32)}, fat.geometry)
 
 
-def dice(predicted: NDArray[Any], labels: Volume, number: int) -> float | None:
-    """Give the whole-muscle Dice of one slice; None where neither holds muscle."""
+def compare(predicted: NDArray[Any], labels: Volume, number: int) -> Overlap:
+    """Count the voxels of whole muscle in one slice."""
     truth, mask = (take_slice(data, labels.geometry, number) > 0 for data in (labels.data, predicted))
-    return overlap(truth, mask).dice
+    return overlap(truth, mask)
+
+
+def mean_dice(predicted: NDArray[Any], labels: Volume) -> float:
+    """Give the mean Dice of the slices that are scored."""
+    return float(np.mean([compare(predicted, labels, number).dice for number in SCORED]))
 
 
 def naive(fat: Volume, water: Volume) -> NDArray[np.bool_]:
@@ -108,7 +119,7 @@ def curve(run: Path, fat: Volume, labels: Volume) -> list[dict[str, float]]:
                 "epoch": epoch,
                 "minutes": round(float(epochs[epoch]["seconds"]) / 60, 1),
                 "val_dice": float(epochs[epoch]["val_dice"]),
-                "real_dice": float(np.mean([dice(predicted, labels, number) for number in SCORED])),
+                "real_dice": mean_dice(predicted, labels),
             }
         )
     return rows
