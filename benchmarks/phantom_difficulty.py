@@ -28,7 +28,11 @@ def main() -> None:
         (f"severe (true fat fraction above {SEVERE_PERCENT} %)", [row for row in rows if row["true"] > SEVERE_PERCENT]),
     ):
         dice = [row["dice"] for row in chosen]
-        print(f"naive Dice, {name}: {len(dice)} slices, {min(dice):.3f} to {max(dice):.3f}, mean {np.mean(dice):.3f}")
+        least, low, middle, high, most = np.percentile(dice, (0, 5, 50, 95, 100))
+        print(
+            f"naive Dice, {name}: {len(dice)} slices, mean {np.mean(dice):.3f}, median {middle:.3f}, "
+            f"5th to 95th percentile {low:.3f} to {high:.3f}, all {least:.3f} to {most:.3f}"
+        )
     print(f"separated - true in muscle, median of slices: {np.median([row['error'] for row in rows]):+.2f} points")
     print(f"|separated - true| in muscle, median of slices: {np.median([row['absolute'] for row in rows]):.2f} points")
     print(f"voxels more than 40 points off, worst slice: {max(row['far'] for row in rows):.2%}")
