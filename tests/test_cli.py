@@ -1,5 +1,6 @@
 """The verbs of the command line: what they print, and how they refuse. ``segment`` has its own tests."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -137,7 +138,7 @@ def test_phantom_makes_the_middle_slice_or_labels_all(monkeypatch: pytest.Monkey
     main(["phantom", str(tmp_path / "one")])
     main(["phantom", str(tmp_path / "two"), "--preset", "paper", "--slices", "mid", "--label-all", "--workers", "3"])
     assert asked == [
-        {"preset": "demo", "seed": 1, "workers": 1, "slices": "all", "label_all": False},
+        {"preset": "demo", "seed": 1, "workers": os.cpu_count(), "slices": "all", "label_all": False},
         {"preset": "paper", "seed": 1, "workers": 3, "slices": "mid", "label_all": True},
     ]
 

@@ -4,6 +4,7 @@ What a verb needs is imported when it is asked for, so that ``--help`` answers a
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -149,7 +150,8 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder to make")
     phantom.add_argument("--preset", default="demo", help="demo (default), smoke, paper, secondary or robust")
     phantom.add_argument("--seed", type=int, default=1, help="same seed, same bytes (default 1)")
-    phantom.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    cores = os.cpu_count() or 1
+    phantom.add_argument("--workers", type=int, default=cores, help=f"processes (default: all {cores} cores)")
     phantom.add_argument("--slices", choices=("all", "mid"), default="all", help="mid: the middle slice alone")
     phantom.add_argument("--label-all", action="store_true", help="let every slice count as labelled, not the mid one")
 
