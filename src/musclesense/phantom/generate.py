@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from musclesense import __version__
 from musclesense.cohort.table import CHANNELS, Acquisition, Region, write_table
@@ -198,6 +199,12 @@ def _told(parts: Iterator[Made], count: int) -> Iterator[Made]:
 
 def make_subject(root: Path, preset: Preset, seed: int, middle_only: bool, label_all: bool, subject: Subject) -> Made:
     """Scan a subject and write its files below ``root``; gives its rows of the two tables."""
+    # Its matrices are small: a second thread on them would cost more than it brings, beside other workers above all.
+    with threadpool_limits(1):
+        return _make_subject(root, preset, seed, middle_only, label_all, subject)
+
+
+def _make_subject(root: Path, preset: Preset, seed: int, middle_only: bool, label_all: bool, subject: Subject) -> Made:
     acquisitions, sessions = [], []
     for session in scan_subject(preset, subject, seed, middle_only=middle_only):
         visit, body, scan = session.visit, session.body, session.scan
