@@ -3,9 +3,9 @@ BIN := .venv/bin
 # Two test processes share the cores, so each computes on one thread.
 TEST_THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test test-slurm lint bench clean
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 setup: $(BIN)/.installed  ## make .venv and install everything
 
@@ -19,6 +19,9 @@ demo: setup  ## 25 nested cross-validation runs on a phantom cohort, with a repo
 
 test: setup  ## the tests, with coverage
 	$(TEST_THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=90
+
+test-slurm: setup  ## 25 jobs on a Slurm that is installed (Debian, as root) and started for it
+	MUSCLESENSE_TEST_SLURM=1 $(TEST_THREADS) $(BIN)/python -m pytest tests/slurm -rs --durations=0
 
 lint: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """Names of folders, and who may use them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,10 @@ import yaml
 
 from musclesense.errors import InputError
 from musclesense.training.folders import (
+    forget_failure,
     is_finished,
     open_study,
+    record_failure,
     require_same_study,
     run_folder,
     run_name,
@@ -160,3 +163,15 @@ def test_only_done_finishes_a_run(tmp_path):
     assert not is_finished(tmp_path)
     (tmp_path / "done.json").touch()
     assert is_finished(tmp_path)
+
+
+def test_a_failure_is_written_down_until_the_run_is_tried_again(composed, tmp_path):
+    config = composed(f"runs={tmp_path}", "study=mine", "inner=2")
+    record_failure(config, "out of memory", details="Traceback ...")
+    folder = run_folder(config)
+    written = json.loads((folder / "failed.json").read_text())
+    assert written == {"outer": 0, "inner": 2, "error": "out of memory"}
+    assert (folder / "error.txt").read_text() == "Traceback ..."
+    forget_failure(config)
+    assert list(folder.iterdir()) == []
+    forget_failure(config)

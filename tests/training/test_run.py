@@ -26,9 +26,10 @@ from musclesense.imaging.preprocessing import normalise
 from musclesense.training.callbacks import StepSeed, _Checkpoint
 from musclesense.training.callbacks import TestFoldScores as FoldScores
 from musclesense.training.folders import run_folder, to_plain
+from musclesense.training.hardware import choose
 from musclesense.training.module import SegmentationModule
 from musclesense.training.progress import RunBar
-from musclesense.training.run import train
+from musclesense.training.run import _trainer, train
 
 FILES = {"config.yaml", "metrics.csv", "cases.csv", "overlays.npz", "done.json", "checkpoints"}
 
@@ -506,3 +507,14 @@ def test_two_devices_train_and_test_together(data, tmp_path):
     assert ended.stdout.split() == ["DSC", str(done_of(folder)["scores"]["dice"])] * 2, ended.stderr
     lines = [row["line"] for row in rows_of(folder / "cases.csv")]
     assert len(lines) == len(set(lines)) == 6
+
+
+def test_lightning_requeues_no_job(composed, tmp_path, monkeypatch):
+    """It would save in the middle of an epoch, and later go on from there rather than from ``last.ckpt``."""
+    for name, value in {"NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "JOB_ID": "7"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    config = composed()
+    trainer = _trainer(config, choose(config.trainer), tmp_path, None, [])
+    environment = trainer._accelerator_connector.cluster_environment  # which the handlers of signals look at
+    assert type(environment).__name__ == "SLURMEnvironment"
+    assert not environment.auto_requeue

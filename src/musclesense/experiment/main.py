@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 import shlex
 import sys
 import traceback
@@ -18,10 +19,10 @@ from musclesense.experiment import estimate
 from musclesense.experiment.overrides import expand_ranges
 from musclesense.experiment.plan import CONFIG_NAME, Plan, check, make_plan
 from musclesense.experiment.progress import sweep_progress
-from musclesense.files import write_json, write_text
+from musclesense.files import write_text
 from musclesense.training import inputs
 from musclesense.training.config import Config, register
-from musclesense.training.folders import is_finished, run_folder
+from musclesense.training.folders import is_finished, record_failure
 from musclesense.training.hardware import choose
 from musclesense.training.progress import in_words
 from musclesense.training.run import train
@@ -53,7 +54,8 @@ def _main(spoken: list[str], config_dir: Path) -> int:
     check(plan)
     console = Console(stderr=True)
     if plan.unfinished:
-        _say_what_comes(plan, console, here=not any(o.startswith("hydra/launcher=submitit") for o in overrides))
+        _say_what_comes(plan, console)
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # what a launcher raises comes through as it is
         with sweep_progress(plan.folders, console):
             _hydra(_job, arguments, config_dir)
     elif not flags:
@@ -71,10 +73,8 @@ def _job(config: Config) -> float:
     try:
         return train(config)["dice"]
     except Exception as error:
-        folder = run_folder(config)
         reason = " ".join(str(error).split()) or type(error).__name__
-        write_text(folder / "error.txt", traceback.format_exc())
-        write_json(folder / "failed.json", {"outer": config.outer, "inner": config.inner, "error": reason})
+        record_failure(config, reason, details=traceback.format_exc())
         return float("nan")
     finally:
         gc.collect()  # networks of earlier runs must not fill the device
@@ -82,13 +82,15 @@ def _job(config: Config) -> float:
             torch.cuda.empty_cache()
 
 
-def _say_what_comes(plan: Plan, console: Console, *, here: bool) -> None:
+def _say_what_comes(plan: Plan, console: Console) -> None:
     """Make or find the cohorts, and warn of work that takes hours on this machine."""
-    config = plan.runs[0]
+    config, here = plan.runs[0], plan.launching.here
     tables = {}
     for folder, study in plan.studies.items():
         with console.status("reading the cohort, or making the phantom"):
             tables[folder.name] = inputs.find_table(study)
+            if not here:
+                inputs.prepare(study)  # else the jobs wait for the one among them that makes the slices
     said = f"{len(plan.unfinished)} of {len(plan.runs)} runs to do; cohort {tables[next(iter(plan.studies)).name].path}"
     if here:
         hardware = choose(config.trainer)
@@ -112,11 +114,16 @@ def _conclude(plan: Plan, console: Console, *, command: str | None) -> int:
         from musclesense.evaluation.report.tables import study_table
 
         for study in plan.studies:
-            if any(is_finished(folder) for folder in plan.folders if folder.parent == study):
+            if study.is_dir():
                 write_text(study / "command.txt", command + "\n")
+            if any(is_finished(folder) for folder in plan.folders if folder.parent == study):
                 page = write_report(study)
                 print(study_table(study))
                 print(f"report: {page}")
+    if not plan.launching.waits:
+        for study in plan.studies:
+            console.print(f"later: musclesense report {study}", highlight=False, soft_wrap=True)
+        return 0
     failed = [folder for folder in plan.folders if not is_finished(folder)]
     for folder in failed:
         console.print(f"failed: {folder} (see error.txt there)", highlight=False, soft_wrap=True, style="red")

@@ -47,7 +47,7 @@ def parse(arguments: Sequence[str]) -> list[Override]:
         try:
             overrides.append(parser.parse_override(argument))
         except (OverrideParseException, HydraException) as error:
-            raise InputError(f"{argument}: not an override ({_first_line(error)}); give KEY=VALUE") from error
+            raise InputError(f"{argument}: not an override ({first_line(error)}); give KEY=VALUE") from error
     return overrides
 
 
@@ -76,9 +76,9 @@ def explain(error: Exception, overrides: Sequence[str], *, config_dir: Path, bas
         return InputError(f"{key}: no such key; " + (f"did you mean {near[0]}?" if near else "see conf/ for all keys"))
     merging = re.match(r"Error merging override (.+)", text)
     if merging:
-        return InputError(f"{merging[1]!s}: {_first_line(error.__cause__ or error)}; correct the value")
+        return InputError(f"{merging[1]!s}: {first_line(error.__cause__ or error)}; correct the value")
     ambiguous = next((o for o in overrides if text.startswith("Ambiguous") and o.split("=")[0] in text), None)
-    return InputError(f"{ambiguous or 'configuration'}: {_first_line(error)}; correct the override")
+    return InputError(f"{ambiguous or 'configuration'}: {first_line(error)}; correct the override")
 
 
 COMPOSITION_ERRORS = (ConfigCompositionException, HydraException, OmegaConfBaseException)
@@ -99,5 +99,6 @@ def _keys(config: DictConfig) -> list[str]:
     return flat
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Give the first line of an error that says something, or the error's name."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

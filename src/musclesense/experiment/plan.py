@@ -23,14 +23,29 @@ _FOLDS = ("outer", "inner")
 
 
 @dataclass(frozen=True)
+class Launching:
+    """Where the runs of a plan run.
+
+    Attributes:
+        here: On this machine, rather than on a cluster's.
+        waits: The command waits for them.
+    """
+
+    here: bool = True
+    waits: bool = True
+
+
+@dataclass(frozen=True)
 class Plan:
     """The runs of a command, in the order in which they are launched.
 
     Attributes:
         runs: One configuration each.
+        launching: Where they run.
     """
 
     runs: tuple[Config, ...]
+    launching: Launching
 
     @property
     def studies(self) -> dict[Path, Config]:
@@ -68,11 +83,14 @@ def make_plan(arguments: Sequence[str], *, config_dir: Path, multirun: bool) -> 
     others = [own for line, own in choices.items() if line not in folds]
     runs: list[Config] = []
     with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
+        launching = _launching([own for override in others for own in override[:1]], config_dir)
         for combination in itertools.product(*others):
             composed = _compose(combination, config_dir)
             for fold in itertools.product(*folds.values()):
                 runs.append(_at_fold(composed, fold))
-    return Plan(tuple(runs))
+    if not launching.here and not multirun:
+        raise InputError("hydra/launcher: one run is trained here, and several are launched; add -m")
+    return Plan(tuple(runs), launching)
 
 
 def check(plan: Plan) -> None:
@@ -82,6 +100,10 @@ def check(plan: Plan) -> None:
         InputError: All that is wrong, each line once.
     """
     problems: dict[str, None] = {}
+    if not plan.launching.here:
+        from musclesense.experiment import slurm  # reads submitit, which no other launcher needs
+
+        slurm.require_slurm()
     if len({*plan.folders}) < len(plan.runs):
         problems[
             "the same run is asked for twice under one study; leave study=... to be named by the configuration"
@@ -94,6 +116,17 @@ def check(plan: Plan) -> None:
         raise InputError(*problems)
 
 
+def _launching(overrides: Sequence[str], config_dir: Path) -> Launching:
+    launcher = _compose(overrides, config_dir, hydra=True).hydra.launcher
+    if not launcher._target_.endswith(".SlurmLauncher"):
+        return Launching()
+    try:
+        OmegaConf.to_container(launcher, resolve=True)
+    except OmegaConfBaseException as error:
+        raise InputError(f"hydra.launcher: {spoken.first_line(error)}; correct the value") from error
+    return Launching(here=False, waits=launcher.get("wait", True))
+
+
 def _problems_of_study(config: Config) -> tuple[str, ...]:
     try:
         inputs.check(config)
@@ -103,9 +136,9 @@ def _problems_of_study(config: Config) -> tuple[str, ...]:
     return ()
 
 
-def _compose(overrides: Sequence[str], config_dir: Path) -> DictConfig:
+def _compose(overrides: Sequence[str], config_dir: Path, *, hydra: bool = False) -> DictConfig:
     try:
-        return compose(CONFIG_NAME, list(overrides))
+        return compose(CONFIG_NAME, list(overrides), return_hydra_config=hydra)
     except spoken.COMPOSITION_ERRORS as error:
         raise spoken.explain(error, overrides, config_dir=config_dir, base=compose(CONFIG_NAME)) from error
 

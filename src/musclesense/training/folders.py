@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from musclesense.errors import InputError
-from musclesense.files import locked, write_text
+from musclesense.files import locked, write_json, write_text
 from musclesense.training.config import Config, active_channels
 
 _FOLDS = ("outer", "inner")
@@ -54,6 +54,19 @@ def run_folder(config: Config) -> Path:
 def is_finished(run: Path) -> bool:
     """Tell whether nothing is left to do for a run."""
     return (run / "done.json").is_file()
+
+
+def record_failure(config: Config, reason: str, *, details: str) -> None:
+    """Write down why a run has no result: ``error.txt`` with all details, and ``failed.json``, last, with one line."""
+    folder = run_folder(config)
+    write_text(folder / "error.txt", details)
+    write_json(folder / "failed.json", {"outer": config.outer, "inner": config.inner, "error": reason})
+
+
+def forget_failure(config: Config) -> None:
+    """Take away what `record_failure` wrote, since the run is tried again."""
+    for name in ("failed.json", "error.txt"):
+        (run_folder(config) / name).unlink(missing_ok=True)
 
 
 def require_same_study(config: Config) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import yaml
 from lightning import Trainer
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -31,7 +32,14 @@ from musclesense.training.callbacks import (
 )
 from musclesense.training.config import Config, active_channels
 from musclesense.training.datamodule import NestedFoldDataModule
-from musclesense.training.folders import is_finished, require_same_study, run_folder, run_name, to_plain
+from musclesense.training.folders import (
+    forget_failure,
+    is_finished,
+    require_same_study,
+    run_folder,
+    run_name,
+    to_plain,
+)
 from musclesense.training.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
 from musclesense.training.progress import RunBar
@@ -85,8 +93,7 @@ def _train(config: Config, folder: Path, data: inputs.Inputs) -> Scores:
     started = time.monotonic()
     _quieten_lightning()
     folder.mkdir(parents=True, exist_ok=True)
-    for earlier in ("failed.json", "error.txt"):
-        (folder / earlier).unlink(missing_ok=True)
+    forget_failure(config)
     write_text(folder / "config.yaml", yaml.safe_dump(to_plain(config), sort_keys=False))
     seed = int(np.random.SeedSequence([config.seed, config.outer, config.inner]).generate_state(1)[0])
     hardware = choose(config.trainer)
@@ -176,6 +183,8 @@ def _trainer(
         gradient_clip_val=config.trainer.gradient_clip_val,
         logger=logger or False,
         callbacks=callbacks,
+        # Requeueing is the launcher's. Lightning's would save in the middle of an epoch, and go on from there.
+        plugins=SLURMEnvironment(auto_requeue=False) if SLURMEnvironment.detect() else None,
         default_root_dir=folder,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,

@@ -1,0 +1,188 @@
+"""The literal command on a real Slurm: jobs cancelled and pre-empted, a submitting process killed, the same table."""
+
+import csv
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+# More epochs than the smoke test's own, so that there is a middle to be interrupted in.
+LITERAL = ("-m", "outer=0..4", "inner=0..4", "experiment=smoke", "trainer.max_epochs=12", "trainer.accelerator=cpu")
+ON_SLURM = (
+    "hydra/launcher=slurm",
+    "hydra.launcher.cpus_per_task=1",
+    "hydra.launcher.mem_gb=null",
+    "hydra.launcher.look_every_s=2",
+)
+CANCELLED_WHILE_RUNNING, CANCELLED_WHILE_PENDING = "outer0_inner1", "outer4_inner4"
+REQUEUED, TOLD_TO_LEAVE = "outer0_inner3", "outer1_inner0"
+URGENT = ("--parsable", "--partition=urgent", "--ntasks=2", "--output=/dev/null")
+PATIENCE_SECONDS = 1800
+
+Ask = Callable[..., str]
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that has ended: its study, how it ended and what it printed."""
+
+    study: Path
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    """Start ``python train.py`` in a folder; what still runs at the end, as when a test fails, is killed."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(folder: Path, environment: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, str(PROJECT / "train.py"), *arguments],
+            cwd=folder,
+            env={**environment, "OMP_NUM_THREADS": "1"},  # as in the jobs, so that sums are added in the same order
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def ended(process: "subprocess.Popen[str]", folder: Path) -> Sweep:
+    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    (study,) = (path for path in (folder / "runs").iterdir() if not path.name.startswith("."))
+    return Sweep(study, process.returncode, out, err)
+
+
+def wait_for(reached: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not reached():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def table_of(study: Path) -> bytes:
+    return (study / "report" / "nested_cv.csv").read_bytes()
+
+
+def epochs_of(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def starts_of(run: Path) -> int:
+    return (run / "slurm.log").read_text().count("Starting with JobEnvironment")
+
+
+@pytest.fixture(scope="module")
+def serial(cluster: dict[str, str], start: Start, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    folder = tmp_path_factory.mktemp("serial")
+    return ended(start(folder, dict(os.environ), *LITERAL), folder)
+
+
+@pytest.fixture(scope="module")
+def troubled(cluster: dict[str, str], ask: Ask, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    """The sweep on Slurm, two of whose jobs are cancelled and others pre-empted."""
+    folder = tmp_path_factory.mktemp("slurm")
+    process = start(folder, cluster, *LITERAL, *ON_SLURM)
+
+    def run(name: str) -> Path:
+        return next(folder.glob(f"runs/[!.]*/{name}"), folder / "none")
+
+    def in_the_middle(name: str) -> bool:
+        return (run(name) / "checkpoints" / "last.ckpt").is_file()
+
+    def job(name: str) -> str:
+        return (run(name) / "slurm_id").read_text().strip()
+
+    wait_for(lambda: (run(CANCELLED_WHILE_PENDING) / "slurm_id").is_file(), process)
+    ask("scancel", job(CANCELLED_WHILE_PENDING))
+    wait_for(lambda: in_the_middle(CANCELLED_WHILE_RUNNING), process)
+    ask("scancel", job(CANCELLED_WHILE_RUNNING))
+    # By somebody's order, as when a node is taken out of service.
+    wait_for(lambda: in_the_middle(REQUEUED), process)
+    ask("scontrol", "requeue", job(REQUEUED))
+    wait_for(lambda: in_the_middle(TOLD_TO_LEAVE), process)
+    ask("scancel", "--signal=TERM", job(TOLD_TO_LEAVE))
+    # A job that wants both cores pre-empts whatever is on them by then, training or importing.
+    wait_for(lambda: in_the_middle("outer1_inner3"), process)
+    ask("sbatch", *URGENT, "--wrap=sleep 1")
+    return ended(process, folder)
+
+
+def test_cancelled_jobs_are_named_and_the_others_are_finished(troubled: Sweep) -> None:
+    assert troubled.code == 1
+    assert "Traceback" not in troubled.err
+    lost = sorted([CANCELLED_WHILE_RUNNING, CANCELLED_WHILE_PENDING])
+    failed = [line for line in troubled.err.splitlines() if line.startswith("failed: ")]
+    assert failed == [f"failed: {Path('runs') / troubled.study.name / name} (see error.txt there)" for name in lost]
+    for name in lost:
+        assert "ended without a result (CANCELLED); see slurm.log" in (troubled.study / name / "error.txt").read_text()
+    assert "23 of 25 runs finished" in troubled.out
+    assert starts_of(troubled.study / CANCELLED_WHILE_RUNNING) == 1
+
+
+def test_each_run_leads_to_the_log_of_its_job(troubled: Sweep) -> None:
+    for done in troubled.study.glob("*/done.json"):
+        log = (done.parent / "slurm.log").read_text()
+        assert f"{done.parent.name}  DSC " in log
+        assert (done.parent / "slurm_id").read_text().strip() in log
+
+
+def test_preempted_jobs_go_on_from_their_last_epoch(troubled: Sweep, serial: Sweep) -> None:
+    again = {done.parent for done in troubled.study.glob("*/done.json") if starts_of(done.parent) > 1}
+    assert {REQUEUED, TOLD_TO_LEAVE} < {run.name for run in again}
+    assert "this job is preempted" in (troubled.study / TOLD_TO_LEAVE / "slurm.log").read_text()
+    for run in again:
+        assert epochs_of(run) == epochs_of(serial.study / run.name)
+
+
+def test_the_same_command_finds_its_jobs_and_ends_with_the_table_of_the_serial_run(
+    troubled: Sweep, serial: Sweep, cluster: dict[str, str], ask: Ask, start: Start
+) -> None:
+    folder, lost = troubled.study.parents[1], (CANCELLED_WHILE_RUNNING, CANCELLED_WHILE_PENDING)
+    before = {path: path.stat().st_mtime_ns for path in troubled.study.glob("*/done.json")}
+    ids = [(troubled.study / name / "slurm_id") for name in lost]
+    old = [path.read_text() for path in ids]
+    blocker = ask("sbatch", *URGENT, "--wrap=sleep 3600").strip()  # keeps the jobs in the queue
+    process = start(folder, cluster, *LITERAL, *ON_SLURM)
+    wait_for(lambda: all(path.read_text() != was for path, was in zip(ids, old, strict=True)), process)
+    process.kill()
+    process.communicate()
+    sent = [path.read_text() for path in ids]
+    process = start(folder, cluster, *LITERAL, *ON_SLURM)
+    assert process.stderr is not None
+    assert any(f"2 runs are in the queue already: {sent[0].split('_')[0]}" in line for line in process.stderr)
+    ask("scancel", blocker)
+    done = ended(process, folder)
+    assert done.code == 0, done.err
+    assert [path.read_text() for path in ids] == sent
+    after = {path: path.stat().st_mtime_ns for path in troubled.study.glob("*/done.json")}
+    assert {path.parent.name for path in after if after[path] != before.get(path)} == set(lost)
+    assert serial.code == 0
+    assert table_of(done.study) == table_of(serial.study)
+
+
+def test_what_slurm_refuses_is_one_line(cluster: dict[str, str], start: Start, tmp_path: Path) -> None:
+    refused = ended(start(tmp_path, cluster, *LITERAL, *ON_SLURM, "hydra.launcher.partition=nowhere"), tmp_path)
+    assert refused.code == 2
+    assert "Traceback" not in refused.err
+    assert refused.err.splitlines()[-1].startswith(
+        "error: hydra/launcher=slurm: Batch job submission failed: Invalid partition name specified; change "
+    )
