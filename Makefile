@@ -3,7 +3,7 @@ BIN := .venv/bin
 # Two test processes share the cores, so each computes on one thread.
 TEST_THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup demo test test-slurm lint bench clean
+.PHONY: help setup demo test test-slurm faults lint bench clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
@@ -22,6 +22,9 @@ test: setup  ## the tests, with coverage
 
 test-slurm: setup  ## 25 jobs on a Slurm that is installed (Debian, as root) and started for it
 	MUSCLESENSE_TEST_SLURM=1 $(TEST_THREADS) $(BIN)/python -m pytest tests/slurm -rs --durations=0
+
+faults: setup  ## what kills, full disks and damaged files do to a sweep; takes long
+	$(TEST_THREADS) $(BIN)/python -m pytest -m faults tests/faults
 
 lint: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

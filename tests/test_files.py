@@ -1,13 +1,26 @@
 """Files that are whole or absent, and locks between processes."""
 
+import errno
 import json
 import multiprocessing
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
-from musclesense.errors import InputError
-from musclesense.files import atomic_folder, atomic_path, locked, locked_if_free, write_csv, write_json, write_text
+from musclesense import files
+from musclesense.errors import DiskError, InputError
+from musclesense.files import (
+    atomic_folder,
+    atomic_path,
+    locked,
+    locked_if_free,
+    require_writable,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_appears_whole_with_its_folders(tmp_path):
@@ -119,3 +132,92 @@ def test_a_lock_that_is_taken_is_not_waited_for(tmp_path):
         assert (first, second) == (True, False)
     with locked_if_free(tmp_path / "x") as again:
         assert again
+
+
+def test_what_was_there_before_is_kept_under_another_name(tmp_path):
+    for number in "123":
+        with atomic_path(tmp_path / "x", keep=tmp_path / "before") as draft:
+            draft.write_text(number)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"x": "3", "before": "2"}
+
+
+def test_a_full_disk_is_told_with_what_to_do(tmp_path):
+    with pytest.raises(DiskError) as caught, atomic_path(tmp_path / "x") as draft:
+        draft.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert str(caught.value) == (
+        f"{tmp_path}/x: cannot be written (No space left on device); make room there and give the same command again"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def killed_while_writing(path: Path) -> None:
+    with locked(path), atomic_path(path) as draft, atomic_folder(path.parent / "folder") as folder:
+        (path.parent / "run").mkdir()
+        with atomic_path(path.parent / "run" / "inner"):
+            draft.write_text("half")
+            (folder / "part").write_text("half")
+            os._exit(9)
+
+
+@pytest.mark.parametrize("lock", [locked, locked_if_free])
+def test_what_a_killed_holder_left_is_removed_by_the_next_one(tmp_path, lock):
+    process = multiprocessing.get_context("fork").Process(target=killed_while_writing, args=(tmp_path / "x",))
+    process.start()
+    process.join()
+    (tmp_path / ".x.draft").mkdir()
+    (tmp_path / ".x.y.abc_1.draft").mkdir()
+
+    def drafts() -> list[str]:
+        return sorted(path.name.split(".")[1] for path in tmp_path.rglob(".*.*.draft") if path.name.count(".") == 3)
+
+    assert drafts() == ["folder", "inner", "x"]
+    with lock(tmp_path / "x"):
+        assert drafts() == ["folder", "inner"], "others may be at work on the rest"
+    with lock(tmp_path / "run"):
+        assert drafts() == ["folder"]
+    with lock(tmp_path / "folder"):
+        assert drafts() == []
+    assert (tmp_path / ".x.draft").is_dir() and (tmp_path / ".x.y.abc_1.draft").is_dir(), "of another name"
+
+
+def hold(path: Path, held, release) -> None:
+    with locked(path):
+        held.set()
+        release.wait()
+
+
+def test_who_waits_is_told_whom_for(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(files, "_QUIET_SECONDS", 0.01)
+    context = multiprocessing.get_context("fork")
+    held, release = context.Event(), context.Event()
+    process = context.Process(target=hold, args=(tmp_path / "x", held, release))
+    process.start()
+    held.wait()
+    original = files._holder
+    monkeypatch.setattr(files, "_holder", lambda lock: (original(lock), release.set())[0])
+    with locked(tmp_path / "x"):
+        pass
+    process.join()
+    line = f"{tmp_path}/x: waiting for process {process.pid} on {socket.gethostname()}, which is at work on it\n"
+    assert capfd.readouterr().err == line
+
+
+def test_places_that_can_be_written(tmp_path, monkeypatch):
+    require_writable(tmp_path / "not" / "there")
+    monkeypatch.chdir(tmp_path)
+    require_writable(Path("data"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("reason", ["Not a directory", "Permission denied", "No space left on device"])
+def test_places_that_cannot_be_written(tmp_path, monkeypatch, reason):
+    if reason == "Not a directory":
+        (tmp_path / "runs").write_text("")
+    if reason == "Permission denied":
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    if reason == "No space left on device":
+        usage = files.shutil._ntuple_diskusage(2**30, 2**30 - 1, 1)
+        monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(InputError, match=rf"runs: cannot be written \({reason}\)"):
+        require_writable(tmp_path / "runs")

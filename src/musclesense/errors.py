@@ -17,6 +17,10 @@ class InputError(Exception):
         self.problems = problems
 
 
+class DiskError(InputError):
+    """A disk that is full or read-only: whatever is written there next would fare no better."""
+
+
 @contextmanager
 def report_input_errors(*, debug: bool) -> Iterator[None]:
     """Turn an `InputError` of the block into its lines on stderr and exit code 2; with ``debug``, let it through."""

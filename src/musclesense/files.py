@@ -1,71 +1,143 @@
 """Files that are whole or absent: atomic writing and locks between processes."""
 
 import csv
+import errno
 import io
 import json
 import os
+import re
 import shutil
+import socket
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
-from musclesense.errors import InputError
+from musclesense.errors import DiskError, InputError
+
+# What a draft's name ends with, so that one whose writer was killed is known for what it is.
+_DRAFT = ".draft"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_LEAST_FREE_BYTES = 2**16
+_QUIET_SECONDS = 2.0
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that replaces it when the block ends without an error.
 
-    The temporary name keeps the suffixes, since some writers choose the format by them.
+    The temporary name keeps the suffixes, since some writers choose the format by them. The file is on the disk itself
+    before it takes its name, so that a machine that loses power leaves the earlier file or the new one.
+
+    Args:
+        path: The file.
+        keep: What the earlier file is called from then on; without it, it is gone.
+
+    Raises:
+        InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
     """
-    with _input_error_when_unwritable(path):
+    with _error_when_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=_DRAFT, dir=path.parent) as folder:
             draft = Path(folder) / path.name
             yield draft
-            with draft.open("rb") as written:
-                os.fsync(written.fileno())
+            _sync(draft)
+            if keep is not None and path.is_file():
+                path.replace(keep)
             draft.replace(path)
+        _sync(path.parent)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside ``path`` that becomes ``path`` when the block ends without an error."""
-    with _input_error_when_unwritable(path):
+    """Give a temporary folder beside ``path`` that becomes ``path`` when the block ends without an error.
+
+    Raises:
+        InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
+    """
+    with _error_when_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_DRAFT, dir=path.parent))
         try:
             draft.chmod(0o755)
             yield draft
+            for written in draft.rglob("*"):
+                _sync(written)
             draft.replace(path)
+            _sync(path.parent)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
 
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk itself; not every system can do so for folders."""
+    if path.is_dir():
+        with suppress(OSError):
+            _sync_descriptor(path)
+    else:
+        _sync_descriptor(path)
+
+
+def _sync_descriptor(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder, there or to be made, that nothing can be written into; writes nothing itself.
+
+    Raises:
+        InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
+    """
+    with _error_when_unwritable(folder):
+        there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(there, os.W_OK | os.X_OK):
+            reason = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(reason, os.strerror(reason))
+        if shutil.disk_usage(there).free < _LEAST_FREE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @contextmanager
-def _input_error_when_unwritable(path: Path) -> Iterator[None]:
+def _error_when_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         folder, failed = path.parent.resolve(), Path(error.filename or path).resolve()
         if not (failed.is_relative_to(folder) or folder.is_relative_to(failed)):
             raise  # another file than the one to be written
-        reason = error.strerror or str(error)
-        raise InputError(f"{path}: cannot be written ({reason}); give a writable place with free space") from error
+        said = f"{path}: cannot be written ({error.strerror or error})"
+        if error.errno in _FULL:
+            raise DiskError(f"{said}; make room there and give the same command again") from error
+        kind = DiskError if error.errno == errno.EROFS else InputError
+        raise kind(f"{said}; give a writable place with free space") from error
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path`` among processes; the lock file ``.<name>.lock`` lies beside it."""
-    with _input_error_when_unwritable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.parent / f".{path.name}.lock")
-        lock.acquire()
+    """Hold an exclusive lock on ``path`` among processes; the lock file ``.<name>.lock`` lies beside it.
+
+    The holder alone writes ``path`` and what lies below it; what a killed holder left of drafts is removed. Who waits
+    for long is told on stderr whom for.
+    """
+    with _error_when_unwritable(path):
+        lock = _lock(path)
+        try:
+            lock.acquire(timeout=_QUIET_SECONDS)
+        except Timeout:
+            print(f"{path}: waiting for {_holder(lock)}, which is at work on it", file=sys.stderr, flush=True)
+            lock.acquire()
     try:
+        _take_over(path, lock)
         yield
     finally:
         lock.release()
@@ -74,15 +146,37 @@ def locked(path: Path) -> Iterator[None]:
 @contextmanager
 def locked_if_free(path: Path) -> Iterator[bool]:
     """Hold the lock that `locked` takes if nobody else does; tells whether it is held, and never waits."""
-    with _input_error_when_unwritable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.parent / f".{path.name}.lock", timeout=0)
+    with _error_when_unwritable(path):
+        lock = _lock(path)
         with suppress(Timeout):
-            lock.acquire()
+            lock.acquire(timeout=0)
     try:
+        if lock.is_locked:
+            _take_over(path, lock)
         yield lock.is_locked
     finally:
         lock.release()
+
+
+def _lock(path: Path) -> BaseFileLock:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(path.parent / f".{path.name}.lock")
+
+
+def _take_over(path: Path, lock: BaseFileLock) -> None:
+    """Write down who holds a lock, and remove what its last holder left half-written."""
+    with suppress(OSError):  # a help to whoever waits, no more
+        Path(lock.lock_file).write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+    left = re.compile(rf"\.{re.escape(path.name)}\.\w+{re.escape(_DRAFT)}")
+    drafts = [draft for draft in path.parent.glob(f".*{_DRAFT}") if left.fullmatch(draft.name)]
+    for draft in [*drafts, *(path.rglob(f".*{_DRAFT}") if path.is_dir() else ())]:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _holder(lock: BaseFileLock) -> str:
+    with suppress(OSError, UnicodeDecodeError):
+        return Path(lock.lock_file).read_text(encoding="utf-8") or "another process"
+    return "another process"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,6 +1,7 @@
 """The slice cache: made once, whole or absent, holding what preprocessing by hand gives."""
 
 import dataclasses
+import errno
 import multiprocessing
 import os
 import threading
@@ -14,6 +15,7 @@ import pytest
 from musclesense.cohort import cache
 from musclesense.cohort.cache import SliceCache, cache_folder, common_channels, open_or_build
 from musclesense.cohort.table import Acquisition, Limbs, Region
+from musclesense.errors import DiskError
 from musclesense.imaging.grid import Grid, background_level, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
@@ -198,3 +200,20 @@ def test_an_open_cache_is_not_built_again(cohort, tmp_path, monkeypatch):
     made = built(tmp_path / "cache", cohort)
     monkeypatch.setattr(cache, "_build", lambda *_: pytest.fail("built again"))
     np.testing.assert_array_equal(built(tmp_path / "cache", cohort).images, made.images)
+
+
+def test_a_full_disk_is_an_error_and_no_death(tmp_path, cohort, monkeypatch):
+    """Pages of a mapped file that find no room end a process without a word: the room is taken first."""
+    asked = []
+
+    def full(descriptor: int, start: int, length: int) -> None:
+        asked.append((start, length, os.fstat(descriptor).st_size))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    folder = tmp_path / "cache" / "x"
+    with pytest.raises(DiskError, match=r"x: cannot be written \(No space left"):
+        open_or_build(folder, cohort, grid=GRID, labels=MUSCLE)
+    ((start, length, size),) = asked
+    assert start == 0 and length == size > 3 * 2 * 20 * 32 * 2
+    assert [path.name for path in folder.parent.iterdir()] == [".x.lock"]

@@ -40,6 +40,19 @@ def test_chosen_channels_outdo_the_edition(config_dir: Path) -> None:
     assert active_channels(run) == ("fat", "te460")
 
 
+def test_places_that_cannot_be_written_are_refused(
+    config_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of(config_dir, "experiment=smoke", "runs=full/runs", "outer=0,1")
+    Path("full").write_text("")
+    with pytest.raises(InputError) as caught:
+        check(plan)
+    assert caught.value.problems == (
+        "full/runs: cannot be written (Not a directory); give a writable place with free space",
+    )
+
+
 def test_an_overlay_changes_what_it_lists(config_dir: Path) -> None:
     (plain,), (demo,) = (plan_of(config_dir, *overrides).runs for overrides in ([], ["experiment=demo"]))
     assert (plain.grid.spacing_mm, demo.grid.spacing_mm) == (1.25, 2.5)

@@ -1,8 +1,10 @@
 """One run from its configuration to its folder: whole, resumed, stopped early, failed."""
 
 import csv
+import errno
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +21,7 @@ import yaml
 from torch import Tensor, nn
 
 from musclesense.cohort.table import read_table
-from musclesense.errors import InputError
+from musclesense.errors import DiskError, InputError
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import read_volume
 from musclesense.imaging.preprocessing import normalise
@@ -213,6 +215,52 @@ def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, finished
         interrupt(patch, where, hook, 0 if hook == "on_train_start" else 2, StopError())
         train(config)
     assert not (run_folder(config) / "done.json").exists()
+    train(config)
+    assert_same_run(run_folder(config), finished)
+
+
+@pytest.mark.parametrize(("damaged", "first"), [("last", 2), ("best", 0)])
+def test_a_run_with_a_damaged_checkpoint_ends_as_if_it_had_never_been(
+    configured, finished, monkeypatch, capsys, damaged, first
+):
+    config = configured("study=whole")
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        interrupt(patch, RunBar, "on_train_epoch_end", 3, StopError())
+        train(config)
+    path = run_folder(config) / "checkpoints" / f"{damaged}.ckpt"
+    path.write_bytes(path.read_bytes()[:-1000])
+    epochs: list[int] = []
+    original = RunBar.on_train_epoch_end
+    monkeypatch.setattr(
+        RunBar,
+        "on_train_epoch_end",
+        lambda self, trainer, module: (epochs.append(trainer.current_epoch), original(self, trainer, module)),
+    )
+    train(config)
+    assert epochs == list(range(first, 4))
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith(str(path))]
+    assert line.endswith(
+        "the run goes on from previous.ckpt" if damaged == "last" else "the run is trained from the beginning"
+    )
+    assert_same_run(run_folder(config), finished)
+
+
+def test_a_disk_that_fills_up_while_a_checkpoint_is_written_costs_no_epoch(configured, finished, monkeypatch):
+    config = configured("study=whole")
+    original = Path.write_bytes
+
+    def full(self: Path, content: Any) -> int:
+        if self.name == "last.ckpt" and (run_folder(config) / "checkpoints" / "previous.ckpt").is_file():
+            original(self, bytes(content[:1000]))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(self, content)
+
+    with monkeypatch.context() as patch, pytest.raises(DiskError, match=r"last\.ckpt.*No space left"):
+        patch.setattr(Path, "write_bytes", full)
+        train(config)
+    kept = run_folder(config) / "checkpoints"
+    assert {path.name for path in kept.iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
+    assert torch.load(kept / "last.ckpt", weights_only=True)["epoch"] == 1
     train(config)
     assert_same_run(run_folder(config), finished)
 

@@ -12,6 +12,7 @@ import pytest
 import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
+from musclesense.imaging.labels import LabelSet
 from musclesense.training import tracking
 from musclesense.training.callbacks import History
 from musclesense.training.folders import run_folder, study_folder, to_plain
@@ -151,6 +152,32 @@ def test_mode_is_online_only_where_logged_in(monkeypatch, asked, environment, ac
     monkeypatch.setattr(wandb, "login", lambda **named: (said.append(named), account)[1])
     assert tracking._mode(asked) == mode
     assert all(named["prompt"] is False for named in said)
+
+
+def test_wandb_that_cannot_start_is_told_and_does_without(composed, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(wandb, "setup", lambda **_: 1 / 0)
+    assert tracking.start(composed(f"runs={tmp_path}", "logger=wandb")) is None
+    assert capsys.readouterr().err.splitlines() == [
+        "wandb: division by zero; the run goes on without it, with all its figures in the run folder"
+    ]
+
+
+def test_wandb_that_fails_in_a_run_is_told_once_and_ends_nothing(composed, tmp_path, monkeypatch, capsys):
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            raise OSError("no such directory")
+
+    monkeypatch.setattr(tracking.Logger, "experiment", Broken())
+    monkeypatch.setattr(wandb, "finish", lambda **_: Broken().x)
+    logger = tracking.Logger(save_dir=tmp_path, offline=True)
+    logger.log_metrics({"val_dice": 0.5}, step=1)
+    logger.log_hyperparams({"a": 1})
+    logger.finalize("success")
+    tracking.log_test(logger, {"dice": 0.5}, [], labels=LabelSet.from_config({"muscle": []}), overlays=0)
+    tracking.finish(logger, failed=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "wandb: no such directory; the run goes on without it, with all its figures in the run folder"
+    ]
 
 
 def test_nothing_is_started_without_a_logger(composed, tmp_path):

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.lib.format import open_memmap
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from musclesense.cohort.table import Acquisition, Region
 from musclesense.files import atomic_folder, locked, write_json
@@ -123,8 +123,8 @@ def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels
         firsts = np.concatenate([[0], np.cumsum([len(own) for own in numbers])])
         count = int(firsts[-1])
         frame = (grid.rows, grid.columns)
-        images = open_memmap(folder / "images.npy", "w+", np.float16, (count, len(channels), *frame))
-        classes = open_memmap(folder / "classes.npy", "w+", np.uint8, (count, *frame))
+        images = _new_array(folder / "images.npy", np.float16, (count, len(channels), *frame))
+        classes = _new_array(folder / "classes.npy", np.uint8, (count, *frame))
         air = np.zeros((count, len(channels)), dtype=np.float32)
 
         def fill(position: int) -> None:
@@ -146,6 +146,18 @@ def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels
     np.save(folder / "air.npy", air)
     cases = [[acquisitions[i].line, number] for i, own in enumerate(numbers) for number in own]
     write_json(folder / "index.json", {"channels": channels, "cases": cases})
+
+
+def _new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
+    """Make an array on disk with all the room that it takes.
+
+    Without the room, the system would kill the process that first touches a page on a full disk.
+    """
+    array: np.memmap[Any, Any] = open_memmap(path, "w+", dtype, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _labelled_slices(acquisition: Acquisition, column: str) -> list[int]:

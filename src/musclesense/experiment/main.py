@@ -14,15 +14,15 @@ import hydra
 import torch
 from rich.console import Console
 
-from musclesense.errors import report_input_errors
+from musclesense.errors import DiskError, InputError, report_input_errors
 from musclesense.experiment import estimate
 from musclesense.experiment.overrides import expand_ranges
 from musclesense.experiment.plan import CONFIG_NAME, Plan, check, make_plan
 from musclesense.experiment.progress import sweep_progress
-from musclesense.files import write_text
+from musclesense.files import locked, locked_if_free, write_text
 from musclesense.training import inputs
 from musclesense.training.config import Config, register
-from musclesense.training.folders import is_finished, record_failure
+from musclesense.training.folders import is_finished, record_failure, run_folder
 from musclesense.training.hardware import choose
 from musclesense.training.progress import in_words
 from musclesense.training.run import train
@@ -74,7 +74,14 @@ def _job(config: Config) -> float:
         return train(config)["dice"]
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        record_failure(config, reason, details=traceback.format_exc())
+        try:
+            with locked_if_free(run_folder(config)) as mine:  # another sweep may be at the same run by now
+                if mine:
+                    record_failure(config, reason, details=traceback.format_exc())
+        except InputError:
+            raise SystemExit(f"error: {reason}") from error
+        if isinstance(error, DiskError):
+            raise SystemExit(1) from error  # the runs that follow would fare no better
         return float("nan")
     finally:
         gc.collect()  # networks of earlier runs must not fill the device
@@ -115,7 +122,8 @@ def _conclude(plan: Plan, console: Console, *, command: str | None) -> int:
 
         for study in plan.studies:
             if study.is_dir():
-                write_text(study / "command.txt", command + "\n")
+                with locked(study / "command.txt"):
+                    write_text(study / "command.txt", command + "\n")
             if any(is_finished(folder) for folder in plan.folders if folder.parent == study):
                 page = write_report(study)
                 print(study_table(study))

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from musclesense.errors import InputError
 from musclesense.experiment import overrides as spoken
+from musclesense.files import require_writable
 from musclesense.training import inputs
 from musclesense.training.config import Config
 from musclesense.training.folders import is_finished, run_folder, study_folder
@@ -112,6 +113,8 @@ def check(plan: Plan) -> None:
         problems |= dict.fromkeys(_problems_of_study(config))
     for config in plan.runs:
         problems |= dict.fromkeys(inputs.fold_problems(config))
+    for folder in {Path(place): None for config in plan.unfinished for place in (config.data, config.runs)}:
+        problems |= dict.fromkeys(_problems_of_place(folder))
     if problems:
         raise InputError(*problems)
 
@@ -125,6 +128,14 @@ def _launching(overrides: Sequence[str], config_dir: Path) -> Launching:
     except OmegaConfBaseException as error:
         raise InputError(f"hydra.launcher: {spoken.first_line(error)}; correct the value") from error
     return Launching(here=False, waits=launcher.get("wait", True))
+
+
+def _problems_of_place(folder: Path) -> tuple[str, ...]:
+    try:
+        require_writable(folder)
+    except InputError as error:
+        return error.problems
+    return ()
 
 
 def _problems_of_study(config: Config) -> tuple[str, ...]:

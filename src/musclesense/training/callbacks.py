@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from musclesense.cohort.cache import SliceCache
 from musclesense.files import atomic_path, write_csv
+from musclesense.training import checkpoints
 from musclesense.training.datamodule import Batch
 from musclesense.training.module import SegmentationModule
 from musclesense.training.scoring import CASE_COLUMNS, ScoredCase, score
@@ -124,7 +125,7 @@ def best_and_last(folder: Path) -> list[Callback]:
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
-        for name, monitor in (("best", MONITOR), ("last", None))
+        for name, monitor in ((Path(checkpoints.BEST).stem, MONITOR), (Path(checkpoints.LAST).stem, None))
     ]
 
 
@@ -162,8 +163,7 @@ class KeptEpochs(Callback):
             "state_dict": pl_module.state_dict() if self._averaging is None else self._averaging.weights(),
             pl_module.CHECKPOINT_HYPER_PARAMS_KEY: dict(pl_module.hparams),
         }
-        with atomic_path(self._folder / f"epoch-{epoch:04}.ckpt") as draft:
-            torch.save(checkpoint, draft)
+        checkpoints.save(checkpoint, self._folder / f"epoch-{epoch:04}.ckpt")
 
 
 class History(Callback):

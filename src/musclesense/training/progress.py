@@ -1,5 +1,6 @@
 """The bar of a run, shown in whatever display the process has open."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,14 @@ def say(text: str) -> None:
     """Write a line beside the bars, or nothing where the process has no display."""
     if _display is not None:
         _display.console.print(text, highlight=False, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Write a line that nobody should miss: beside the bars, or to stderr where the process has no display."""
+    if _display is not None:
+        say(text)
+    else:
+        print(text, file=sys.stderr, flush=True)
 
 
 def in_words(seconds: float) -> str:

@@ -15,12 +15,11 @@ import yaml
 from lightning import Trainer
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from musclesense import __version__
 from musclesense.files import locked, write_json, write_text
-from musclesense.training import inputs, tracking
+from musclesense.training import checkpoints, inputs, tracking
 from musclesense.training.callbacks import (
     Averaging,
     EarlyStop,
@@ -106,12 +105,14 @@ def _train(config: Config, folder: Path, data: inputs.Inputs) -> Scores:
         history = History(folder / "metrics.csv")
         fold = {"outer": config.outer, "inner": config.inner}
         test = TestFoldScores(folder, data.slices, fold, config.labels.column)
-        checkpoints = folder / "checkpoints"
         trainer = _trainer(config, hardware, folder, logger, [StepSeed(seed), history, test, RunBar(run_name(config))])
-        last = checkpoints / "last.ckpt"
+        kept = folder / "checkpoints"
+        last = checkpoints.to_go_on_from(kept)
         with _drawing(config, data, here=trainer.is_global_zero):
-            trainer.fit(module, datamodule=datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
-        best = SegmentationModule.load(checkpoints / "best.ckpt")
+            trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
+        best_epoch = max(history.rows, key=lambda row: row["val_dice"])["epoch"]
+        checkpoints.require_best(kept / checkpoints.BEST, epoch=int(best_epoch))
+        best = SegmentationModule.load(kept / checkpoints.BEST)
         trainer.test(best, datamodule=datamodule, verbose=False)
         scores = _scores(test.cases)
         if logger is not None:
@@ -119,7 +120,7 @@ def _train(config: Config, folder: Path, data: inputs.Inputs) -> Scores:
         if trainer.is_global_zero:
             content: dict[str, Any] = fold | {
                 "scores": scores,
-                "best_epoch": max(history.rows, key=lambda row: row["val_dice"])["epoch"],
+                "best_epoch": best_epoch,
                 "epochs": len(history.rows),
                 "seconds": round(time.monotonic() - started, 1),
                 "accelerator": hardware.accelerator,
@@ -130,6 +131,7 @@ def _train(config: Config, folder: Path, data: inputs.Inputs) -> Scores:
                     "lightning": lightning.__version__,
                 },
             }
+            (kept / checkpoints.PREVIOUS).unlink(missing_ok=True)
             write_json(folder / "done.json", content)
         failed = False
         return scores
@@ -161,16 +163,16 @@ def _drawing(config: Config, data: inputs.Inputs, *, here: bool) -> AbstractCont
 
 
 def _trainer(
-    config: Config, hardware: Hardware, folder: Path, logger: WandbLogger | None, callbacks: list[Callback]
+    config: Config, hardware: Hardware, folder: Path, logger: tracking.Logger | None, callbacks: list[Callback]
 ) -> Trainer:
-    checkpoints, chosen = folder / "checkpoints", config.callbacks
+    kept, chosen = folder / "checkpoints", config.callbacks
     averaging = None if chosen.averaging is None else Averaging(chosen.averaging, hardware.device)
     callbacks = [
         *callbacks,
         *([averaging] if averaging else []),
-        *([KeptEpochs(checkpoints, chosen.keep_every, averaging)] if chosen.keep_every else []),
+        *([KeptEpochs(kept, chosen.keep_every, averaging)] if chosen.keep_every else []),
         EarlyStop(patience=chosen.patience, min_delta=chosen.min_delta),
-        *best_and_last(checkpoints),
+        *best_and_last(kept),
     ]
     if logger is not None:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
@@ -183,8 +185,11 @@ def _trainer(
         gradient_clip_val=config.trainer.gradient_clip_val,
         logger=logger or False,
         callbacks=callbacks,
-        # Requeueing is the launcher's. Lightning's would save in the middle of an epoch, and go on from there.
-        plugins=SLURMEnvironment(auto_requeue=False) if SLURMEnvironment.detect() else None,
+        plugins=[
+            checkpoints.WholeCheckpoints(),
+            # Requeueing is the launcher's. Lightning's would save in the middle of an epoch, and go on from there.
+            *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []),
+        ],
         default_root_dir=folder,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,7 @@ class Synthesis:
     per_epoch: int
     replace: bool
     workers: int
-    _drawing: dict["subprocess.Popen[bytes]", Path] = field(default_factory=dict, init=False)
+    _drawing: dict["subprocess.Popen[bytes]", IO[bytes]] = field(default_factory=dict, init=False)
 
     def available(self, epoch: int) -> int:
         """Give the number of slices that an epoch is drawn from."""
@@ -84,8 +84,7 @@ class Synthesis:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-                if not log.stat().st_size:
-                    log.unlink()
+                log.close()
             self._drawing = {}
 
     def wait(self, epoch: int) -> None:
@@ -111,7 +110,10 @@ class Synthesis:
                 self.pool.fill(slices)
             elif ended and len(ended) == len(self._drawing):
                 log = self._drawing[max(ended, key=lambda process: process.returncode != 0)]
-                raise InputError(f"{log}: the processes that draw slices ended too soon; see what one of them wrote")
+                raise InputError(
+                    f"{self.pool.folder}: the processes that draw slices ended too soon ({_last_line(log)}); "
+                    "give the same command again, or synthesis.workers=0"
+                )
             elif not self._drawing and time.monotonic() - changed > _PATIENCE_SECONDS:
                 # Whoever was to draw may be gone; where it is not, the work is shared.
                 self.pool.fill(slices)
@@ -125,10 +127,12 @@ class Synthesis:
         command = [sys.executable, "-m", "musclesense.training.pool", str(self.pool.folder)]
         command += ["--slices", str(slices), "--while-open"]
         # A group of its own, so that Ctrl-C ends the run alone; not a session, since Linux weighs niceness within one.
-        with tempfile.NamedTemporaryFile(
-            dir=self.pool.folder, prefix="drawing-", suffix=".log", delete=False
-        ) as log:  # of a name that no other run on this pool has
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stderr=log, env=os.environ | one, process_group=0
-            )
-        self._drawing[process] = Path(log.name)
+        log = tempfile.TemporaryFile(dir=self.pool.folder)  # noqa: SIM115  # closed where drawing ends; of no name
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log, env=os.environ | one, process_group=0)
+        self._drawing[process] = log
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "without a word"

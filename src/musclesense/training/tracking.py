@@ -2,7 +2,8 @@
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,66 @@ from musclesense.files import write_text
 from musclesense.imaging.labels import LabelSet
 from musclesense.training.config import Config
 from musclesense.training.folders import run_folder, run_name, study_folder, to_plain
+from musclesense.training.progress import warn
 from musclesense.training.scoring import ScoredCase
 
 
-def start(config: Config) -> WandbLogger | None:
-    """Open the wandb run of a training, or go on with it where it was interrupted; None where wandb is off."""
+class Logger(WandbLogger):
+    """A wandb run that may fail: the run folder is the record, and training goes on without the dashboard."""
+
+    _said = False
+
+    @contextmanager
+    def harmless(self) -> Iterator[None]:
+        """Tell of the first error in the block, in a line, and let none through."""
+        try:
+            yield
+        except Exception as error:
+            if not self._said:
+                _warn(error)
+            self._said = True
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log figures of an epoch."""
+        with self.harmless():
+            super().log_metrics(metrics, step)
+
+    def log_hyperparams(self, params: Any) -> None:
+        """Log what the module was made with."""
+        with self.harmless():
+            super().log_hyperparams(params)
+
+    def finalize(self, status: str) -> None:
+        """End a stage."""
+        with self.harmless():
+            super().finalize(status)
+
+
+def start(config: Config) -> Logger | None:
+    """Open the wandb run of a training, or go on with it where it was interrupted.
+
+    Returns:
+        None where wandb is off, or cannot be started, which a line tells.
+    """
     if config.logger.name == "none":
         return None
+    try:
+        return _start(config)
+    except Exception as error:
+        _warn(error)
+        return None
+
+
+def _warn(error: Exception) -> None:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    warn(f"wandb: {reason}; the run goes on without it, with all its figures in the run folder")
+
+
+def _start(config: Config) -> Logger:
     folder = run_folder(config)
     settings = wandb.Settings(silent=True, console="off")
     wandb.setup(settings=settings)
-    logger = WandbLogger(
+    logger = Logger(
         project=config.logger.project,
         entity=config.logger.entity,
         group=study_folder(config).name,
@@ -41,31 +91,33 @@ def start(config: Config) -> WandbLogger | None:
 
 
 def log_test(
-    logger: WandbLogger, scores: Mapping[str, float], cases: Sequence[ScoredCase], *, labels: LabelSet, overlays: int
+    logger: Logger, scores: Mapping[str, float], cases: Sequence[ScoredCase], *, labels: LabelSet, overlays: int
 ) -> None:
     """Put the test scores into the run's summary and show the first cases with their masks."""
-    run = logger.experiment
-    run.summary.update({f"test/{name}": value for name, value in scores.items()})
     names = dict(enumerate(("background", *labels.names)))
-    images = [
-        wandb.Image(
-            case.image,
-            masks={
-                "truth": {"mask_data": case.truth, "class_labels": names},
-                "prediction": {"mask_data": case.prediction, "class_labels": names},
-            },
-            caption="{subject} {session} {region} slice {slice}".format(**case.rows[0]),
-        )
-        for case in cases[:overlays]
-    ]
-    if images:
-        run.log({"test/overlays": images})
+    with logger.harmless():
+        run = logger.experiment
+        run.summary.update({f"test/{name}": value for name, value in scores.items()})
+        images = [
+            wandb.Image(
+                case.image,
+                masks={
+                    "truth": {"mask_data": case.truth, "class_labels": names},
+                    "prediction": {"mask_data": case.prediction, "class_labels": names},
+                },
+                caption="{subject} {session} {region} slice {slice}".format(**case.rows[0]),
+            )
+            for case in cases[:overlays]
+        ]
+        if images:
+            run.log({"test/overlays": images})
 
 
-def finish(logger: WandbLogger | None, *, failed: bool) -> None:
+def finish(logger: Logger | None, *, failed: bool) -> None:
     """Close the run, so that the next job of the process starts its own."""
     if logger is not None:
-        wandb.finish(exit_code=int(failed))
+        with logger.harmless():
+            wandb.finish(exit_code=int(failed))
 
 
 def _stored_id(path: Path) -> str:

@@ -34,7 +34,7 @@ from musclesense.evaluation.report.tables import (
     write_tables,
 )
 from musclesense.evaluation.study import RunStatus, Study, read_study
-from musclesense.files import atomic_path, write_text
+from musclesense.files import atomic_path, locked, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +74,10 @@ def write_report(folder: Path) -> Path:
     """
     study = read_study(folder)
     report = folder / "report"
-    write_tables(study, report)
-    page = _template().render(**_content(study, report / "figures"))
-    write_text(report / "index.html", page)
+    with locked(report):
+        write_tables(study, report)
+        page = _template().render(**_content(study, report / "figures"))
+        write_text(report / "index.html", page)
     return report / "index.html"
 
 

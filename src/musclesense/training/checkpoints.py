@@ -1,0 +1,87 @@
+"""Checkpoints that are whole or absent, and the one that a run goes on from."""
+
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from musclesense.errors import InputError
+from musclesense.files import atomic_path
+from musclesense.training.progress import warn
+
+BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoints by `save`.
+
+    Lightning's own are written to the system's temporary folder and moved from there. Where that is on another disk, a
+    move is a copy over the earlier checkpoint, and a kill in the middle of it leaves half a file.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write what the trainer gives."""
+        save(checkpoint, Path(path))
+
+
+def save(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint, whole or not at all; what was ``last.ckpt`` before becomes ``previous.ckpt``.
+
+    Raises:
+        DiskError: There is no writing there, or no room.
+    """
+    content = io.BytesIO()  # torch would tell of a full disk in words that name neither file nor reason
+    torch.save(checkpoint, content)
+    with atomic_path(path, keep=path.with_name(PREVIOUS) if path.name == LAST else None) as draft:
+        draft.write_bytes(content.getbuffer())
+
+
+def is_whole(path: Path) -> bool:
+    """Tell whether a checkpoint is there and as it was written, by its checksums, which torch passes over."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, EOFError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        return False
+
+
+def to_go_on_from(folder: Path) -> Path | None:
+    """Give the last checkpoint that is whole, or None where training starts from the beginning.
+
+    Damaged ones are told of in a line and removed. A damaged ``best.ckpt`` cannot be made again from a later epoch:
+    then all are.
+    """
+    best, states = folder / BEST, [path for path in (folder / LAST, folder / PREVIOUS) if path.is_file()]
+    if states and not is_whole(best):
+        warn(f"{best}: missing or damaged; the run is trained from the beginning")
+        for path in (*states, best):  # the best one last: should this be interrupted, it says again what is to be done
+            path.unlink(missing_ok=True)
+        return None
+    for number, path in enumerate(states, start=1):
+        if is_whole(path):
+            return path
+        path.unlink()
+        instead = f"goes on from {states[number].name}" if number < len(states) else "is trained from the beginning"
+        warn(f"{path}: damaged; the run {instead}")
+    return None
+
+
+def require_best(path: Path, epoch: int) -> None:
+    """Refuse to test a checkpoint that is damaged, or of another epoch than the best one.
+
+    Raises:
+        InputError: It is.
+    """
+    if not is_whole(path):
+        raise InputError(f"{path}: missing or damaged; give the same command again, which trains the run anew")
+    found = torch.load(path, map_location="cpu", weights_only=True)["epoch"]
+    if found != epoch:
+        raise InputError(
+            f"{path}: of epoch {found}, and the best one is {epoch}; "
+            f"remove {path.parent} and give the same command again, which trains the run anew"
+        )

@@ -1,0 +1,147 @@
+"""A sweep that is killed again and again, wherever it is, and ends as if it had never been."""
+
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.faults
+
+SEED = 7
+_PATIENCE_SECONDS = 1800
+_ORPHANS_SECONDS = 30
+_LOOK_EVERY_SECONDS = 0.0005
+
+Look = Callable[[Path, float], bool]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When to kill.
+
+    Attributes:
+        name: What the sweep is at.
+        begun: Tells of the sweep's folder, and when the command was started, whether it is at it.
+        seconds: The kill comes at a random time from then on, this late at most.
+    """
+
+    name: str
+    begun: Look
+    seconds: float = 0.0
+
+
+def found(pattern: str) -> Look:
+    """A file of the pattern is there."""
+    return lambda folder, _: next(folder.glob(pattern), None) is not None
+
+
+def written(pattern: str, *, without: str = "done.json", last: bool | None = None) -> Look:
+    """The command wrote a file of the pattern, whose folder does not hold another; after its last epoch or before."""
+
+    def look(folder: Path, started: float) -> bool:
+        for path in folder.glob(pattern):
+            if (path.parent / without).exists() or path.stat().st_mtime < started:
+                continue
+            metrics = path.parent / "metrics.csv"
+            ended = metrics.is_file() and metrics.read_bytes().count(b"\n") == 13
+            if last is None or ended == last:
+                return True
+        return False
+
+    return look
+
+
+RUN = "runs/[!.]*/outer*"
+BEFORE = [
+    *[Moment("at any time from the start", lambda *_: True, 25.0)] * 6,
+    *[Moment("making the phantom", found("data/.phantom-*.draft/sub-*"), 3.0)] * 3,
+    *[Moment("writing the folds", found("runs/[!.]*/.folds.json.*.draft"))] * 3,
+    *[Moment("building the cache", found("data/cache/.*.draft/images.npy"), 0.05)] * 5,
+]
+EPOCH = Moment("an epoch", written(f"{RUN}/metrics.csv", last=False), 0.4)
+METRICS = Moment("writing metrics.csv", found(f"{RUN}/.metrics.csv.*.draft"))
+CHECKPOINT = Moment("writing a checkpoint", found(f"{RUN}/checkpoints/.*.draft"))
+TESTING = Moment("testing", written(f"{RUN}/config.yaml", last=True), 2.0)
+CASES = Moment("writing test scores", found(f"{RUN}/.[co][av]*.draft"))
+DONE = Moment("writing done.json", found(f"{RUN}/.done.json.*.draft"))
+REPORT = Moment("the report", written("runs/[!.]*/report/nested_cv.csv"), 4.0)
+
+
+def plan(rng: random.Random) -> Iterator[Moment]:
+    """Give the moments in an order in which the sweep comes to them."""
+    yield from BEFORE
+    for _ in range(4):
+        begun = [EPOCH, EPOCH, CHECKPOINT, CHECKPOINT, CHECKPOINT, METRICS]
+        rng.shuffle(begun)
+        yield from (*begun, TESTING, CASES, DONE)
+    yield from [REPORT] * 6
+
+
+def processes(mark: str) -> set[int]:
+    """The processes that have a mark in their environment."""
+    marked = set()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark.encode() in environment.read_bytes():
+                marked.add(int(environment.parent.name))
+        except OSError:
+            pass  # ended, or somebody else's
+    return marked
+
+
+def kill(process: "subprocess.Popen[str]", folder: Path, moment: Moment, delay: float) -> str | None:
+    """Kill the command at a moment, or as soon as it is past it; give the moment's name, or None where it ended."""
+    started, until = time.time(), time.monotonic() + _PATIENCE_SECONDS
+    early = moment in BEFORE
+    while process.poll() is None:
+        assert time.monotonic() < until, moment.name
+        if moment.begun(folder, started):
+            time.sleep(delay)
+            name = moment.name
+        elif early and next(folder.glob(f"{RUN}/checkpoints"), None):
+            name = "at any time from the start"
+        else:
+            time.sleep(_LOOK_EVERY_SECONDS)
+            continue
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+            return name
+    return None
+
+
+def test_a_sweep_killed_fifty_times_ends_as_if_it_had_never_been(
+    tmp_path: Path, undisturbed: Any, sweep: Any, at: Any, start: Any, train: Any, row: Any, monkeypatch: Any
+) -> None:
+    mark = f"MUSCLESENSE_FAULTS={tmp_path}"
+    monkeypatch.setenv(*mark.split("="))
+    rng, kills, halves = random.Random(SEED), Counter[str](), Counter[str]()
+    for moment in plan(rng):
+        process = start(tmp_path, *sweep)
+        name = kill(process, tmp_path, moment, rng.uniform(0, moment.seconds))
+        process.stdout.close()
+        process.stderr.close()
+        if name is not None:
+            kills[name] += 1
+            halves[name] += bool(list(tmp_path.rglob(".*.draft")))
+            print(f"kill {kills.total():2}: {name}", flush=True)
+    done = train(tmp_path, *sweep)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    at(tmp_path).require_equal(undisturbed)
+    until = time.monotonic() + _ORPHANS_SECONDS
+    while processes(mark) and time.monotonic() < until:
+        time.sleep(0.1)
+    orphans = len(processes(mark))
+    for name, times in kills.items():
+        row(f"killed: {name}", f"{times}", f"{halves[name]} left a draft; went on")
+    row("all kills", f"{kills.total()}", f"0 runs lost, 0 doubled; tables identical; {orphans} processes left")
+    assert orphans == 0
+    assert kills.total() >= 50
+    assert len(kills) >= 10

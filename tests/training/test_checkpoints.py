@@ -1,0 +1,123 @@
+"""Checkpoints on a full disk, and damaged ones."""
+
+import errno
+from pathlib import Path
+
+import pytest
+import torch
+
+from musclesense.errors import DiskError, InputError
+from musclesense.training.checkpoints import WholeCheckpoints, is_whole, require_best, to_go_on_from
+
+
+def write(folder: Path, name: str, epoch: int) -> Path:
+    path = folder / f"{name}.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": epoch, "state_dict": {"x": torch.arange(1000)}}, path)
+    return path
+
+
+def epoch_of(path: Path) -> int:
+    return torch.load(path, weights_only=True)["epoch"]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    """Change a byte of a tensor, which torch reads without a word."""
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(1000).numpy().tobytes()) + 80] ^= 1
+    path.write_bytes(content)
+    torch.load(path, weights_only=True)
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """The checkpoints of a run of three epochs."""
+    for epoch in range(3):
+        write(tmp_path, "best", epoch)
+        write(tmp_path, "last", epoch)
+    return tmp_path
+
+
+def test_the_one_before_the_last_is_kept(kept: Path) -> None:
+    assert {path.name: epoch_of(path) for path in kept.iterdir()} == {
+        "best.ckpt": 2,
+        "last.ckpt": 2,
+        "previous.ckpt": 1,
+    }
+    assert to_go_on_from(kept) == kept / "last.ckpt"
+
+
+def test_a_full_disk_leaves_the_earlier_checkpoints(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Path.write_bytes
+
+    def full(self: Path, content: memoryview) -> int:
+        original(self, bytes(content[:100]))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = {path: path.read_bytes() for path in kept.iterdir()}
+    monkeypatch.setattr(Path, "write_bytes", full)
+    for name in ("best", "last"):
+        with pytest.raises(DiskError, match=rf"{name}\.ckpt: cannot be written \(No space left.*make room"):
+            write(kept, name, 3)
+    assert {path: path.read_bytes() for path in kept.iterdir()} == before
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda path: path.write_bytes(b""), Path.unlink])
+def test_damage_is_seen(kept: Path, damage) -> None:
+    assert is_whole(kept / "best.ckpt")
+    damage(kept / "best.ckpt")
+    assert not is_whole(kept / "best.ckpt")
+    with pytest.raises(InputError, match=r"best\.ckpt: missing or damaged; give the same command again"):
+        require_best(kept / "best.ckpt", 2)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "left", "said"),
+    [
+        ([], "last", []),
+        (["previous"], "last", []),
+        (["last"], "previous", ["last.ckpt: damaged; the run goes on from previous.ckpt"]),
+        (
+            ["last", "previous"],
+            None,
+            [
+                "last.ckpt: damaged; the run goes on from previous.ckpt",
+                "previous.ckpt: damaged; the run is trained from the beginning",
+            ],
+        ),
+        (["best"], None, ["best.ckpt: missing or damaged; the run is trained from the beginning"]),
+    ],
+)
+def test_a_run_goes_on_from_the_last_whole_one(kept: Path, capsys, damaged, left, said) -> None:
+    for name in damaged:
+        cut(kept / f"{name}.ckpt")
+    found = to_go_on_from(kept)
+    assert found == (None if left is None else kept / f"{left}.ckpt")
+    assert capsys.readouterr().err.splitlines() == [f"{kept}/{line}" for line in said]
+    assert to_go_on_from(kept) == found, "asked again, as further devices do"
+    assert capsys.readouterr().err == ""
+
+
+def test_killed_between_two_names_the_one_before_is_gone_on_from(kept: Path, capsys) -> None:
+    (kept / "last.ckpt").unlink()
+    assert to_go_on_from(kept) == kept / "previous.ckpt"
+    assert capsys.readouterr().err == ""
+    write(kept, "last", 2)
+    assert epoch_of(kept / "previous.ckpt") == 1
+
+
+def test_nothing_to_go_on_from(tmp_path: Path, capsys) -> None:
+    assert to_go_on_from(tmp_path) is None
+    write(tmp_path, "best", 0)  # killed before the first last.ckpt
+    assert to_go_on_from(tmp_path) is None
+    assert capsys.readouterr().err == ""
+    assert is_whole(tmp_path / "best.ckpt")
+
+
+def test_another_epoch_than_the_best_is_not_tested(kept: Path) -> None:
+    require_best(kept / "best.ckpt", 2)
+    with pytest.raises(InputError, match="of epoch 2, and the best one is 1; remove"):
+        require_best(kept / "best.ckpt", 1)
