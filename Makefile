@@ -1,11 +1,12 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+PEERS := .venv-peers
 # Two test processes share the cores, so each computes on one thread.
 TEST_THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup demo test test-slurm faults lint bench clean
+.PHONY: help setup demo test test-slurm faults lint bench bench-peers clean
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
 setup: $(BIN)/.installed  ## make .venv and install everything
 
@@ -35,5 +36,14 @@ lint: setup  ## ruff, mypy, import-linter
 bench: setup  ## speed of training and segmentation on this machine
 	$(BIN)/python -m benchmarks.training_step
 
+bench-peers: $(PEERS)/.installed  ## our networks, MONAI's, segmentation-models' and nnU-Net on one fold, 5 minutes each
+	$(PEERS)/bin/python -m benchmarks.peers
+
+# A folder of their own, since what they need must not reach into what the tests pass with.
+$(PEERS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
+	touch $@
+
 clean:  ## remove what the other targets made, apart from runs/
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* data
+	rm -rf .venv $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* data

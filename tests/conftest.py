@@ -3,10 +3,19 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from musclesense.cohort.folds import draw
+from musclesense.cohort.nnunet.export import export
+from musclesense.cohort.nnunet.record import Record
+from musclesense.cohort.table import Acquisition, CohortTable, Region, read_table, write_table
+from musclesense.imaging.labels import LabelSet
+from musclesense.imaging.nifti import Geometry, write_volume
 
 PROJECT = Path(__file__).parents[1]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -52,3 +61,73 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("MUSCLESENSE_REAL_DATA names no folder of real scans")
     return Path(folder).resolve()
+
+
+AXIAL = np.array([[-1.25, 0, 0, 31.5], [0, -1.5, 0, 12.25], [0, 0, 10, 400.125], [0, 0, 0, 1]])
+SIDES = LabelSet.from_config({"left": [7], "right": [2, 3]})
+
+WriteCohort = Callable[..., CohortTable]
+Export = Callable[..., Record]
+
+
+@pytest.fixture(scope="session")
+def write_cohort() -> WriteCohort:
+    """Write a tiny cohort of eight subjects, the first with two visits, stored along any axes, labels 2, 3 and 7."""
+
+    def write(
+        folder: Path,
+        *,
+        affine: NDArray[np.float64] = AXIAL,
+        shape: tuple[int, int, int] = (5, 6, 4),
+        across: int = 2,
+        labelled: Sequence[int] = (1,),
+        codes: tuple[int, int] = (1, 1),
+    ) -> CohortTable:
+        rng, rows = np.random.default_rng(0), []
+        geometry = Geometry.from_affine(shape, affine)
+        geometry.header.set_qform(affine, code=codes[0])
+        geometry.header.set_sform(affine, code=codes[1])
+        who = [("s, 1", "v1"), ("s, 1", "v/2"), *((f"s{number}", "") for number in range(2, 9))]
+        for number, (subject, session) in enumerate(who):
+            place = folder / f"scan{number}"
+            mask = np.zeros(shape, np.uint16)
+            for index in labelled:
+                plane = np.moveaxis(mask, across, 0)[index]
+                plane[:] = rng.choice([0, 2, 3, 7], plane.shape)
+            write_volume(place / "fat.nii.gz", rng.integers(0, 4096, shape), geometry, np.int16)
+            write_volume(place / "water.nii.gz", rng.normal(100, 20, shape), geometry, np.float32)
+            write_volume(place / "mask.nii.gz", mask, geometry, np.uint16)
+            rows.append(
+                Acquisition(
+                    line=2 + number,
+                    subject=subject,
+                    session=session,
+                    group=f"g{int(subject[-1]) % 2}",
+                    region=Region.CALF if number % 3 else Region.THIGH,
+                    channels={name: place / f"{name}.nii.gz" for name in ("fat", "water")},
+                    mask=place / "mask.nii.gz",
+                    slice=labelled[0] if len(labelled) == 1 else None,
+                )
+            )
+        write_table(folder / "cohort.csv", rows)
+        return read_table(folder / "cohort.csv")
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def export_cohort() -> Export:
+    """Export a whole table for nnU-Net, sides apart; a test names only what it is about."""
+
+    def exported(table: CohortTable, out: Path, **changed: object) -> Record:
+        asked: dict[str, object] = {
+            "channels": ["water", "fat"],
+            "labels": SIDES,
+            "column": "mask",
+            "regions": {*Region},
+            "folds": draw(table.acquisitions, table=table.digest, seed=0),
+            "outer": 1,
+        }
+        return export(table, out, **(asked | changed))  # type: ignore[arg-type]
+
+    return exported

@@ -11,11 +11,12 @@ from scipy import ndimage
 
 from musclesense import __version__, cli
 from musclesense.cli import main
+from musclesense.cohort.folds import NestedFolds, draw
 from musclesense.cohort.table import Limbs, Region, read_table, write_table
 from musclesense.imaging.dixon import PhaseUnit
 from musclesense.imaging.nifti import read_volume
 
-VERBS = ("check", "folds", "phantom", "separate", "segment", "report")
+VERBS = ("check", "folds", "export-nnunet", "import-nnunet", "phantom", "separate", "segment", "report")
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +191,42 @@ def test_folds_prints_balance_and_places(cohort: Path, capsys: pytest.CaptureFix
 def test_folds_refuses_too_many_folds(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (line,) = refused(capsys, "folds", str(cohort), "--outer", "99")
     assert str(cohort) in line and "too few for 99 outer" in line
+
+
+# export-nnunet, import-nnunet
+
+
+def test_nnunet_there_and_back_and_its_masks_scored(
+    cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = tmp_path / "Dataset001_Smoke"
+    main(["export-nnunet", str(cohort), str(dataset), "--channels", "fat", "water", "--outer", "2", "--seed", "3"])
+    main(["import-nnunet", str(dataset), str(tmp_path / "back")])
+    main(["import-nnunet", str(dataset), str(tmp_path / "study"), "--predictions", str(dataset / "labelsTs")])
+    said = capsys.readouterr().out.splitlines()
+    assert said == [str(dataset), str(tmp_path / "back" / "cohort.csv"), str(tmp_path / "study" / "outer2_inner0")]
+    before, after = read_table(cohort).acquisitions, read_table(tmp_path / "back" / "cohort.csv").acquisitions
+    assert [(row.subject, row.slice) for row in after] == [(row.subject, row.slice) for row in before]
+    main(["report", str(tmp_path / "study")])
+    assert "1.000 (0.000)" in capsys.readouterr().out
+
+
+def test_nnunet_takes_the_folds_of_a_study(cohort: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, drawn = read_table(cohort), tmp_path / "folds.json"
+    draw(table.acquisitions, table=table.digest, seed=8, outer=3, inner=2).save(drawn)
+    export = ["export-nnunet", str(cohort), str(tmp_path / "Dataset001_A"), "--channels", "fat"]
+    main([*export, "--folds", str(drawn)])
+    assert NestedFolds.load(tmp_path / "Dataset001_A" / "folds.json") == NestedFolds.load(drawn)
+    capsys.readouterr()
+    draw(table.acquisitions, table="0" * 64, seed=8).save(tmp_path / "others.json")
+    others = [*export[:2], str(tmp_path / "Dataset002_B"), *export[3:], "--folds", str(tmp_path / "others.json")]
+    (line,) = refused(capsys, *others)
+    assert f"others.json: does not fit ({cohort} has changed since)" in line
+    (line,) = refused(capsys, *export)
+    assert "exists already" in line
+    dataset = str(tmp_path / "Dataset001_A")
+    (line,) = refused(capsys, "import-nnunet", dataset, "x", "--predictions", "y", "--region", "calf")
+    assert line.startswith("error: --region: does not go with --predictions")
 
 
 # separate, report

@@ -8,10 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from musclesense import __version__
 from musclesense.errors import InputError, report_input_errors
+
+if TYPE_CHECKING:
+    from musclesense.cohort.folds import NestedFolds
+    from musclesense.cohort.table import Acquisition, CohortTable
 
 _DEBUG = "--debug"
 _ECHOES = ("te345", "te460", "te575")
@@ -42,11 +46,60 @@ def _folds(options: argparse.Namespace) -> None:
 
     table = read_table(options.cohort)
     used = [row for row in table.acquisitions if options.region is None or row.region is Region(options.region)]
-    subjects = len({row.subject for row in used})
-    if problem := folds.shortage(subjects, options.outer, options.inner):
-        raise InputError(f"{options.cohort}: {problem}")
-    drawn = folds.draw(used, table=table.digest, seed=options.seed, outer=options.outer, inner=options.inner)
+    drawn = _draw(table, used, seed=options.seed, outer=options.outer, inner=options.inner)
     print(folds.describe(drawn, used))
+
+
+def _draw(table: "CohortTable", used: "Sequence[Acquisition]", **asked: int) -> "NestedFolds":
+    """Draw nested folds of the rows that are used, or name the table that has too few."""
+    from musclesense.cohort import folds
+
+    try:
+        return folds.draw(used, table=table.digest, **asked)
+    except InputError as error:
+        raise InputError(*(f"{table.path}: {problem}" for problem in error.problems)) from error
+
+
+def _export_nnunet(options: argparse.Namespace) -> None:
+    from musclesense.cohort import folds
+    from musclesense.cohort.nnunet.export import export, read_labels
+    from musclesense.cohort.table import Region, read_table
+
+    table = read_table(options.cohort)
+    regions = {Region(options.region)} if options.region else {*Region}
+    used = [row for row in table.acquisitions if row.region in regions]
+    labels, column = read_labels(options.labels, options.column)
+    if options.folds is not None:
+        nested = folds.load_fitting(options.folds, table, used)
+    else:
+        nested = _draw(table, used, seed=options.seed)
+    export(
+        table,
+        options.out,
+        channels=options.channels,
+        labels=labels,
+        column=column,
+        regions=regions,
+        folds=nested,
+        outer=options.outer,
+    )
+    print(options.out)
+
+
+def _import_nnunet(options: argparse.Namespace) -> None:
+    if options.predictions is None:
+        from musclesense.cohort.nnunet.load import load
+        from musclesense.cohort.table import Region
+
+        region = Region(options.region) if options.region else None
+        print(load(options.dataset, options.out, region=region, channels=options.channels, subject=options.subject))
+    else:
+        from musclesense.evaluation.predictions import import_predictions
+
+        for name in ("region", "channels", "subject"):
+            if getattr(options, name) is not None:
+                raise InputError(f"--{name}: does not go with --predictions, whose cases are known; leave it out")
+        print(import_predictions(options.dataset, options.predictions, options.out, inner=options.fold))
 
 
 def _phantom(options: argparse.Namespace) -> None:
@@ -145,6 +198,31 @@ def _parser() -> argparse.ArgumentParser:
     folds.add_argument("--outer", type=int, default=5, help="outer folds (default 5)")
     folds.add_argument("--inner", type=int, default=5, help="inner folds (default 5)")
     folds.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+
+    export = verb("export-nnunet", _export_nnunet, "Write labelled slices and folds as a raw data set of nnU-Net.")
+    export.add_argument("cohort", type=Path, metavar="COHORT")
+    export.add_argument("out", type=Path, metavar="OUT", help="folder to make, such as nnUNet_raw/Dataset101_Thigh")
+    export.add_argument("--channels", nargs="+", required=True, metavar="CHANNEL", help="such as fat water")
+    export.add_argument("--labels", type=Path, metavar="FILE", help="as in conf/labels (default: any value is muscle)")
+    export.add_argument(
+        "--column", choices=("mask", "compartments"), help="of the labels (default: the file's, or mask)"
+    )
+    export.add_argument("--region", choices=("calf", "thigh"), help="rows of this region only")
+    export.add_argument("--outer", type=int, default=0, help="outer fold whose D2 is the test set (default 0)")
+    drawn = export.add_mutually_exclusive_group()
+    drawn.add_argument("--folds", type=Path, metavar="FILE", help="folds.json of a study (default: drawn, 5 x 5)")
+    drawn.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
+
+    imported = verb("import-nnunet", _import_nnunet, "Read a raw data set of nnU-Net as a cohort, or score its masks.")
+    imported.add_argument("dataset", type=Path, metavar="DATASET", help="such as nnUNet_raw/Dataset101_Thigh")
+    imported.add_argument("out", type=Path, metavar="OUT", help="folder of the cohort; with --predictions of the study")
+    imported.add_argument(
+        "--region", choices=("calf", "thigh"), help="of every case, where export-nnunet did not write"
+    )
+    imported.add_argument("--channels", nargs="+", metavar="CHANNEL", help="our names of its channels, in order")
+    imported.add_argument("--subject", metavar="REGEX", help="its group finds the subject in a case's name")
+    imported.add_argument("--predictions", type=Path, metavar="DIR", help="score nnU-Net's masks of imagesTs")
+    imported.add_argument("--fold", type=int, default=0, help="nnU-Net's, which predicted them (default 0)")
 
     phantom = verb("phantom", _phantom, "Make a phantom cohort: images by MR physics, masks and a cohort table.")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder to make")

@@ -185,7 +185,7 @@ def write_text(path: Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write ``content`` to ``path`` as indented JSON, atomically."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 

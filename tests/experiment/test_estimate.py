@@ -37,7 +37,7 @@ def test_what_the_estimate_leaves_out_is_said(
     monkeypatch.setattr(main.inputs, "find_table", lambda config: table)
     plan = make_plan([f"synthesis={synthesis}", "edition=simplified"], config_dir=config_dir, multirun=False)
     console = Console(file=io.StringIO(), width=300)
-    main._say_what_comes(plan, console, here=True)
+    main._say_what_comes(plan, console)
     line = console.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
     assert line.startswith("this may take about ") and ("drawing slices not included" in line) == said
 

@@ -7,8 +7,9 @@ import pytest
 
 from musclesense.cohort.cache import Case
 from musclesense.imaging.nifti import read_volume
+from musclesense.metrics.case import CASE_COLUMNS
 from musclesense.training.run import make_module
-from musclesense.training.scoring import CASE_COLUMNS, score
+from musclesense.training.scoring import score
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def open_or_build(
 def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels: LabelSet, column: str) -> None:
     channels = common_channels(acquisitions)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        numbers = list(pool.map(partial(_labelled_slices, column=column), acquisitions))
+        numbers = list(pool.map(partial(labelled_slices, column=column), acquisitions))
         firsts = np.concatenate([[0], np.cumsum([len(own) for own in numbers])])
         count = int(firsts[-1])
         frame = (grid.rows, grid.columns)
@@ -160,7 +160,8 @@ def _new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> "np.memm
     return array
 
 
-def _labelled_slices(acquisition: Acquisition, column: str) -> list[int]:
+def labelled_slices(acquisition: Acquisition, column: str) -> list[int]:
+    """Give the slices of an acquisition that are trained on: the one that the table names, or all with labels."""
     if acquisition.slice is not None:
         return [acquisition.slice]
     reference = _read_labels(acquisition, column)

@@ -130,12 +130,39 @@ def draw(acquisitions: Sequence[Acquisition], *, table: str, seed: int, outer: i
     subjects = {acquisition.subject for acquisition in acquisitions}
     if problem := shortage(len(subjects), outer, inner):
         raise InputError(problem)
-    d2 = _deal(acquisitions, outer, salt=f"{seed}")
+    return nest(_deal(acquisitions, outer, salt=f"{seed}"), acquisitions, table=table, seed=seed, inner=inner)
+
+
+def nest(
+    outer: Sequence[Collection[str]], acquisitions: Sequence[Acquisition], *, table: str, seed: int, inner: int = 5
+) -> NestedFolds:
+    """Draw inner folds within outer folds that are given, as :func:`draw` does.
+
+    Args:
+        outer: Subjects of D2 for each outer fold, each subject of the acquisitions once.
+        acquisitions: The rows that the study uses.
+        table: Digest of the table that they come from.
+        seed: Any integer.
+        inner: Number of inner folds, at least 2 and no more than subjects outside any outer fold.
+    """
+    subjects = {acquisition.subject for acquisition in acquisitions}
     d4 = []
-    for number, tested in enumerate(d2):
+    for number, tested in enumerate(outer):
         d1 = select(acquisitions, subjects.difference(tested))
         d4.append(_deal(d1, inner, salt=f"{seed}/{number}"))
-    return NestedFolds(table=table, seed=seed, outer=d2, inner=tuple(d4))
+    return NestedFolds(table=table, seed=seed, outer=tuple(tuple(sorted(d2)) for d2 in outer), inner=tuple(d4))
+
+
+def load_fitting(path: Path, table: CohortTable, acquisitions: Sequence[Acquisition]) -> NestedFolds:
+    """Read the folds of a study, whatever their seed and number.
+
+    Raises:
+        InputError: They belong to another table or other rows of it.
+    """
+    folds = NestedFolds.load(path)
+    counts = {"outer": len(folds.outer), "inner": len(folds.inner[0])}
+    require_fit(path, folds, table, acquisitions, seed=folds.seed, **counts)
+    return folds
 
 
 def load_or_draw(

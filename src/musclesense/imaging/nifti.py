@@ -43,6 +43,18 @@ class Geometry:
         header.set_xyzt_units("mm", "sec")
         return cls(shape, np.asarray(affine, dtype=np.float64), header)
 
+    def moved(self, shape: tuple[int, int, int], affine: NDArray[np.float64]) -> Self:
+        """Give the geometry of other voxels of the same scan: units and the codes of qform and sform are kept."""
+        header = self.header.copy()
+        header.set_data_shape(shape)
+        header["dim_info"] = 0  # names axes that may have changed places
+        qform, sform = int(header["qform_code"]), int(header["sform_code"])
+        header.set_qform(affine, code=qform)
+        # Without a code a reader would place the voxels by their number alone.
+        header.set_sform(affine, code=sform if sform or qform else "aligned")
+        # As the header holds it: nibabel would drop the codes of a header that disagrees by a rounding.
+        return type(self)(shape, header.get_best_affine(), header)
+
     @property
     def zooms(self) -> tuple[float, float, float]:
         """Voxel size in mm along the axes of the array."""

@@ -16,10 +16,11 @@ from torch.optim.swa_utils import AveragedModel
 
 from musclesense.cohort.cache import SliceCache
 from musclesense.files import atomic_path, write_csv
+from musclesense.metrics.case import CASE_COLUMNS
 from musclesense.training import checkpoints
 from musclesense.training.datamodule import Batch
 from musclesense.training.module import SegmentationModule
-from musclesense.training.scoring import CASE_COLUMNS, ScoredCase, score
+from musclesense.training.scoring import ScoredCase, score
 
 MONITOR = "val_dice"
 _NETWORK_STREAM = 3

@@ -15,6 +15,9 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.training.datamodule import Batch
 from musclesense.training.dice import MeanDice
 
+_PEERS = ("monai", "segmentation_models_pytorch", "timm", "torchvision")
+"""Packages of the extra ``peers`` that networks come from, and what these need."""
+
 
 class SegmentationModule(LightningModule):
     """A segmentation network with all that is needed to use it on another scan.
@@ -133,5 +136,18 @@ def _make(config: Mapping[str, Any], name: str, **arguments: Any) -> nn.Module:
     except InputError:
         raise
     except Exception as error:
+        if package := _absent_peer(error):
+            raise InputError(
+                f"{name}: {target} needs {package}; pip install 'musclesense[peers]', or choose another {name}"
+            ) from error
         reason = " ".join(str(error).split())
         raise InputError(f"{name}: {target} cannot be made ({reason}); correct {name}=... or its arguments") from error
+
+
+def _absent_peer(error: BaseException | None) -> str | None:
+    """Name the optional package whose absence is behind an error, or None."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name in _PEERS:
+            return error.name
+        error = error.__cause__ or error.__context__
+    return None

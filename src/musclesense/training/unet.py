@@ -41,8 +41,7 @@ class UNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, in_channels, rows, columns) to logits (batch, out_channels, rows, columns)."""
         rows, columns = images.shape[-2:]
-        missing = (0, -columns % self._multiple, 0, -rows % self._multiple)
-        features = functional.pad(images, missing, mode="replicate") if any(missing) else images
+        features = pad_to_multiple(images, self._multiple)
         skipped: list[Tensor] = []
         for stage, convolutions in enumerate(self.encoder):
             features = convolutions(functional.max_pool2d(features, 2) if stage else features)
@@ -52,6 +51,13 @@ class UNet(nn.Module):
             features = convolutions(torch.cat([skipped.pop(), upsample(features)], dim=1))
         logits: Tensor = self.head(features)
         return logits[..., :rows, :columns]
+
+
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column of images (..., rows, columns) until both numbers are multiples."""
+    rows, columns = images.shape[-2:]
+    missing = (0, -columns % multiple, 0, -rows % multiple)
+    return functional.pad(images, missing, mode="replicate") if any(missing) else images
 
 
 def _convolutions(in_channels: int, out_channels: int) -> nn.Sequential:

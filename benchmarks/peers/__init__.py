@@ -1,0 +1,1 @@
+"""Ours and others', trained side by side: ``python -m benchmarks.peers``."""
