@@ -4,7 +4,7 @@ PEERS := .venv-peers
 # Two test processes share the cores, so each computes on one thread.
 TEST_THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup demo test test-slurm faults lint bench bench-peers clean
+.PHONY: help setup demo test test-slurm faults fuzz lint bench bench-peers clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
@@ -32,6 +32,9 @@ lint: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+fuzz: setup  ## five thousand spoilt inputs; each must end in a right result or a clean refusal
+	$(BIN)/python -m fuzz $(FUZZ)
 
 bench: setup  ## speed of training and segmentation on this machine
 	$(BIN)/python -m benchmarks.training_step

@@ -2,7 +2,7 @@
 
 import pytest
 
-from musclesense.errors import InputError, report_input_errors
+from musclesense.errors import InputError, one_line, report_input_errors
 
 
 def test_each_problem_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,3 +39,26 @@ def test_problems_are_kept_apart() -> None:
     error = InputError("one", "two")
     assert error.problems == ("one", "two")
     assert str(error) == "one\ntwo"
+
+
+# Past failures, found by `make fuzz`
+
+
+def test_what_a_terminal_would_obey_is_written_out() -> None:
+    assert one_line("a\nb\x1b[31m\u202ec\ud800") == "a\\nb\\x1b[31m\\u202ec\\ud800"
+    assert one_line("Müller 名前 🦵") == "Müller 名前 🦵"
+
+
+def test_the_middle_of_a_very_long_line_is_left_out() -> None:
+    line = one_line("a" * 5000 + "b" * 5000)
+    assert len(line) < 1100
+    assert line.startswith("aaa") and line.endswith("bbb") and "(9000 characters)" in line
+
+
+def test_of_very_many_problems_the_first_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), report_input_errors(debug=False):
+        raise InputError(*(f"problem {number}" for number in range(10_000)))
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1001
+    assert lines[0] == "error: problem 0"
+    assert lines[-1] == "error: and 9000 more problems; correct these first"

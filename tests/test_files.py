@@ -14,8 +14,13 @@ from musclesense.errors import DiskError, InputError
 from musclesense.files import (
     atomic_folder,
     atomic_path,
+    is_file,
+    is_folder,
     locked,
     locked_if_free,
+    read_json,
+    read_yaml,
+    require_file,
     require_writable,
     write_csv,
     write_json,
@@ -221,3 +226,62 @@ def test_places_that_cannot_be_written(tmp_path, monkeypatch, reason):
         monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(InputError, match=rf"runs: cannot be written \({reason}\)"):
         require_writable(tmp_path / "runs")
+
+
+# Reading records: past failures, found by `make fuzz`
+
+
+@pytest.mark.parametrize("kind", ["nothing", "folder", "loop", "pipe", "device", "empty", "long"])
+def test_what_is_no_file_is_refused_before_it_is_opened(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300 if kind == "long" else "x")
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "loop":
+            path.symlink_to("x")
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "empty":
+            path.touch()
+    with pytest.raises(InputError, match=r"no such file|is empty|cannot be read"):
+        require_file(path)
+    if kind != "empty":
+        assert not is_file(path)
+    assert is_folder(path) == (kind == "folder")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5000, "{", "\ud800"])
+def test_json_that_cannot_be_read_is_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(InputError, match=r"x\.json: cannot be read \(.*\); do this"):
+        read_json(path, remedy="do this")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x, x]\nb: [*a, *a]",
+        "&a {x: *a}",
+        "[" * 5000 + "]" * 5000,
+        "!!python/object/apply:os.system [ls]",
+        "a: [",
+        "x: 2001-99-99",
+        "x: " + "9" * 5000,
+    ],
+    ids=["anchors", "itself", "deep", "code", "open", "no date", "number"],
+)
+def test_yaml_that_cannot_be_read_is_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"x\.yaml: cannot be read \(.*\); do this"):
+        read_yaml(path, remedy="do this")
+
+
+def test_a_record_of_endless_length_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "x.json").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(InputError, match="larger than 64 MiB; do this"):
+        read_json(tmp_path / "x.json", remedy="do this")

@@ -1,8 +1,12 @@
 """The one family of errors that a user can mend: shown as a line without a traceback, exit code 2."""
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_MOST_LINES = 1000
+_LONGEST_LINE = 1000
 
 
 class InputError(Exception):
@@ -23,12 +27,33 @@ class DiskError(InputError):
 
 @contextmanager
 def report_input_errors(*, debug: bool) -> Iterator[None]:
-    """Turn an `InputError` of the block into its lines on stderr and exit code 2; with ``debug``, let it through."""
+    """Turn an `InputError` of the block into its lines on stderr and exit code 2; with ``debug``, let it through.
+
+    Of very many problems the first thousand are shown, and how many there are.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a file's name may be no text
     try:
         yield
     except InputError as error:
         if debug:
             raise
-        for problem in error.problems:
-            print(f"error: {problem}", file=sys.stderr)
+        for problem in error.problems[:_MOST_LINES]:
+            print(f"error: {one_line(problem)}", file=sys.stderr)
+        if (more := len(error.problems) - _MOST_LINES) > 0:
+            print(f"error: and {more} more problems; correct these first", file=sys.stderr)
         sys.exit(2)
+
+
+def one_line(text: str) -> str:
+    r"""Make text fit for a line of a terminal.
+
+    What a terminal would obey or cannot show (line ends, escape sequences, marks of direction) is written as ``\n``,
+    ``\x1b`` and the like, and the middle of what is very long is left out.
+    """
+    if len(text) > _LONGEST_LINE:
+        left_out = len(text) - _LONGEST_LINE
+        text = f"{text[: _LONGEST_LINE // 2]} ... ({left_out} characters) ... {text[-_LONGEST_LINE // 2 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
 from filelock import BaseFileLock, FileLock, Timeout
 
 from musclesense.errors import DiskError, InputError
@@ -24,6 +26,60 @@ _DRAFT = ".draft"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LEAST_FREE_BYTES = 2**16
 _QUIET_SECONDS = 2.0
+
+LARGEST_RECORD_BYTES = 64 * 1024**2
+"""Of records that runs write; the longest are the scores of some ten thousand cases."""
+_NO_FILE = "no such file; correct the path"
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether ``path`` leads to a file; where it is too long or lies in a closed folder, it leads to none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether ``path`` leads to a folder, likewise."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether ``path`` leads to anything, likewise."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def require_file(path: Path, *, missing: str = _NO_FILE) -> int:
+    """Refuse what is no file before it is opened: a pipe or a device would be waited for or read for ever.
+
+    Args:
+        path: The file.
+        missing: What is said where nothing is there.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        InputError: The path leads to no regular file, or to an empty one.
+    """
+    try:
+        state = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: {missing}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', error)}); correct the path") from error
+    if not stat.S_ISREG(state.st_mode):
+        raise InputError(f"{path}: {_NO_FILE}")
+    if not state.st_size:
+        raise InputError(f"{path}: is empty; give the whole file")
+    return state.st_size
 
 
 @contextmanager
@@ -177,6 +233,61 @@ def _holder(lock: BaseFileLock) -> str:
     with suppress(OSError, UnicodeDecodeError):
         return Path(lock.lock_file).read_text(encoding="utf-8") or "another process"
     return "another process"
+
+
+def read_text(path: Path, *, remedy: str) -> str:
+    """Read a record of this project, which is UTF-8 and of modest size.
+
+    Args:
+        path: The file.
+        remedy: What is said where it cannot be read.
+
+    Raises:
+        InputError: It is missing, too large or no text.
+    """
+    if require_file(path, missing=f"cannot be read (no such file); {remedy}") > LARGEST_RECORD_BYTES:
+        raise InputError(f"{path}: larger than {LARGEST_RECORD_BYTES // 1024**2} MiB; {remedy}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from error
+
+
+def read_json(path: Path, *, remedy: str) -> Any:
+    """Read a JSON record of this project.
+
+    Raises:
+        InputError: It is missing, too large or no JSON.
+    """
+    text = read_text(path, remedy=remedy)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from error
+
+
+def read_yaml(path: Path, *, remedy: str) -> Any:
+    """Read a YAML record of this project, which has no anchors: with them, a few lines can stand for endless ones.
+
+    Raises:
+        InputError: It is missing, too large or no such YAML.
+    """
+    text = read_text(path, remedy=remedy)
+    try:
+        return yaml.load(text, _PlainLoader)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias, which no record of this project has")
+        return super().compose_node(parent, index)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def write_text(path: Path, text: str) -> None:

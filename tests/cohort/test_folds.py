@@ -266,7 +266,7 @@ def test_spoilt_folds_are_refused(tmp_path, spoil):
 def test_a_file_that_holds_no_folds_is_refused(tmp_path, content):
     path = tmp_path / "folds.json"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(InputError, match=r"folds\.json: no readable folds"):
+    with pytest.raises(InputError, match=r"folds\.json: (no readable folds|cannot be read|is empty)"):
         NestedFolds.load(path)
 
 
@@ -334,3 +334,19 @@ def test_description_counts_and_places_everybody():
         assert subject in folds.outer[int(tested_in)]
         assert validated_in[int(tested_in)] == "-"
         assert all(n == "-" or subject in folds.inner[outer][int(n)] for outer, n in enumerate(validated_in))
+
+
+def test_many_subjects_are_dealt_in_time():
+    rows = [Acquisition(line=n, subject=f"S{n}", region=list(Region)[n % 2], group=str(n % 3)) for n in range(3000)]
+    folds = draw(rows, table="", seed=0)
+    assert {len(d2) for d2 in folds.outer} == {600}
+
+
+@pytest.mark.parametrize(
+    ("groups", "outer", "said"),
+    [(101, 5, "101 groups are too many to balance"), (2, 201, "201 outer folds: at most 200")],
+)
+def test_what_cannot_be_balanced_is_refused(groups, outer, said):
+    rows = [Acquisition(line=n, subject=f"S{n}", region=Region.CALF, group=str(n % groups)) for n in range(500)]
+    with pytest.raises(InputError, match=said):
+        draw(rows, table="", seed=0, outer=outer, inner=2)

@@ -105,7 +105,8 @@ def test_all_rows_that_cannot_be_understood_are_named_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "no column 'subject' or 'region'; columns found: none"),
+        ("", "is empty; give the whole file"),
+        (" \n", "no column 'subject' or 'region'; columns found: none"),
         ("subject;region\nS1;calf\n", "no column 'subject' or 'region'; columns found: subject;region"),
         ("subject,fat\nS1,f.nii\n", "no column 'region'"),
         ("subject,region,fat,fat\nS1,calf,a,b\n", "column 'fat' stands more than once; keep one"),
@@ -191,3 +192,29 @@ def test_a_written_table_reads_back_equal(tmp_path_factory, rows, below):
     ]
     write_table(folder / "cohort.csv", written)
     assert list(read_table(folder / "cohort.csv").acquisitions) == written
+
+
+# Past failures, found by `make fuzz`
+
+
+@pytest.mark.parametrize("column", ["subject", "group", "session", "fat", "mask"])
+@pytest.mark.parametrize("text", ["a\nb", "a\x1b[31mb", "a\x00b"])
+def test_control_characters_in_a_cell_are_refused(tmp_path, column, text):
+    row = {"subject": "S1", "region": "calf", column: text}
+    header, cells = ",".join(row), ",".join(f'"{cell}"' for cell in row.values())
+    (problem,) = refusal(tmp_path, f"{header}\n{cells}\n")
+    assert problem == f", line 2: {column} {text!r}: holds a line end or another control character; correct the cell"
+
+
+def test_a_million_rows_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(table_module, "MOST_ROWS", 3)
+    rows = "S1,calf\n" * 4
+    assert refusal(tmp_path, f"subject,region\n{rows}") == [": has more than 3 rows; is it a table of scans?"]
+    assert len(read_table(write(tmp_path, "subject,region\n" + "S1,calf\n" * 3)).acquisitions) == 3
+
+
+def test_a_hole_of_half_a_gigabyte_is_refused_unread(tmp_path):
+    with (tmp_path / "cohort.csv").open("wb") as file:
+        file.truncate(2**29)
+    with pytest.raises(InputError, match="larger than 32 MiB; is it a table"):
+        read_table(tmp_path / "cohort.csv")

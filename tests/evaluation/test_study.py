@@ -1,6 +1,8 @@
 """Study folders, whole, unfinished and broken."""
 
+import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,3 +124,52 @@ def test_broken_record_of_a_finished_run_is_named(
     with pytest.raises(InputError, match=said) as caught:
         read_study(folder)
     assert len(str(caught.value).splitlines()) == 1
+
+
+# Past failures, found by `make fuzz`: files beside the report, warnings, tracebacks.
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("region", "../../../x", "region '../../../x' is none"),
+        ("dice", "7", "Dice 7.0 lies outside 0 to 1"),
+        ("volume_true_ml", "1e308", "1e308 is too large"),
+        ("slice", "-1", "-1 is no count"),
+        ("tp", "9" * 5000, "cannot be read"),
+        ("label", "a\x1b[31m", "is no name"),
+        ("label", "x" * 5000, "is no name"),
+        ("outer", "3", "holds cases of run 3-0"),
+    ],
+)
+def test_scores_that_cannot_be_are_refused(write_study: StudyWriter, column: str, value: str, said: str) -> None:
+    folder = write_study(finished=[(0, 0)])
+    record = folder / "outer0_inner0" / "cases.csv"
+    with record.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[0][column] = value
+    with record.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(InputError, match=r"cases\.csv: .*" + re.escape(said)):
+        read_study(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("study.yaml", "a: &a [x]\nb: *a"),
+        ("study.yaml", "cohort: 3"),
+        ("study.yaml", "cohort: {path: [1]}"),
+        ("study.yaml", "1: 2"),
+        ("folds.json", '{"table": "", "seed": 1e999, "outer": []}'),
+        ("outer0_inner0/done.json", '{"best_epoch": "../x"}'),
+        ("outer0_inner0/done.json", '{"best_epoch": -1}'),
+    ],
+)
+def test_records_that_cannot_be_are_refused(write_study: StudyWriter, name: str, content: str) -> None:
+    folder = write_study(finished=[(0, 0)])
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=re.escape(name)):
+        read_study(folder)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musclesense.errors import InputError
-from musclesense.experiment.overrides import expand_ranges, parse
+from musclesense.experiment.overrides import expand_ranges, parse, values
 
 
 @given(first=st.integers(0, 99), length=st.integers(0, 20))
@@ -31,3 +31,45 @@ def test_a_backward_range_is_refused_with_the_right_one() -> None:
 def test_what_is_no_override_is_named() -> None:
     with pytest.raises(InputError, match="outer: not an override"):
         parse(["outer"])
+
+
+# Past failures, found by `make fuzz`: hangs, tracebacks and code that ran.
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("seed=" + "[" * 1000 + "1" + "]" * 1000, "too long or too deep"),
+        ("seed=" + "${" * 100, "too long or too deep"),
+        ("seed=" + "a." * 20_000, "too long or too deep"),
+        ("hydra.run.dir=/tmp", "is set by this project"),
+        ("+hydra.callbacks.x._target_=os.system", "is set by this project"),
+        ("hydra.launcher._target_=os.system", "is set by this project"),
+        ("hydra/sweeper=x", "is set by this project"),
+        ("hydra.launcher.n_jobs=${outer}", "needed before interpolations"),
+    ],
+)
+def test_what_cannot_be_taken_is_refused_in_one_line(argument: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as raised:
+        parse([argument])
+    assert len(raised.value.problems) == 1
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("outer=0..999999999", "1000000000 values; give 1 to 2500"),
+        ("outer=range(0,1e9)", "1000000000 values"),
+        ("outer=shuffle(range(0,1000000000))", "1000000000 values"),
+        ("outer=range(0,1,1e-9)", "1000000000 values"),
+        ("outer=range(0,3,0)", "0 values"),
+        ("outer=range(3,0)", "0 values"),
+        ("outer=range(0,inf)", "0 values"),
+        ("outer=interval(0,1)", "cannot be swept; list the values"),
+        ("edition=glob(*)", "cannot be swept; list the values"),
+    ],
+)
+def test_a_sweep_without_end_is_counted_and_not_made(argument: str, said: str) -> None:
+    (override,) = parse(expand_ranges([argument]))
+    with pytest.raises(InputError, match=said):
+        values(override)

@@ -84,7 +84,7 @@ def test_every_overlay_and_region_passes_the_checks(
         ("wdith=3", "wdith: no such key"),
         ("model.widht=3", "model.widht: no such key; did you mean model.width?"),
         ("model.width=0", "model.width=0 makes no network"),
-        ("model._target_=os.system", "model: os.system cannot be made"),
+        ("model._target_=os.system", "model._target_=os.system is no torch module"),
         ("model._target_=builtins.dict", "model._target_=builtins.dict is no torch module"),
         ("grid.spacing_mm=-1", "grid.spacing_mm=-1.0 is no pixel size"),
         ("grid.fit=squeeze", "grid.fit=squeeze is unknown"),
@@ -126,3 +126,60 @@ def test_unfinished_runs_are_those_without_done(config_dir: Path, tmp_path: Path
     done.parent.mkdir(parents=True)
     done.write_text("{}")
     assert [run.inner for run in plan.unfinished] == [1]
+
+
+# Past failures, found by `make fuzz`: taken, and then every run failed; a traceback; a process short of memory.
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("study=${study}", "study=${study}: cannot be resolved ("),
+        ("seed=${nope}", "seed=${nope}: cannot be resolved ("),
+        ("data=${oc.env:SURELY_NOT_SET}", "data=${oc.env:SURELY_NOT_SET}: cannot be resolved ("),
+        ("loss=${oc.decode:'1'}", "loss=${oc.decode:'1'}: "),
+        ("outer=???", "outer: has no value; give outer=VALUE"),
+        ("channels=null", "channels=null: "),
+        ("optimizer.factory._target_=os.system", "optimizer.factory._target_=os.system is no optimizer"),
+        ("optimizer.schedule._target_=torch.optim.SGD", "optimizer.schedule._target_=torch.optim.SGD is no schedule"),
+        ("optimizer.factory.lr=-1", "optimizer.factory: torch.optim.AdamW cannot be made"),
+        ("optimizer.schedule.max_lr=-1", "optimizer: "),
+        ("loss.dice_weight=nan", "loss: gives no finite number"),
+        ("loss._target_=torch.nn.Identity", "loss: "),
+        ("model._target_=torch.nn.Identity", "model: gives "),
+        ("model.width=1000000", "model.width=1000000 makes too large a network"),
+        ("model.depth=1000000", "model.depth=1000000 makes too large a network"),
+        ("model.width=1024", "model: "),
+        ("grid.rows=1000000000", "grid.rows=1000000000 is no size"),
+        ("grid.spacing_mm=1e-30", "grid.spacing_mm=1e-30 is no pixel size"),
+        ("trainer.accelerator=abacus", "trainer.accelerator=abacus: give auto or cpu"),
+        ("trainer.precision=3", "trainer.precision=3: give auto or"),
+        ("trainer.devices=x", "trainer.devices=x: give auto"),
+        ("trainer.strategy=hope", "trainer.strategy=hope: give auto or"),
+        ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val=-1.0: give a number above 0"),
+        ("callbacks.min_delta=nan", "callbacks.min_delta=nan: give a number"),
+        ("seed=99999999999999999999", "seed=99999999999999999999: give 0 or more, up to"),
+        ("study=" + "x" * 300, "study=xxx"),
+        ("runs=" + "x" * 300, "runs=xxx"),
+    ],
+)
+def test_what_no_run_could_use_is_refused_at_once(
+    config_dir: Path, override: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as raised:
+        check(plan_of(config_dir, override, multirun=False))
+    assert raised.value.problems[0].startswith(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["outer=range(0,100)", "inner=range(0,100)"], "outer inner: 10000 runs are asked for; ask for 2500 at most"),
+        (["seed=range(0,20)", "folds.seed=range(0,20)"], "400 studies are asked for; ask for 256 at most"),
+    ],
+)
+def test_more_runs_than_can_be_planned_are_refused(config_dir: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        plan_of(config_dir, *overrides)

@@ -406,3 +406,12 @@ def test_shapes_that_do_not_fit_are_refused():
         placement.to_grid(np.zeros((20, 30)))
     with pytest.raises(ValueError, match="values must have shape"):
         placement.to_scanner(np.zeros((2, 12, 10)))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"spacing_mm": 1e9}, {"spacing_mm": 1e-9}, {"spacing_mm": "x"}, {"rows": 10**9}, {"columns": True}, {"fit": 3}],
+)
+def test_a_frame_that_no_image_has_is_refused(values):
+    with pytest.raises(InputError, match=rf"grid\.{next(iter(values))}="):
+        Grid(**values)

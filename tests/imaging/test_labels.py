@@ -93,3 +93,17 @@ def test_a_mask_stored_as_float_is_rounded() -> None:
     mask = np.array([0.0, 0.99999994, 2.0000002, 7.0], dtype=np.float32)
     assert LabelSet.from_config({"one": [1], "two": [2]}).encode(mask).tolist() == [0, 1, 2, 0]
     assert LabelSet.from_config({"muscle": []}).encode(mask).tolist() == [0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"muscle": [70_000]}, "has the value 70000; give whole numbers from 1 up to 65535"),
+        ({"muscle": "12"}, "has the values '12'; give a list"),
+        ({"muscle": 3}, "has the values 3; give a list"),
+        ({"a\nb": [1]}, "holds control characters"),
+    ],
+)
+def test_what_no_mask_could_hold_is_refused(config, said):
+    with pytest.raises(InputError, match=said):
+        LabelSet.from_config(config)

@@ -153,7 +153,7 @@ def test_unreadable_study_is_named(composed, tmp_path):
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "study.yaml").write_text("a: [")
-    with pytest.raises(InputError, match=r"study\.yaml: not readable"):
+    with pytest.raises(InputError, match=r"study\.yaml: cannot be read"):
         require_same_study(composed(f"runs={tmp_path}", "study=mine"))
 
 

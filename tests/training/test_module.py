@@ -1,5 +1,7 @@
 """The module: checkpoints that load safely, and what it logs."""
 
+import re
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -151,3 +153,50 @@ def test_schedule_spans_all_steps_of_the_training(module):
     assert made["lr_scheduler"]["interval"] == "step"
     module._optimizer = {**module._optimizer, "schedule": None}
     assert isinstance(module.configure_optimizers(), torch.optim.AdamW)
+
+
+# Past failures, found by `make fuzz`
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"channels": ["fat", "fat"]}, "channels="),
+        ({"channels": []}, "channels="),
+        ({"regions": ["hip"]}, "region.regions="),
+        ({"threshold": float("nan")}, "labels.threshold=nan"),
+        ({"grid": {"spacing_mm": 1e9, "rows": 32, "columns": 64}}, "grid.spacing_mm="),
+        ({"grid": {"spacing_mm": 6.4, "rows": 10**9, "columns": 64}}, "grid.rows="),
+        ({"model": {"_target_": "torch.nn.Linear", "in_features": 10**5, "out_features": 10**6}}, "model: "),
+        ({"model": {"_target_": "torch.nn.Conv2d", "kernel_size": 10**5}}, "parameters are too many"),
+        ({"model": {"_target_": 3}}, "model: 3 cannot be made"),
+        ({"model": [[]]}, "model: "),
+        ({"loss": {"_target_": "this.s"}}, "this.s is no torch module"),
+    ],
+)
+def test_a_checkpoint_of_a_network_that_cannot_be_is_refused(tampered, changed, said, capfd):
+    with pytest.raises(InputError, match=r"not a usable checkpoint \(.*" + re.escape(said)) as raised:
+        SegmentationModule.load(tampered(**changed))
+    assert "\n" not in str(raised.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "x", 1j])
+def test_weights_that_are_no_finite_numbers_are_refused(finished, tmp_path, value):
+    content = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    name = next(name for name in content["state_dict"] if name.endswith("weight"))
+    content["state_dict"][name] = value if isinstance(value, str) else content["state_dict"][name] * value
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(InputError, match="holds no finite real numbers"):
+        SegmentationModule.load(tmp_path / "x.ckpt")
+
+
+def test_an_archive_that_unpacks_to_more_than_it_holds_is_refused(finished, tmp_path):
+    with (
+        zipfile.ZipFile(finished / "checkpoints" / "best.ckpt") as sound,
+        zipfile.ZipFile(tmp_path / "x.ckpt", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for name in sound.namelist():
+            bomb.writestr(name, sound.read(name) if "/data/" not in name else bytes(2**20))
+    with pytest.raises(InputError, match="its entries are compressed"):
+        SegmentationModule.load(tmp_path / "x.ckpt")

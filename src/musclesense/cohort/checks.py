@@ -14,7 +14,7 @@ from musclesense.cohort.folds import shortage
 from musclesense.cohort.table import CHANNELS, LABEL_COLUMNS, Acquisition, CohortTable, Region
 from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_axis, slice_count, take_slice
-from musclesense.imaging.nifti import Geometry, Volume, read_volume
+from musclesense.imaging.nifti import LARGEST_VALUE, Geometry, Volume, read_volume
 
 _MOST_WORKERS = 8
 # Percent would exceed this in the subcutaneous fat of any leg; a fraction, noise included, does not.
@@ -172,8 +172,7 @@ def _row_problems(
         if file is None:
             continue
         try:
-            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is named below
-                volume = read_volume(file)
+            volume = read_volume(file)
         except InputError as error:
             yield from (f"{column} {problem}" for problem in error.problems)
             continue
@@ -206,7 +205,7 @@ def _place_problems(row: Acquisition, geometries: dict[str, Geometry]) -> Iterat
 
 
 def _image_problems(volume: Volume, labelled: Collection[int]) -> Iterator[str]:
-    yield from _not_finite(volume.data)
+    yield from _unusable(volume.data)
     if (value := _constant(volume.data)) is not None:
         yield f"every voxel is {value:.5g}; export the image again"
         return
@@ -218,7 +217,7 @@ def _image_problems(volume: Volume, labelled: Collection[int]) -> Iterator[str]:
 
 
 def _mask_problems(volume: Volume, labelled: int | None, label_values: Collection[int] | None) -> Iterator[str]:
-    yield from _not_finite(volume.data)
+    yield from _unusable(volume.data)
     labels = _finite(volume.data)
     if labels.dtype.kind == "f" and (broken := labels[labels != np.rint(labels)]).size:
         yield f"{broken.size} labels are no integers, such as {broken[0]:.5g}; save integer labels"
@@ -238,9 +237,12 @@ def _unit_problems(fat_fraction: Volume) -> Iterator[str]:
         yield f"values up to {values.max():.3g} are a fraction; multiply by 100 to make percent"
 
 
-def _not_finite(data: NDArray[Any]) -> Iterator[str]:
-    if count := data.size - _finite(data).size:
+def _unusable(data: NDArray[Any]) -> Iterator[str]:
+    finite = _finite(data)
+    if count := data.size - finite.size:
         yield f"{count} voxels are NaN or infinite; export the image again"
+    if finite.size and (largest := max(finite.max(), -finite.min().astype(float))) > LARGEST_VALUE:
+        yield f"values up to {largest:.5g} are no intensities; export the image again"
 
 
 def _finite(data: NDArray[Any]) -> NDArray[Any]:

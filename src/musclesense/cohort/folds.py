@@ -1,7 +1,6 @@
 """Nested folds, grouped by subject: who is trained on (D3), validated on (D4) and tested on (D2)."""
 
 import hashlib
-import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -14,11 +13,14 @@ from numpy.typing import NDArray
 
 from musclesense.cohort.table import Acquisition, CohortTable
 from musclesense.errors import InputError
-from musclesense.files import locked, write_json
+from musclesense.files import locked, read_json, write_json
 
 # What to balance, most urgent first: a fold without a region has no score for it, so subjects by region outweigh all,
 # then come subjects by group, subjects by group within a region, and acquisitions by region.
 _REGION, _GROUP, _GROUP_IN_REGION, _ACQUISITIONS = 1_000_000, 1_000, 100, 1
+MOST_FOLDS = 200
+MOST_GROUPS = 100
+"""Folds cannot be balanced by more; a column of names is no group."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class NestedFolds:
         _require_fold("outer", outer, len(self.outer))
         _require_fold("inner", inner, len(self.inner[outer]))
         d2, d4 = self.outer[outer], self.inner[outer][inner]
-        d3 = tuple(subject for subject in self.subjects if subject not in {*d2, *d4})
+        elsewhere = {*d2, *d4}
+        d3 = tuple(subject for subject in self.subjects if subject not in elsewhere)
         return Split(d3, d4, d2)
 
     def save(self, path: Path) -> None:
@@ -75,19 +78,18 @@ class NestedFolds:
         Raises:
             InputError: The file is missing or does not hold nested folds.
         """
+        remedy = "remove the study folder and start again"
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path, remedy=remedy)
             folds = cls(
                 table=str(content["table"]),
                 seed=int(content["seed"]),
                 outer=tuple(_names(fold["d2"]) for fold in content["outer"]),
                 inner=tuple(tuple(_names(d4) for d4 in fold["d4"]) for fold in content["outer"]),
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(
-                f"{path}: no readable folds ({reason}); remove the study folder and start again"
-            ) from error
+            raise InputError(f"{path}: no readable folds ({reason}); {remedy}") from error
         if not _is_nested(folds):
             raise InputError(f"{path}: subjects are missing or stand twice; remove the study folder and start again")
         return folds
@@ -98,6 +100,8 @@ def shortage(subjects: int, outer: int, inner: int) -> str | None:
     for name, folds in (("outer", outer), ("inner", inner)):
         if folds < 2:
             return f"{folds} {name} folds: at least 2 are needed; correct the number of folds"
+        if folds > MOST_FOLDS:
+            return f"{folds} {name} folds: at most {MOST_FOLDS} can be drawn; correct the number of folds"
     # The largest outer fold holds the rounded-up share; the rest must fill the inner folds.
     needed = max(outer, inner)
     while needed - math.ceil(needed / outer) < inner:
@@ -128,7 +132,7 @@ def draw(acquisitions: Sequence[Acquisition], *, table: str, seed: int, outer: i
         InputError: Too few subjects or folds.
     """
     subjects = {acquisition.subject for acquisition in acquisitions}
-    if problem := shortage(len(subjects), outer, inner):
+    if problem := shortage(len(subjects), outer, inner) or _scattered(acquisitions):
         raise InputError(problem)
     return nest(_deal(acquisitions, outer, salt=f"{seed}"), acquisitions, table=table, seed=seed, inner=inner)
 
@@ -163,6 +167,11 @@ def load_fitting(path: Path, table: CohortTable, acquisitions: Sequence[Acquisit
     counts = {"outer": len(folds.outer), "inner": len(folds.inner[0])}
     require_fit(path, folds, table, acquisitions, seed=folds.seed, **counts)
     return folds
+
+
+def _scattered(acquisitions: Iterable[Acquisition]) -> str | None:
+    groups = len({acquisition.group for acquisition in acquisitions})
+    return f"{groups} groups are too many to balance; give {MOST_GROUPS} at most" if groups > MOST_GROUPS else None
 
 
 def load_or_draw(
@@ -240,11 +249,11 @@ def describe(folds: NestedFolds, acquisitions: Sequence[Acquisition]) -> str:
     for outer, (d2, inner) in enumerate(zip(folds.outer, folds.inner, strict=True)):
         balances.append(balance(f"D2 outer={outer}", d2))
         balances.extend(balance(f"  D4 outer={outer} inner={number}", d4) for number, d4 in enumerate(inner))
+    tested = {subject: str(outer) for outer, d2 in enumerate(folds.outer) for subject in d2}
+    validated = [{s: str(number) for number, d4 in enumerate(inner) for s in d4} for inner in folds.inner]
     places = [["subject", "D2 outer", *(f"D4 outer={outer}" for outer in range(len(folds.outer)))]]
     for subject in folds.subjects:
-        tested = next(outer for outer, d2 in enumerate(folds.outer) if subject in d2)
-        validated = [next((str(n) for n, d4 in enumerate(inner) if subject in d4), "-") for inner in folds.inner]
-        places.append([subject, str(tested), *validated])
+        places.append([subject, tested[subject], *(of_outer.get(subject, "-") for of_outer in validated)])
     return "\n".join(
         [
             f"{len(folds.subjects)} subjects, {len(acquisitions)} acquisitions, seed {folds.seed}: "
@@ -277,19 +286,23 @@ def _deal(acquisitions: Sequence[Acquisition], folds: int, *, salt: str) -> tupl
     subjects = sorted({a.subject for a in acquisitions}, key=lambda s: hashlib.sha256(f"{salt}/{s}".encode()).digest())
     traits, weights = _traits(acquisitions, subjects)
     fold = np.arange(len(subjects)) % folds
+    _, kind = np.unique(traits, axis=0, return_inverse=True)
     norms = (traits**2) @ weights
-    inner_products = (traits * weights) @ traits.T
-    apart = 2 * (norms[:, None] + norms[None, :] - 2 * inner_products)
     while True:
         sums = np.stack([traits[fold == number].sum(axis=0) for number in range(folds)])
+        # Of subjects alike in one fold, the first stands for all.
+        firsts = np.sort(np.unique(kind * folds + fold, return_index=True)[1])
+        own_traits, own_fold, own_norms = traits[firsts], fold[firsts], norms[firsts]
+        apart = 2 * (own_norms[:, None] + own_norms[None, :] - 2 * (own_traits * weights) @ own_traits.T)
         # Change of the sum of squares over folds when subjects a and b change places.
-        towards = (traits * weights) @ sums.T
-        own = towards[np.arange(len(subjects)), fold]
-        other = towards[:, fold]
+        towards = (own_traits * weights) @ sums.T
+        own = towards[np.arange(len(firsts)), own_fold]
+        other = towards[:, own_fold]
         change = apart + 2 * (other + other.T - own[:, None] - own[None, :])
         a, b = np.unravel_index(np.argmin(change), change.shape)
         if change[a, b] >= 0:
             break
+        a, b = firsts[a], firsts[b]
         fold[a], fold[b] = fold[b], fold[a]
     return tuple(
         tuple(sorted(s for s, f in zip(subjects, fold, strict=True) if f == number)) for number in range(folds)

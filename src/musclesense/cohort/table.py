@@ -5,18 +5,20 @@ import hashlib
 import io
 import os
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from musclesense.errors import InputError
-from musclesense.files import write_csv
+from musclesense.files import require_file, write_csv
 
 CHANNELS = ("fat", "water", "te345", "te460", "te575")
 LABEL_COLUMNS = ("mask", "compartments")
 COLUMNS = ("subject", "session", "group", "region", "limbs", *CHANNELS, *LABEL_COLUMNS, "slice", "fat_fraction")
-LARGEST_TABLE_BYTES = 512 * 1024**2
+LARGEST_TABLE_BYTES = 32 * 1024**2
+MOST_ROWS = 20_000
 
 
 class Region(StrEnum):
@@ -101,11 +103,8 @@ def scan_table(path: Path) -> CohortTable:
     Raises:
         InputError: The file is missing or no table.
     """
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no such cohort table; give cohort.path=TABLE.csv or make one with 'musclesense phantom'"
-        )
-    if path.stat().st_size > LARGEST_TABLE_BYTES:
+    missing = "no such cohort table; give cohort.path=TABLE.csv or make one with 'musclesense phantom'"
+    if require_file(path, missing=missing) > LARGEST_TABLE_BYTES:
         raise InputError(f"{path}: larger than {LARGEST_TABLE_BYTES // 1024**2} MiB; is it a table?")
     try:
         content = path.read_bytes()
@@ -115,11 +114,13 @@ def scan_table(path: Path) -> CohortTable:
         rows = _numbered_rows(content.decode("utf-8-sig"))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV table in UTF-8 ({error}); save it as comma-separated UTF-8") from error
+    if len(rows) > MOST_ROWS + 1:
+        raise InputError(f"{path}: has more than {MOST_ROWS} rows; is it a table of scans?")
     header = [name.strip() for name in rows[0][1]] if rows else []
-    missing = [name for name in ("subject", "region") if name not in header]
-    if missing:
+    lacking = [name for name in ("subject", "region") if name not in header]
+    if lacking:
         raise InputError(
-            f"{path}: no column {' or '.join(map(repr, missing))}; columns found: {', '.join(header) or 'none'}"
+            f"{path}: no column {' or '.join(map(repr, lacking))}; columns found: {', '.join(header) or 'none'}"
         )
     repeated = sorted({name for name in header if header.count(name) > 1 and name in COLUMNS})
     if repeated:
@@ -163,12 +164,14 @@ def write_table(path: Path, acquisitions: list[Acquisition]) -> None:
 
 
 def _numbered_rows(text: str) -> list[tuple[int, list[str]]]:
-    """Split CSV into rows that are not blank, each with the line where it begins."""
+    """Split CSV into rows that are not blank, each with the line where it begins; of too many the first."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows, line = [], 1
     for values in reader:
         if any(value.strip() for value in values):
             rows.append((line, values))
+            if len(rows) > MOST_ROWS + 1:
+                break
         line = reader.line_num + 1
     return rows
 
@@ -179,6 +182,9 @@ def _acquisition(table: Path, line: int, row: dict[str, str]) -> Acquisition:
     def problem(column: str, remedy: str) -> None:
         problems.append(f"{table}, line {line}: {column} {row.get(column, '')!r}: {remedy}")
 
+    for column in COLUMNS:
+        if any(unicodedata.category(character) == "Cc" for character in row.get(column, "")):
+            problem(column, "holds a line end or another control character; correct the cell")
     if not row.get("subject"):
         problem("subject", "is blank; name the subject")
     try:

@@ -1,7 +1,7 @@
 """A study read back from its folder: configuration, runs, and the scores of every test case."""
 
 import csv
-import json
+import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -10,12 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from musclesense.cohort.folds import NestedFolds
+from musclesense.cohort.table import Region
 from musclesense.errors import InputError
+from musclesense.files import is_file, read_json, read_text, read_yaml
 
 _MOST_LABELS_TOGETHER = 6
+_LARGEST = 1e12
+"""No measure, count or loss is larger; sums of their squares stay finite."""
+_LONGEST_NAME = 200
 _REMEDY = "remove its folder and run train.py again"
 
 
@@ -70,6 +73,12 @@ class Case:
     tp: int
     fp: int
     fn: int
+
+    def __post_init__(self) -> None:
+        if self.region not in tuple(Region):
+            raise ValueError(f"region {self.region!r} is none")
+        if self.dice is not None and not 0 <= self.dice <= 1:
+            raise ValueError(f"Dice {self.dice} lies outside 0 to 1")
 
     @property
     def fat_fraction_bias(self) -> float | None:
@@ -204,17 +213,17 @@ def read_study(folder: Path) -> Study:
         InputError: The folder is no study, or one of its files cannot be understood.
     """
     settings, folds_file = folder / "study.yaml", folder / "folds.json"
-    if not settings.is_file() or not folds_file.is_file():
-        lacking = folds_file if settings.is_file() else settings
+    if not is_file(settings) or not is_file(folds_file):
+        lacking = folds_file if is_file(settings) else settings
         raise InputError(
             f"{folder}: not a study (no {lacking.name}); give a folder that train.py wrote, such as runs/STUDY"
         )
-    try:
-        config = yaml.safe_load(settings.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _unreadable(settings, error) from error
-    if not isinstance(config, dict):
+    config = read_yaml(settings, remedy=_REMEDY)
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
         raise InputError(f"{settings}: holds no settings; run train.py for this study again")
+    cohort = config.get("cohort") or {}
+    if not isinstance(cohort, dict) or not isinstance(cohort.get("path"), str | None):
+        raise InputError(f"{settings}: cohort {cohort!r} is no cohort; run train.py for this study again")
     folds = NestedFolds.load(folds_file)
     runs = tuple(
         _read_run(folder / f"outer{outer}_inner{inner}", outer, inner)
@@ -227,13 +236,17 @@ def read_study(folder: Path) -> Study:
 def _read_run(folder: Path, outer: int, inner: int) -> Run:
     status, error, best_epoch = RunStatus.MISSING, None, None
     cases: tuple[Case, ...] = ()
-    if (folder / "done.json").is_file():
+    if is_file(folder / "done.json"):
         status, cases = RunStatus.FINISHED, _read_rows(folder / "cases.csv", Case)
-        best_epoch = _read_json(folder / "done.json").get("best_epoch")
-    elif (folder / "failed.json").is_file():
-        status, error = RunStatus.FAILED, str(_read_json(folder / "failed.json").get("error", ""))
+        best_epoch = _read_best_epoch(folder / "done.json")
+        for case in cases:
+            if (case.outer, case.inner) != (outer, inner):
+                raise InputError(f"{folder / 'cases.csv'}: holds cases of run {case.outer}-{case.inner}; {_REMEDY}")
+    elif is_file(folder / "failed.json"):
+        failed = read_json(folder / "failed.json", remedy=_REMEDY)
+        status, error = RunStatus.FAILED, str(failed.get("error", "")) if isinstance(failed, dict) else ""
     curves = folder / "metrics.csv"
-    epochs = _read_rows(curves, Epoch) if curves.is_file() else ()
+    epochs = _read_rows(curves, Epoch) if is_file(curves) else ()
     return Run(
         outer=outer,
         inner=inner,
@@ -246,12 +259,12 @@ def _read_run(folder: Path, outer: int, inner: int) -> Run:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    return content if isinstance(content, dict) else {}
+def _read_best_epoch(path: Path) -> int | None:
+    done = read_json(path, remedy=_REMEDY)
+    best = done.get("best_epoch") if isinstance(done, dict) else None
+    if best is not None and (not isinstance(best, int) or isinstance(best, bool) or not 0 <= best <= _LARGEST):
+        raise InputError(f"{path}: best_epoch {best!r} is no epoch; {_REMEDY}")
+    return best
 
 
 def _cell(row: Mapping[str, str | None], name: str) -> str:
@@ -263,10 +276,25 @@ def _cell(row: Mapping[str, str | None], name: str) -> str:
 
 def _optional_float(text: str) -> float | None:
     number = float(text) if text else math.nan
+    if abs(number) > _LARGEST and math.isfinite(number):
+        raise ValueError(f"{text} is too large")
     return number if math.isfinite(number) else None
 
 
-_READERS: Mapping[Any, Callable[[str], Any]] = {int: int, str: str, float | None: _optional_float}
+def _count(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= _LARGEST:
+        raise ValueError(f"{text} is no count")
+    return number
+
+
+def _name(text: str) -> str:
+    if not all(character.isprintable() or character.isspace() for character in text) or len(text) > _LONGEST_NAME:
+        raise ValueError(f"{text!r} is no name")
+    return text
+
+
+_READERS: Mapping[Any, Callable[[str], Any]] = {int: _count, str: _name, float | None: _optional_float}
 
 
 _Row = TypeVar("_Row", Case, Epoch)
@@ -276,17 +304,12 @@ def _read_rows(path: Path, kind: type[_Row]) -> tuple[_Row, ...]:
     """Read a CSV table into objects whose field names are its columns; further columns are ignored."""
     columns = {field.name: _READERS[field.type] for field in fields(kind)}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            return tuple(kind(**{name: read(_cell(row, name)) for name, read in columns.items()}) for row in rows)
+        rows = csv.DictReader(io.StringIO(read_text(path, remedy=_REMEDY), newline=""), strict=True)
+        return tuple(kind(**{name: read(_cell(row, name)) for name, read in columns.items()}) for row in rows)
     except KeyError as error:
         raise InputError(f"{path}: no column {error}; {_REMEDY}") from error
-    except (OSError, ValueError, csv.Error) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {_REMEDY}")
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {_REMEDY}") from error
 
 
 def _difference(predicted: float | None, true: float | None) -> float | None:

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -28,6 +29,7 @@ from musclesense.training.progress import in_words
 from musclesense.training.run import train
 
 _MULTIRUN = ("-m", "--multirun")
+_ASKS = re.compile("-h|--help|--hydra-help|--version|--info|--cfg=(job|hydra|all)|--resolve")
 _LONG_SECONDS = 2 * 3600
 
 
@@ -47,10 +49,13 @@ def _main(spoken: list[str], config_dir: Path) -> int:
     logging.getLogger("hydra").setLevel(logging.CRITICAL)  # what it would log is raised, too
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     flags = [argument for argument in arguments if argument.startswith("-")]
-    if any(flag not in _MULTIRUN for flag in flags):
-        _hydra(_job, arguments, config_dir)  # --help, --cfg and the like: Hydra answers and nothing is trained
+    asked = [flag for flag in flags if flag not in _MULTIRUN]
+    if unknown := [flag for flag in asked if not _ASKS.fullmatch(flag)]:
+        raise InputError(f"{unknown[0]}: no such option; give KEY=VALUE, -m, --help or --cfg=job")
+    plan = make_plan(overrides, config_dir=config_dir, multirun=len(flags) > len(asked))
+    if asked:
+        _hydra(_job, arguments, config_dir)  # Hydra answers and nothing is trained
         return 0
-    plan = make_plan(overrides, config_dir=config_dir, multirun=bool(flags))
     check(plan)
     console = Console(stderr=True)
     if plan.unfinished:

@@ -1,19 +1,24 @@
 """The command line of a training before Hydra reads it, and what it asks for in plain words when it is wrong."""
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from musclesense.errors import InputError
 
-_FOLD_RANGE = re.compile(r"(?P<key>[^=]+)=(?P<first>\d+)\.\.(?P<last>\d+)")
+MOST_VALUES = 2500
+"""Of one override, and runs of one command: every subject left out in turn among fifty."""
+_LONGEST, _DEEPEST = 2000, 8
+_FOLD_RANGE = re.compile(r"(?P<key>[^=]+)=(?P<first>\d{1,18})\.\.(?P<last>\d{1,18})")
+# Where runs lie and in which order they go is this project's to say; who launches them is the user's.
+_OF_HYDRA = re.compile(r"hydra(/launcher|\.launcher(\.\w+)+)?")
 
 
 def expand_ranges(arguments: Sequence[str]) -> list[str]:
@@ -44,11 +49,65 @@ def parse(arguments: Sequence[str]) -> list[Override]:
     parser = OverridesParser.create()
     overrides = []
     for argument in arguments:
+        # The parser recurses into brackets, and its time grows with more than the length.
+        if len(argument) > _LONGEST or _depth(argument) > _DEEPEST:
+            raise InputError(
+                f"{argument}: too long or too deep; give {_LONGEST} characters and {_DEEPEST} brackets in one another "
+                "at most"
+            )
         try:
-            overrides.append(parser.parse_override(argument))
-        except (OverrideParseException, HydraException) as error:
+            override = parser.parse_override(argument)
+        except Exception as error:  # beside Hydra's own errors those of its parser and of Python's numbers
             raise InputError(f"{argument}: not an override ({first_line(error)}); give KEY=VALUE") from error
+        if problem := _of_hydra(override):
+            raise InputError(f"{argument}: {problem}")
+        overrides.append(override)
     return overrides
+
+
+def values(override: Override) -> list[str]:
+    """Give each value of a sweep as an override of its own.
+
+    Raises:
+        InputError: There are none, too many, or it is a sweep that cannot be enumerated.
+    """
+    line, sweep = str(override.input_line), override.value()
+    if not isinstance(sweep, ChoiceSweep | RangeSweep):
+        raise InputError(f"{line}: cannot be swept; list the values")
+    count = _length(sweep) if isinstance(sweep, RangeSweep) else len(sweep.list)
+    if not 0 < count <= MOST_VALUES:
+        raise InputError(f"{line}: {count:.0f} values; give 1 to {MOST_VALUES}")
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _length(sweep: RangeSweep) -> float:
+    """Count the values of a range without making them; 0 where it has none or never ends."""
+    assert sweep.start is not None and sweep.stop is not None
+    start, stop, step = (float(number) for number in (sweep.start, sweep.stop, sweep.step))
+    if not all(map(math.isfinite, (start, stop, step))) or step == 0:
+        return 0
+    return max(0.0, float(math.ceil((stop - start) / step)))
+
+
+def _depth(argument: str) -> int:
+    """Count the brackets that are open at most."""
+    depth = deepest = 0
+    for character in argument:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _of_hydra(override: Override) -> str | None:
+    """Say why an override of Hydra's own settings is not taken, or None where it is, or is none of them."""
+    key = override.key_or_group
+    if re.split("[./]", key)[0] != "hydra":
+        return None
+    if not _OF_HYDRA.fullmatch(key) or key == "hydra" or key.endswith("_") or override.is_delete():
+        return "is set by this project; of Hydra give hydra/launcher or hydra.launcher.KEY"
+    if "$" in str(override.input_line):
+        return "is needed before interpolations are known; give a plain value"
+    return None
 
 
 def explain(error: Exception, overrides: Sequence[str], *, config_dir: Path, base: DictConfig | None) -> InputError:
@@ -66,7 +125,7 @@ def explain(error: Exception, overrides: Sequence[str], *, config_dir: Path, bas
         known = f"give {', '.join(options)}" if group and options else "correct the name"
         asked = next((o for o in overrides if o.partition("=")[0] == group), f"{group}={option}")
         return InputError(f"{asked}: no option {option!r}; {known}")
-    text = str(error)
+    text = str(error) or type(error).__name__
     missing = re.match(r"(?:Could not override|Key) '([^']+)'", text)
     if missing is None and error.__cause__ is not None:
         missing = re.match(r"Key '([^']+)' (?:is )?not in", str(error.__cause__))
@@ -77,11 +136,19 @@ def explain(error: Exception, overrides: Sequence[str], *, config_dir: Path, bas
     merging = re.match(r"Error merging override (.+)", text)
     if merging:
         return InputError(f"{merging[1]!s}: {first_line(error.__cause__ or error)}; correct the value")
-    ambiguous = next((o for o in overrides if text.startswith("Ambiguous") and o.split("=")[0] in text), None)
-    return InputError(f"{ambiguous or 'configuration'}: {first_line(error)}; correct the override")
+    return InputError(f"{_suspect(overrides, text)}: {first_line(error)}; correct the override")
 
 
-COMPOSITION_ERRORS = (ConfigCompositionException, HydraException, OmegaConfBaseException)
+def unresolved(error: Exception, overrides: Sequence[str]) -> InputError:
+    """Say in one line that an interpolation leads nowhere."""
+    asked = [override for override in overrides if "$" in override]
+    return InputError(f"{' '.join(asked) or 'configuration'}: cannot be resolved ({first_line(error)}); give a value")
+
+
+def _suspect(overrides: Sequence[str], text: str) -> str:
+    """Name the override that an error speaks of: the only one, or the one whose key it names."""
+    named = [override for override in overrides if override.lstrip("+~").split("=")[0] in text]
+    return (named or list(overrides) or ["configuration"])[0] if len(overrides) == 1 or named else " ".join(overrides)
 
 
 def _keys(config: DictConfig) -> list[str]:

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from musclesense.training.run import make_module
 
 CONFIG_NAME = "train"
 _FOLDS = ("outer", "inner")
+_MOST_STUDIES = 256
 
 
 @dataclass(frozen=True)
@@ -75,20 +77,23 @@ def make_plan(arguments: Sequence[str], *, config_dir: Path, multirun: bool) -> 
     if swept and not multirun:
         raise InputError(f"{swept[0]}: several values ask for several runs; add -m")
     choices = {
-        line: [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-        if override.is_sweep_override()
-        else [line]
-        for line, override in parsed.items()
+        line: spoken.values(override) if override.is_sweep_override() else [line] for line, override in parsed.items()
     }
     folds = {line: own for line, own in choices.items() if line.partition("=")[0] in _FOLDS}
     others = [own for line, own in choices.items() if line not in folds]
+    for what, count, most in (
+        ("studies", math.prod(map(len, others)), _MOST_STUDIES),
+        ("runs", math.prod(map(len, choices.values())), spoken.MOST_VALUES),
+    ):
+        if count > most:
+            raise InputError(f"{' '.join(swept)}: {count} {what} are asked for; ask for {most} at most")
     runs: list[Config] = []
     with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
         launching = _launching([own for override in others for own in override[:1]], config_dir)
         for combination in itertools.product(*others):
             composed = _compose(combination, config_dir)
             for fold in itertools.product(*folds.values()):
-                runs.append(_at_fold(composed, fold))
+                runs.append(_resolved(_at_fold(composed, fold), arguments))
     if not launching.here and not multirun:
         raise InputError("hydra/launcher: one run is trained here, and several are launched; add -m")
     return Plan(tuple(runs), launching)
@@ -141,7 +146,9 @@ def _problems_of_place(folder: Path) -> tuple[str, ...]:
 def _problems_of_study(config: Config) -> tuple[str, ...]:
     try:
         inputs.check(config)
-        make_module(config)
+        module = make_module(config)
+        module.require_fit()
+        module.make_optimizer(steps=config.trainer.max_epochs)
     except InputError as error:
         return error.problems
     return ()
@@ -150,11 +157,11 @@ def _problems_of_study(config: Config) -> tuple[str, ...]:
 def _compose(overrides: Sequence[str], config_dir: Path, *, hydra: bool = False) -> DictConfig:
     try:
         return compose(CONFIG_NAME, list(overrides), return_hydra_config=hydra)
-    except spoken.COMPOSITION_ERRORS as error:
+    except Exception as error:  # Hydra raises many kinds, AssertionError and ValueError among them
         raise spoken.explain(error, overrides, config_dir=config_dir, base=compose(CONFIG_NAME)) from error
 
 
-def _at_fold(composed: DictConfig, fold: Sequence[str]) -> Config:
+def _at_fold(composed: DictConfig, fold: Sequence[str]) -> DictConfig:
     config = copy.deepcopy(composed)
     for choice in fold:
         key, _, value = choice.partition("=")
@@ -162,4 +169,16 @@ def _at_fold(composed: DictConfig, fold: Sequence[str]) -> Config:
             OmegaConf.update(config, key, value)
         except OmegaConfBaseException as error:
             raise InputError(f"{choice}: not a whole number; give a fold such as {key}=0") from error
+    return config
+
+
+def _resolved(config: DictConfig, arguments: Sequence[str]) -> Config:
+    """Put values in the place of interpolations, and refuse what then has none."""
+    try:
+        OmegaConf.resolve(config)
+        missing = sorted(OmegaConf.missing_keys(config))
+    except Exception as error:  # a resolver can raise anything, and one that names itself ends in RecursionError
+        raise spoken.unresolved(error, arguments) from error
+    if missing:
+        raise InputError(f"{missing[0]}: has no value; give {missing[0]}=VALUE")
     return cast(Config, config)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError
-from musclesense.files import atomic_path
+from musclesense.files import atomic_path, is_there
 from musclesense.imaging.fat import FatModel
 from musclesense.imaging.field import doubled_turns
 from musclesense.imaging.grid import slice_axis
@@ -242,7 +242,7 @@ def separate_files(
             own); then nothing is written.
     """
     for name in ("fat", "water", "fat_fraction"):
-        if (there := out / f"{name}.nii.gz").exists():
+        if is_there(there := out / f"{name}.nii.gz"):
             raise InputError(f"{there}: is there already; give another folder, or remove it")
     echoes, geometry = read_echoes((te345, te460, te575), phase_unit=phase_unit)
     parts = separate(echoes, slice_axis=slice_axis(geometry), model=model)

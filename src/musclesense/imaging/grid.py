@@ -18,7 +18,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from musclesense.errors import InputError
-from musclesense.imaging.nifti import Geometry
+from musclesense.imaging.nifti import LARGEST_ZOOM_MM, SMALLEST_ZOOM_MM, Geometry
 
 EQUAL_SPACING = 1e-3
 """Relative difference below which a native spacing counts as that of the grid, voxel on pixel."""
@@ -27,6 +27,7 @@ _RIGHT_LEFT, _ANTERIOR_POSTERIOR, _SUPERIOR_INFERIOR = 0, 1, 2
 _BODY_SMOOTHING_PIXELS = 1.5
 _SMALLEST_REGION = 0.1
 _SPUR = 0.1
+_LARGEST_FRAME = 2048
 
 
 class Fit(StrEnum):
@@ -79,7 +80,7 @@ class Grid:
             whole slice to the frame.
 
     Raises:
-        InputError: A size or spacing that is not positive, or another fit.
+        InputError: A size or spacing that no image has, or another fit.
     """
 
     spacing_mm: float = 1.25
@@ -88,12 +89,14 @@ class Grid:
     fit: Fit = Fit.CENTRE
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.spacing_mm) and self.spacing_mm > 0):
-            raise InputError(f"grid.spacing_mm={self.spacing_mm} is no pixel size; give millimetres above 0")
+        spacing = self.spacing_mm
+        if not _is_number(spacing) or not SMALLEST_ZOOM_MM <= spacing <= LARGEST_ZOOM_MM:
+            limits = f"{SMALLEST_ZOOM_MM:g} to {LARGEST_ZOOM_MM:g}"
+            raise InputError(f"grid.spacing_mm={spacing} is no pixel size; give {limits} millimetres")
         for name, size in (("rows", self.rows), ("columns", self.columns)):
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise InputError(f"grid.{name}={size} is no size; give a whole number above 0")
-        if self.fit not in tuple(Fit):
+            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= _LARGEST_FRAME:
+                raise InputError(f"grid.{name}={size} is no size; give a whole number from 1 to {_LARGEST_FRAME}")
+        if not isinstance(self.fit, str) or self.fit not in tuple(Fit):
             raise InputError(f"grid.fit={self.fit} is unknown; give {' or '.join(Fit)}")
         object.__setattr__(self, "fit", Fit(self.fit))
 
@@ -245,6 +248,10 @@ def background_level(image: NDArray[Any]) -> float:
     """Give the median of ``image`` (2-D) outside the body, or its minimum where the body fills it."""
     outside = image[~body_mask(image)]
     return float(np.median(outside) if outside.size else image.min())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _axis_along(geometry: Geometry, direction: int) -> tuple[int, int]:

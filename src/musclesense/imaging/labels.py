@@ -12,6 +12,7 @@ from musclesense.errors import InputError
 
 BACKGROUND = 0
 _MOST_CLASSES = np.iinfo(np.uint8).max
+_LARGEST_VALUE = np.iinfo(np.uint16).max  # of a mask that is written
 _OTHER_SIDE = {"left": "right", "right": "left"}
 
 
@@ -40,6 +41,9 @@ class LabelSet:
             InputError: No class, a value that is no positive integer or belongs to two classes,
                 any-positive beside other classes, or a sided name without its other side.
         """
+        for name, values in config.items():
+            if not isinstance(values, Sequence) or isinstance(values, str):
+                raise InputError(f"labels: {name} has the values {values!r}; give a list of whole numbers")
         return cls(tuple(str(name) for name in config), tuple(tuple(values) for values in config.values()))
 
     def to_config(self) -> dict[str, list[int]]:
@@ -101,12 +105,15 @@ def _problems(names: tuple[str, ...], values: tuple[tuple[int, ...], ...]) -> li
         problems.append(f"labels: {list(names)} must be 1 to {_MOST_CLASSES} different names, each with its values")
     owner: dict[int, str] = {}
     for name, own in zip(names, values, strict=False):
+        if not name.isprintable():
+            problems.append(f"labels: {name!r} holds control characters; give a plain name")
         if not own and len(names) > 1:
             problems.append(f"labels: {name} takes any positive value beside other classes; list its values")
         for value in own:
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_VALUE:
                 problems.append(
-                    f"labels: {name} has the value {value!r}; give whole numbers from 1 up (0 is background)"
+                    f"labels: {name} has the value {value!r}; give whole numbers from 1 up to {_LARGEST_VALUE} "
+                    "(0 is background)"
                 )
             elif value in owner:
                 problems.append(f"labels: value {value} is given to {owner[value]} and again to {name}; give it to one")

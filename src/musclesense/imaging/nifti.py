@@ -1,6 +1,15 @@
-"""NIfTI volumes in scanner space: read with clear errors, written back with the geometry they came with."""
+"""NIfTI volumes in scanner space: read with clear errors, written back with the geometry they came with.
 
+Files are read by this module and nibabel's headers, not by ``nibabel.load``: that guesses formats, mends headers with a
+word on stderr, and believes what a header says of sizes. Here a header is refused as a whole before a voxel is read,
+the voxels are read up to the size that it names, and the file must end there, where gzip's checksum is.
+"""
+
+import bz2
+import gzip
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -8,15 +17,33 @@ from typing import Any, Self
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
-from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import xform_codes
+from nibabel.orientations import aff2axcodes
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import DTypeLike, NDArray
 
 from musclesense.errors import InputError
-from musclesense.files import atomic_path
+from musclesense.files import atomic_path, require_file
 
 AFFINE_TOLERANCE_MM = 1e-3
-_UNREADABLE = (ImageFileError, HeaderDataError, OSError, EOFError, zlib.error, ValueError, OverflowError)
+MOST_VOXELS = 512**3
+"""A volume of more is refused before it is read: 512 MiB as float32."""
+LARGEST_VALUE = 1e12
+"""No image has intensities beyond; sums over such voxels stay far from the end of float32."""
+SMALLEST_ZOOM_MM, LARGEST_ZOOM_MM = 0.01, 500.0
+_FARTHEST_MM = 1e5
+# Determinant of the axes' directions: 1 at right angles, 0.87 under a gantry tilted by 30 degrees, 0 in a plane.
+_LEAST_VOLUME = 0.5
+_LARGEST_OFFSET = 64 * 1024**2
+_CHUNK = 1024**2
+_HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_OTHER_OF_PAIR = {".hdr": ".img", ".img": ".hdr"}
+# What says where voxels lie; all else in a header speaks of the voxels, or may name a patient.
+_GEOMETRY_FIELDS = (
+    *("dim", "pixdim", "xyzt_units", "qform_code", "sform_code", "srow_x", "srow_y", "srow_z"),
+    *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+)
+_DAMAGED = (OSError, EOFError, zlib.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,26 +115,28 @@ def read_geometry(path: Path) -> Geometry:
     Raises:
         InputError: The file is missing, no NIfTI, not 3-D, or has no usable affine.
     """
-    return _geometry(path, _open(path))
+    return _geometry(_read_header(path)[0])
 
 
 def read_volume(path: Path) -> Volume:
     """Read a 3-D NIfTI image, scaled, as float32 (integers without a scale factor stay integers).
 
+    What float32 cannot hold becomes infinite.
+
     Raises:
-        InputError: The file is missing, truncated, no NIfTI, not 3-D, complex or coloured.
+        InputError: The file is missing, truncated, no NIfTI, not 3-D, complex, coloured or larger than `MOST_VOXELS`.
     """
-    image = _open(path)
-    geometry = _geometry(path, image)
-    dtype = image.get_data_dtype()
-    if dtype.kind not in "iuf":
-        raise InputError(f"{path}: voxels of type {dtype} cannot be used; store real numbers")
-    try:
-        unscaled = image.dataobj.slope == 1 and image.dataobj.inter == 0
-        data = np.asarray(image.dataobj, dtype=dtype if unscaled and dtype.kind in "iu" else np.float32)
-    except (*_UNREADABLE, MemoryError) as error:
-        raise InputError(f"{path}: voxels cannot be read ({_one_line(error)}); export the file again") from error
-    return Volume(data.reshape(geometry.shape), geometry)
+    header, voxels = _read_header(path)
+    geometry, dtype = _geometry(header), header.get_data_dtype()
+    stored = _read_voxels(voxels, _offset(header), geometry.shape, dtype)
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if np.isnan(slope) or slope == 0:
+        slope, inter = 1.0, 0.0  # so says the standard
+    if dtype.kind in "iu" and (slope, inter) == (1, 0):
+        return Volume(stored.astype(dtype.newbyteorder("="), copy=False), geometry)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = stored if (slope, inter) == (1, 0) else np.multiply(stored, slope, dtype=np.float64) + inter
+        return Volume(scaled.astype(np.float32, copy=False), geometry)
 
 
 def write_volume(path: Path, data: NDArray[Any], geometry: Geometry, dtype: DTypeLike) -> None:
@@ -116,39 +145,175 @@ def write_volume(path: Path, data: NDArray[Any], geometry: Geometry, dtype: DTyp
         raise ValueError(f"data must have shape {geometry.shape}, got {data.shape}")
     header = geometry.header.copy()
     header.set_data_dtype(np.dtype(dtype))
-    header.set_slope_inter(1, 0)
-    header["cal_min"] = header["cal_max"] = 0
     image = nib.Nifti1Image(data.astype(dtype), geometry.affine, header)
     with atomic_path(path) as draft:
         nib.save(image, draft)
 
 
-def _open(path: Path) -> Any:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; correct the path")
+def _read_header(path: Path) -> tuple[Any, Path]:
+    """Read a header and refuse what cannot be used by it; give the file of the voxels, too."""
+    header_file, voxel_file = _files(path)
+    require_file(header_file)
     try:
-        image = nib.load(path)
-    except (*_UNREADABLE, MemoryError) as error:
+        with _stream(header_file) as stream:
+            block = stream.read(max(_HEADERS))
+    except _DAMAGED as error:
         raise InputError(f"{path}: not a readable NIfTI file ({_one_line(error)}); export the file again") from error
-    if not isinstance(image, nib.Nifti1Pair):
-        raise InputError(f"{path}: is {type(image).__name__}, not NIfTI; convert it to .nii.gz")
-    return image
+    size, order = next(
+        ((size, order) for size in _HEADERS for order in ("little", "big") if block[:4] == size.to_bytes(4, order)),
+        (0, ""),
+    )
+    if len(block) < max(size, 1) or not size:
+        raise InputError(f"{path}: not a readable NIfTI file (no header of one); convert it to .nii.gz")
+    header = _HEADERS[size](block[:size], endianness="<" if order == "little" else ">", check=False)
+    if header["pixdim"][0] == 0:
+        header["pixdim"][0] = 1  # so says the standard
+    if problem := _problem(header, pair=header_file != voxel_file):
+        raise InputError(f"{path}: {problem}")
+    return header, voxel_file
 
 
-def _geometry(path: Path, image: Any) -> Geometry:
-    shape = tuple(int(n) for n in image.shape)
+def _files(path: Path) -> tuple[Path, Path]:
+    """Give the files of header and voxels: one, but for ``.hdr`` and ``.img``."""
+    stem, packed = (path.with_suffix(""), path.suffix) if path.suffix in (".gz", ".bz2") else (path, "")
+    if stem.suffix not in _OTHER_OF_PAIR:
+        return path, path
+    other = stem.with_suffix(_OTHER_OF_PAIR[stem.suffix])
+    other = other.with_name(other.name + packed)
+    return (path, other) if stem.suffix == ".hdr" else (other, path)
+
+
+@contextmanager
+def _stream(path: Path) -> Iterator[Any]:
+    """Open a file, compressed or not, by what it holds."""
+    with path.open("rb") as raw:
+        start = raw.read(3)
+        raw.seek(0)
+        if start[:2] == b"\x1f\x8b":
+            with gzip.GzipFile(fileobj=raw) as unpacked:
+                yield unpacked
+        elif start == b"BZh":
+            with bz2.BZ2File(raw) as unpacked:
+                yield unpacked
+        else:
+            yield raw
+
+
+def _problem(header: Any, *, pair: bool) -> str | None:
+    """Say why a header cannot be used, or None where it can."""
+    magic = bytes(header["magic"])[:3]
+    if magic not in ((b"ni1", b"ni2") if pair else (b"n+1", b"n+2")):
+        return f"not a readable NIfTI file (magic {magic!r}); convert it to .nii.gz"
+    shape = _shape(header)
+    if len(shape) != 3 or min(shape) < 1:
+        return f"has shape {_x(shape)}, not three axes; give one 3-D image a file"
+    if shape[0] * shape[1] * shape[2] > MOST_VOXELS:
+        return f"has {_x(shape)} voxels, more than {_x((512,) * 3)}; crop it, or export the file again"
+    try:
+        dtype = header.get_data_dtype()
+    except (HeaderDataError, KeyError):
+        return f"voxels of type code {int(header['datatype'])} cannot be used; store real numbers"
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        return f"voxels of type {dtype} cannot be used; store real numbers"
+    first = 0 if pair else int(header["sizeof_hdr"]) + 4
+    if not first <= (offset := float(header["vox_offset"])) <= _LARGEST_OFFSET or offset % 1:
+        return f"voxels cannot begin at byte {offset:g}; export the file again"
+    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
+    if np.isinf(slope) or (not np.isnan(slope) and slope != 0 and not np.isfinite(inter)):
+        return f"scale factor {slope:g} and intercept {inter:g} are no numbers; export the file again"
+    return _affine_problem(header)
+
+
+def _affine_problem(header: Any) -> str | None:
+    """Say why a header does not tell where voxels lie, or None where it does."""
+    again = "export the file again with its orientation"
+    if (unit := int(header["xyzt_units"]) & 7) not in (0, 2):
+        return f"lengths in {({1: 'metres', 3: 'micrometres'}).get(unit, f'unit {unit}')}; store millimetres"
+    if wrong := _zooms_problem(header["pixdim"][1:4]):
+        return f"{wrong}; {again}"
+    affines = []
+    for name, read in (("sform", header.get_sform), ("qform", header.get_qform)):
+        if (code := int(header[f"{name}_code"])) not in xform_codes.value_set():
+            return f"{name}_code {code} is none; {again}"
+        if code > 0:
+            try:
+                affines.append(read())
+            except (HeaderDataError, ValueError) as error:
+                return f"{name} cannot be read ({_one_line(error)}); {again}"
+    for affine in affines or [header.get_base_affine()]:
+        if not np.isfinite(affine).all() or not affine[:3, :3].any(axis=0).all():
+            return f"affine is singular or not finite; {again}"
+        if wrong := _zooms_problem(voxel_sizes(affine)):
+            return f"{wrong}; {again}"
+        if abs(np.linalg.det(affine[:3, :3] / voxel_sizes(affine))) < _LEAST_VOLUME:
+            return f"affine is singular or not finite, or sheared; {again}"
+        if np.abs(affine[:3, 3]).max() > _FARTHEST_MM:
+            return f"first voxel lies {np.abs(affine[:3, 3]).max():g} mm away; {again}"
+    # Of one space there can be one affine; two that differ in side would swap left and right by the reader's taste.
+    if len(affines) == 2 and header["sform_code"] == header["qform_code"]:
+        axes = ["".join(aff2axcodes(affine)) for affine in affines]
+        if axes[0] != axes[1]:
+            return f"sform says {axes[0]} and qform {axes[1]} of the same space; remove the wrong one"
+    return None
+
+
+def _zooms_problem(zooms: NDArray[Any]) -> str | None:
+    if bool(((zooms >= SMALLEST_ZOOM_MM) & (zooms <= LARGEST_ZOOM_MM)).all()):  # not for NaN
+        return None
+    return f"voxel size {_x(zooms)} mm lies outside {SMALLEST_ZOOM_MM:g} to {LARGEST_ZOOM_MM:g} mm"
+
+
+def _shape(header: Any) -> tuple[int, ...]:
+    """Give the axes of a header, trailing ones of length 1 left out."""
+    count = int(header["dim"][0])
+    shape = tuple(int(n) for n in header["dim"][1 : 1 + count]) if 1 <= count <= 7 else ()
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) != 3 or min(shape) < 1:
-        raise InputError(f"{path}: has shape {_x(shape)}, not three axes; give one 3-D image a file")
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise InputError(f"{path}: affine is singular or not finite; export the file again with its orientation")
-    return Geometry((shape[0], shape[1], shape[2]), affine, image.header.copy())
+    return shape
 
 
-def _x(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+def _offset(header: Any) -> int:
+    return int(header["vox_offset"])
+
+
+def _geometry(header: Any) -> Geometry:
+    """Give the geometry of a header that can be used, with a header of nothing else."""
+    i, j, k = _shape(header)
+    bare = type(header)()
+    for field in _GEOMETRY_FIELDS:
+        bare[field] = header[field]
+    bare.set_data_shape((i, j, k))
+    return Geometry((i, j, k), np.asarray(header.get_best_affine(), dtype=np.float64), bare)
+
+
+def _read_voxels(path: Path, offset: int, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Read voxels as stored, a little at a time; the file must hold as many as its header says."""
+    require_file(path)
+    wanted = shape[0] * shape[1] * shape[2] * dtype.itemsize
+    content = np.empty(wanted, dtype=np.uint8)
+    filled, buffer = 0, content.data
+    try:
+        with _stream(path) as stream:
+            skipped = 0
+            while skipped < offset and (piece := stream.read(min(_CHUNK, offset - skipped))):
+                skipped += len(piece)
+            while filled < wanted and (read := stream.readinto(buffer[filled : filled + _CHUNK])):
+                filled += read
+            # Only at its end does a compressed file tell whether it is whole.
+            more = bool(stream.read(1))
+    except _DAMAGED as error:
+        raise InputError(f"{path}: voxels cannot be read ({_one_line(error)}); export the file again") from error
+    if filled < wanted:
+        raise InputError(f"{path}: voxels cannot be read ({filled} of {wanted} bytes are there); export the file again")
+    if more:
+        raise InputError(
+            f"{path}: holds more than the {_x(shape)} voxels of type {dtype} of its header; export the file again"
+        )
+    return content.view(dtype).reshape(shape, order="F")
+
+
+def _x(lengths: Any) -> str:
+    return "x".join(f"{length:g}" if isinstance(length, np.floating) else str(length) for length in lengths)
 
 
 def _one_line(error: BaseException) -> str:

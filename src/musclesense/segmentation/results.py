@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from musclesense import __version__
 from musclesense.cohort.table import Limbs, Region
 from musclesense.errors import InputError
-from musclesense.files import atomic_path, write_csv, write_json
+from musclesense.files import atomic_path, is_file, is_there, write_csv, write_json
 from musclesense.imaging.grid import Grid, slice_count, take_slice
 from musclesense.imaging.limbs import Limb, split_limbs
 from musclesense.imaging.nifti import write_volume
@@ -103,10 +103,10 @@ def fat_fraction_rows(
 
 def _require_only_results(out: Path) -> None:
     """Refuse to replace what no earlier call wrote, such as a mask drawn by hand that lies beside the images."""
-    if (out / "run.json").is_file():
+    if is_file(out / "run.json"):
         return
     for name in FILES:
-        if (out / name).exists():
+        if is_there(out / name):
             raise InputError(f"{out / name}: exists and was not made by this command; give another --out")
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from musclesense.cohort.table import Region
 from musclesense.errors import InputError
+from musclesense.files import is_file, is_folder
 from musclesense.imaging.grid import Grid, slice_count, take_slice
 from musclesense.imaging.labels import LabelSet, decide
 from musclesense.imaging.nifti import Geometry
@@ -121,13 +122,15 @@ class Segmenter:
         for network in self.networks[1:]:
             total += network.probabilities(images)
         mean: NDArray[np.float32] = (total / len(self.networks)).numpy()
+        if not np.isfinite(mean).all():
+            raise InputError(f"{self.checkpoints[0]}: gives no numbers for this scan; give another model")
         return mean
 
 
 def _checkpoints(model: Path) -> tuple[Path, ...]:
-    if model.is_file():
+    if is_file(model):
         return (model,)
-    if not model.is_dir():
+    if not is_folder(model):
         raise InputError(f"{model}: no such model; give a study's folder below runs/, a run's folder or a checkpoint")
     runs = [model] if is_finished(model) else sorted(run for run in model.iterdir() if is_finished(run))
     found = tuple(run / "checkpoints" / "best.ckpt" for run in runs)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ import yaml
 from omegaconf import OmegaConf
 
 from musclesense.errors import InputError
-from musclesense.files import locked, write_json, write_text
+from musclesense.files import locked, read_yaml, write_json, write_text
 from musclesense.training.config import Config, active_channels
 
 _FOLDS = ("outer", "inner")
+# File systems take 255, and drafts and locks beside the folder have longer names.
+_LONGEST_NAME = 200
 # Where and on what a study runs, and what it keeps, does not change its scores.
 _ELSEWHERE = ("study", "runs", "data", "logger")
 _ELSEWHERE_BELOW = {
@@ -36,8 +39,10 @@ def to_plain(config: Config) -> dict[str, Any]:
 def study_folder(config: Config) -> Path:
     """Name the folder of the study: ``study``, or a name made from cohort, region, channels and everything else."""
     name = config.study or _study_name(config)
-    if not re.fullmatch(r"[\w.+-]+", name) or name.startswith("."):
-        raise InputError(f"study={name} is no folder name; use letters, digits, '-', '_', '+' and '.'")
+    if not re.fullmatch(r"[\w.+-]+", name) or name.startswith(".") or len(os.fsencode(name)) > _LONGEST_NAME:
+        raise InputError(
+            f"study={name} is no folder name; use letters, digits, '-', '_', '+' and '.', {_LONGEST_NAME} bytes at most"
+        )
     return Path(config.runs) / name
 
 
@@ -78,10 +83,7 @@ def require_same_study(config: Config) -> None:
     path = study_folder(config) / "study.yaml"
     if not path.is_file():
         return
-    try:
-        written = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not readable; remove the study folder or give study=ANOTHER") from error
+    written = read_yaml(path, remedy="remove the study folder or give study=ANOTHER")
     there, here = _flat(_identity(written if isinstance(written, dict) else {})), _flat(_identity(to_plain(config)))
     different = sorted(key for key in {*there, *here} if there.get(key) != here.get(key))
     if different:

@@ -1,6 +1,7 @@
 """What a run works on: its cohort, folds and slices, found, made or refused."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +17,15 @@ from musclesense.phantom import generate, robust
 from musclesense.phantom.presets import find_preset
 from musclesense.phantom.templates import compartment_values
 from musclesense.phantom.version import sources_digest
+from musclesense.training import hardware
 from musclesense.training.augmentation import Augmentation
 from musclesense.training.config import Config, active_channels
 from musclesense.training.folders import open_study, require_same_study, study_folder
 from musclesense.training.pool import Pool, Recipe
 from musclesense.training.synthesis import Synthesis
+
+_LARGEST_NUMBER = 2**31 - 1
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +55,23 @@ def check(config: Config) -> None:
         ("callbacks.keep_every", config.callbacks.keep_every),
         ("loader.overfit_cases", config.loader.overfit_cases),
     ):
-        if value is not None and value < 1:
-            problems.append(f"{name}={value}: give 1 or more")
+        if value is not None and not 1 <= value <= _LARGEST_NUMBER:
+            problems.append(f"{name}={value}: give 1 or more" + (f", up to {_LARGEST_NUMBER}" if value > 1 else ""))
+    for name, value in (("loader.workers", config.loader.workers), ("seed", config.seed)):
+        if not 0 <= value <= _LARGEST_NUMBER:
+            problems.append(f"{name}={value}: give 0 or more" + (f", up to {_LARGEST_NUMBER}" if value > 0 else ""))
+    for name, place in (("runs", config.runs), ("data", config.data)):
+        if not place.isprintable() or any(len(os.fsencode(part)) > _LONGEST_NAME for part in Path(place).parts):
+            problems.append(f"{name}={place}: no name of a folder; give another")
+    if not math.isfinite(config.callbacks.min_delta):
+        problems.append(f"callbacks.min_delta={config.callbacks.min_delta}: give a number")
+    problems.extend(hardware.problems(config.trainer))
     if config.labels.column not in LABEL_COLUMNS:
         problems.append(f"labels.column={config.labels.column}: give {' or '.join(LABEL_COLUMNS)}")
     if not 0 < config.labels.threshold < 1:
         problems.append(f"labels.threshold={config.labels.threshold}: give a probability between 0 and 1")
     if config.callbacks.averaging is not None and not 0 <= config.callbacks.averaging < 1:
         problems.append(f"callbacks.averaging={config.callbacks.averaging}: give a decay from 0 to below 1, or null")
-    if config.loader.workers < 0:
-        problems.append(f"loader.workers={config.loader.workers}: give 0 or more")
-    if config.seed < 0:
-        problems.append(f"seed={config.seed}: give 0 or more")
     for make in (grid, labels, augmentation, regions, synthesis):
         try:
             make(config)

@@ -1,15 +1,22 @@
 """The network, what it minimises and how it is judged, as a LightningModule."""
 
+import math
+import pkgutil
+import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-import hydra.utils
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
+from musclesense.cohort.table import CHANNELS, Region
 from musclesense.errors import InputError
+from musclesense.files import require_file
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.training.datamodule import Batch
@@ -17,6 +24,10 @@ from musclesense.training.dice import MeanDice
 
 _PEERS = ("monai", "segmentation_models_pytorch", "timm", "torchvision")
 """Packages of the extra ``peers`` that networks come from, and what these need."""
+MOST_PARAMETERS = 2**28
+"""A network of more is refused before memory is taken: 1 GiB, and four times as much in training."""
+_KINDS: dict[type, str] = {nn.Module: "torch module", Optimizer: "optimizer", LRScheduler: "schedule"}
+_Made = TypeVar("_Made", nn.Module, Optimizer, LRScheduler)
 
 
 class SegmentationModule(LightningModule):
@@ -33,6 +44,9 @@ class SegmentationModule(LightningModule):
         model: ``_target_`` and arguments of the network.
         loss: ``_target_`` and arguments of the loss.
         optimizer: ``factory`` and ``schedule``, as in the configuration.
+
+    Raises:
+        InputError: A value that no network can have, or a network that cannot be made.
     """
 
     def __init__(
@@ -49,15 +63,21 @@ class SegmentationModule(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # the logger has the whole configuration
+        if not channels or len({*channels}) < len(channels) or not {*channels} <= {*CHANNELS}:
+            raise InputError(f"channels={list(channels)}: give some of {', '.join(CHANNELS)}, each once")
+        if not regions or not {*regions} <= {*Region}:
+            raise InputError(f"region.regions={list(regions)}: give {' or '.join(Region)}, or both")
+        if not 0 < threshold < 1:
+            raise InputError(f"labels.threshold={threshold}: give a probability between 0 and 1")
         self.channels = tuple(channels)
         self.labels = LabelSet.from_config(classes)
         self.threshold = threshold
         self.grid = Grid(**grid)
         self.regions = tuple(regions)
-        network = _make(model, "model", in_channels=len(channels), out_channels=self.labels.n_classes + 1)
+        network = _make(nn.Module, model, "model", in_channels=len(channels), out_channels=self.labels.n_classes + 1)
         # Channels beside each other in memory are what fast convolutions read, in mixed precision above all.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.loss = _make(loss, "loss")
+        self.loss = _make(nn.Module, loss, "loss")
         self.val_dice = MeanDice(self.labels.n_classes)
         self._optimizer = optimizer
 
@@ -69,13 +89,51 @@ class SegmentationModule(LightningModule):
             InputError: The file is missing, damaged or no checkpoint of this project.
         """
         try:
-            module = cls.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
-        except InputError:
-            raise
+            content = _read_checkpoint(checkpoint)
+            module = cls(**content["hyper_parameters"])
+            weights = content["state_dict"]
+            strange = [name for name, tensor in weights.items() if not _is_sound(tensor)]
+            if strange:
+                raise InputError(f"{strange[0]} holds no finite real numbers")
+            module.load_state_dict(weights)
+            module.require_fit()
         except Exception as error:  # torch raises many kinds for a damaged file
-            reason = " ".join(str(error).split())[:200]
+            reason = " ".join(str(error).removeprefix(f"{checkpoint}: ").split())[:200] or type(error).__name__
             raise InputError(f"{checkpoint}: not a usable checkpoint ({reason}); give a best.ckpt of a run") from error
         return module.eval()
+
+    def require_fit(self) -> None:
+        """Refuse a network that does not turn images on the grid into a logit for each class, or a loss of no number.
+
+        Of the network only shapes are computed, which takes neither time nor memory.
+
+        Raises:
+            InputError: Says what it does instead.
+        """
+        shape = (1, len(self.channels), self.grid.rows, self.grid.columns)
+        wanted = (1, self.labels.n_classes + 1, *shape[2:])
+        state = {name: torch.empty_like(tensor, device="meta") for name, tensor in self.network.state_dict().items()}
+        training = self.training
+        try:
+            logits = torch.func.functional_call(self.network.eval(), state, torch.empty(shape, device="meta"))
+        except NotImplementedError:
+            return  # shapes that depend on values are seen when there are values
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"model: takes no images of shape {shape} ({reason}); correct model=...") from error
+        finally:
+            self.train(training)
+        made = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if made != wanted:
+            raise InputError(f"model: gives {made} for an image, not {wanted}; correct model=...")
+        try:
+            loss = self.loss(torch.zeros(1, wanted[1], 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
+            lost = float(loss) if loss.shape == () else math.nan
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"loss: takes no logits and classes ({reason}); correct loss=...") from error
+        if not math.isfinite(lost):
+            raise InputError(f"loss: gives no finite number ({lost}); correct loss=... or its arguments")
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, channels, rows, columns) to logits (batch, 1 + classes, rows, columns)."""
@@ -113,26 +171,61 @@ class SegmentationModule(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Make the optimizer, and the schedule over all steps of the training."""
-        optimizer = hydra.utils.instantiate(self._optimizer["factory"])(self.parameters())
-        schedule = self._optimizer["schedule"]
-        if schedule is None:
-            return optimizer
         # Not `estimated_stepping_batches`: it starts to read batches before a resumed run knows its epoch.
         trainer: Any = self.trainer
-        steps = len(trainer.datamodule.train_dataloader()) * trainer.max_epochs
-        scheduler = hydra.utils.instantiate(schedule)(optimizer, total_steps=steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        optimizer, schedule = self.make_optimizer(len(trainer.datamodule.train_dataloader()) * trainer.max_epochs)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def make_optimizer(self, steps: int) -> tuple[Optimizer, LRScheduler | None]:
+        """Make the optimizer, and the schedule over so many steps where there is one.
+
+        Raises:
+            InputError: They cannot be made with these arguments.
+        """
+        optimizer = _make(Optimizer, self._optimizer["factory"], "optimizer.factory", self.parameters())
+        schedule = self._optimizer["schedule"]
+        made = None
+        if schedule is not None:
+            made = _make(LRScheduler, schedule, "optimizer.schedule", optimizer, total_steps=steps)
+        for group in optimizer.param_groups:
+            for name in ("lr", "initial_lr", "max_lr", "min_lr"):  # schedules keep theirs here, too
+                if not 0 <= group.get(name, 0) < math.inf:
+                    raise InputError(f"optimizer: {name}={group[name]} is no learning rate; give 0 or more")
+        return optimizer, made
 
 
-def _make(config: Mapping[str, Any], name: str, **arguments: Any) -> nn.Module:
-    """Build a module by ``_target_``; nothing else is called, whatever a checkpoint may name at any depth."""
-    target = config.get("_target_")
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint as Lightning writes it: an archive of uncompressed entries, whose size is therefore known."""
+    require_file(path)
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise InputError("its entries are compressed")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or not {"hyper_parameters", "state_dict"} <= content.keys():
+        raise InputError("no weights or no description of the network")
+    return content
+
+
+def _is_sound(value: Any) -> bool:
+    return isinstance(value, Tensor) and (not value.is_complex()) and bool(value.isfinite().all())
+
+
+def _make(kind: type[_Made], config: Mapping[str, Any], name: str, *given: Any, **arguments: Any) -> _Made:
+    """Build an object of one kind by ``_target_``; nothing else is called, whatever a file may name at any depth."""
+    target = str(config.get("_target_")) if isinstance(config, Mapping) else str(config)
     try:
-        made = hydra.utils.get_class(str(target))
-        if not issubclass(made, nn.Module):
-            raise InputError(f"{name}._target_={target} is no torch module; name a class derived from torch.nn.Module")
-        module: nn.Module = made(**{key: value for key, value in config.items() if key != "_target_"}, **arguments)
-        return module
+        if target.partition(".")[0] in sys.stdlib_module_names:  # some do things when they are imported
+            raise InputError(_no_kind(kind, name, target))
+        made = pkgutil.resolve_name(target)
+        if not isinstance(made, type) or not issubclass(made, kind):
+            raise InputError(_no_kind(kind, name, target))
+        # What begins with an underscore speaks to Hydra.
+        arguments = {key: value for key, value in config.items() if not str(key).startswith("_")} | arguments
+        if kind is nn.Module and (size := _parameters(made, arguments)) > MOST_PARAMETERS:
+            raise InputError(f"{name}: {size} parameters are too many for any machine; correct {name}=...")
+        return made(*given, **arguments)
     except InputError:
         raise
     except Exception as error:
@@ -151,3 +244,21 @@ def _absent_peer(error: BaseException | None) -> str | None:
             return error.name
         error = error.__cause__ or error.__context__
     return None
+
+
+def _no_kind(kind: type, name: str, target: str) -> str:
+    return (
+        f"{name}._target_={target} is no {_KINDS[kind]}; "
+        f"name a class derived from {kind.__module__.removesuffix('.modules.module')}.{kind.__name__}"
+    )
+
+
+def _parameters(made: type, arguments: Mapping[str, Any]) -> int:
+    """Count the parameters of a network without taking memory for them; 0 where that cannot be done."""
+    try:
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in made(**arguments).parameters())
+    except InputError:
+        raise
+    except Exception:  # it will be said by the network itself
+        return 0

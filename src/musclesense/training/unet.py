@@ -6,6 +6,8 @@ from torch.nn import functional
 
 from musclesense.errors import InputError
 
+_WIDEST, _DEEPEST = 1024, 10
+
 
 class UNet(nn.Module):
     """Encoder and decoder with skip connections, batch normalisation after every convolution.
@@ -19,14 +21,16 @@ class UNet(nn.Module):
         depth: Stages, the finest among them.
 
     Raises:
-        InputError: ``width`` or ``depth`` below 1.
+        InputError: ``width`` or ``depth`` below 1, or beyond what any machine trains.
     """
 
     def __init__(self, *, in_channels: int, out_channels: int, width: int, depth: int) -> None:
         super().__init__()
-        for name, value in (("width", width), ("depth", depth)):
-            if value < 1:
+        for name, value, most in (("width", width, _WIDEST), ("depth", depth, _DEEPEST)):
+            if not isinstance(value, int) or value < 1:
                 raise InputError(f"model.{name}={value} makes no network; give 1 or more")
+            if value > most:
+                raise InputError(f"model.{name}={value} makes too large a network; give {most} or less")
         features = [width * 2**stage for stage in range(depth)]
         self.encoder = nn.ModuleList(
             _convolutions(before, after) for before, after in zip([in_channels, *features], features, strict=False)

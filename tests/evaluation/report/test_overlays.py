@@ -1,6 +1,7 @@
 """Contours, and which cases are shown."""
 
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,4 +84,47 @@ def test_broken_images_are_named(write_study: StudyWriter) -> None:
     folder = write_study(finished=[(0, 0)])
     (folder / "outer0_inner0" / "overlays.npz").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(InputError, match=r"overlays\.npz: cannot be read"):
+        overlays(read_study(folder), "calf")
+
+
+# Past failures, found by `make fuzz`
+
+
+def rewritten(folder: Path, **changed: np.ndarray | None) -> None:
+    path = folder / "outer0_inner0" / "overlays.npz"
+    with np.load(path) as kept:
+        arrays = dict(kept) | changed
+    np.savez_compressed(path, **{name: array for name, array in arrays.items() if array is not None})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"prediction": np.zeros((3, 160, 320), np.uint8)},
+        {"image": np.zeros((4, 160, 320), np.float64)},
+        {"truth": np.zeros((4, 160), np.uint8)},
+        {"line": np.zeros((4, 1), np.int64)},
+        {"line": np.array([{}] * 4, dtype=object)},
+        {"slice": None},
+    ],
+    ids=["short", "floats", "flat", "wide", "pickled", "lost"],
+)
+def test_arrays_that_do_not_belong_together_are_refused(
+    write_study: Callable[..., Path], changed: dict[str, np.ndarray | None]
+) -> None:
+    folder = write_study(finished=[(0, 0)])
+    rewritten(folder, **changed)
+    with pytest.raises(InputError, match=r"overlays\.npz: "):
+        for region in ("calf", "thigh"):
+            overlays(read_study(folder), region)
+
+
+def test_an_array_that_claims_more_than_is_there_takes_no_memory(write_study: Callable[..., Path]) -> None:
+    folder = write_study(finished=[(0, 0)])
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<i8", "fortran_order": False, "shape": (10**12,)})
+    with zipfile.ZipFile(folder / "outer0_inner0" / "overlays.npz", "w") as archive:
+        for name in ("line", "slice", "image", "truth", "prediction"):
+            archive.writestr(f"{name}.npy", header.getvalue())
+    with pytest.raises(InputError, match=r"line holds 0 bytes of type int64 and shape \(1000000000000,\)"):
         overlays(read_study(folder), "calf")

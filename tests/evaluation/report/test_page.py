@@ -143,3 +143,11 @@ def test_single_muscles_are_each_shown_once_and_their_mean_elsewhere(write_study
     assert "muscle_14_left" in (study / "report" / "summary.csv").read_text()
     shown = study_table(study)
     assert shown.count("muscle_7_left") == 2 and "calf    all " in shown
+
+
+def test_nothing_is_written_of_a_study_whose_images_cannot_be_read(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0)])
+    (folder / "outer0_inner0" / "overlays.npz").write_bytes(b"no archive")
+    with pytest.raises(InputError, match=r"overlays\.npz"):
+        write_report(folder)
+    assert not (folder / "report").exists()

@@ -34,7 +34,7 @@ from musclesense.evaluation.report.tables import (
     write_tables,
 )
 from musclesense.evaluation.study import RunStatus, Study, read_study
-from musclesense.files import atomic_path, locked, write_text
+from musclesense.files import atomic_path, is_file, locked, read_text, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +74,14 @@ def write_report(folder: Path) -> Path:
     """
     study = read_study(folder)
     report = folder / "report"
+    # All of it is made before any of it is written: what cannot be read is found while nothing has changed.
+    figures: dict[str, bytes] = {}
+    page = _template().render(**_content(study, figures))
     with locked(report):
         write_tables(study, report)
-        page = _template().render(**_content(study, report / "figures"))
+        for name, png in figures.items():
+            with atomic_path(report / "figures" / name) as draft:
+                draft.write_bytes(png)
         write_text(report / "index.html", page)
     return report / "index.html"
 
@@ -95,7 +100,7 @@ def _template() -> Any:
     return environment.get_template("template.html")
 
 
-def _content(study: Study, figures: Path) -> dict[str, Any]:
+def _content(study: Study, figures: dict[str, bytes]) -> dict[str, Any]:
     def pictures(charts: Callable[[Study], list[Chart]]) -> list[Picture]:
         return [_chart(chart, figures) for chart in charts(study)] if study.cases else []
 
@@ -203,28 +208,23 @@ def _inline(value: Any) -> str:
 def _command(folder: Path) -> str | None:
     """Give the training command, where it was recorded."""
     recorded = folder / "command.txt"
-    return recorded.read_text(encoding="utf-8").strip() if recorded.is_file() else None
+    return read_text(recorded, remedy="remove it").strip() if is_file(recorded) else None
 
 
-def _chart(chart: Chart, figures: Path) -> Picture:
+def _chart(chart: Chart, figures: dict[str, bytes]) -> Picture:
     light = chart.png(LIGHT)
-    _write_bytes(figures / f"{chart.name}.png", light)
+    figures[f"{chart.name}.png"] = light
     return Picture(alt=chart.alt, light=_data_uri(light), dark=_data_uri(chart.png(DARK)))
 
 
-def _overlays(drawn: Iterable[Overlay], figures: Path) -> list[tuple[Overlay, Picture]]:
+def _overlays(drawn: Iterable[Overlay], figures: dict[str, bytes]) -> list[tuple[Overlay, Picture]]:
     pictures = []
     for overlay in drawn:
         png = overlay.png()
-        _write_bytes(figures / f"{overlay.name}.png", png)
+        figures[f"{overlay.name}.png"] = png
         alt = f"{overlay.rank} case, {overlay.case.region}: contours of truth and prediction on the image"
         pictures.append((overlay, Picture(alt=alt, light=_data_uri(png), dark=None)))
     return pictures
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    with atomic_path(path) as draft:
-        draft.write_bytes(content)
 
 
 def _data_uri(png: bytes) -> str:

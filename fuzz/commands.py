@@ -1,0 +1,60 @@
+"""The commands that are tried, as functions of their arguments; training itself is left out."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
+
+import matplotlib.figure  # noqa: F401  (imported once, before the processes of the commands are forked)
+import skimage.restoration  # noqa: F401
+import torch
+
+from musclesense import cli
+from musclesense.evaluation.report import page  # noqa: F401
+from musclesense.evaluation.report.figures import LIGHT, Chart
+from musclesense.experiment import main as experiment
+from musclesense.experiment.plan import Plan
+from musclesense.segmentation import results  # noqa: F401
+from musclesense.training.hardware import choose
+from musclesense.training.run import _trainer, make_module
+
+_MOST_PROVED = 3
+
+
+def musclesense(arguments: Sequence[str]) -> None:
+    """Run ``musclesense`` with these arguments; charts are drawn for a light page and not once more for a dark one."""
+    draw = Chart.png
+    with patch.object(Chart, "png", lambda chart, theme: draw(chart, theme) if theme is LIGHT else b""):
+        cli.main(arguments)
+
+
+def train(arguments: Sequence[str], conf: Path) -> None:
+    """Run ``train.py`` with these arguments as far as its plan, and prove that the plan could be carried out."""
+    sys.argv = ["train.py", *arguments]
+    with (
+        patch.object(experiment, "_say_what_comes", lambda plan, *_, **__: _prove(plan)),
+        patch.object(experiment, "_job", lambda config: 0.0),
+        patch.object(experiment, "_conclude", lambda *_, **__: 0),
+    ):
+        experiment.main(conf)
+
+
+def _prove(plan: Plan) -> None:
+    """Make what a run makes before its first batch: network, loss, optimizer, schedule, trainer."""
+    # Lightning speaks of itself when a trainer is made; a run keeps it quiet likewise.
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"lightning\.")
+    for config in list(plan.studies.values())[:_MOST_PROVED]:
+        module = make_module(config)
+        hardware = choose(config.trainer)
+        batches = SimpleNamespace(train_dataloader=lambda: range(7))
+        module._trainer = SimpleNamespace(datamodule=batches, max_epochs=config.trainer.max_epochs)  # type: ignore[assignment]
+        module.configure_optimizers()
+        if module.grid.rows * module.grid.columns <= 160 * 320 and sum(p.numel() for p in module.parameters()) < 10**7:
+            size = (2, len(module.channels), module.grid.rows // 4 or 1, module.grid.columns // 4 or 1)
+            module.loss(module(torch.randn(size)), torch.zeros(2, *size[2:], dtype=torch.long)).item()
+        module._trainer = None
+        _trainer(config, hardware, Path("none"), None, [])
