@@ -36,8 +36,9 @@ lint: setup  ## ruff, mypy, import-linter
 fuzz: setup  ## five thousand spoilt inputs; each must end in a right result or a clean refusal
 	$(BIN)/python -m fuzz $(FUZZ)
 
-bench: setup  ## speed of training and segmentation on this machine
+bench: setup  ## speed of training on this machine, beside a bare step and from the command on
 	$(BIN)/python -m benchmarks.training_step
+	$(BIN)/python -m benchmarks.startup
 
 bench-peers: $(PEERS)/.installed  ## our networks, MONAI's, segmentation-models' and nnU-Net on one fold, 5 minutes each
 	$(PEERS)/bin/python -m benchmarks.peers

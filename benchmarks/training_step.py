@@ -1,102 +1,147 @@
-"""A bare PyTorch step against our whole training loop, with data, augmentation, metrics and logging.
+"""A bare PyTorch step against the training loop of a run, with data, augmentation, metrics, logging and checkpoints.
 
-``python -m benchmarks.training_step [OVERRIDES]``, such as ``experiment=demo`` (the default) or ``model.width=32``.
-The two are timed in turn, several times, and compared pair by pair, since machines are noisy.
+``python -m benchmarks.training_step [OVERRIDES]``, such as ``experiment=demo`` (the default) or ``model.width=16``.
+
+A bare step is forward, loss, backward and optimizer step of the same network at the same precision, on random data
+that lies on the device: no schedule, no clipping of gradients, no data. The loop is that of ``training.run``, made by
+the same function. Each epoch is paired with bare steps on as many cases right before it, since machines are noisy.
+Seconds on the wall are what counts; those of the processor, of all threads, are steadier where other work runs beside.
 """
 
-import logging
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
-from lightning import Trainer
+from lightning import Callback
+from lightning.pytorch.callbacks import Checkpoint
+from rich.console import Console
+from rich.table import Table
 
 from musclesense.training import inputs
-from musclesense.training.augmentation import Augmentation
-from musclesense.training.config import Config, active_channels, register
-from musclesense.training.datamodule import NestedFoldDataModule
+from musclesense.training.config import register
+from musclesense.training.devices import held
 from musclesense.training.hardware import choose
-from musclesense.training.run import make_module
+from musclesense.training.run import Session, make_module, set_up
 
-PAIRS = 5
-EPOCHS = 3
+EPOCHS = 16  # the first of them warms up
+LOOP = ("loop: training", "loop: end of epoch")
 
 
 def main() -> None:
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     register()
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
-        config = compose("train", ["logger=none", *(sys.argv[1:] or ["experiment=demo"])])
-    with tempfile.TemporaryDirectory() as runs:
+        overrides = ["logger=none", f"trainer.max_epochs={EPOCHS}", *(sys.argv[1:] or ["experiment=demo"])]
+        config = compose("train", overrides)
+    hardware = choose(config.trainer)
+    with tempfile.TemporaryDirectory() as runs, held("1", hardware.accelerator) as own:
         config.runs = runs
-        data = inputs.prepare(config)
-        ours(config, data)
-        pairs = [(bare(config, data), ours(config, data)) for _ in range(PAIRS)]
-    print(f"{choose(config.trainer)}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"bare step   {statistics.median(pair[0] for pair in pairs):8.1f} samples/s")
-    print(f"our loop    {statistics.median(pair[1] for pair in pairs):8.1f} samples/s")
-    print(f"ours / bare {statistics.median(pair[1] / pair[0] for pair in pairs):8.3f} (median of {PAIRS} pairs)")
-
-
-def bare(config: Config, data: inputs.Inputs) -> float:
-    """Samples a second of forward, backward and optimizer step on random data that lies on the device."""
-    hardware = choose(config.trainer)
-    module = make_module(config).to(hardware.device).train()
-    optimizer = torch.optim.AdamW(module.parameters())
-    size, steps = config.loader.batch_size, EPOCHS * -(-_cases(config, data) // config.loader.batch_size)
-    images = torch.randn(size, len(module.channels), module.grid.rows, module.grid.columns, device=hardware.device)
-    classes = torch.zeros(size, module.grid.rows, module.grid.columns, dtype=torch.long, device=hardware.device)
-    started = time.perf_counter()
-    for _ in range(steps):
-        with torch.autocast(hardware.device.type, torch.bfloat16, enabled=hardware.precision == "bf16-mixed"):
-            loss = module.loss(module(images), classes)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    loss.item()
-    return steps * size / (time.perf_counter() - started)
-
-
-def ours(config: Config, data: inputs.Inputs) -> float:
-    """Samples a second of our loop over D3; validation left out, since a bare step has none."""
-    hardware = choose(config.trainer)
-    datamodule = NestedFoldDataModule(
-        data.slices,
-        data.split,
-        channels=active_channels(config),
-        labels=inputs.labels(config),
-        augmentation=Augmentation(0.1, (0.9, 1.1), 0.5, 0.5),
-        batch_size=config.loader.batch_size,
-        workers=config.loader.workers,
-        seed=0,
-        overfit_cases=None,
-        pin_memory=hardware.accelerator == "cuda",
+        session = set_up(config, Path(runs) / "run", inputs.prepare(config), own, None)
+        clock = Clock(session)
+        session.trainer.callbacks.insert(0, clock)  # before all that is to be timed
+        session.trainer.callbacks.append(AfterAll(clock))
+        session.fit()
+    console = Console()
+    console.print(
+        f"{hardware.accelerator}, {hardware.precision} ({hardware.reason}), {torch.get_num_threads()} threads"
     )
-    trainer = Trainer(
-        accelerator=hardware.accelerator,
-        devices=1,
-        precision=hardware.precision,
-        max_epochs=EPOCHS,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-    )
-    started = time.perf_counter()
-    trainer.fit(make_module(config), datamodule=datamodule)
-    return EPOCHS * _cases(config, data) / (time.perf_counter() - started)
+    table = Table("", "wall", "", "processor", "")
+    for name in clock.spans:
+        table.add_row(name, *(text for kind in (0, 1) for text in clock.row(name, kind)))
+    console.print(table)
+    for parts, what in ((LOOP[:1], "training"), (LOOP, "training and end of epoch")):
+        wall, processor = (clock.ratio(parts, kind) for kind in (0, 1))
+        print(f"{what} / bare steps: {wall:.3f} on the wall, {processor:.3f} of the processor, medians of the pairs")
 
 
-def _cases(config: Config, data: inputs.Inputs) -> int:
-    subjects = frozenset(data.split.d3)
-    return sum(case.acquisition.subject in subjects for case in data.slices.cases)
+class Clock(Callback):
+    """Times the parts of an epoch: bare steps, then the loop's training, its validation, and what ends the epoch."""
+
+    def __init__(self, session: Session) -> None:
+        self.spans: dict[str, list[tuple[float, float]]] = {}
+        self._bare = Bare(session)
+        self._cases = 0
+        self._before = (0.0, 0.0)
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        self._before = self._now()
+        self._cases = len(trainer.datamodule.train_dataloader().batch_sampler.sampler)
+        self._bare.train(self._cases)
+        self.ends("bare steps")
+
+    def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+        self.ends("loop: training")
+
+    def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
+        self.ends("loop: validation")
+
+    def ends(self, name: str) -> None:
+        now = self._now()
+        self.spans.setdefault(name, []).append((now[0] - self._before[0], now[1] - self._before[1]))
+        self._before = now
+
+    def row(self, name: str, kind: int) -> tuple[str, str]:
+        """Give the median seconds of a part, and its cases a second or its share of the loop."""
+        seconds = self._median(name, kind)
+        if name == "bare steps" or name == "loop: training":
+            return f"{seconds:.3f} s", f"{self._cases / seconds:.1f} cases/s"
+        whole = sum(self._median(part, kind) for part in self.spans if part != "bare steps")
+        return f"{seconds:.3f} s", f"{seconds / whole:.1%} of the epoch"
+
+    def ratio(self, parts: tuple[str, ...], kind: int) -> float:
+        """Give the cases a second of parts of the loop over those of bare steps: the median of the pairs."""
+        pairs = zip(self.spans["bare steps"], *(self.spans[name] for name in parts), strict=True)
+        return statistics.median([bare[kind] / sum(part[kind] for part in own) for bare, *own in pairs][1:])
+
+    def _median(self, name: str, kind: int) -> float:
+        return statistics.median(span[kind] for span in self.spans[name][1:])
+
+    def _now(self) -> tuple[float, float]:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter(), time.process_time()
+
+
+class AfterAll(Checkpoint):
+    """Tells the clock that an epoch has ended; a checkpoint by its class, since Lightning calls those last."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        self._clock.ends("loop: end of epoch")
+
+
+class Bare:
+    """Bare steps of the network of a run."""
+
+    def __init__(self, session: Session) -> None:
+        config, hardware = session.config, session.hardware
+        self._device = session.trainer.strategy.root_device
+        self._kind = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(hardware.precision)
+        self._module = make_module(config).to(self._device).train()
+        self._optimizer = torch.optim.AdamW(self._module.parameters())
+        size, grid = config.loader.batch_size, self._module.grid
+        shape = (size, len(self._module.channels), grid.rows, grid.columns)
+        self._images = torch.randn(shape, device=self._device)
+        self._classes = torch.randint(2, (size, grid.rows, grid.columns), device=self._device)
+        self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._kind is torch.float16)
+
+    def train(self, cases: int) -> None:
+        """Train on so many cases, in batches as large as those of the loop."""
+        while cases > 0:
+            images, classes = self._images[:cases], self._classes[:cases]
+            cases -= len(images)
+            with torch.autocast(self._device.type, self._kind, enabled=self._kind is not None):
+                loss = self._module.loss(self._module(images), classes)
+            self._optimizer.zero_grad()
+            self._scaler.scale(loss).backward()
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
 
 
 if __name__ == "__main__":

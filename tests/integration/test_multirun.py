@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import joblib
 import pytest
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -147,16 +148,43 @@ def test_a_failing_run_does_not_stop_the_others(sweep: Sweep, tmp_path: Path, tr
     assert "24 of 25 runs finished" in done.stdout
 
 
-def test_two_processes_share_a_sweep(sweep: Sweep, tmp_path: Path, train: Command) -> None:
+def test_two_processes_share_a_sweep(
+    sweep: Sweep, tmp_path: Path, train: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The joblib launcher, from nothing: phantom, cache and folds are made once between its workers."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # obeyed where set
+        monkeypatch.delenv(name, raising=False)
     done = train(tmp_path, "-m", "outer=0..1", "inner=0..1", SMOKE, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert done.returncode == 0, done.stderr
+    told = [line for line in done.stderr.splitlines() if not line.startswith("phantom: ")]
+    assert told[0].startswith("4 of 4 runs to do")
+    assert sorted(line.split("  DSC")[0] for line in told[1:]) == [f"outer{o}_inner{i}" for o in (0, 1) for i in (0, 1)]
     (study,) = (path for path in (tmp_path / "runs").iterdir() if not path.name.startswith("."))
     assert study.name == sweep.study.name
     assert (study / "folds.json").read_bytes() == (sweep.study / "folds.json").read_bytes()
     for run in runs_of(study):
         assert (run / "cases.csv").read_bytes() == (sweep.study / run.name / "cases.csv").read_bytes()
+        assert json.loads((run / "done.json").read_text())["threads"] == max(1, joblib.cpu_count() // 2)
     assert len(runs_of(study)) == 4
+
+
+def test_a_sweep_whose_runs_take_two_devices_each(sweep: Sweep, tmp_path: Path, train: Command) -> None:
+    study = copy_of(sweep, tmp_path)
+    lost = [study / f"outer4_inner{inner}" for inner in (3, 4)]
+    for run in lost:
+        shutil.rmtree(run)
+    done = train(tmp_path, *LITERAL, SMOKE, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2")
+    assert done.returncode == 0, done.stderr
+    assert len(runs_of(study)) == 25
+    for run in lost:
+        assert json.loads((run / "done.json").read_text())["devices"] == 2
+        alone = sweep.study / run.name
+        tested, expected = (
+            [(row["line"], row["label"]) for row in csv.DictReader((folder / "cases.csv").read_text().splitlines())]
+            for folder in (run, alone)
+        )
+        assert tested == expected
+        assert len(epochs_of(run)) == len(epochs_of(alone))
 
 
 def test_editions_and_channel_sets_are_studies_of_their_own(sweep: Sweep, tmp_path: Path, train: Command) -> None:

@@ -181,6 +181,12 @@ def test_a_part_without_a_case_is_refused(toy):
         module_of(toy, split=Split(d3=("s0",), d4=("somebody",), d2=("s1",)))
 
 
+def test_each_device_judges_at_least_one_case(toy):
+    with pytest.raises(InputError, match="D4 holds 2 labelled slices for 3 devices; give fewer devices"):
+        module_of(toy, devices=3)
+    assert module_of(toy, devices=2).d4 == [10, 11]
+
+
 @pytest.mark.parametrize("wanted", [True, False])
 def test_memory_is_pinned_where_asked(toy, wanted):
     module = module_of(toy, pin_memory=wanted)

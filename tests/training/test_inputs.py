@@ -25,6 +25,9 @@ from musclesense.training.folders import study_folder
         ("region.regions=[arm]", "region.regions=['arm']"),
         ("grid.rows=0", "grid.rows=0"),
         ("augmentation.shift=2", "augmentation.shift=2"),
+        ("trainer.devices=0", "trainer.devices=0: give auto, a number"),
+        ("trainer.devices=3", "loader.batch_size=4: give a multiple of 3, the number of devices"),
+        ("trainer.strategy=ddp_spawn", "trainer.strategy=ddp_spawn: give auto or ddp"),
         ("cohort.phantom.preset=gold", "preset 'gold'"),
         ("cohort.phantom.slices=some", "slices 'some' is unknown; use all or mid"),
         ("callbacks.keep_every=0", "callbacks.keep_every=0: give 1 or more"),
@@ -125,7 +128,7 @@ def test_phantom_is_made_where_it_is_missing(composed, data, tmp_path, monkeypat
         made.append((folder.name, preset, seed, workers > 0, slices))
         shutil.copytree(data / "phantom-smoke-1", folder)
 
-    monkeypatch.setattr(inputs.generate, "generate", generate)
+    monkeypatch.setattr("musclesense.phantom.generate.generate", generate)
     config = composed(f"data={tmp_path}")
     for _ in range(2):
         assert inputs.find_table(config).path == tmp_path / "phantom-smoke-1" / "cohort.csv"

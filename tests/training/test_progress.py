@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from musclesense.training.progress import RunBar, shown_in
+from musclesense.files import write_csv
+from musclesense.training.progress import Epochs, RunBar, shown_in
 from musclesense.training.run import train
 
 
@@ -34,3 +35,28 @@ def test_bar_goes_away_when_a_run_fails(configured, monkeypatch):
     with shown_in(display), pytest.raises(ZeroDivisionError):
         train(configured())
     assert not display.tasks
+
+
+def test_a_run_of_other_processes_is_followed_by_what_it_writes(tmp_path):
+    display = Progress(console=Console(file=io.StringIO()))
+    record = tmp_path / "metrics.csv"
+    rows = [{"epoch": epoch, "val_dice": 0.5 + epoch / 10} for epoch in range(4)]
+    epochs = Epochs("outer0_inner0", 4)
+    with shown_in(display):
+        write_csv(record, ("epoch", "val_dice"), rows[:1])  # of an earlier process
+        epochs.follow(record)
+        (task,) = display.tasks
+        assert (task.description, task.completed, task.total) == ("outer0_inner0", 1, 4)
+        for done in (2, 4):
+            write_csv(record, ("epoch", "val_dice"), rows[:done])
+            epochs.follow(record)
+            assert (task.description, task.completed) == (f"outer0_inner0  DSC on D4 0.{4 + done}00", done)
+        epochs.close()
+    assert not display.tasks
+
+
+def test_without_a_display_nothing_is_shown(tmp_path):
+    epochs = Epochs("outer0_inner0", 4)
+    epochs.follow(tmp_path / "metrics.csv")
+    epochs.show(1, 0.5)
+    epochs.close()

@@ -6,7 +6,6 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -25,13 +24,15 @@ from musclesense.errors import DiskError, InputError
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import read_volume
 from musclesense.imaging.preprocessing import normalise
+from musclesense.training import run
 from musclesense.training.callbacks import StepSeed, _Checkpoint
 from musclesense.training.callbacks import TestFoldScores as FoldScores
+from musclesense.training.devices import train_in_step
 from musclesense.training.folders import run_folder, to_plain
-from musclesense.training.hardware import choose
+from musclesense.training.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
 from musclesense.training.progress import RunBar
-from musclesense.training.run import _trainer, train
+from musclesense.training.run import train
 
 FILES = {"config.yaml", "metrics.csv", "cases.csv", "overlays.npz", "done.json", "checkpoints"}
 
@@ -534,27 +535,70 @@ def test_single_muscles_are_read_from_their_own_column_and_scored_in_their_regio
     assert all(float(row["volume_true_ml"]) > 0 and row["dice"] for row in rows)
 
 
-def test_two_devices_train_and_test_together(data, tmp_path):
-    """Two processes on the CPU, as with two GPUs; neither waits for the other's lock, and each case is scored once."""
-    conf = Path(__file__).parents[2] / "conf"
-    overrides = ["experiment=smoke", "trainer=cpu", f"data={data}", f"runs={tmp_path}", "study=pair"]
-    overrides += ["trainer.devices='2'", "trainer.strategy=ddp", "trainer.max_epochs=1"]
-    program = tmp_path / "program.py"
-    program.write_text(
-        "from hydra import compose, initialize_config_dir\n"
-        "from musclesense.training.config import register\n"
-        "from musclesense.training.run import train\n"
-        "register()\n"
-        f"with initialize_config_dir({str(conf)!r}, version_base='1.3'):\n"
-        f"    config = compose('train', {overrides!r})\n"
-        "print('DSC', train(config)['dice'], flush=True)\n"
-    )
-    ended = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=300, check=False)
-    assert ended.returncode == 0, ended.stderr
-    folder = tmp_path / "pair" / "outer0_inner0"
-    assert ended.stdout.split() == ["DSC", str(done_of(folder)["scores"]["dice"])] * 2, ended.stderr
+def _noted(rank: int, config: Any, folder: Path, notes: Path) -> None:
+    """Train as one of two processes, and write down what it saw."""
+    seen: dict[str, list[Any]] = {"trained": [], "validated": [], "statistics": []}
+    training_step, validation_step = SegmentationModule.training_step, SegmentationModule.validation_step
+
+    def training(self: SegmentationModule, batch: Any) -> Tensor:
+        loss = training_step(self, batch)
+        seen["trained"].append([self.current_epoch, batch.case.tolist(), float(loss.detach())])
+        return loss
+
+    def validating(self: SegmentationModule, batch: Any) -> None:
+        if batch.case[0] not in seen["validated"]:
+            seen["validated"] += batch.case.tolist()
+        seen["statistics"].append([self.current_epoch, float(sum(b.double().sum() for b in self.network.buffers()))])
+        validation_step(self, batch)
+
+    SegmentationModule.training_step = training  # type: ignore[method-assign]
+    SegmentationModule.validation_step = validating  # type: ignore[method-assign]
+    run._as_rank(rank, config, folder, (0, 1))
+    (notes / f"{rank}.json").write_text(json.dumps(seen), encoding="utf-8")
+
+
+def test_two_devices_train_judge_and_test_together(configured, finished, slices, tmp_path):
+    """Two processes on the CPU, as with two GPUs."""
+    config = configured("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "callbacks.averaging=0.9")
+    config.trainer.max_epochs = 2
+    folder = run_folder(config)
+    train_in_step(_noted, (config, folder, tmp_path), devices=2, look=lambda: None)
+    one, other = (json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1))
+
+    alone = run.set_up(configured("callbacks.averaging=0.9"), tmp_path / "alone", slices, (0,), None)
+    d3, d4 = alone.datamodule.d3, alone.datamodule.d4
+    assert sorted(one["validated"] + other["validated"]) == d4, "each case is judged once"
+    assert one["statistics"] and {tuple(pair) for pair in one["statistics"]} == {tuple(p) for p in other["statistics"]}
+    rows = rows_of(folder / "metrics.csv")
+    for row in rows:
+        steps = [step for step in one["trained"] + other["trained"] if step[0] == int(row["epoch"])]
+        cases = [case for step in steps for case in step[1]]
+        assert {*cases} == {*d3} and len(cases) == len(d3) + len(d3) % 2
+        assert max(len(step[1]) for step in steps) == config.loader.batch_size // 2
+        expected = np.average([step[2] for step in steps], weights=[len(step[1]) for step in steps])
+        assert float(row["train_loss"]) == pytest.approx(expected, rel=1e-5)
+    last = SegmentationModule.load(folder / "checkpoints" / "last.ckpt")
+    (judged,) = alone.trainer.validate(last, datamodule=alone.datamodule, verbose=False)
+    assert float(rows[-1]["val_dice"]) == pytest.approx(judged["val_dice"], abs=1e-6)
     lines = [row["line"] for row in rows_of(folder / "cases.csv")]
-    assert len(lines) == len(set(lines)) == 6
+    assert lines == [row["line"] for row in rows_of(finished / "cases.csv")], "each case is tested once, in order"
+    done = done_of(folder)
+    assert (done["devices"], done["epochs"], len(rows)) == (2, 2, 2)
+    assert done["scores"]["dice"] == pytest.approx(
+        np.mean([float(row["dice"]) for row in rows_of(folder / "cases.csv")])
+    )
+
+
+def test_several_gpus_are_named_to_lightning_and_share_batch_statistics(configured, slices, tmp_path, monkeypatch):
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(run, "Trainer", lambda **named: made.append(named))
+    monkeypatch.setattr(run, "choose", lambda config: Hardware("cuda", "bf16-mixed", "pretended"))
+    for own in ((2,), (1, 3)):
+        session = run.set_up(configured("trainer=ddp"), tmp_path, slices, own, None)
+        assert session.datamodule.train_dataloader().pin_memory
+    assert [named["devices"] for named in made] == [[2], [1, 3]]
+    assert [named["strategy"] for named in made] == ["auto", "ddp"]
+    assert [named["sync_batchnorm"] for named in made] == [False, True]
 
 
 def test_lightning_requeues_no_job(composed, tmp_path, monkeypatch):
@@ -562,7 +606,6 @@ def test_lightning_requeues_no_job(composed, tmp_path, monkeypatch):
     for name, value in {"NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "JOB_ID": "7"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     config = composed()
-    trainer = _trainer(config, choose(config.trainer), tmp_path, None, [])
+    trainer = run._trainer(config, choose(config.trainer), (0,), tmp_path, None, [])
     environment = trainer._accelerator_connector.cluster_environment  # which the handlers of signals look at
-    assert type(environment).__name__ == "SLURMEnvironment"
-    assert not environment.auto_requeue
+    assert type(environment).__name__ == "LightningEnvironment", "and not that of Slurm"

@@ -173,14 +173,8 @@ def test_wandb_that_fails_in_a_run_is_told_once_and_ends_nothing(composed, tmp_p
     logger.log_metrics({"val_dice": 0.5}, step=1)
     logger.log_hyperparams({"a": 1})
     logger.finalize("success")
-    tracking.log_test(logger, {"dice": 0.5}, [], labels=LabelSet.from_config({"muscle": []}), overlays=0)
-    tracking.finish(logger, failed=False)
+    logger.log_test({"dice": 0.5}, [], labels=LabelSet.from_config({"muscle": []}), overlays=0)
+    logger.finish(failed=False)
     assert capsys.readouterr().err.splitlines() == [
         "wandb: no such directory; the run goes on without it, with all its figures in the run folder"
     ]
-
-
-def test_nothing_is_started_without_a_logger(composed, tmp_path):
-    assert tracking.start(composed(f"runs={tmp_path}", "logger=none")) is None
-    tracking.finish(None, failed=True)
-    assert not list(tmp_path.iterdir())

@@ -23,6 +23,7 @@ from musclesense.experiment.progress import sweep_progress
 from musclesense.files import locked, locked_if_free, write_text
 from musclesense.training import inputs
 from musclesense.training.config import Config, register
+from musclesense.training.devices import runs_at_once
 from musclesense.training.folders import is_finished, record_failure, run_folder
 from musclesense.training.hardware import choose
 from musclesense.training.progress import in_words
@@ -62,7 +63,7 @@ def _main(spoken: list[str], config_dir: Path) -> int:
         _say_what_comes(plan, console)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # what a launcher raises comes through as it is
         with sweep_progress(plan.folders, console):
-            _hydra(_job, arguments, config_dir)
+            _hydra(_job, [*arguments, *_side_by_side(arguments, plan.runs[0])], config_dir)
     elif not flags:
         console.print(f"{plan.folders[0]}: finished before", highlight=False)
     return _conclude(plan, console, command=shlex.join(["python", "train.py", *spoken]) if flags else None)
@@ -71,6 +72,13 @@ def _main(spoken: list[str], config_dir: Path) -> int:
 def _hydra(job: Callable[[Any], Any], arguments: list[str], config_dir: Path) -> None:
     sys.argv[1:] = arguments
     hydra.main(config_path=str(config_dir.resolve()), config_name=CONFIG_NAME, version_base="1.3")(job)()
+
+
+def _side_by_side(arguments: list[str], config: Config) -> list[str]:
+    """Say how many runs joblib is to train at once, unless that is said: by itself it takes a core for each."""
+    if "hydra/launcher=joblib" not in arguments or any(a.startswith("hydra.launcher.n_jobs=") for a in arguments):
+        return []
+    return [f"hydra.launcher.n_jobs={runs_at_once(config.trainer)}"]
 
 
 def _job(config: Config) -> float:

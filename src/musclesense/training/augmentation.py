@@ -90,10 +90,14 @@ def transform(
     theta[:, 0, 2] = -2 * changes[:, 1] * theta[:, 0, 0]
     theta[:, 1, 2] = -2 * changes[:, 0] * theta[:, 1, 1]
     where = functional.affine_grid(theta, [len(images), 1, *images.shape[2:]], align_corners=False)
-    # grid_sample fills with zero beyond the frame: with air taken off, that is air.
+    # grid_sample fills with zero beyond the frame: with air taken off, that is air, and no class but background.
     level = air.to(images.device, images.dtype)[:, :, None, None]
-    moved = functional.grid_sample(images - level, where, padding_mode="zeros", align_corners=False) + level
-    moved_classes = _largest_share(classes.long(), where)
+    foreground = torch.arange(1, len(mirror), device=classes.device)[:, None, None]
+    layers = torch.cat([images - level, (classes[:, None] == foreground).to(images.dtype)], dim=1)
+    moved = functional.grid_sample(layers, where, padding_mode="zeros", align_corners=False)
+    channels = images.shape[1]
+    moved_classes = _largest_share(moved[:, channels:])
+    moved = moved[:, :channels].add_(level)
     if tuple(mirror) == tuple(range(len(mirror))):
         return moved, moved_classes
     mirrored = _mirror_on(tuple(mirror), images.device)[moved_classes]
@@ -106,31 +110,11 @@ def _mirror_on(mirror: tuple[int, ...], device: torch.device) -> Tensor:
     return torch.tensor(mirror, device=device)
 
 
-def _largest_share(classes: Tensor, where: Tensor) -> Tensor:
-    """Give each pixel the class with the largest share in a linear interpolation, however many classes there are.
-
-    The same as interpolating every class by itself, but only the four neighbours of a point can win there.
+def _largest_share(shares: Tensor) -> Tensor:
+    """Give each pixel the class with the largest share in it, the lowest of equal ones.
 
     Args:
-        classes: (batch, rows, columns) class indices.
-        where: (batch, rows, columns, 2) points x, y as for ``grid_sample``; beyond the frame is background.
+        shares: (batch, classes, rows, columns) of the foreground classes; background has the rest.
     """
-    rows, columns = classes.shape[1:]
-    x = ((where[..., 0] + 1) * columns - 1) / 2
-    y = ((where[..., 1] + 1) * rows - 1) / 2
-    left, top = x.floor(), y.floor()
-    right, bottom = x - left, y - top  # shares of the farther neighbours
-    neighbours, shares = [], []
-    for row, over_rows in ((top, 1 - bottom), (top + 1, bottom)):
-        for column, over_columns in ((left, 1 - right), (left + 1, right)):
-            inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-            position = row.clamp(0, rows - 1) * columns + column.clamp(0, columns - 1)
-            found = classes.flatten(1).gather(1, position.long().flatten(1)).view_as(position)
-            neighbours.append(found * inside)
-            shares.append(over_rows * over_columns)
-    best, largest = neighbours[0], torch.full_like(x, -1)
-    for candidate in neighbours:
-        share = sum((own * (other == candidate) for own, other in zip(shares, neighbours, strict=True)), 0 * x)
-        wins = (share > largest) | ((share == largest) & (candidate < best))
-        best, largest = torch.where(wins, candidate, best), torch.where(wins, share, largest)
-    return best
+    largest, index = shares.max(dim=1)
+    return (index + 1).masked_fill_(largest <= 1 - shares.sum(dim=1), 0)

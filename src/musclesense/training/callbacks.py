@@ -33,9 +33,13 @@ class StepSeed(Callback):
         self._seed = seed
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        """Seed the generators of all devices."""
-        sequence = np.random.SeedSequence([_NETWORK_STREAM, self._seed, trainer.current_epoch, batch_idx])
-        torch.manual_seed(int(sequence.generate_state(1)[0]))
+        """Seed the generators, each process of a run otherwise."""
+        step = (trainer.current_epoch, batch_idx, trainer.global_rank)
+        sequence = np.random.SeedSequence([_NETWORK_STREAM, self._seed, *step])
+        seed, device = int(sequence.generate_state(1)[0]), trainer.strategy.root_device
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks for every kind of device, each time
+        if device.type != "cpu":
+            torch.get_device_module(device).manual_seed(seed)
 
 
 class Averaging(WeightAveraging):
@@ -49,17 +53,16 @@ class Averaging(WeightAveraging):
 
     Args:
         decay: Of the average at each step, from 0 to below 1.
-        device: Where the average lies: that of the network.
     """
 
-    def __init__(self, decay: float, device: torch.device) -> None:
-        super().__init__(device=device)
+    def __init__(self, decay: float) -> None:
+        super().__init__()
         self._decay = decay
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Copy the network where training begins."""
+        """Copy the network to where it will train."""
         if stage == "fit":
-            self._average_model = _Average(pl_module, self._device, self._decay)
+            self._average_model = _Average(pl_module, trainer.strategy.root_device, self._decay)
 
     def weights(self) -> dict[str, Tensor]:
         """Give the averaged weights by their names in the network's module."""

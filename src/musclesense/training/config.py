@@ -109,6 +109,7 @@ class SynthesisConfig:
 class LoaderConfig:
     """How batches are made.
 
+    ``batch_size``: cases a step, divided among the devices of a run.
     ``overfit_cases``: train and validate on the first so many cases of D3 alone, a check that a
     network can learn at all.
     """
@@ -128,10 +129,14 @@ class OptimizerConfig:
 
 @dataclass
 class TrainerConfig:
-    """What trains, for how long, at which precision; ``auto`` decides by the machine and says so."""
+    """What trains, for how long, at which precision; ``auto`` decides by the machine and says so.
+
+    ``devices``: how many share the batches of a run (``auto``: all), or GPUs by index such as ``'0,2'``.
+    ``strategy``: how several do, of ``inputs.STRATEGIES``.
+    """
 
     accelerator: str = "auto"
-    devices: str = "auto"
+    devices: str = "1"
     strategy: str = "auto"
     precision: str = "auto"
     max_epochs: int = 100

@@ -150,6 +150,7 @@ class NestedFoldDataModule(LightningDataModule):
         labels: Classes of the cache.
         augmentation: Random changes of D3.
         batch_size: Cases a step on each device.
+        devices: That share the cases, each in a process of its own.
         workers: Processes that read batches; none reads them in the training process.
         seed: Of shuffling and augmentation.
         overfit_cases: Train and validate on the first so many cases of D3 alone.
@@ -157,7 +158,7 @@ class NestedFoldDataModule(LightningDataModule):
         synthesis: Slices that are drawn for D3.
 
     Raises:
-        InputError: A part holds no case.
+        InputError: A part holds no case, or is judged by more devices than it holds cases.
     """
 
     def __init__(
@@ -173,6 +174,7 @@ class NestedFoldDataModule(LightningDataModule):
         seed: int,
         overfit_cases: int | None,
         pin_memory: bool,
+        devices: int = 1,
         synthesis: Synthesis | None = None,
     ) -> None:
         super().__init__()
@@ -183,6 +185,8 @@ class NestedFoldDataModule(LightningDataModule):
         for name, cases in (("D3", self.d3), ("D4", self.d4), ("D2", self.d2)):
             if not cases:
                 raise InputError(f"{name} holds no labelled slice; add subjects or ask for fewer folds")
+            if len(cases) < devices:
+                raise InputError(f"{name} holds {len(cases)} labelled slices for {devices} devices; give fewer devices")
         self.synthesis = synthesis
         self._dataset = CachedSlices(cache, channels, labels.n_classes, None if synthesis is None else synthesis.pool)
         self._augmentation = augmentation
@@ -220,9 +224,9 @@ class NestedFoldDataModule(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Bring a batch to 32 bit on its device, and change it at random while training."""
-        batch = batch._replace(images=batch.images.float(), classes=batch.classes.long())
+        batch = batch._replace(images=batch.images.float())
         if self.trainer is None or not self.trainer.training:
-            return batch
+            return batch._replace(classes=batch.classes.long())
         images, classes = transform(
             batch.images, batch.classes, air=batch.air, changes=batch.changes, mirror=self._mirror
         )

@@ -1,4 +1,7 @@
-"""What a run works on: its cohort, folds and slices, found, made or refused."""
+"""What a run works on: its cohort, folds and slices, found, made or refused.
+
+What makes a phantom is imported where one is made: a run that finds its own starts sooner.
+"""
 
 import json
 import math
@@ -13,17 +16,17 @@ from musclesense.errors import InputError
 from musclesense.files import locked
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
-from musclesense.phantom import generate, robust
 from musclesense.phantom.presets import find_preset
-from musclesense.phantom.templates import compartment_values
 from musclesense.phantom.version import sources_digest
-from musclesense.training import hardware
+from musclesense.training import devices, hardware
 from musclesense.training.augmentation import Augmentation
 from musclesense.training.config import Config, active_channels
 from musclesense.training.folders import open_study, require_same_study, study_folder
 from musclesense.training.pool import Pool, Recipe
 from musclesense.training.synthesis import Synthesis
 
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+"""How several devices train one run: with processes of our own, so that Lightning need not start any."""
 _LARGEST_NUMBER = 2**31 - 1
 _LONGEST_NAME = 255
 
@@ -72,7 +75,9 @@ def check(config: Config) -> None:
         problems.append(f"labels.threshold={config.labels.threshold}: give a probability between 0 and 1")
     if config.callbacks.averaging is not None and not 0 <= config.callbacks.averaging < 1:
         problems.append(f"callbacks.averaging={config.callbacks.averaging}: give a decay from 0 to below 1, or null")
-    for make in (grid, labels, augmentation, regions, synthesis):
+    if config.trainer.strategy not in STRATEGIES:
+        problems.append(f"trainer.strategy={config.trainer.strategy}: give {' or '.join(STRATEGIES)}")
+    for make in (grid, labels, augmentation, regions, synthesis, _require_devices):
         try:
             make(config)
         except InputError as error:
@@ -90,9 +95,19 @@ def check(config: Config) -> None:
             folds.require_fit(drawn, there, table, used, seed=asked.seed, outer=asked.outer, inner=asked.inner)
     else:
         find_preset(config.cohort.phantom.preset)
-        generate.require_known_slices(config.cohort.phantom.slices)
         if (folder := _phantom_folder(config)).is_dir():
             _require_this_phantom(folder)
+        else:
+            from musclesense.phantom.generate import require_known_slices
+
+            require_known_slices(config.cohort.phantom.slices)
+
+
+def _require_devices(config: Config) -> None:
+    """Refuse devices that cannot be meant, as far as can be told on a machine that may not be the one that trains."""
+    devices.require_known(config.trainer.devices)
+    if config.trainer.devices.isdigit():
+        devices.share_of(config.loader.batch_size, int(config.trainer.devices))
 
 
 def fold_problems(config: Config) -> list[str]:
@@ -179,6 +194,8 @@ def synthesis(config: Config) -> Synthesis | None:
 
 
 def _problems_of_synthesis(config: Config) -> Iterator[str]:
+    from musclesense.phantom import robust
+
     chosen = config.synthesis
     if chosen.name != "robust":
         yield f"synthesis.name={chosen.name}: give none or robust"
@@ -207,6 +224,8 @@ def _problems_of_synthesis(config: Config) -> Iterator[str]:
 
 def _problems_of_drawn_labels(config: Config) -> Iterator[str]:
     """Name what a label set asks of the truth that drawn slices cannot have."""
+    from musclesense.phantom.templates import compartment_values
+
     asked = [(name, value) for name, values in config.labels.classes.items() for value in values]
     if config.labels.column == "mask":
         unknown = [f"value {value}" for _, value in asked if value != 1]
@@ -236,7 +255,9 @@ def find_table(config: Config) -> CohortTable:
     if not folder.is_dir():
         with locked(folder):
             if not folder.is_dir():
-                generate.generate(
+                from musclesense.phantom.generate import generate
+
+                generate(
                     folder,
                     preset=phantom.preset,
                     seed=phantom.seed,
@@ -251,9 +272,8 @@ def find_table(config: Config) -> CohortTable:
 
 def _phantom_folder(config: Config) -> Path:
     phantom = config.cohort.phantom
-    return Path(config.data) / (
-        f"phantom-{phantom.preset}-{phantom.seed}" + ("-mid" if phantom.slices == "mid" else "")
-    )
+    part = "" if phantom.slices == "all" else f"-{phantom.slices}"
+    return Path(config.data) / f"phantom-{phantom.preset}-{phantom.seed}{part}"
 
 
 def _require_this_phantom(folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 import torch
 from lightning import LightningModule
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -150,6 +150,14 @@ class SegmentationModule(LightningModule):
         loss: Tensor = self.loss(self(batch.images), batch.classes)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.case), sync_dist=True)
         return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Let all devices judge, and keep, one network: batch statistics are the mean over those they have run."""
+        if distributed.is_initialized():
+            for buffer in self.network.buffers():
+                if buffer.is_floating_point():
+                    distributed.all_reduce(buffer)
+                    buffer /= distributed.get_world_size()
 
     def validation_step(self, batch: Batch) -> None:
         """Score a batch of D4."""

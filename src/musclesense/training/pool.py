@@ -26,7 +26,6 @@ from musclesense.files import atomic_path, locked, locked_if_free, write_json
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.preprocessing import normalise
-from musclesense.phantom import robust
 from musclesense.phantom.version import sources_digest
 
 _FORMAT = 1
@@ -67,6 +66,8 @@ class Recipe:
 
     def draw(self, number: int) -> NDArray[Any]:
         """Draw slice ``number`` of the pool: a record of ``dtype``."""
+        from musclesense.phantom import robust  # only where something is drawn
+
         drawn = robust.draw(
             np.random.default_rng([_POOL_STREAM, self.seed, number]), regions=self.regions, without=self.without
         )

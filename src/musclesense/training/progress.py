@@ -1,9 +1,11 @@
 """The bar of a run, shown in whatever display the process has open."""
 
+import csv
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
 from rich.progress import Progress, TaskID
@@ -45,51 +47,86 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-class RunBar(Callback):
-    """Epochs, time left and the DSC on D4: a bar on a terminal, else now and then a line.
+class Epochs:
+    """The epochs of a run, its DSC on D4 and the time left: a bar on a terminal, else now and then a line.
 
     Silent where the process has no display.
+
+    Args:
+        name: Of the run.
+        total: Epochs at most.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, total: int) -> None:
         self._name = name
+        self._total = total
         self._task: TaskID | None = None
         self._started = self._said = 0.0
-        self._before = 0
+        self._before = self._done = 0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def begin(self, done: int) -> None:
         """Show the bar at the epoch that the run goes on from."""
         self._started = self._said = time.monotonic()
-        self._before = trainer.current_epoch
-        if _display is not None and trainer.is_global_zero:
-            self._task = _display.add_task(self._name, total=trainer.max_epochs, completed=trainer.current_epoch)
+        self._before = self._done = done
+        if _display is not None:
+            self._task = _display.add_task(self._name, total=self._total, completed=done)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Advance by an epoch."""
+    def show(self, done: int, dice: float) -> None:
+        """Go on to so many epochs, of which the last had this DSC on D4."""
+        self._done = done
         if _display is not None and self._task is not None:
-            dice = float(trainer.callback_metrics["val_dice"])
-            _display.update(self._task, advance=1, description=f"{self._name}  DSC on D4 {dice:.3f}")
+            _display.update(self._task, completed=done, description=f"{self._name}  DSC on D4 {dice:.3f}")
             if _display.disable:
-                self._say(trainer, dice)
+                self._say(dice)
 
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def follow(self, record: Path) -> None:
+        """Show what another process has written to ``metrics.csv`` so far."""
+        rows = []
+        if record.is_file():
+            with record.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        if self._task is None:
+            self.begin(len(rows))
+        elif len(rows) > self._done:
+            self.show(len(rows), float(rows[-1]["val_dice"]))
+
+    def close(self) -> None:
         """Take the bar away."""
-        self._remove()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the bar away."""
-        self._remove()
-
-    def _say(self, trainer: Trainer, dice: float) -> None:
-        now, done = time.monotonic(), trainer.current_epoch + 1
-        assert trainer.max_epochs is not None
-        if now - self._said >= _LINE_EVERY_SECONDS and done < trainer.max_epochs:
-            left = (now - self._started) / (done - self._before) * (trainer.max_epochs - done)
-            epochs = f"epoch {done} of {trainer.max_epochs}"
-            say(f"{self._name}  {epochs}  DSC on D4 {dice:.3f}  {in_words(left)} left")
-            self._said = now
-
-    def _remove(self) -> None:
         if _display is not None and self._task is not None:
             _display.remove_task(self._task)
             self._task = None
+
+    def _say(self, dice: float) -> None:
+        now = time.monotonic()
+        if now - self._said >= _LINE_EVERY_SECONDS and self._done < self._total:
+            left = (now - self._started) / (self._done - self._before) * (self._total - self._done)
+            epochs = f"epoch {self._done} of {self._total}"
+            say(f"{self._name}  {epochs}  DSC on D4 {dice:.3f}  {in_words(left)} left")
+            self._said = now
+
+
+class RunBar(Callback):
+    """Shows the epochs of a run that trains in this process.
+
+    Args:
+        epochs: Where they are shown.
+    """
+
+    def __init__(self, epochs: Epochs) -> None:
+        self._epochs = epochs
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the epoch that the run goes on from."""
+        self._epochs.begin(trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on by an epoch."""
+        self._epochs.show(trainer.current_epoch + 1, float(trainer.callback_metrics["val_dice"]))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the bar away."""
+        self._epochs.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take the bar away."""
+        self._epochs.close()

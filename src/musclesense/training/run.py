@@ -5,21 +5,21 @@ import logging
 import time
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning
 import numpy as np
 import torch
 import yaml
 from lightning import Trainer
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
-from lightning.pytorch.utilities import rank_zero_only
 
 from musclesense import __version__
 from musclesense.files import locked, write_json, write_text
-from musclesense.training import checkpoints, inputs, tracking
+from musclesense.training import checkpoints, devices, inputs
 from musclesense.training.callbacks import (
     Averaging,
     EarlyStop,
@@ -41,8 +41,11 @@ from musclesense.training.folders import (
 )
 from musclesense.training.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
-from musclesense.training.progress import RunBar
+from musclesense.training.progress import Epochs, RunBar
 from musclesense.training.scoring import ScoredCase
+
+if TYPE_CHECKING:
+    from musclesense.training.tracking import Logger
 
 Scores = dict[str, float]
 
@@ -55,16 +58,21 @@ def train(config: Config) -> Scores:
 
     Raises:
         InputError: The configuration or the cohort cannot be used.
+        RuntimeError: A process failed, of those that train a run on several devices.
     """
     folder = run_folder(config)
     require_same_study(config)
     if not is_finished(folder):
         inputs.check(config)
         data = inputs.prepare(config)
-        # A second sweep on the same study waits here, and finds the run finished; further devices of this one do not.
-        with locked(folder) if getattr(rank_zero_only, "rank", 0) == 0 else nullcontext():
-            if not is_finished(folder):
-                return _train(config, folder, data)
+        with locked(folder):
+            if not is_finished(folder):  # a second sweep on the same study has waited here
+                _begin(config, folder)
+                with devices.held(config.trainer.devices, choose(config.trainer).accelerator) as own:
+                    if len(own) == 1:
+                        _train(config, folder, data, own)
+                    else:
+                        _train_together(config, folder, own)
     scores: Scores = json.loads((folder / "done.json").read_text(encoding="utf-8"))["scores"]
     return scores
 
@@ -88,71 +96,147 @@ def make_module(config: Config) -> SegmentationModule:
     )
 
 
-def _train(config: Config, folder: Path, data: inputs.Inputs) -> Scores:
-    started = time.monotonic()
-    _quieten_lightning()
+def _begin(config: Config, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     forget_failure(config)
     write_text(folder / "config.yaml", yaml.safe_dump(to_plain(config), sort_keys=False))
-    seed = int(np.random.SeedSequence([config.seed, config.outer, config.inner]).generate_state(1)[0])
-    hardware = choose(config.trainer)
-    lightning.seed_everything(seed, workers=True, verbose=False)
-    logger = tracking.start(config)
+
+
+def _train_together(config: Config, folder: Path, own: tuple[int, ...]) -> None:
+    """Train with a process for each device, and show how far they are from what they write."""
+    epochs = _epochs(config)
+    checkpoints.to_go_on_from(folder / "checkpoints")  # removes damaged ones before the processes look, all at once
+    try:
+        devices.train_in_step(
+            _as_rank,
+            (config, folder, own),
+            devices=len(own),
+            look=lambda: epochs.follow(folder / "metrics.csv"),
+        )
+    finally:
+        epochs.close()
+
+
+def _as_rank(rank: int, config: Config, folder: Path, own: tuple[int, ...]) -> None:
+    _train(config, folder, inputs.prepare(config), own, first=rank == 0)
+
+
+def _train(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ...], *, first: bool = True) -> None:
+    """Train and test in this process, on one of the run's devices; the ``first`` one keeps the record."""
+    started = time.monotonic()
+    logger = _dashboard(config) if first else None
     failed = True
     try:
-        module = make_module(config)
-        datamodule = _datamodule(config, data, seed, hardware)
-        history = History(folder / "metrics.csv")
-        fold = {"outer": config.outer, "inner": config.inner}
-        test = TestFoldScores(folder, data.slices, fold, config.labels.column)
-        trainer = _trainer(config, hardware, folder, logger, [StepSeed(seed), history, test, RunBar(run_name(config))])
-        kept = folder / "checkpoints"
-        last = checkpoints.to_go_on_from(kept)
-        with _drawing(config, data, here=trainer.is_global_zero):
-            trainer.fit(module, datamodule=datamodule, ckpt_path=last, weights_only=True)
-        best_epoch = max(history.rows, key=lambda row: row["val_dice"])["epoch"]
-        checkpoints.require_best(kept / checkpoints.BEST, epoch=int(best_epoch))
-        best = SegmentationModule.load(kept / checkpoints.BEST)
-        trainer.test(best, datamodule=datamodule, verbose=False)
-        scores = _scores(test.cases)
+        session = set_up(config, folder, data, own, logger)
+        session.fit()
+        rows, path = session.history.rows, session.checkpoints / checkpoints.BEST
+        best_epoch = max(rows, key=lambda row: row["val_dice"])["epoch"]
+        checkpoints.require_best(path, epoch=int(best_epoch))
+        best = SegmentationModule.load(path)
+        session.trainer.test(best, datamodule=session.datamodule, verbose=False)
+        cases = session.test.cases
+        scores = _scores(cases)
         if logger is not None:
-            tracking.log_test(logger, scores, test.cases, labels=module.labels, overlays=config.logger.overlays)
-        if trainer.is_global_zero:
-            content: dict[str, Any] = fold | {
+            logger.log_test(scores, cases, labels=best.labels, overlays=config.logger.overlays)
+        if first:
+            content: dict[str, Any] = _fold(config) | {
                 "scores": scores,
                 "best_epoch": best_epoch,
-                "epochs": len(history.rows),
+                "epochs": len(rows),
                 "seconds": round(time.monotonic() - started, 1),
-                "accelerator": hardware.accelerator,
-                "precision": hardware.precision,
+                "accelerator": session.hardware.accelerator,
+                "devices": len(own),
+                "threads": torch.get_num_threads(),
+                "precision": session.hardware.precision,
                 "versions": {
                     "musclesense": __version__,
                     "torch": torch.__version__,
                     "lightning": lightning.__version__,
                 },
             }
-            (kept / checkpoints.PREVIOUS).unlink(missing_ok=True)
+            (session.checkpoints / checkpoints.PREVIOUS).unlink(missing_ok=True)
             write_json(folder / "done.json", content)
         failed = False
-        return scores
     finally:
-        tracking.finish(logger, failed=failed)
+        if logger is not None:
+            logger.finish(failed=failed)
 
 
-def _datamodule(config: Config, data: inputs.Inputs, seed: int, hardware: Hardware) -> NestedFoldDataModule:
-    return NestedFoldDataModule(
+@dataclass(frozen=True, eq=False)
+class Session:
+    """All that trains a run in this process, made and not yet begun.
+
+    Attributes:
+        config: Of the run.
+        folder: Of the run.
+        data: What it works on.
+        hardware: What it trains with.
+        module: The network, untrained.
+        datamodule: Its batches.
+        trainer: With every callback.
+        history: Of the epochs.
+        test: Scores of D2.
+    """
+
+    config: Config
+    folder: Path
+    data: inputs.Inputs
+    hardware: Hardware
+    module: SegmentationModule
+    datamodule: NestedFoldDataModule
+    trainer: Trainer
+    history: History
+    test: TestFoldScores
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the run's checkpoints."""
+        return self.folder / "checkpoints"
+
+    def fit(self) -> None:
+        """Train to the end, from the last epoch if there is one."""
+        last = checkpoints.to_go_on_from(self.checkpoints)
+        with _drawing(self.config, self.data, here=self.trainer.is_global_zero):
+            self.trainer.fit(self.module, datamodule=self.datamodule, ckpt_path=last, weights_only=True)
+
+
+def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ...], logger: "Logger | None") -> Session:
+    """Make all that trains a run in this process, which is seeded.
+
+    Args:
+        config: Of the run.
+        folder: Of the run.
+        data: What it works on.
+        own: The run's devices, from ``devices.held``.
+        logger: An open run of wandb.
+
+    Raises:
+        InputError: The network cannot be made, a part holds no case, or the devices cannot share a batch.
+    """
+    _quieten_lightning()
+    seed = int(np.random.SeedSequence([config.seed, config.outer, config.inner]).generate_state(1)[0])
+    lightning.seed_everything(seed, workers=True, verbose=False)
+    hardware = choose(config.trainer)
+    module = make_module(config)
+    datamodule = NestedFoldDataModule(
         data.slices,
         data.split,
         channels=active_channels(config),
         labels=inputs.labels(config),
         augmentation=inputs.augmentation(config),
-        batch_size=config.loader.batch_size,
+        batch_size=devices.share_of(config.loader.batch_size, len(own)),
+        devices=len(own),
         workers=config.loader.workers,
         seed=seed,
         overfit_cases=config.loader.overfit_cases,
         pin_memory=hardware.accelerator == "cuda",
         synthesis=data.synthesis,
     )
+    history = History(folder / "metrics.csv")
+    test = TestFoldScores(folder, data.slices, _fold(config), config.labels.column)
+    callbacks = [StepSeed(seed), history, test, RunBar(_epochs(config))]
+    trainer = _trainer(config, hardware, own, folder, logger, callbacks)
+    return Session(config, folder, data, hardware, module, datamodule, trainer, history, test)
 
 
 def _drawing(config: Config, data: inputs.Inputs, *, here: bool) -> AbstractContextManager[None]:
@@ -163,10 +247,15 @@ def _drawing(config: Config, data: inputs.Inputs, *, here: bool) -> AbstractCont
 
 
 def _trainer(
-    config: Config, hardware: Hardware, folder: Path, logger: tracking.Logger | None, callbacks: list[Callback]
+    config: Config,
+    hardware: Hardware,
+    own: tuple[int, ...],
+    folder: Path,
+    logger: "Logger | None",
+    callbacks: list[Callback],
 ) -> Trainer:
     kept, chosen = folder / "checkpoints", config.callbacks
-    averaging = None if chosen.averaging is None else Averaging(chosen.averaging, hardware.device)
+    averaging = None if chosen.averaging is None else Averaging(chosen.averaging)
     callbacks = [
         *callbacks,
         *([averaging] if averaging else []),
@@ -178,8 +267,9 @@ def _trainer(
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     return Trainer(
         accelerator=hardware.accelerator,
-        devices=config.trainer.devices,
-        strategy=config.trainer.strategy,
+        devices=list(own) if hardware.accelerator == "cuda" else len(own),
+        strategy=config.trainer.strategy if len(own) > 1 else "auto",
+        sync_batchnorm=len(own) > 1 and hardware.accelerator == "cuda",  # PyTorch has none for a CPU
         precision=hardware.precision,  # type: ignore[arg-type]
         max_epochs=config.trainer.max_epochs,
         gradient_clip_val=config.trainer.gradient_clip_val,
@@ -187,8 +277,9 @@ def _trainer(
         callbacks=callbacks,
         plugins=[
             checkpoints.WholeCheckpoints(),
-            # Requeueing is the launcher's. Lightning's would save in the middle of an epoch, and go on from there.
-            *([SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else []),
+            # One process a run or those of `devices`, whatever queue started it. So Lightning leaves requeueing to the
+            # launcher, too: it would save in the middle of an epoch, and go on from there.
+            LightningEnvironment(),
         ],
         default_root_dir=folder,
         use_distributed_sampler=False,
@@ -199,6 +290,23 @@ def _trainer(
         # A resumed run ends as an uninterrupted one on a GPU, too, as far as its kernels allow.
         deterministic="warn" if hardware.accelerator == "cuda" else None,
     )
+
+
+def _dashboard(config: Config) -> "Logger | None":
+    """Open the run in wandb, where that is on."""
+    if config.logger.name == "none":
+        return None
+    from musclesense.training import tracking  # wandb takes its time
+
+    return tracking.start(config)
+
+
+def _epochs(config: Config) -> Epochs:
+    return Epochs(run_name(config), config.trainer.max_epochs)
+
+
+def _fold(config: Config) -> dict[str, int]:
+    return {"outer": config.outer, "inner": config.inner}
 
 
 def _scores(cases: list[ScoredCase]) -> Scores:

@@ -48,15 +48,40 @@ class Logger(WandbLogger):
         with self.harmless():
             super().finalize(status)
 
+    def log_test(
+        self, scores: Mapping[str, float], cases: Sequence[ScoredCase], *, labels: LabelSet, overlays: int
+    ) -> None:
+        """Put the test scores into the run's summary and show the first cases with their masks."""
+        names = dict(enumerate(("background", *labels.names)))
+        with self.harmless():
+            run = self.experiment
+            run.summary.update({f"test/{name}": value for name, value in scores.items()})
+            images = [
+                wandb.Image(
+                    case.image,
+                    masks={
+                        "truth": {"mask_data": case.truth, "class_labels": names},
+                        "prediction": {"mask_data": case.prediction, "class_labels": names},
+                    },
+                    caption="{subject} {session} {region} slice {slice}".format(**case.rows[0]),
+                )
+                for case in cases[:overlays]
+            ]
+            if images:
+                run.log({"test/overlays": images})
+
+    def finish(self, *, failed: bool) -> None:
+        """Close the run, so that the next job of the process starts its own."""
+        with self.harmless():
+            wandb.finish(exit_code=int(failed))
+
 
 def start(config: Config) -> Logger | None:
     """Open the wandb run of a training, or go on with it where it was interrupted.
 
     Returns:
-        None where wandb is off, or cannot be started, which a line tells.
+        None where wandb cannot be started, which a line tells.
     """
-    if config.logger.name == "none":
-        return None
     try:
         return _start(config)
     except Exception as error:
@@ -88,36 +113,6 @@ def _start(config: Config) -> Logger:
     )
     _ = logger.experiment  # starts the run now, not at the first figure
     return logger
-
-
-def log_test(
-    logger: Logger, scores: Mapping[str, float], cases: Sequence[ScoredCase], *, labels: LabelSet, overlays: int
-) -> None:
-    """Put the test scores into the run's summary and show the first cases with their masks."""
-    names = dict(enumerate(("background", *labels.names)))
-    with logger.harmless():
-        run = logger.experiment
-        run.summary.update({f"test/{name}": value for name, value in scores.items()})
-        images = [
-            wandb.Image(
-                case.image,
-                masks={
-                    "truth": {"mask_data": case.truth, "class_labels": names},
-                    "prediction": {"mask_data": case.prediction, "class_labels": names},
-                },
-                caption="{subject} {session} {region} slice {slice}".format(**case.rows[0]),
-            )
-            for case in cases[:overlays]
-        ]
-        if images:
-            run.log({"test/overlays": images})
-
-
-def finish(logger: Logger | None, *, failed: bool) -> None:
-    """Close the run, so that the next job of the process starts its own."""
-    if logger is not None:
-        with logger.harmless():
-            wandb.finish(exit_code=int(failed))
 
 
 def _stored_id(path: Path) -> str:

@@ -1,0 +1,84 @@
+"""From the command to the first training step: ``python -m benchmarks.startup [OVERRIDES]`` (``experiment=smoke``).
+
+Starts ``train.py`` several times in processes of their own, on a phantom and a cache that are there already, and stops
+each at the end of its first step. Prints medians of seconds on the wall, and of the processor's, which are steadier
+where other work runs beside.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+PROJECT = Path(__file__).parents[1]
+STARTS = 5
+STAGES = ("imports", "plan, checks, cohort", "first step")
+
+
+def main() -> None:
+    overrides = [argument for argument in sys.argv[1:] if argument != "--once"] or ["experiment=smoke"]
+    if "--once" in sys.argv:
+        return once(float(os.environ["STARTED"]), overrides)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "benchmarks.startup", "--once", f"runs={folder}/runs", f"data={folder}/data"]
+        starts = []
+        for _ in range(STARTS + 1):
+            environment = os.environ | {"STARTED": str(time.time())}
+            done = subprocess.run([*command, *overrides], cwd=PROJECT, env=environment, capture_output=True, check=True)
+            starts.append(json.loads(done.stdout.splitlines()[-1]))
+    table = Table("", "wall", "processor")
+    for stage in (*STAGES, "in all"):
+        medians = [_median(starts[1:], stage, kind) for kind in (0, 1)]
+        table.add_row(stage, *(f"{seconds:.2f} s" for seconds in medians))
+    Console().print(table)
+
+
+def _median(starts: list[dict[str, list[float]]], stage: str, kind: int) -> float:
+    return statistics.median(
+        sum(seconds[kind] for name, seconds in start.items() if stage in (name, "in all")) for start in starts
+    )
+
+
+def once(started: float, overrides: list[str]) -> None:
+    """Start a training in this process, and end it at its first step."""
+    stages = iter(STAGES)
+    told: dict[str, tuple[float, float]] = {}
+    before = (started, 0.0)
+
+    def ends() -> None:
+        nonlocal before
+        now = (time.time(), time.process_time())
+        told[next(stages)] = (now[0] - before[0], now[1] - before[1])
+        before = now
+
+    from musclesense.experiment import main as experiment
+    from musclesense.training.module import SegmentationModule
+
+    ends()
+    train, step = experiment.train, SegmentationModule.training_step
+
+    def begins(config: Any) -> Any:
+        ends()
+        return train(config)
+
+    def first(self: SegmentationModule, batch: Any) -> Any:
+        step(self, batch).backward()
+        ends()
+        print(json.dumps(told), flush=True)
+        os._exit(0)
+
+    experiment.train, SegmentationModule.training_step = begins, first  # type: ignore[assignment, method-assign]
+    sys.argv[1:] = overrides
+    experiment.main(PROJECT / "conf")
+
+
+if __name__ == "__main__":
+    main()
