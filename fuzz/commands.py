@@ -57,4 +57,4 @@ def _prove(plan: Plan) -> None:
             size = (2, len(module.channels), module.grid.rows // 4 or 1, module.grid.columns // 4 or 1)
             module.loss(module(torch.randn(size)), torch.zeros(2, *size[2:], dtype=torch.long)).item()
         module._trainer = None
-        _trainer(config, hardware, Path("none"), None, [])
+        _trainer(config, hardware, (0,), Path("none"), None, [])

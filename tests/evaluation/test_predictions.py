@@ -76,7 +76,9 @@ def test_masks_that_cannot_be_the_test_scans_are_refused(dataset, masks, tmp_pat
     write_volume(file, mask.data + 2, mask.geometry, np.uint8)
     with pytest.raises(InputError, match="holds other labels than 0 to 2"):
         import_predictions(dataset, masks, study, inner=0)
-    write_volume(file, mask.data, mask.geometry.moved(mask.geometry.shape, mask.geometry.affine + 1), np.uint8)
+    moved = mask.geometry.affine.copy()
+    moved[:3, 3] += 1
+    write_volume(file, mask.data, mask.geometry.moved(mask.geometry.shape, moved), np.uint8)
     with pytest.raises(InputError, match=f"{file.name}: affine differs"):
         import_predictions(dataset, masks, study, inner=0)
     file.unlink()

@@ -241,6 +241,7 @@ HEADERS = {
     "no_offset": ({"vox_offset": np.nan}, "voxels cannot begin at byte nan"),
     "infinite_slope": ({"scl_slope": np.inf}, "scale factor inf and intercept"),
     "no_intercept": ({"scl_slope": 2, "scl_inter": np.nan}, "scale factor 2 and intercept nan"),
+    "another_version": ({"magic": b"n+2"}, "not a readable NIfTI file"),
     "of_a_pair": ({"magic": b"ni1"}, "not a readable NIfTI file"),
     "smaller_type": ({"datatype": 2}, "holds more than the 5x6x3 voxels"),
     "larger_type": ({"datatype": 8}, "voxels cannot be read"),

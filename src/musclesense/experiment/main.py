@@ -45,7 +45,7 @@ def main(config_dir: Path) -> None:
 
 
 def _main(spoken: list[str], config_dir: Path) -> int:
-    arguments = expand_ranges(spoken)
+    arguments = _joined(expand_ranges(spoken))
     register()
     logging.getLogger("hydra").setLevel(logging.CRITICAL)  # what it would log is raised, too
     overrides = [argument for argument in arguments if not argument.startswith("-")]
@@ -55,7 +55,7 @@ def _main(spoken: list[str], config_dir: Path) -> int:
         raise InputError(f"{unknown[0]}: no such option; give KEY=VALUE, -m, --help or --cfg=job")
     plan = make_plan(overrides, config_dir=config_dir, multirun=len(flags) > len(asked))
     if asked:
-        _hydra(_job, arguments, config_dir)  # Hydra answers and nothing is trained
+        _hydra(_job, [*flags, *overrides], config_dir)  # Hydra answers and nothing is trained
         return 0
     check(plan)
     console = Console(stderr=True)
@@ -63,10 +63,22 @@ def _main(spoken: list[str], config_dir: Path) -> int:
         _say_what_comes(plan, console)
         os.environ["HYDRA_FULL_ERROR"] = "1"  # what a launcher raises comes through as it is
         with sweep_progress(plan.folders, console):
-            _hydra(_job, [*arguments, *_side_by_side(arguments, plan.runs[0])], config_dir)
+            # Flags first: Hydra takes none amid overrides.
+            _hydra(_job, [*flags, *overrides, *_side_by_side(overrides, plan.runs[0])], config_dir)
     elif not flags:
         console.print(f"{plan.folders[0]}: finished before", highlight=False)
     return _conclude(plan, console, command=shlex.join(["python", "train.py", *spoken]) if flags else None)
+
+
+def _joined(arguments: list[str]) -> list[str]:
+    """Write ``--cfg job`` as the one word ``--cfg=job``."""
+    joined: list[str] = []
+    for argument in arguments:
+        if joined and joined[-1] in ("--cfg", "-c"):
+            joined[-1] = f"--cfg={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _hydra(job: Callable[[Any], Any], arguments: list[str], config_dir: Path) -> None:

@@ -118,8 +118,9 @@ def check(plan: Plan) -> None:
         problems |= dict.fromkeys(_problems_of_study(config))
     for config in plan.runs:
         problems |= dict.fromkeys(inputs.fold_problems(config))
-    for folder in {Path(place): None for config in plan.unfinished for place in (config.data, config.runs)}:
-        problems |= dict.fromkeys(_problems_of_place(folder))
+    if not problems:
+        for folder in {Path(place): None for config in plan.unfinished for place in (config.data, config.runs)}:
+            problems |= dict.fromkeys(_problems_of_place(folder))
     if problems:
         raise InputError(*problems)
 

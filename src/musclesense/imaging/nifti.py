@@ -40,7 +40,7 @@ _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _OTHER_OF_PAIR = {".hdr": ".img", ".img": ".hdr"}
 # What says where voxels lie; all else in a header speaks of the voxels, or may name a patient.
 _GEOMETRY_FIELDS = (
-    *("dim", "pixdim", "xyzt_units", "qform_code", "sform_code", "srow_x", "srow_y", "srow_z"),
+    *("pixdim", "xyzt_units", "qform_code", "sform_code", "srow_x", "srow_y", "srow_z"),
     *("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
 )
 _DAMAGED = (OSError, EOFError, zlib.error)
@@ -201,8 +201,8 @@ def _stream(path: Path) -> Iterator[Any]:
 
 def _problem(header: Any, *, pair: bool) -> str | None:
     """Say why a header cannot be used, or None where it can."""
-    magic = bytes(header["magic"])[:3]
-    if magic not in ((b"ni1", b"ni2") if pair else (b"n+1", b"n+2")):
+    magic, version = bytes(header["magic"])[:3], 1 if int(header["sizeof_hdr"]) == 348 else 2
+    if magic != (b"ni%d" if pair else b"n+%d") % version:
         return f"not a readable NIfTI file (magic {magic!r}); convert it to .nii.gz"
     shape = _shape(header)
     if len(shape) != 3 or min(shape) < 1:
@@ -280,9 +280,9 @@ def _geometry(header: Any) -> Geometry:
     """Give the geometry of a header that can be used, with a header of nothing else."""
     i, j, k = _shape(header)
     bare = type(header)()
+    bare.set_data_shape((i, j, k))
     for field in _GEOMETRY_FIELDS:
         bare[field] = header[field]
-    bare.set_data_shape((i, j, k))
     return Geometry((i, j, k), np.asarray(header.get_best_affine(), dtype=np.float64), bare)
 
 

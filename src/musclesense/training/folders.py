@@ -11,7 +11,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from musclesense.errors import InputError
-from musclesense.files import locked, read_yaml, write_json, write_text
+from musclesense.files import is_file, locked, read_yaml, write_json, write_text
 from musclesense.training.config import Config, active_channels
 
 _FOLDS = ("outer", "inner")
@@ -58,7 +58,7 @@ def run_folder(config: Config) -> Path:
 
 def is_finished(run: Path) -> bool:
     """Tell whether nothing is left to do for a run."""
-    return (run / "done.json").is_file()
+    return is_file(run / "done.json")
 
 
 def record_failure(config: Config, reason: str, *, details: str) -> None:
