@@ -1,5 +1,6 @@
 """One input: a command line, the files that it names, and what may become of it."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -88,6 +89,20 @@ class Draw:
                     if places:
                         data[self.one_of(places)] = self.one_of(b"0123456789-.e")
         return bytes(data), f"{how} at {at}"
+
+    def put(self, how: str, path: Path) -> None:
+        """Put something else where a file is looked for."""
+        match how:
+            case "folder":
+                path.mkdir()
+            case "loop":
+                path.symlink_to(path.name)
+            case "pipe":
+                os.mkfifo(path)
+            case "device":
+                path.symlink_to(self.one_of(("/dev/zero", "/dev/full", "/dev/null", "/dev/stdin")))
+            case "empty":
+                path.touch()
 
 
 Maker = Callable[[Draw, Path, Any], Case]

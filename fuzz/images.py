@@ -2,7 +2,6 @@
 
 import bz2
 import gzip
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -429,18 +428,10 @@ def _no_file(draw: Draw, folder: Path, seeds: Seeds, name: str) -> tuple[Path, s
     path = folder / "x.nii.gz"
     how = draw.one_of(("nothing", "folder", "loop", "pipe", "device", "proc", "empty", "noise", "text", "long", "link"))
     match how:
-        case "folder":
-            path.mkdir()
-        case "loop":
-            path.symlink_to(path.name)
-        case "pipe":
-            os.mkfifo(path)
-        case "device":
-            path.symlink_to(draw.one_of(("/dev/zero", "/dev/full", "/dev/null", "/dev/stdin")))
+        case "folder" | "loop" | "pipe" | "device" | "empty":
+            draw.put(how, path)
         case "proc":
             path.symlink_to(draw.one_of(("/proc/self/mem", "/proc/self/environ", "/proc/self/maps")))
-        case "empty":
-            path.touch()
         case "noise":
             path.write_bytes(draw.random.bytes(draw.one_of((1, 347, 348, 352, 540, 5000))))
         case "text":

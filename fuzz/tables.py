@@ -185,16 +185,10 @@ def _no_table(draw: Draw, table: Path) -> str:
     """Put something else in the table's place."""
     how = draw.one_of(("nothing", "folder", "loop", "pipe", "device", "proc", "empty", "noise", "hole", "image"))
     match how:
-        case "folder":
-            table.mkdir()
-        case "loop" | "pipe":
-            table.symlink_to("cohort.csv") if how == "loop" else os.mkfifo(table)
-        case "device":
-            table.symlink_to(draw.one_of(("/dev/zero", "/dev/full", "/dev/null", "/dev/stdin")))
+        case "folder" | "loop" | "pipe" | "device" | "empty":
+            draw.put(how, table)
         case "proc":
             table.symlink_to(draw.one_of(("/proc/self/mem", "/proc/self/environ", "/proc/kmsg")))
-        case "empty":
-            table.touch()
         case "noise":
             table.write_bytes(draw.random.bytes(1 + draw.below(5000)))
         case "hole":

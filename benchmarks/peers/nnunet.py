@@ -9,7 +9,6 @@ import json
 import math
 import os
 import shutil
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -18,20 +17,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.peers.process_tree import cpu_seconds
-from benchmarks.peers.task import Result, Task, skip
+from benchmarks.peers.task import Task, Worker, measure, skip
 
-PILOT_EPOCHS = 2
 CONFIGURATION = "2d"
 
 
 def main(folder: Path) -> None:
     task = Task.load(folder)
     torch.set_num_threads(task.threads)
-    raw = Path(task.dataset)
     # Where nnU-Net looks when it is imported.
     os.environ |= {
-        "nnUNet_raw": str(raw.parent),
+        "nnUNet_raw": str(Path(task.dataset).parent),
         "nnUNet_preprocessed": str(folder / "preprocessed"),
         "nnUNet_results": str(folder / "results"),
     }
@@ -40,85 +36,73 @@ def main(folder: Path) -> None:
     except ImportError as error:
         skip(folder, error)
         return
-    started = time.monotonic()
-    preprocessed = prepare(raw, folder / "preprocessed", task.threads)
-    prepared = time.monotonic() - started
-    pilot = epoch_seconds(train(preprocessed, task.inner, PILOT_EPOCHS))
-    epochs = max(2, int(task.seconds / statistics.median(pilot[1:])))
-    used = cpu_seconds(os.getpid())
-    trainer = train(preprocessed, task.inner, epochs)
-    used = cpu_seconds(os.getpid()) - used
-    seconds = epoch_seconds(trainer)
-    Result(
-        prepare_s=prepared,
-        train_s=sum(seconds),
-        epochs=len(seconds),
-        seconds_an_epoch=statistics.median(seconds[1:]),
-        train_cpu_s=used,
-        ms_a_slice=1000 * predict(trainer, raw, folder / "masks"),
-        parameters=sum(parameter.numel() for parameter in trainer.network.parameters()),
-    ).save(folder)
+    measure(NnUNet(task, folder), task, folder)
 
 
-def prepare(raw: Path, preprocessed: Path, processes: int) -> Path:
-    """Let nnU-Net look at the data set, plan and preprocess; put our folds beside its plans."""
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import (
-        extract_fingerprints,
-        plan_experiments,
-        preprocess,
-    )
+class NnUNet(Worker):
+    """nnU-Net by its own planner, trainer and predictor."""
 
-    number = int(raw.name[len("Dataset") :][:3])
-    extract_fingerprints([number], num_processes=processes, check_dataset_integrity=True)
-    plan_experiments([number])
-    preprocess([number], configurations=[CONFIGURATION], num_processes=[processes])
-    shutil.copy(raw / "splits_final.json", preprocessed / raw.name)
-    return preprocessed / raw.name
+    def __init__(self, task: Task, folder: Path) -> None:
+        self._raw, self._fold, self._processes = Path(task.dataset), task.inner, task.threads
+        self._preprocessed = folder / "preprocessed" / self._raw.name
+        self._trainer: Any = None
 
+    def prepare(self) -> None:
+        """Let nnU-Net look at the data set, plan and preprocess; put our folds beside its plans."""
+        from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+            extract_fingerprints,
+            plan_experiments,
+            preprocess,
+        )
 
-def train(preprocessed: Path, fold: int, epochs: int) -> Any:
-    """Train for so many passes over D3."""
-    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+        number = int(self._raw.name[len("Dataset") :][:3])
+        extract_fingerprints([number], num_processes=self._processes, check_dataset_integrity=True)
+        plan_experiments([number])
+        preprocess([number], configurations=[CONFIGURATION], num_processes=[self._processes])
+        shutil.copy(self._raw / "splits_final.json", self._preprocessed)
 
-    plans, dataset = (json.loads((preprocessed / name).read_text()) for name in ("nnUNetPlans.json", "dataset.json"))
-    plans["continue_training"] = False
-    trainer = nnUNetTrainer(plans, CONFIGURATION, fold, dataset, torch.device("cpu"))
-    batch = trainer.configuration_manager.batch_size
-    training, validation = trainer.do_split()
-    trainer.num_epochs = epochs
-    trainer.num_iterations_per_epoch = math.ceil(len(training) / batch)
-    trainer.num_val_iterations_per_epoch = math.ceil(len(validation) / batch)
-    trainer.run_training()
-    return trainer
+    def train(self, name: str, epochs: int) -> list[float]:
+        """The seconds are from one epoch's start to the next, with what nnU-Net writes between them."""
+        from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+        files = ("nnUNetPlans.json", "dataset.json")
+        plans, dataset = (json.loads((self._preprocessed / file).read_text()) for file in files)
+        plans["continue_training"] = False
+        trainer = self._trainer = nnUNetTrainer(plans, CONFIGURATION, self._fold, dataset, torch.device("cpu"))
+        batch = trainer.configuration_manager.batch_size
+        training, validation = trainer.do_split()
+        trainer.num_epochs = epochs
+        trainer.num_iterations_per_epoch = math.ceil(len(training) / batch)
+        trainer.num_val_iterations_per_epoch = math.ceil(len(validation) / batch)
+        trainer.run_training()
+        first = trainer.logger.get_value("epoch_start_timestamps", step=0)
+        ends = [trainer.logger.get_value("epoch_end_timestamps", step=step) for step in range(epochs)]
+        return np.diff([first, *ends]).tolist()
 
-def epoch_seconds(trainer: Any) -> list[float]:
-    """Give the seconds of each epoch, with what nnU-Net writes after it."""
-    first = trainer.logger.get_value("epoch_start_timestamps", step=0)
-    ends = [trainer.logger.get_value("epoch_end_timestamps", step=step) for step in range(trainer.num_epochs)]
-    return np.diff([first, *ends]).tolist()
+    def predict(self, masks: Path) -> float:
+        """As ``nnUNetv2_predict`` does."""
+        from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
+        trainer = self._trainer
+        trainer.set_deep_supervision_enabled(False)
+        trainer.network.eval()
+        predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+        predictor.manual_initialization(
+            trainer.network,
+            trainer.plans_manager,
+            trainer.configuration_manager,
+            [trainer.network.state_dict()],
+            trainer.dataset_json,
+            type(trainer).__name__,
+            trainer.inference_allowed_mirroring_axes,
+        )
+        masks.mkdir()
+        started = time.monotonic()
+        predictor.predict_from_files_sequential(str(self._raw / "imagesTs"), str(masks))
+        return (time.monotonic() - started) / len(list((self._raw / "labelsTs").iterdir()))
 
-def predict(trainer: Any, raw: Path, masks: Path) -> float:
-    """Segment the test scans as ``nnUNetv2_predict`` does, one after the other; give the mean seconds of a slice."""
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    trainer.set_deep_supervision_enabled(False)
-    trainer.network.eval()
-    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
-    predictor.manual_initialization(
-        trainer.network,
-        trainer.plans_manager,
-        trainer.configuration_manager,
-        [trainer.network.state_dict()],
-        trainer.dataset_json,
-        type(trainer).__name__,
-        trainer.inference_allowed_mirroring_axes,
-    )
-    masks.mkdir()
-    started = time.monotonic()
-    predictor.predict_from_files_sequential(str(raw / "imagesTs"), str(masks))
-    return (time.monotonic() - started) / len(list((raw / "labelsTs").iterdir()))
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self._trainer.network.parameters())
 
 
 if __name__ == "__main__":

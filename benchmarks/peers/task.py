@@ -1,11 +1,18 @@
 """What the benchmark asks of a worker, and what the worker tells."""
 
 import json
+import os
+import statistics
+import time
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from benchmarks.peers.process_tree import cpu_seconds
+
 CONF = Path(__file__).parents[2] / "conf"
+PILOT_EPOCHS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +72,47 @@ class Result:
     def save(self, folder: Path) -> None:
         """Write it where the benchmark looks for it."""
         (folder / "result.json").write_text(json.dumps(asdict(self)))
+
+
+class Worker(ABC):
+    """What is trained and predicts, one after the other."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Do all that comes before training."""
+
+    @abstractmethod
+    def train(self, name: str, epochs: int) -> list[float]:
+        """Train for so many passes over D3, from the beginning; give the seconds of each, validation among it."""
+
+    @abstractmethod
+    def predict(self, masks: Path) -> float:
+        """Segment the test scans by what was trained last, one after the other; give the mean seconds of a slice."""
+
+    @abstractmethod
+    def parameters(self) -> int:
+        """Count those of the network."""
+
+
+def measure(worker: Worker, task: Task, folder: Path) -> None:
+    """Prepare, see by a pilot how many epochs fit in the time, train them, predict, and tell."""
+    started = time.monotonic()
+    worker.prepare()
+    prepared = time.monotonic() - started
+    pilot = worker.train("pilot", PILOT_EPOCHS)
+    epochs = max(2, int(task.seconds / statistics.median(pilot[1:])))
+    used = cpu_seconds(os.getpid())
+    seconds = worker.train("whole", epochs)
+    used = cpu_seconds(os.getpid()) - used
+    Result(
+        prepare_s=prepared,
+        train_s=sum(seconds),
+        epochs=len(seconds),
+        seconds_an_epoch=statistics.median(seconds[1:]),
+        train_cpu_s=used,
+        ms_a_slice=1000 * worker.predict(folder / "masks"),
+        parameters=worker.parameters(),
+    ).save(folder)
 
 
 def skip(folder: Path, error: Exception) -> None:

@@ -64,7 +64,7 @@ def _main(spoken: list[str], config_dir: Path) -> int:
         os.environ["HYDRA_FULL_ERROR"] = "1"  # what a launcher raises comes through as it is
         with sweep_progress(plan.folders, console):
             # Flags first: Hydra takes none amid overrides.
-            _hydra(_job, [*flags, *overrides, *_side_by_side(overrides, plan.runs[0])], config_dir)
+            _hydra(_job, [*flags, *overrides, *_side_by_side(overrides, plan)], config_dir)
     elif not flags:
         console.print(f"{plan.folders[0]}: finished before", highlight=False)
     return _conclude(plan, console, command=shlex.join(["python", "train.py", *spoken]) if flags else None)
@@ -86,11 +86,12 @@ def _hydra(job: Callable[[Any], Any], arguments: list[str], config_dir: Path) ->
     hydra.main(config_path=str(config_dir.resolve()), config_name=CONFIG_NAME, version_base="1.3")(job)()
 
 
-def _side_by_side(arguments: list[str], config: Config) -> list[str]:
+def _side_by_side(overrides: list[str], plan: Plan) -> list[str]:
     """Say how many runs joblib is to train at once, unless that is said: by itself it takes a core for each."""
-    if "hydra/launcher=joblib" not in arguments or any(a.startswith("hydra.launcher.n_jobs=") for a in arguments):
+    said = any(override.startswith("hydra.launcher.n_jobs=") for override in overrides)
+    if said or not plan.launching.side_by_side:
         return []
-    return [f"hydra.launcher.n_jobs={runs_at_once(config.trainer)}"]
+    return [f"hydra.launcher.n_jobs={runs_at_once(plan.runs[0].trainer)}"]
 
 
 def _job(config: Config) -> float:

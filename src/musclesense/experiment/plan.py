@@ -32,10 +32,12 @@ class Launching:
     Attributes:
         here: On this machine, rather than on a cluster's.
         waits: The command waits for them.
+        side_by_side: Several at once, by joblib.
     """
 
     here: bool = True
     waits: bool = True
+    side_by_side: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def check(plan: Plan) -> None:
 def _launching(overrides: Sequence[str], config_dir: Path) -> Launching:
     launcher = _compose(overrides, config_dir, hydra=True).hydra.launcher
     if not launcher._target_.endswith(".SlurmLauncher"):
-        return Launching()
+        return Launching(side_by_side=launcher._target_.endswith(".JoblibLauncher"))
     try:
         OmegaConf.to_container(launcher, resolve=True)
     except OmegaConfBaseException as error:

@@ -132,7 +132,7 @@ class TrainerConfig:
     """What trains, for how long, at which precision; ``auto`` decides by the machine and says so.
 
     ``devices``: how many share the batches of a run (``auto``: all), or GPUs by index such as ``'0,2'``.
-    ``strategy``: how several do, of ``inputs.STRATEGIES``.
+    ``strategy``: how several do, of ``hardware.STRATEGIES``.
     """
 
     accelerator: str = "auto"

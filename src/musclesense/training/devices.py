@@ -21,7 +21,7 @@ from musclesense.training.config import TrainerConfig
 from musclesense.training.hardware import choose
 
 _LOOK_EVERY_SECONDS = 0.5
-_ASKED = re.compile(r"auto|-1|[1-9]\d*|\d+(,\d*)+")
+_ASKED = re.compile(r"auto|-1|[1-9]\d{0,3}|\d{1,3}(,\d{1,3})*,|\d{1,3}(,\d{1,3})+")
 
 
 def require_known(devices: str) -> None:

@@ -1,11 +1,9 @@
 """What trains, and at which precision: ``auto`` decides by what the machine multiplies fast, and says so."""
 
 import math
-import re
 from dataclasses import dataclass
 
 import torch
-from lightning.pytorch.strategies import StrategyRegistry
 
 from musclesense.training.config import TrainerConfig
 
@@ -14,6 +12,8 @@ PRECISIONS = (
     *("auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"),
     *("transformer-engine", "transformer-engine-float16", "32", "16", "bf16", "64"),
 )
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
+"""How several devices train one run: with processes of our own, so that Lightning need not start any."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,16 @@ class Hardware:
 
 
 def problems(config: TrainerConfig) -> list[str]:
-    """Name what Lightning would not take; whether the machine has it is another question, which a node answers."""
+    """Name what is not taken, devices left out; whether the machine has it is a question for the node that trains."""
     found = [
         f"trainer.{name}={value}: give {' or '.join(known)}"
         for name, value, known in (
             ("accelerator", config.accelerator, ACCELERATORS),
             ("precision", config.precision, PRECISIONS),
-            ("strategy", config.strategy, ("auto", *StrategyRegistry.available_strategies())),
+            ("strategy", config.strategy, STRATEGIES),
         )
         if value not in known
     ]
-    if not re.fullmatch(r"auto|-1|[1-9]\d{0,3}|\d{1,3}(,\d{1,3})*,?", config.devices):
-        found.append(f"trainer.devices={config.devices}: give auto, a number of devices or their list")
     clip = config.gradient_clip_val
     if clip is not None and not 0 < clip < math.inf:
         found.append(f"trainer.gradient_clip_val={clip}: give a number above 0, or null")

@@ -25,8 +25,6 @@ from musclesense.training.folders import open_study, require_same_study, study_f
 from musclesense.training.pool import Pool, Recipe
 from musclesense.training.synthesis import Synthesis
 
-STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
-"""How several devices train one run: with processes of our own, so that Lightning need not start any."""
 _LARGEST_NUMBER = 2**31 - 1
 _LONGEST_NAME = 255
 
@@ -75,8 +73,6 @@ def check(config: Config) -> None:
         problems.append(f"labels.threshold={config.labels.threshold}: give a probability between 0 and 1")
     if config.callbacks.averaging is not None and not 0 <= config.callbacks.averaging < 1:
         problems.append(f"callbacks.averaging={config.callbacks.averaging}: give a decay from 0 to below 1, or null")
-    if config.trainer.strategy not in STRATEGIES:
-        problems.append(f"trainer.strategy={config.trainer.strategy}: give {' or '.join(STRATEGIES)}")
     for make in (grid, labels, augmentation, regions, synthesis, _require_devices):
         try:
             make(config)
