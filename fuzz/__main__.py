@@ -77,8 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if one.failed:
                     print(f"{one.kind} {one.number}: {one.result}  [{one.said}]", file=sys.stderr)
     print(table(tried))
+    took, worked = time.monotonic() - started, sum(one.seconds for one in tried)
     print(
-        f"\n{len(tried)} inputs, seed {options.seed}, {time.monotonic() - started:.0f} s with {options.jobs} processes"
+        f"\nseed {options.seed}; {took:.0f} s with {options.jobs} processes, {worked:.0f} s of it work in the commands"
     )
     return 1 if any(one.failed for one in tried) else 0
 

@@ -285,3 +285,11 @@ def test_a_record_of_endless_length_is_not_read(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(InputError, match="larger than 64 MiB; do this"):
         read_json(tmp_path / "x.json", remedy="do this")
+
+
+@pytest.mark.parametrize("atomic", [atomic_path, atomic_folder])
+def test_folders_made_for_a_file_that_never_came_go_again(tmp_path, atomic):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(ValueError, match="stop"), atomic(tmp_path / "there" / "a" / "b" / "x"):
+        raise ValueError("stop")
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]

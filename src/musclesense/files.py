@@ -96,8 +96,7 @@ def atomic_path(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
     Raises:
         InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
     """
-    with _error_when_unwritable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _error_when_unwritable(path), _parents(path):
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=_DRAFT, dir=path.parent) as folder:
             draft = Path(folder) / path.name
             yield draft
@@ -115,8 +114,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
     """
-    with _error_when_unwritable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _error_when_unwritable(path), _parents(path):
         draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_DRAFT, dir=path.parent))
         try:
             draft.chmod(0o755)
@@ -161,6 +159,20 @@ def require_writable(folder: Path) -> None:
             raise OSError(reason, os.strerror(reason))
         if shutil.disk_usage(there).free < _LEAST_FREE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """Make the folders above ``path`` for the block; when it ends with an error, those that it made go again."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):  # never made, or in use by others
+                folder.rmdir()
+        raise
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from musclesense.files import is_file, read_json, read_text, read_yaml
 
 _MOST_LABELS_TOGETHER = 6
 _LARGEST = 1e12
-"""No measure, count or loss is larger; sums of their squares stay finite."""
+"""What is larger is no measure, count or loss, and sums of squares below stay finite."""
 _LONGEST_NAME = 200
 _REMEDY = "remove its folder and run train.py again"
 
@@ -276,9 +276,7 @@ def _cell(row: Mapping[str, str | None], name: str) -> str:
 
 def _optional_float(text: str) -> float | None:
     number = float(text) if text else math.nan
-    if abs(number) > _LARGEST and math.isfinite(number):
-        raise ValueError(f"{text} is too large")
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= _LARGEST else None  # not for NaN
 
 
 def _count(text: str) -> int:

@@ -139,6 +139,15 @@ def read_volume(path: Path) -> Volume:
         return Volume(scaled.astype(np.float32, copy=False), geometry)
 
 
+def unusable(data: NDArray[Any]) -> str | None:
+    """Say why no image has such values, or None where one may."""
+    if not np.isfinite(data).all():
+        return "holds NaN or infinity; export the image again"
+    if data.size and (largest := max(float(data.max()), -float(data.min()))) > LARGEST_VALUE:
+        return f"holds values up to {largest:.5g}, which are no intensities; export the image again"
+    return None
+
+
 def write_volume(path: Path, data: NDArray[Any], geometry: Geometry, dtype: DTypeLike) -> None:
     """Write ``data`` to ``path`` in the voxels of ``geometry``, atomically; the same data give the same bytes."""
     if data.shape != geometry.shape:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from musclesense.errors import InputError
 from musclesense.imaging.dixon import PhaseUnit, detect_phase_unit, fat_fraction, read_echoes, separate
 from musclesense.imaging.grid import slice_axis
-from musclesense.imaging.nifti import Geometry, read_volume
+from musclesense.imaging.nifti import Geometry, read_volume, unusable
 
 Echo = tuple[Path, Path]
 
@@ -68,8 +68,8 @@ def from_images(files: Mapping[str, Path]) -> Scan:
     for name, volume in volumes.items():
         if difference := geometry.difference(volume.geometry):
             problems.append(f"{files[name]}: {difference} of {files[first]}; give images of one acquisition")
-        elif not np.isfinite(volume.data).all():
-            problems.append(f"{files[name]}: holds NaN or infinity; export the image again")
+        elif wrong := unusable(volume.data):
+            problems.append(f"{files[name]}: {wrong}")
         elif np.ptp(volume.data) == 0:
             problems.append(f"{files[name]}: is {volume.data.flat[0]:g} everywhere; give the {name} image")
     if problems:

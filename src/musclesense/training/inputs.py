@@ -58,7 +58,13 @@ def check(config: Config) -> None:
     ):
         if value is not None and not 1 <= value <= _LARGEST_NUMBER:
             problems.append(f"{name}={value}: give 1 or more" + (f", up to {_LARGEST_NUMBER}" if value > 1 else ""))
-    for name, value in (("loader.workers", config.loader.workers), ("seed", config.seed)):
+    for name, value in (
+        ("loader.workers", config.loader.workers),
+        ("seed", config.seed),
+        ("folds.seed", config.folds.seed),
+        ("cohort.phantom.seed", config.cohort.phantom.seed),
+        ("logger.overlays", config.logger.overlays),
+    ):
         if not 0 <= value <= _LARGEST_NUMBER:
             problems.append(f"{name}={value}: give 0 or more" + (f", up to {_LARGEST_NUMBER}" if value > 0 else ""))
     for name, place in (("runs", config.runs), ("data", config.data)):
