@@ -79,8 +79,8 @@ def test_a_machine_without_slurm_is_refused_before_anything_is_written(
 def test_what_is_asked_of_slurm_and_what_is_said_of_lost_jobs(
     tmp_path: Path, commands: Callable[[str, str], None]
 ) -> None:
-    """Two jobs are taken and never seen in the queue again."""
-    commands("sbatch", f"cp $1 {tmp_path}/script && echo Submitted batch job 7")
+    """Two jobs are taken, one starts, and they are never seen in the queue again."""
+    commands("sbatch", f"cp $1 {tmp_path}/script; echo epoch > $(dirname $1)/7_0_0_log.out; echo Submitted batch job 7")
     commands("srun", "exit 1")
     commands("squeue", "exit 0")
     commands("scontrol", "echo JobState=CANCELLED Reason=None")
@@ -100,9 +100,12 @@ def test_what_is_asked_of_slurm_and_what_is_said_of_lost_jobs(
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "2 jobs sent: 7; slurm.log in each run's folder" in done.stderr
-    for inner in (0, 1):
+    reasons = (
+        "job 7_0 ended without a result (CANCELLED); see slurm.log",
+        "job 7_1 left the queue before it started, as when it is cancelled",
+    )
+    for inner, reason in enumerate(reasons):
         run = tmp_path / "runs" / "lost" / f"outer0_inner{inner}"
-        reason = f"job 7_{inner} ended without a result (CANCELLED); see slurm.log"
         assert f"outer0_inner{inner}  failed: {reason}" in done.stderr
         assert f"failed: runs/lost/outer0_inner{inner} (see error.txt there)" in done.stderr
         assert json.loads((run / "failed.json").read_text())["error"] == reason
@@ -138,7 +141,7 @@ def test_only_jobs_that_are_gone_for_several_looks_are_lost(
     assert next(looks, "none left") == "none left"
     records = {job: run_folder(run) / "failed.json" for job, run in runs.items()}
     lost = json.loads(records[one].read_text())["error"]
-    assert lost == "job 5_0 ended without a result; see slurm.log"
+    assert lost == "job 5_0 left the queue before it started, as when it is cancelled"
     assert json.loads(records[three].read_text())["error"] == "out of memory"
     assert not records[two].exists()
 

@@ -132,8 +132,9 @@ def test_cancelled_jobs_are_named_and_the_others_are_finished(troubled: Sweep) -
     lost = sorted([CANCELLED_WHILE_RUNNING, CANCELLED_WHILE_PENDING])
     failed = [line for line in troubled.err.splitlines() if line.startswith("failed: ")]
     assert failed == [f"failed: {Path('runs') / troubled.study.name / name} (see error.txt there)" for name in lost]
-    for name in lost:
-        assert "ended without a result (CANCELLED); see slurm.log" in (troubled.study / name / "error.txt").read_text()
+    reasons = {name: (troubled.study / name / "error.txt").read_text() for name in lost}
+    assert "ended without a result (CANCELLED); see slurm.log" in reasons[CANCELLED_WHILE_RUNNING]
+    assert "left the queue before it started" in reasons[CANCELLED_WHILE_PENDING]
     assert "23 of 25 runs finished" in troubled.out
     assert starts_of(troubled.study / CANCELLED_WHILE_RUNNING) == 1
 
