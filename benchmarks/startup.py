@@ -28,23 +28,32 @@ def main() -> None:
     if "--once" in sys.argv:
         return once(float(os.environ["STARTED"]), overrides)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benchmarks.startup", "--once", f"runs={folder}/runs", f"data={folder}/data"]
-        starts = []
-        for _ in range(STARTS + 1):
-            environment = os.environ | {"STARTED": str(time.time())}
-            done = subprocess.run([*command, *overrides], cwd=PROJECT, env=environment, capture_output=True, check=True)
-            starts.append(json.loads(done.stdout.splitlines()[-1]))
+        seconds = starts([f"runs={folder}/runs", f"data={folder}/data", *overrides])
     table = Table("", "wall", "processor")
-    for stage in (*STAGES, "in all"):
-        medians = [_median(starts[1:], stage, kind) for kind in (0, 1)]
-        table.add_row(stage, *(f"{seconds:.2f} s" for seconds in medians))
+    for stage, kinds in seconds.items():
+        table.add_row(stage, *(f"{kind:.2f} s" for kind in kinds))
     Console().print(table)
 
 
-def _median(starts: list[dict[str, list[float]]], stage: str, kind: int) -> float:
-    return statistics.median(
-        sum(seconds[kind] for name, seconds in start.items() if stage in (name, "in all")) for start in starts
-    )
+def starts(overrides: list[str]) -> dict[str, tuple[float, float]]:
+    """Start several times; give the median seconds of each stage and in all, on the wall and of the processor."""
+    told = []
+    for _ in range(STARTS + 1):
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.startup", "--once", *overrides],
+            cwd=PROJECT,
+            env=os.environ | {"STARTED": str(time.time())},
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        told.append(json.loads(done.stdout.splitlines()[-1]))
+    for stages in told:
+        stages["in all"] = [sum(kind) for kind in zip(*stages.values(), strict=True)]
+    warm = told[1:]  # the first makes what is missing
+    return {
+        stage: (statistics.median(one[stage][0] for one in warm), statistics.median(one[stage][1] for one in warm))
+        for stage in warm[0]
+    }
 
 
 def once(started: float, overrides: list[str]) -> None:

@@ -79,6 +79,15 @@ def test_holds_the_labelled_slices_of_the_channels_that_all_have(cohort, tmp_pat
     assert isinstance(made.images, np.memmap) and not made.images.flags.writeable
 
 
+def test_knows_which_classes_a_region_has(cohort, tmp_path):
+    """The one of slice 1 is labelled in full, on both sides by value 1; the other has both."""
+    thigh = dataclasses.replace(cohort[0], region=Region.THIGH)
+    assert built(tmp_path / "cache", [thigh, cohort[1]]).classes_of == {
+        Region.THIGH: frozenset({1}),
+        Region.CALF: frozenset({1, 2}),
+    }
+
+
 def test_content_is_preprocessing_by_hand(cohort, tmp_path):
     made = built(tmp_path / "cache", cohort)
     for position, case in enumerate(made.cases):

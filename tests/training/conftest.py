@@ -100,4 +100,5 @@ def toy() -> SliceCache:
         images=random.standard_normal((16, 2, 6, 8)).astype(np.float16),
         air=random.standard_normal((16, 2)).astype(np.float32),
         classes=random.integers(0, 3, (16, 6, 8), dtype=np.uint8),
+        classes_of={Region.CALF: frozenset({1, 2})},
     )

@@ -3,10 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.imaging.preprocessing import normalise, reference_channel
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class SliceCache:
         images: (cases, channels, rows, columns) float16, zero mean and unit standard deviation.
         air: (cases, channels) float32, the value of air in each image.
         classes: (cases, rows, columns) uint8 class indices, 0 is background.
+        classes_of: The class indices that some case of a region has, background left out: a calf has no rectus femoris.
     """
 
     channels: tuple[str, ...]
@@ -49,15 +50,7 @@ class SliceCache:
     images: NDArray[np.float16]
     air: NDArray[np.float32]
     classes: NDArray[np.uint8]
-
-    @cached_property
-    def classes_of(self) -> dict[Region, frozenset[int]]:
-        """The class indices that some case of a region has, background left out: a calf has no rectus femoris."""
-        found: dict[Region, NDArray[np.intp]] = {}
-        for case, classes in zip(self.cases, self.classes, strict=True):
-            counts = np.bincount(classes.ravel(), minlength=256)
-            found[case.acquisition.region] = found.get(case.acquisition.region, 0) + counts
-        return {region: frozenset(np.flatnonzero(counts[1:]) + 1) for region, counts in found.items()}
+    classes_of: Mapping[Region, frozenset[int]]
 
     @classmethod
     def open(cls, folder: Path, acquisitions: Sequence[Acquisition]) -> Self:
@@ -70,6 +63,7 @@ class SliceCache:
             images=np.load(folder / "images.npy", mmap_mode="r"),
             air=np.load(folder / "air.npy"),
             classes=np.load(folder / "classes.npy", mmap_mode="r"),
+            classes_of={Region(region): frozenset(found) for region, found in index["classes_of"].items()},
         )
 
 
@@ -127,8 +121,9 @@ def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels
         classes = _new_array(folder / "classes.npy", np.uint8, (count, *frame))
         air = np.zeros((count, len(channels)), dtype=np.float32)
 
-        def fill(position: int) -> None:
-            acquisition = acquisitions[position]
+        def fill(position: int) -> set[int]:
+            """Fill in the cases of an acquisition; give the classes that they have."""
+            acquisition, found = acquisitions[position], set[int]()
             volumes = {name: read_volume(acquisition.channels[name]) for name in channels}
             reference = _read_labels(acquisition, column)
             for case, number in enumerate(numbers[position], start=int(firsts[position])):
@@ -138,14 +133,18 @@ def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels
                     images[case, channel], air[case, channel] = normalise(image, placement)
                 native = labels.encode(take_slice(reference.data, reference.geometry, number))
                 classes[case] = placement.labels_to_grid(native, labels.n_classes)
+                found.update(np.unique(classes[case]).tolist())
+            return found - {0}
 
-        for _ in pool.map(fill, range(len(acquisitions))):
-            pass
+        classes_of = {str(acquisition.region): set[int]() for acquisition in acquisitions}
+        for acquisition, found in zip(acquisitions, pool.map(fill, range(len(acquisitions))), strict=True):
+            classes_of[acquisition.region] |= found
     images.flush()
     classes.flush()
     np.save(folder / "air.npy", air)
     cases = [[acquisitions[i].line, number] for i, own in enumerate(numbers) for number in own]
-    write_json(folder / "index.json", {"channels": channels, "cases": cases})
+    regions = {region: sorted(found) for region, found in classes_of.items()}
+    write_json(folder / "index.json", {"channels": channels, "cases": cases, "classes_of": regions})
 
 
 def _new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
