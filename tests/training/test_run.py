@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 
 from musclesense.cohort.table import read_table
@@ -25,7 +26,7 @@ from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import read_volume
 from musclesense.imaging.preprocessing import normalise
 from musclesense.training import run
-from musclesense.training.callbacks import StepSeed, _Checkpoint
+from musclesense.training.callbacks import StepSeed
 from musclesense.training.callbacks import TestFoldScores as FoldScores
 from musclesense.training.devices import train_in_step
 from musclesense.training.folders import run_folder, to_plain
@@ -206,7 +207,7 @@ def test_another_configuration_under_the_same_name_is_refused(configured, finish
     ("where", "hook"),
     [
         (RunBar, "on_train_epoch_end"),  # before the checkpoints of the epoch
-        (_Checkpoint, "_save_none_monitor_checkpoint"),  # between best and last
+        (ModelCheckpoint, "_save_none_monitor_checkpoint"),  # between best and last
         (RunBar, "on_train_start"),  # before the first
     ],
 )

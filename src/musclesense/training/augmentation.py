@@ -93,9 +93,11 @@ def transform(
     # grid_sample fills with zero beyond the frame: with air taken off, that is air, and no class but background.
     level = air.to(images.device, images.dtype)[:, :, None, None]
     foreground = torch.arange(1, len(mirror), device=classes.device)[:, None, None]
-    layers = torch.cat([images - level, (classes[:, None] == foreground).to(images.dtype)], dim=1)
-    moved = functional.grid_sample(layers, where, padding_mode="zeros", align_corners=False)
     channels = images.shape[1]
+    layers = images.new_empty(len(images), channels + len(foreground), *images.shape[2:])
+    torch.sub(images, level, out=layers[:, :channels])
+    layers[:, channels:] = classes[:, None] == foreground
+    moved = functional.grid_sample(layers, where, padding_mode="zeros", align_corners=False)
     moved_classes = _largest_share(moved[:, channels:])
     moved = moved[:, :channels].add_(level)
     if tuple(mirror) == tuple(range(len(mirror))):

@@ -1,5 +1,6 @@
 """What happens beside training: averaged weights, early stopping, checkpoints, the record of epochs, scores of D2."""
 
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,35 +115,39 @@ class EarlyStop(EarlyStopping):
             trainer.should_stop = True
 
 
-def best_and_last(folder: Path) -> list[Callback]:
-    """Keep the best epoch on D4 in ``best.ckpt`` and the last in ``last.ckpt``, both written at the end of an epoch.
+class BestEpoch(Callback):
+    """``best.ckpt``: the weights that were validated after the epoch best on D4 so far, the first of equal ones.
 
-    They are two, since ``save_last`` of one writes ``last.ckpt`` only where the epoch is the best so far.
-    ``last.ckpt`` is written after ``best.ckpt``, and so knows of it.
+    It is written before ``last.ckpt``, which therefore knows of it.
+
+    Args:
+        folder: Of the checkpoints.
+        averaging: Of the weights, where they are averaged.
     """
-    return [
-        _Checkpoint(
-            folder,
-            filename=name,
-            monitor=monitor,
-            mode="max",
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
-        for name, monitor in ((Path(checkpoints.BEST).stem, MONITOR), (Path(checkpoints.LAST).stem, None))
-    ]
 
+    def __init__(self, folder: Path, averaging: Averaging | None) -> None:
+        self._path = folder / checkpoints.BEST
+        self._averaging = averaging
+        self._score = -math.inf
 
-class _Checkpoint(ModelCheckpoint):
-    """A checkpoint that knows the best epoch so far, even where the study's folder was moved in between."""
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the weights where they are better than all before."""
+        score = float(trainer.callback_metrics[MONITOR])
+        if score > self._score:
+            self._score = score
+            _write_weights(self._path, trainer, pl_module, self._averaging)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the best score so far."""
+        return {"score": self._score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the best score so far; Lightning's own would drop it in another folder."""
-        super().load_state_dict(state_dict | {"dirpath": self.dirpath})
+        """Take the best score so far."""
+        self._score = state_dict["score"]
 
 
 class KeptEpochs(Callback):
-    """``epoch-0009.ckpt``: the weights that were validated after an epoch, enough to use the network, not to go on.
+    """``epoch-0009.ckpt``: the weights that were validated after every tenth epoch, or so.
 
     Args:
         folder: Of the checkpoints.
@@ -158,16 +163,32 @@ class KeptEpochs(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the weights where it is their turn."""
         epoch = trainer.current_epoch
-        if (epoch + 1) % self._every or not trainer.is_global_zero:
-            return
-        checkpoint = {
-            "epoch": epoch,
-            "global_step": trainer.global_step,
-            "pytorch-lightning_version": lightning.__version__,
-            "state_dict": pl_module.state_dict() if self._averaging is None else self._averaging.weights(),
-            pl_module.CHECKPOINT_HYPER_PARAMS_KEY: dict(pl_module.hparams),
-        }
-        checkpoints.save(checkpoint, self._folder / f"epoch-{epoch:04}.ckpt")
+        if (epoch + 1) % self._every == 0:
+            _write_weights(self._folder / f"epoch-{epoch:04}.ckpt", trainer, pl_module, self._averaging)
+
+
+def _write_weights(path: Path, trainer: Trainer, module: LightningModule, averaging: Averaging | None) -> None:
+    """Write what is enough to use the network, not to go on: no state of the optimizer, which is twice its size."""
+    if not trainer.is_global_zero:
+        return
+    checkpoint = {
+        "epoch": trainer.current_epoch,
+        "global_step": trainer.global_step,
+        "pytorch-lightning_version": lightning.__version__,
+        "state_dict": module.state_dict() if averaging is None else averaging.weights(),
+        module.CHECKPOINT_HYPER_PARAMS_KEY: dict(module.hparams),
+    }
+    checkpoints.save(checkpoint, path)
+
+
+def last_epoch(folder: Path) -> ModelCheckpoint:
+    """Keep the last epoch in ``last.ckpt``, with all that is needed to go on from it."""
+    return ModelCheckpoint(
+        folder,
+        filename=Path(checkpoints.LAST).stem,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
 
 
 class History(Callback):

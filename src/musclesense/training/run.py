@@ -22,12 +22,13 @@ from musclesense.files import locked, write_json, write_text
 from musclesense.training import checkpoints, devices, inputs
 from musclesense.training.callbacks import (
     Averaging,
+    BestEpoch,
     EarlyStop,
     History,
     KeptEpochs,
     StepSeed,
     TestFoldScores,
-    best_and_last,
+    last_epoch,
 )
 from musclesense.training.config import Config, active_channels
 from musclesense.training.datamodule import NestedFoldDataModule
@@ -260,8 +261,9 @@ def _trainer(
         *callbacks,
         *([averaging] if averaging else []),
         *([KeptEpochs(kept, chosen.keep_every, averaging)] if chosen.keep_every else []),
+        BestEpoch(kept, averaging),
         EarlyStop(patience=chosen.patience, min_delta=chosen.min_delta),
-        *best_and_last(kept),
+        last_epoch(kept),
     ]
     if logger is not None:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
