@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musclesense.errors import InputError
-from musclesense.training.unet import UNet
+from musclesense.training.unet import FoldedUNet, UNet
 
 
 def parameters_of(channels: int, classes: int, width: int, depth: int) -> int:
@@ -65,3 +65,35 @@ def test_padding_is_cropped_where_it_was_added():
 def test_no_width_or_depth_is_refused(name):
     with pytest.raises(InputError, match=f"model.{name}=0"):
         UNet(**{"in_channels": 1, "out_channels": 2, "width": 2, "depth": 2, name: 0})
+
+
+@settings(deadline=None, max_examples=20)
+@given(rows=st.integers(1, 21), columns=st.integers(1, 21), fold=st.integers(1, 3), depth=st.integers(1, 3))
+def test_folded_frames_of_any_size_keep_their_shape(rows, columns, fold, depth):
+    network = FoldedUNet(in_channels=3, out_channels=2, width=2, depth=depth, fold=fold).eval()
+    with torch.inference_mode():
+        logits = network(torch.randn(2, 3, rows, columns))
+    assert logits.shape == (2, 2, rows, columns)
+    assert logits.isfinite().all()
+
+
+def test_folded_once_is_the_unet_itself():
+    torch.manual_seed(0)
+    network = FoldedUNet(in_channels=2, out_channels=2, width=3, depth=2, fold=1).eval()
+    images = torch.randn(1, 2, 9, 12)
+    with torch.inference_mode():
+        assert torch.equal(network(images), network.unet(images))
+
+
+def test_unfolded_logits_lie_where_their_pixels_lie():
+    """A network that hands through what it is given has folded nothing away and moved nothing."""
+    network = FoldedUNet(in_channels=2, out_channels=2, width=1, depth=1, fold=2)
+    network.unet = torch.nn.Identity()  # type: ignore[assignment]
+    images = torch.randn(1, 2, 7, 10)
+    assert torch.equal(network(images), images)
+
+
+@pytest.mark.parametrize("fold", [0, -1, 9, 1.5])
+def test_what_cannot_be_folded_is_refused(fold):
+    with pytest.raises(InputError, match=f"model.fold={fold} makes no network"):
+        FoldedUNet(in_channels=1, out_channels=2, width=2, depth=2, fold=fold)

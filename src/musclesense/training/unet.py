@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from musclesense.errors import InputError
 
-_WIDEST, _DEEPEST = 1024, 10
+_WIDEST, _DEEPEST, _MOST_FOLDED = 1024, 10, 8
 
 
 class UNet(nn.Module):
@@ -54,6 +54,39 @@ class UNet(nn.Module):
         for upsample, convolutions in zip(self.upsampling, self.decoder, strict=True):
             features = convolutions(torch.cat([skipped.pop(), upsample(features)], dim=1))
         logits: Tensor = self.head(features)
+        return logits[..., :rows, :columns]
+
+
+class FoldedUNet(nn.Module):
+    """A U-Net that works at a part of the resolution: squares of pixels are folded into channels, logits unfolded.
+
+    No pixel is thrown away, and the finest stage, where a U-Net spends most of its time, is gone. Folding and unfolding
+    are the sub-pixel convolution of Shi et al. 2016, doi:10.1109/CVPR.2016.207, and its inverse.
+
+    Args:
+        in_channels: Images given, in the order of the channel set.
+        out_channels: Background and the foreground classes.
+        width: Features of the finest stage.
+        depth: Stages, the finest among them.
+        fold: Pixels along each side of a square.
+
+    Raises:
+        InputError: ``fold`` below 1, or beyond the smallest frame that makes sense; or as for `UNet`.
+    """
+
+    def __init__(self, *, in_channels: int, out_channels: int, width: int, depth: int, fold: int) -> None:
+        super().__init__()
+        if not isinstance(fold, int) or not 1 <= fold <= _MOST_FOLDED:
+            raise InputError(f"model.fold={fold} makes no network; give 1 to {_MOST_FOLDED}")
+        square = fold**2
+        self.unet = UNet(in_channels=square * in_channels, out_channels=square * out_channels, width=width, depth=depth)
+        self._fold = fold
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (batch, in_channels, rows, columns) to logits (batch, out_channels, rows, columns)."""
+        rows, columns = images.shape[-2:]
+        folded = functional.pixel_unshuffle(pad_to_multiple(images, self._fold), self._fold)
+        logits = functional.pixel_shuffle(self.unet(folded), self._fold)
         return logits[..., :rows, :columns]
 
 
