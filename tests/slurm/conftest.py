@@ -86,8 +86,9 @@ def _why_not() -> str | None:
     if shutil.which("apt-get") is None:
         return f"{' and '.join(PACKAGES)} are not installed, and there is no apt-get"
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    impatient = ("-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1")
     for arguments in (("update",), ("install", "--yes", "--no-install-recommends", *PACKAGES)):
-        done = subprocess.run(["apt-get", "-qq", *arguments], env=quiet, capture_output=True, text=True)
+        done = subprocess.run(["apt-get", "-qq", *impatient, *arguments], env=quiet, capture_output=True, text=True)
         if done.returncode:
             return f"apt-get {arguments[0]} failed: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
     return None
