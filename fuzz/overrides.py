@@ -270,6 +270,8 @@ def _sound_words(draw: Draw) -> tuple[str, ...]:
     keys: dict[str, str] = {}
     for word in draw.some_of(SOUND, 3):
         keys.setdefault(word.partition("=")[0].partition(".")[0], word)
+    if any("," in word for key, word in keys.items() if key not in ("outer", "inner")):
+        keys.pop("study", None)  # several studies cannot have one name
     return ("-m", "experiment=smoke", *keys.values())
 
 

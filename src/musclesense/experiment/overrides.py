@@ -44,10 +44,10 @@ def parse(arguments: Sequence[str]) -> list[Override]:
     """Parse overrides by Hydra's grammar.
 
     Raises:
-        InputError: Names the override that cannot be read.
+        InputError: Names the override that cannot be read, or the key that is given twice.
     """
     parser = OverridesParser.create()
-    overrides = []
+    overrides: list[Override] = []
     for argument in arguments:
         # The parser recurses into brackets, and its time grows with more than the length.
         if len(argument) > _LONGEST or _depth(argument) > _DEEPEST:
@@ -61,6 +61,9 @@ def parse(arguments: Sequence[str]) -> list[Override]:
             raise InputError(f"{argument}: not an override ({first_line(error)}); give KEY=VALUE") from error
         if problem := _of_hydra(override):
             raise InputError(f"{argument}: {problem}")
+        # Hydra takes the last of them, but not before it has tried the others.
+        if any(earlier.get_key_element() == override.get_key_element() for earlier in overrides):
+            raise InputError(f"{argument}: {override.get_key_element()} is given twice; give it once")
         overrides.append(override)
     return overrides
 
