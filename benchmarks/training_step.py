@@ -1,6 +1,7 @@
 """A bare PyTorch step against the training loop of a run, with data, augmentation, metrics, logging and checkpoints.
 
 ``python -m benchmarks.training_step [OVERRIDES]``, such as ``experiment=demo`` (the default) or ``model.width=16``.
+wandb logs offline; ``logger=none`` leaves it out.
 
 A bare step is forward, loss, backward and optimizer step of the same network at the same precision, on random data
 that lies on the device: no schedule, no clipping of gradients, no data. The loop is that of ``training.run``, made by
@@ -26,7 +27,7 @@ from musclesense.training import inputs
 from musclesense.training.config import register
 from musclesense.training.devices import held
 from musclesense.training.hardware import choose
-from musclesense.training.run import Session, make_module, set_up
+from musclesense.training.run import Session, make_module, open_dashboard, set_up
 
 EPOCHS = 16  # the first of them warms up
 LOOP = ("loop: training", "loop: end of epoch")
@@ -35,16 +36,19 @@ LOOP = ("loop: training", "loop: end of epoch")
 def main() -> None:
     register()
     with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
-        overrides = ["logger=none", f"trainer.max_epochs={EPOCHS}", *(sys.argv[1:] or ["experiment=demo"])]
+        overrides = [f"trainer.max_epochs={EPOCHS}", *(sys.argv[1:] or ["experiment=demo"])]
         config = compose("train", overrides)
     hardware = choose(config.trainer)
     with tempfile.TemporaryDirectory() as runs, held("1", hardware.accelerator) as own:
-        config.runs = runs
-        session = set_up(config, Path(runs) / "run", inputs.prepare(config), own, None)
+        config.runs, config.logger.mode = runs, "offline"
+        logger = open_dashboard(config)
+        session = set_up(config, Path(runs) / "run", inputs.prepare(config), own, logger)
         clock = Clock(session)
         session.trainer.callbacks.insert(0, clock)  # before all that is to be timed
         session.trainer.callbacks.append(AfterAll(clock))
         session.fit()
+        if logger is not None:
+            logger.finish(failed=False)
     console = Console()
     console.print(
         f"{hardware.accelerator}, {hardware.precision} ({hardware.reason}), {torch.get_num_threads()} threads"

@@ -58,13 +58,16 @@ def written(pattern: str, *, without: str = "done.json", last: bool | None = Non
 
 
 RUN = "runs/[!.]*/outer*"
+AT_ANY_TIME = "at any time from the start"
+# Short enough that no machine gets far in a run before the kills there begin.
 BEFORE = [
-    *[Moment("at any time from the start", lambda *_: True, 25.0)] * 6,
-    *[Moment("making the phantom", found("data/.phantom-*.draft/sub-*"), 3.0)] * 3,
+    *[Moment("making the phantom", found("data/.phantom-*.draft/sub-*"), 2.0)] * 3,
     *[Moment("writing the folds", found("runs/[!.]*/.folds.json.*.draft"))] * 3,
     *[Moment("building the cache", found("data/cache/.*.draft/images.npy"), 0.05)] * 5,
+    *[Moment(AT_ANY_TIME, lambda *_: True, 6.0)] * 6,
 ]
-EPOCH = Moment("an epoch", written(f"{RUN}/metrics.csv", last=False), 0.4)
+TRAINS = written(f"{RUN}/checkpoints/last.ckpt")
+EPOCH = Moment("an epoch", written(f"{RUN}/metrics.csv", last=False), 0.1)
 METRICS = Moment("writing metrics.csv", found(f"{RUN}/.metrics.csv.*.draft"))
 CHECKPOINT = Moment("writing a checkpoint", found(f"{RUN}/checkpoints/.*.draft"))
 TESTING = Moment("testing", written(f"{RUN}/config.yaml", last=True), 2.0)
@@ -104,8 +107,8 @@ def kill(process: "subprocess.Popen[str]", folder: Path, moment: Moment, delay: 
         if moment.begun(folder, started):
             time.sleep(delay)
             name = moment.name
-        elif early and next(folder.glob(f"{RUN}/checkpoints"), None):
-            name = "at any time from the start"
+        elif early and TRAINS(folder, started):  # the moment was missed
+            name = AT_ANY_TIME
         else:
             time.sleep(_LOOK_EVERY_SECONDS)
             continue

@@ -125,7 +125,7 @@ def _as_rank(rank: int, config: Config, folder: Path, own: tuple[int, ...]) -> N
 def _train(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ...], *, first: bool = True) -> None:
     """Train and test in this process, on one of the run's devices; the ``first`` one keeps the record."""
     started = time.monotonic()
-    logger = _dashboard(config) if first else None
+    logger = open_dashboard(config) if first else None
     failed = True
     try:
         session = set_up(config, folder, data, own, logger)
@@ -294,7 +294,7 @@ def _trainer(
     )
 
 
-def _dashboard(config: Config) -> "Logger | None":
+def open_dashboard(config: Config) -> "Logger | None":
     """Open the run in wandb, where that is on."""
     if config.logger.name == "none":
         return None
