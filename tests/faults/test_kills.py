@@ -70,10 +70,10 @@ TRAINS = written(f"{RUN}/checkpoints/last.ckpt")
 EPOCH = Moment("an epoch", written(f"{RUN}/metrics.csv", last=False), 0.1)
 METRICS = Moment("writing metrics.csv", found(f"{RUN}/.metrics.csv.*.draft"))
 CHECKPOINT = Moment("writing a checkpoint", found(f"{RUN}/checkpoints/.*.draft"))
-TESTING = Moment("testing", written(f"{RUN}/config.yaml", last=True), 2.0)
+TESTING = Moment("testing", written(f"{RUN}/config.yaml", last=True), 0.3)
 CASES = Moment("writing test scores", found(f"{RUN}/.[co][av]*.draft"))
 DONE = Moment("writing done.json", found(f"{RUN}/.done.json.*.draft"))
-REPORT = Moment("the report", written("runs/[!.]*/report/nested_cv.csv"), 4.0)
+REPORT = Moment("the report", written("runs/[!.]*/report/nested_cv.csv"), 0.5)
 
 
 def plan(rng: random.Random) -> Iterator[Moment]:
