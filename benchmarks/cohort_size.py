@@ -10,7 +10,6 @@ cache are the system's, which takes them back when others need them.
 
 import argparse
 import dataclasses
-import itertools
 import json
 import os
 import subprocess
@@ -70,7 +69,8 @@ def measure(folder: Path, size: int) -> dict[str, float]:
     own.mkdir()
     enlarge(read_table(phantom / "cohort.csv").acquisitions, own, size)
     places = [f"cohort.path={own / 'cohort.csv'}", f"data={own / 'data'}", f"runs={own / 'runs'}"]
-    overrides = [*places, "experiment=demo", "logger=none"]
+    longest = [f"trainer.max_epochs={STEPS}", f"callbacks.patience={STEPS}"]  # of a step at least, each
+    overrides = [*places, "experiment=demo", "logger=none", *longest]
     build, train = (told("benchmarks.cohort_size", "--stage", name, *overrides) for name in ("build", "train"))
     start = starts(overrides)
     caches = (own / "data" / "cache").rglob("*.npy")
@@ -87,9 +87,9 @@ def measure(folder: Path, size: int) -> dict[str, float]:
 def enlarge(acquisitions: Sequence[Acquisition], folder: Path, size: int) -> None:
     """Write a table of so many acquisitions: those given, again and again, as further subjects."""
     rows = []
-    for number, (copy, acquisition) in enumerate(itertools.product(itertools.count(), acquisitions)):
-        if number == size:
-            break
+    for number in range(size):
+        copy, which = divmod(number, len(acquisitions))
+        acquisition = acquisitions[which]
         files = {**acquisition.channels, "mask": acquisition.mask}
         links = {name: folder / f"{number:05}_{name}.nii.gz" for name in files}
         for name, file in files.items():
