@@ -49,6 +49,8 @@ def main() -> None:
     options, overrides = parser.parse_known_args()
     if options.stage:
         return stage(options.stage, overrides)
+    if overrides:
+        parser.error(f"{overrides[0]}: no such option")
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure(Path(folder), size) for size in sorted(options.sizes)]
     table = Table(*COLUMNS)

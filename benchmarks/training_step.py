@@ -46,12 +46,15 @@ def main() -> None:
         clock = Clock(session)
         session.trainer.callbacks.insert(0, clock)  # before all that is to be timed
         session.trainer.callbacks.append(AfterAll(clock))
-        session.fit()
-        if logger is not None:
-            logger.finish(failed=False)
+        try:
+            session.fit()
+        finally:
+            if logger is not None:
+                logger.finish(failed=False)
     console = Console()
     console.print(
-        f"{hardware.accelerator}, {hardware.precision} ({hardware.reason}), {torch.get_num_threads()} threads"
+        f"{hardware.accelerator}, {hardware.precision} ({hardware.reason}), {torch.get_num_threads()} threads, "
+        f"{'no wandb' if logger is None else 'wandb offline'}"
     )
     table = Table("", "wall", "", "processor", "")
     for name in clock.spans:

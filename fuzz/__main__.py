@@ -79,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(tried))
     took, worked = time.monotonic() - started, sum(one.seconds for one in tried)
     print(
-        f"\nseed {options.seed}; {took:.0f} s with {options.jobs} processes, {worked:.0f} s of it work in the commands"
+        f"\nseed {options.seed}; {took:.0f} s with {options.jobs} processes, "
+        f"the commands {worked:.0f} s of the processor"
     )
     return 1 if any(one.failed for one in tried) else 0
 

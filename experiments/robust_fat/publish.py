@@ -1,6 +1,6 @@
 """Write the weights of a checkpoint in half precision, to be kept with the project: ``publish.py BEST MODEL``.
 
-What is needed to use the network stays, what is needed to go on training does not.
+Half the size, and what is needed to use the network stays.
 """
 
 import argparse

@@ -3,7 +3,7 @@
 ``python experiments/unet_fast/compare.py TABLE REFERENCE.ckpt OTHER.ckpt ... [--out FILE.csv]`` scores every labelled
 slice of the table in scanner space and prints, for each checkpoint: mean DSC, the difference to the reference slice by
 slice with its 95 % interval (bootstrap over subjects, 10,000 draws), and milliseconds for a slice on this machine, the
-networks taking turns.
+networks taking turns. All segment the muscle as a whole, from the same grid.
 """
 
 import argparse
@@ -39,6 +39,10 @@ def main() -> None:
     options = parser.parse_args()
     modules = [SegmentationModule.load(checkpoint) for checkpoint in options.checkpoints]
     first = modules[0]
+    if first.labels.n_classes != 1 or any(
+        getattr(module, name) != getattr(first, name) for module in modules for name in ("grid", "labels", "regions")
+    ):
+        raise SystemExit("give networks of one class, and of the same grid, labels and regions")
     acquisitions = [row for row in read_table(options.table).acquisitions if row.region in first.regions]
     folder = cache_folder(options.data / "cache", acquisitions, grid=first.grid, labels=first.labels)
     cache = open_or_build(folder, acquisitions, grid=first.grid, labels=first.labels)
@@ -51,7 +55,7 @@ def main() -> None:
         low, high = interval(dice - reference, subjects)
         rows.append(
             {
-                "network": checkpoint.parents[2].name,
+                "network": str(checkpoint),
                 "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
                 "ms_a_slice": f"{taken:.1f}",
                 "dice": f"{dice.mean():.4f}",
@@ -60,7 +64,6 @@ def main() -> None:
                 "high": f"{high:+.4f}",
             }
         )
-        print(*rows[-1].values(), flush=True)
     table = Table(*rows[0])
     for row in rows:
         table.add_row(*map(str, row.values()))
@@ -71,7 +74,7 @@ def main() -> None:
 
 @torch.inference_mode()
 def dice_of(module: SegmentationModule, cache: SliceCache) -> NDArray[np.float64]:
-    """Give the DSC of the first class on each case, by the rule that scores D2."""
+    """Give the DSC of each case, by the rule that scores D2."""
     channels = [cache.channels.index(name) for name in module.channels]
     found = []
     for first in range(0, len(cache.cases), AT_ONCE):

@@ -164,13 +164,16 @@ def require_writable(folder: Path) -> None:
 @contextmanager
 def _parents(path: Path) -> Iterator[None]:
     """Make the folders above ``path`` for the block; when it ends with an error, those that it made go again."""
-    missing = [folder for folder in path.parents if not folder.exists()]
+    made: list[Path] = []
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in reversed([folder for folder in path.parents if not folder.exists()]):
+            with suppress(FileExistsError):  # another process was faster
+                folder.mkdir()
+                made.append(folder)
         yield
     except BaseException:
-        for folder in missing:
-            with suppress(OSError):  # never made, or in use by others
+        for folder in reversed(made):
+            with suppress(OSError):  # others have put something there
                 folder.rmdir()
         raise
 

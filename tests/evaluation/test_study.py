@@ -33,7 +33,7 @@ def test_values_are_typed_and_blank_is_undefined(write_study: StudyWriter) -> No
     folder = write_study(finished=[(0, 0)])
     cases = folder / "outer0_inner0" / "cases.csv"
     lines = cases.read_text().splitlines()
-    cases.write_text("\n".join([lines[0], "0,0,2,S00,v1,ALS,calf,5,muscle,,nan,0,1e308,,12.5,0,0,0"]) + "\n")
+    cases.write_text("\n".join([lines[0], "0,0,2,S00,v1,ALS,calf,5,muscle,,nan,0,0,,12.5,0,0,0"]) + "\n")
     (case,) = read_study(folder).cases
     assert (case.subject, case.session, case.line, case.slice, case.tp) == ("S00", "v1", 2, 5, 0)
     assert case.dice is None
@@ -41,8 +41,7 @@ def test_values_are_typed_and_blank_is_undefined(write_study: StudyWriter) -> No
     assert case.volume_true_ml == 0.0
     assert case.fat_fraction_predicted_mask == 12.5
     assert case.fat_fraction_bias is None
-    assert case.volume_predicted_ml is None
-    assert case.volume_bias_ml is None
+    assert case.volume_bias_ml == 0.0
 
 
 def test_unfinished_study_says_which_runs_failed_and_which_are_missing(write_study: StudyWriter) -> None:
@@ -135,6 +134,7 @@ def test_broken_record_of_a_finished_run_is_named(
     [
         ("region", "../../../x", "region '../../../x' is none"),
         ("dice", "7", "Dice 7.0 lies outside 0 to 1"),
+        ("volume_true_ml", "1e308", "1e308 is too large"),
         ("slice", "-1", "-1 is no count"),
         ("tp", "9" * 5000, "cannot be read"),
         ("label", "a\x1b[31m", "is no name"),

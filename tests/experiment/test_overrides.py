@@ -55,10 +55,13 @@ def test_what_cannot_be_taken_is_refused_in_one_line(argument: str, said: str) -
     assert len(raised.value.problems) == 1
 
 
-def test_a_key_is_given_once() -> None:
-    """Hydra composes with the first of two values in a sweep, and ended in a traceback where that is none."""
-    with pytest.raises(InputError, match=r"region=calf,thigh: region is given twice; give it once"):
-        parse(["region=[2,0.5]", "region=calf,thigh"])
+@pytest.mark.parametrize(
+    "pair", [("region=[2,0.5]", "region=calf,thigh"), ("outer=0", "++outer=1"), ("~seed", "~seed")]
+)
+def test_a_key_is_given_once(pair: tuple[str, str]) -> None:
+    """Hydra ended in a traceback, and with folds it trained another one than was planned."""
+    with pytest.raises(InputError, match="is given twice; give it once"):
+        parse(pair)
     assert len(parse(["~model.width", "+model.width=3"])) == 2
 
 

@@ -83,7 +83,7 @@ def test_what_is_asked_of_slurm_and_what_is_said_of_lost_jobs(
     commands("sbatch", f"cp $1 {tmp_path}/script; echo epoch > $(dirname $1)/7_0_0_log.out; echo Submitted batch job 7")
     commands("srun", "exit 1")
     commands("squeue", "exit 0")
-    commands("scontrol", "echo JobState=CANCELLED Reason=None")
+    commands("scontrol", "[ $3 = 7_1 ] || echo JobState=FAILED Reason=None")
     done = subprocess.run(
         [
             *(sys.executable, PROJECT / "train.py", "-m", "outer=0", "inner=0,1", "experiment=smoke", "study=lost"),
@@ -101,7 +101,7 @@ def test_what_is_asked_of_slurm_and_what_is_said_of_lost_jobs(
     assert "Traceback" not in done.stderr
     assert "2 jobs sent: 7; slurm.log in each run's folder" in done.stderr
     reasons = (
-        "job 7_0 ended without a result (CANCELLED); see slurm.log",
+        "job 7_0 ended without a result (FAILED); see slurm.log",
         "job 7_1 left the queue before it started, as when it is cancelled",
     )
     for inner, reason in enumerate(reasons):

@@ -205,7 +205,7 @@ def test_refusals_are_one_line_and_write_nothing(
         (["--fat", fat, "--water", water, *asked, "--model", str(more)], "add --te345 FILE --te575 FILE"),
         (["--fat", fat, "--water", str(elsewhere), *asked, *model], "elsewhere.nii.gz: affine differs"),
         (["--fat", fat, "--water", str(empty), *asked, *model], "empty.nii.gz: is 0 everywhere"),
-        (["--fat", fat, "--water", str(hollow), *asked, *model], "hollow.nii.gz: holds NaN"),
+        (["--fat", fat, "--water", str(hollow), *asked, *model], "voxels are NaN or infinite"),
         (["--water", water, *asked, *model], "--water: goes with --fat"),
         (["--fat", fat, "--te345", water, water, *asked, *model], "--te345: two files beside --fat"),
         (["--te345", fat, water, *asked, *model], "give --te460 MAG PHASE --te575 MAG PHASE, or --fat FILE"),

@@ -106,6 +106,8 @@ def script(patch: pytest.MonkeyPatch, dice: Sequence[float]) -> dict[int, dict[s
 def test_run_folder_holds_the_record(finished, composed):
     assert {path.name for path in finished.iterdir()} == FILES
     assert {path.name for path in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    best = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    assert {*best} == {"epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "state_dict"}
     assert (finished.parent / "study.yaml").is_file() and (finished.parent / "folds.json").is_file()
     config = yaml.safe_load((finished / "config.yaml").read_text(encoding="utf-8"))
     plain = to_plain(composed("study=whole"))

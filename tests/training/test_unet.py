@@ -95,5 +95,5 @@ def test_unfolded_logits_lie_where_their_pixels_lie():
 
 @pytest.mark.parametrize("fold", [0, -1, 9, 1.5])
 def test_what_cannot_be_folded_is_refused(fold):
-    with pytest.raises(InputError, match=f"model.fold={fold} makes no network"):
+    with pytest.raises(InputError, match=f"model.fold={fold} cannot be taken"):
         FoldedUNet(in_channels=1, out_channels=2, width=2, depth=2, fold=fold)

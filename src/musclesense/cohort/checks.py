@@ -14,7 +14,7 @@ from musclesense.cohort.folds import shortage
 from musclesense.cohort.table import CHANNELS, LABEL_COLUMNS, Acquisition, CohortTable, Region
 from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_axis, slice_count, take_slice
-from musclesense.imaging.nifti import LARGEST_VALUE, Geometry, Volume, read_volume
+from musclesense.imaging.nifti import Geometry, Volume, finite_values, read_volume, value_problems
 
 _MOST_WORKERS = 8
 # Percent would exceed this in the subcutaneous fat of any leg; a fraction, noise included, does not.
@@ -205,7 +205,7 @@ def _place_problems(row: Acquisition, geometries: dict[str, Geometry]) -> Iterat
 
 
 def _image_problems(volume: Volume, labelled: Collection[int]) -> Iterator[str]:
-    yield from _unusable(volume.data)
+    yield from value_problems(volume.data)
     if (value := _constant(volume.data)) is not None:
         yield f"every voxel is {value:.5g}; export the image again"
         return
@@ -217,8 +217,8 @@ def _image_problems(volume: Volume, labelled: Collection[int]) -> Iterator[str]:
 
 
 def _mask_problems(volume: Volume, labelled: int | None, label_values: Collection[int] | None) -> Iterator[str]:
-    yield from _unusable(volume.data)
-    labels = _finite(volume.data)
+    yield from value_problems(volume.data)
+    labels = finite_values(volume.data)
     if labels.dtype.kind == "f" and (broken := labels[labels != np.rint(labels)]).size:
         yield f"{broken.size} labels are no integers, such as {broken[0]:.5g}; save integer labels"
     if labels.size and labels.min() < 0:
@@ -232,29 +232,14 @@ def _mask_problems(volume: Volume, labelled: int | None, label_values: Collectio
 
 
 def _unit_problems(fat_fraction: Volume) -> Iterator[str]:
-    values = _finite(fat_fraction.data)
+    values = finite_values(fat_fraction.data)
     if values.size and 0 < values.max() <= _LARGEST_FRACTION:
         yield f"values up to {values.max():.3g} are a fraction; multiply by 100 to make percent"
 
 
-def _unusable(data: NDArray[Any]) -> Iterator[str]:
-    finite = _finite(data)
-    if count := data.size - finite.size:
-        yield f"{count} voxels are NaN or infinite; export the image again"
-    if finite.size and (largest := max(finite.max(), -finite.min().astype(float))) > LARGEST_VALUE:
-        yield f"values up to {largest:.5g} are no intensities; export the image again"
-
-
-def _finite(data: NDArray[Any]) -> NDArray[Any]:
-    if data.dtype.kind != "f":
-        return data
-    finite = np.isfinite(data)
-    return data if finite.all() else data[finite]
-
-
 def _constant(data: NDArray[Any]) -> float | None:
     """Give the one finite value that ``data`` has, or None where there are more or none."""
-    values = _finite(data)
+    values = finite_values(data)
     return float(values.flat[0]) if values.size and values.min() == values.max() else None
 
 

@@ -17,7 +17,7 @@ from musclesense.files import is_file, read_json, read_text, read_yaml
 
 _MOST_LABELS_TOGETHER = 6
 _LARGEST = 1e12
-"""What is larger is no measure, count or loss, and sums of squares below stay finite."""
+"""No measure or count is larger, and sums of squares below stay finite. Diverged losses are."""
 _LONGEST_NAME = 200
 _REMEDY = "remove its folder and run train.py again"
 
@@ -246,7 +246,7 @@ def _read_run(folder: Path, outer: int, inner: int) -> Run:
         failed = read_json(folder / "failed.json", remedy=_REMEDY)
         status, error = RunStatus.FAILED, str(failed.get("error", "")) if isinstance(failed, dict) else ""
     curves = folder / "metrics.csv"
-    epochs = _read_rows(curves, Epoch) if is_file(curves) else ()
+    epochs = _read_rows(curves, Epoch, number=_point_of_curve) if is_file(curves) else ()
     return Run(
         outer=outer,
         inner=inner,
@@ -274,7 +274,14 @@ def _cell(row: Mapping[str, str | None], name: str) -> str:
     return cell
 
 
-def _optional_float(text: str) -> float | None:
+def _measure(text: str) -> float | None:
+    number = float(text) if text else math.nan
+    if abs(number) > _LARGEST and math.isfinite(number):
+        raise ValueError(f"{text} is too large")
+    return number if math.isfinite(number) else None
+
+
+def _point_of_curve(text: str) -> float | None:
     number = float(text) if text else math.nan
     return number if abs(number) <= _LARGEST else None  # not for NaN
 
@@ -292,15 +299,16 @@ def _name(text: str) -> str:
     return text
 
 
-_READERS: Mapping[Any, Callable[[str], Any]] = {int: _count, str: _name, float | None: _optional_float}
+_READERS: Mapping[Any, Callable[[str], Any]] = {int: _count, str: _name}
 
 
 _Row = TypeVar("_Row", Case, Epoch)
 
 
-def _read_rows(path: Path, kind: type[_Row]) -> tuple[_Row, ...]:
+def _read_rows(path: Path, kind: type[_Row], *, number: Callable[[str], float | None] = _measure) -> tuple[_Row, ...]:
     """Read a CSV table into objects whose field names are its columns; further columns are ignored."""
-    columns = {field.name: _READERS[field.type] for field in fields(kind)}
+    readers = {**_READERS, float | None: number}
+    columns = {field.name: readers[field.type] for field in fields(kind)}
     try:
         rows = csv.DictReader(io.StringIO(read_text(path, remedy=_REMEDY), newline=""), strict=True)
         return tuple(kind(**{name: read(_cell(row, name)) for name, read in columns.items()}) for row in rows)

@@ -61,11 +61,16 @@ def parse(arguments: Sequence[str]) -> list[Override]:
             raise InputError(f"{argument}: not an override ({first_line(error)}); give KEY=VALUE") from error
         if problem := _of_hydra(override):
             raise InputError(f"{argument}: {problem}")
-        # Hydra takes the last of them, but not before it has tried the others.
-        if any(earlier.get_key_element() == override.get_key_element() for earlier in overrides):
-            raise InputError(f"{argument}: {override.get_key_element()} is given twice; give it once")
+        if any(_same_key(earlier, override) for earlier in overrides):
+            raise InputError(f"{argument}: {override.key_or_group} is given twice; give it once")
         overrides.append(override)
     return overrides
+
+
+def _same_key(earlier: Override, override: Override) -> bool:
+    """Tell whether both set one key, of which Hydra takes the one here and the other there; to replace one is sound."""
+    same = (earlier.key_or_group, earlier.package) == (override.key_or_group, override.package)
+    return same and not (earlier.is_delete() and override.is_add())
 
 
 def values(override: Override) -> list[str]:

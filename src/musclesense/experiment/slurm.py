@@ -171,11 +171,11 @@ def _wait(jobs: dict[str, Config], *, look_every_s: float) -> None:
 
 def _record_loss(config: Config, job: str) -> None:
     log = run_folder(config) / "slurm.log"
-    last: list[str] = []
-    if log.is_file():
-        last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:]
-        state = re.search(r"JobState=(\w+)", _ask("scontrol", "show", "job", job) or "")
-        reason = f"job {job} ended without a result" + (f" ({state[1]})" if state else "") + "; see slurm.log"
+    last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if log.is_file() else []
+    state = re.search(r"JobState=(\w+)", _ask("scontrol", "show", "job", job) or "")
+    if state or last:
+        reason = f"job {job} ended without a result" + (f" ({state[1]})" if state else "")
+        reason += "; see slurm.log" if last else ", and without a log"
     else:  # Slurm keeps no record of a task that was cancelled before the array came to it
         reason = f"job {job} left the queue before it started, as when it is cancelled"
     record_failure(config, reason, details="\n".join([reason, *last]) + "\n")

@@ -20,7 +20,7 @@ from musclesense.files import atomic_path, is_there
 from musclesense.imaging.fat import FatModel
 from musclesense.imaging.field import doubled_turns
 from musclesense.imaging.grid import slice_axis
-from musclesense.imaging.nifti import Geometry, read_volume, unusable, write_volume
+from musclesense.imaging.nifti import Geometry, read_volume, value_problems, write_volume
 from musclesense.imaging.spectrum import fit_spectrum
 
 # At 3 T fat turns by very nearly -pi, 0 and +pi against water between these echoes.
@@ -195,8 +195,7 @@ def read_echoes(
     for path, volume in zip(paths, [v for pair in zip(magnitudes, phases, strict=True) for v in pair], strict=True):
         if difference := geometry.difference(volume.geometry):
             problems.append(f"{path}: {difference} of {paths[2]}; give six images of one acquisition")
-        elif wrong := unusable(volume.data):
-            problems.append(f"{path}: {wrong}")
+        problems.extend(f"{path}: {problem}" for problem in value_problems(volume.data))
     if problems:
         raise InputError(*problems)
     for (path, _), volume in zip(pairs, magnitudes, strict=True):

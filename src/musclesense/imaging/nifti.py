@@ -139,13 +139,21 @@ def read_volume(path: Path) -> Volume:
         return Volume(scaled.astype(np.float32, copy=False), geometry)
 
 
-def unusable(data: NDArray[Any]) -> str | None:
-    """Say why no image has such values, or None where one may."""
-    if not np.isfinite(data).all():
-        return "holds NaN or infinity; export the image again"
-    if data.size and (largest := max(float(data.max()), -float(data.min()))) > LARGEST_VALUE:
-        return f"holds values up to {largest:.5g}, which are no intensities; export the image again"
-    return None
+def value_problems(data: NDArray[Any]) -> Iterator[str]:
+    """Say what is wrong with values, of any shape, that no image has: NaN, infinity, too large to be added up."""
+    finite = finite_values(data)
+    if count := data.size - finite.size:
+        yield f"{count} voxels are NaN or infinite; export the image again"
+    if finite.size and (largest := max(float(finite.max()), -float(finite.min()))) > LARGEST_VALUE:
+        yield f"values up to {largest:.5g} are those of no image; export the image again"
+
+
+def finite_values(data: NDArray[Any]) -> NDArray[Any]:
+    """Give the values that are neither NaN nor infinite; all of them in their shape where none is."""
+    if data.dtype.kind != "f":
+        return data
+    finite = np.isfinite(data)
+    return data if finite.all() else data[finite]
 
 
 def write_volume(path: Path, data: NDArray[Any], geometry: Geometry, dtype: DTypeLike) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from musclesense.errors import InputError
 from musclesense.imaging.dixon import PhaseUnit, detect_phase_unit, fat_fraction, read_echoes, separate
 from musclesense.imaging.grid import slice_axis
-from musclesense.imaging.nifti import Geometry, read_volume, unusable
+from musclesense.imaging.nifti import Geometry, read_volume, value_problems
 
 Echo = tuple[Path, Path]
 
@@ -59,7 +59,7 @@ def from_images(files: Mapping[str, Path]) -> Scan:
     """Take images as they are: fat, and where given water and magnitudes of the echoes.
 
     Raises:
-        InputError: An image cannot be read, is not finite or lies elsewhere than the first.
+        InputError: An image cannot be read, lies elsewhere than the first, or has values that no image has.
     """
     volumes = {name: read_volume(path) for name, path in files.items()}
     first = next(iter(files))
@@ -68,8 +68,8 @@ def from_images(files: Mapping[str, Path]) -> Scan:
     for name, volume in volumes.items():
         if difference := geometry.difference(volume.geometry):
             problems.append(f"{files[name]}: {difference} of {files[first]}; give images of one acquisition")
-        elif wrong := unusable(volume.data):
-            problems.append(f"{files[name]}: {wrong}")
+        elif unusable := list(value_problems(volume.data)):
+            problems.extend(f"{files[name]}: {problem}" for problem in unusable)
         elif np.ptp(volume.data) == 0:
             problems.append(f"{files[name]}: is {volume.data.flat[0]:g} everywhere; give the {name} image")
     if problems:

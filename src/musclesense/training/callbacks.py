@@ -118,36 +118,29 @@ class EarlyStop(EarlyStopping):
 class BestEpoch(Callback):
     """``best.ckpt``: the weights that were validated after the epoch best on D4 so far, the first of equal ones.
 
-    It is written before ``last.ckpt``, which therefore knows of it.
+    They are enough to use the network, not to go on. Which epoch is the best is read from the record of epochs, which
+    lives in ``last.ckpt``, written after it.
 
     Args:
         folder: Of the checkpoints.
+        history: Of the epochs; a callback before this one.
         averaging: Of the weights, where they are averaged.
     """
 
-    def __init__(self, folder: Path, averaging: Averaging | None) -> None:
+    def __init__(self, folder: Path, history: "History", averaging: Averaging | None) -> None:
         self._path = folder / checkpoints.BEST
+        self._history = history
         self._averaging = averaging
-        self._score = -math.inf
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the weights where they are better than all before."""
-        score = float(trainer.callback_metrics[MONITOR])
-        if score > self._score:
-            self._score = score
+        *earlier, score = (row[MONITOR] for row in self._history.rows)
+        if score > max(earlier, default=-math.inf):
             _write_weights(self._path, trainer, pl_module, self._averaging)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Give the best score so far."""
-        return {"score": self._score}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take the best score so far."""
-        self._score = state_dict["score"]
 
 
 class KeptEpochs(Callback):
-    """``epoch-0009.ckpt``: the weights that were validated after every tenth epoch, or so.
+    """``epoch-0009.ckpt``: the weights that were validated after an epoch, enough to use the network, not to go on.
 
     Args:
         folder: Of the checkpoints.
@@ -168,7 +161,7 @@ class KeptEpochs(Callback):
 
 
 def _write_weights(path: Path, trainer: Trainer, module: LightningModule, averaging: Averaging | None) -> None:
-    """Write what is enough to use the network, not to go on: no state of the optimizer, which is twice its size."""
+    """Write the weights without the optimizer's state, which is twice their size for AdamW."""
     if not trainer.is_global_zero:
         return
     checkpoint = {

@@ -235,7 +235,8 @@ def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
     )
     history = History(folder / "metrics.csv")
     test = TestFoldScores(folder, data.slices, _fold(config), config.labels.column)
-    callbacks = [StepSeed(seed), history, test, RunBar(_epochs(config))]
+    callbacks: list[Callback] = [StepSeed(seed), history, test, RunBar(_epochs(config))]
+    callbacks += _keeping(config, folder / "checkpoints", history)
     trainer = _trainer(config, hardware, own, folder, logger, callbacks)
     return Session(config, folder, data, hardware, module, datamodule, trainer, history, test)
 
@@ -247,6 +248,19 @@ def _drawing(config: Config, data: inputs.Inputs, *, here: bool) -> AbstractCont
     return data.synthesis.drawing(config.trainer.max_epochs, here=here)
 
 
+def _keeping(config: Config, folder: Path, history: History) -> list[Callback]:
+    """Make what averages, keeps and stops, in this order."""
+    chosen = config.callbacks
+    averaging = None if chosen.averaging is None else Averaging(chosen.averaging)
+    return [
+        *([averaging] if averaging else []),
+        *([KeptEpochs(folder, chosen.keep_every, averaging)] if chosen.keep_every else []),
+        BestEpoch(folder, history, averaging),
+        EarlyStop(patience=chosen.patience, min_delta=chosen.min_delta),
+        last_epoch(folder),
+    ]
+
+
 def _trainer(
     config: Config,
     hardware: Hardware,
@@ -255,16 +269,6 @@ def _trainer(
     logger: "Logger | None",
     callbacks: list[Callback],
 ) -> Trainer:
-    kept, chosen = folder / "checkpoints", config.callbacks
-    averaging = None if chosen.averaging is None else Averaging(chosen.averaging)
-    callbacks = [
-        *callbacks,
-        *([averaging] if averaging else []),
-        *([KeptEpochs(kept, chosen.keep_every, averaging)] if chosen.keep_every else []),
-        BestEpoch(kept, averaging),
-        EarlyStop(patience=chosen.patience, min_delta=chosen.min_delta),
-        last_epoch(kept),
-    ]
     if logger is not None:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     return Trainer(

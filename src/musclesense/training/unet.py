@@ -71,13 +71,13 @@ class FoldedUNet(nn.Module):
         fold: Pixels along each side of a square.
 
     Raises:
-        InputError: ``fold`` below 1, or beyond the smallest frame that makes sense; or as for `UNet`.
+        InputError: ``fold`` below 1 or above 8; or as for `UNet`.
     """
 
     def __init__(self, *, in_channels: int, out_channels: int, width: int, depth: int, fold: int) -> None:
         super().__init__()
         if not isinstance(fold, int) or not 1 <= fold <= _MOST_FOLDED:
-            raise InputError(f"model.fold={fold} makes no network; give 1 to {_MOST_FOLDED}")
+            raise InputError(f"model.fold={fold} cannot be taken; give 1 to {_MOST_FOLDED}")
         square = fold**2
         self.unet = UNet(in_channels=square * in_channels, out_channels=square * out_channels, width=width, depth=depth)
         self._fold = fold
