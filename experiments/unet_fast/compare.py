@@ -1,12 +1,13 @@
-"""Networks side by side on one cohort that none of them was trained on.
+"""Networks side by side on the test cases that they share: ``compare.py REFERENCE_RUN OTHER_RUN ... [--out FILE.csv]``.
 
-``python experiments/unet_fast/compare.py TABLE REFERENCE.ckpt OTHER.ckpt ... [--out FILE.csv]`` scores every labelled
-slice of the table in scanner space and prints, for each checkpoint: mean DSC, the difference to the reference slice by
-slice with its 95 % interval (bootstrap over subjects, 10,000 draws), and milliseconds for a slice on this machine, the
-networks taking turns. All segment the muscle as a whole, from the same grid.
+Reads ``cases.csv`` of runs of one fold of one cohort and prints, for each: mean DSC over D2, the difference to the
+reference case by case with its 95 % interval (bootstrap over subjects, 10,000 draws), and milliseconds for a slice on
+this machine in 32 bit, the networks taking turns. Meant for a cohort on which no figure is reported, since networks are
+chosen by it.
 """
 
 import argparse
+import csv
 import statistics
 import time
 from collections.abc import Sequence
@@ -18,48 +19,39 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from musclesense.cohort.cache import SliceCache, cache_folder, open_or_build
-from musclesense.cohort.table import read_table
 from musclesense.files import write_csv
 from musclesense.training.module import SegmentationModule
-from musclesense.training.scoring import score
 
 DRAWS = 10_000
 TURNS, SLICES_A_TURN = 20, 4
-AT_ONCE = 8
+
+Case = tuple[str, ...]
+"""Subject, line of the table, slice and label."""
 
 
 def main() -> None:
-    """Read the command line, score and print."""
+    """Read the command line, compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", type=Path)
-    parser.add_argument("checkpoints", type=Path, nargs="+")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where caches are kept")
+    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, the reference first")
     parser.add_argument("--out", type=Path, help="table of the figures")
     options = parser.parse_args()
-    modules = [SegmentationModule.load(checkpoint) for checkpoint in options.checkpoints]
-    first = modules[0]
-    if first.labels.n_classes != 1 or any(
-        getattr(module, name) != getattr(first, name) for module in modules for name in ("grid", "labels", "regions")
-    ):
-        raise SystemExit("give networks of one class, and of the same grid, labels and regions")
-    acquisitions = [row for row in read_table(options.table).acquisitions if row.region in first.regions]
-    folder = cache_folder(options.data / "cache", acquisitions, grid=first.grid, labels=first.labels)
-    cache = open_or_build(folder, acquisitions, grid=first.grid, labels=first.labels)
-    subjects = [case.acquisition.subject for case in cache.cases]
-    milliseconds = time_of(modules)
-    rows, reference = [], None
-    for checkpoint, module, taken in zip(options.checkpoints, modules, milliseconds, strict=True):
-        dice = dice_of(module, cache)
-        reference = dice if reference is None else reference
-        low, high = interval(dice - reference, subjects)
+    scores = [dice_of(run) for run in options.runs]
+    cases = list(scores[0])
+    for run, own in zip(options.runs, scores, strict=True):
+        if own.keys() != scores[0].keys():
+            raise SystemExit(f"{run}: other test cases than those of {options.runs[0]}; give runs of one fold")
+    modules = [SegmentationModule.load(run / "checkpoints" / "best.ckpt") for run in options.runs]
+    rows = []
+    for run, own, module, milliseconds in zip(options.runs, scores, modules, time_of(modules), strict=True):
+        differences = np.array([own[case] - scores[0][case] for case in cases])
+        low, high = interval(differences, [subject for subject, *_ in cases])
         rows.append(
             {
-                "network": str(checkpoint),
+                "network": run.parent.name,
                 "parameters": sum(parameter.numel() for parameter in module.network.parameters()),
-                "ms_a_slice": f"{taken:.1f}",
-                "dice": f"{dice.mean():.4f}",
-                "difference": f"{(dice - reference).mean():+.4f}",
+                "ms_a_slice": f"{milliseconds:.1f}",
+                "dice": f"{np.mean([*own.values()]):.4f}",
+                "difference": f"{differences.mean():+.4f}",
                 "low": f"{low:+.4f}",
                 "high": f"{high:+.4f}",
             }
@@ -67,25 +59,23 @@ def main() -> None:
     table = Table(*rows[0])
     for row in rows:
         table.add_row(*map(str, row.values()))
-    Console().print(f"{len(subjects)} slices of {len({*subjects})} subjects, {torch.get_num_threads()} threads", table)
+    Console().print(f"{len(cases)} test cases, {torch.get_num_threads()} threads", table)
     if options.out:
         write_csv(options.out, tuple(rows[0]), rows)
 
 
-@torch.inference_mode()
-def dice_of(module: SegmentationModule, cache: SliceCache) -> NDArray[np.float64]:
-    """Give the DSC of each case, by the rule that scores D2."""
-    channels = [cache.channels.index(name) for name in module.channels]
-    found = []
-    for first in range(0, len(cache.cases), AT_ONCE):
-        images = np.asarray(cache.images[first : first + AT_ONCE, channels], dtype=np.float32)
-        for position, likely in enumerate(module.probabilities(torch.from_numpy(images)).numpy(), start=first):
-            found.append(score(cache, position, likely, module).rows[0]["dice"])
-    return np.array(found)
+def dice_of(run: Path) -> dict[Case, float]:
+    """Give the DSC of each test case of a run that has one."""
+    with (run / "cases.csv").open(encoding="utf-8", newline="") as file:
+        return {
+            tuple(row[name] for name in ("subject", "line", "slice", "label")): float(row["dice"])
+            for row in csv.DictReader(file)
+            if row["dice"]
+        }
 
 
 def interval(differences: NDArray[np.float64], subjects: Sequence[str]) -> tuple[float, float]:
-    """Give the 95 % interval of a mean over slices: subjects are drawn again with all of their slices."""
+    """Give the 95 % interval of a mean over cases: subjects are drawn again with all of their cases."""
     _, whose = np.unique(subjects, return_inverse=True)
     sums, counts = np.bincount(whose, weights=differences), np.bincount(whose)
     drawn = np.random.default_rng(0).integers(len(sums), size=(DRAWS, len(sums)))
