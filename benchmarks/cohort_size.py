@@ -15,11 +15,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import matplotlib.pyplot as plt
 from hydra import compose, initialize_config_dir
@@ -27,6 +26,7 @@ from lightning import Callback
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peak import Peak
 from benchmarks.startup import PROJECT, starts
 from musclesense.cohort.table import Acquisition, read_table, write_table
 from musclesense.files import write_csv
@@ -38,6 +38,7 @@ from musclesense.training.hardware import choose
 from musclesense.training.run import set_up
 
 STEPS = 100
+LOOK_EVERY_SECONDS = 0.01
 COLUMNS = ("acquisitions", "check_s", "build_s", "build_mb", "cache_mb", "start_s", "start_processor_s", "train_mb")
 
 
@@ -122,19 +123,19 @@ def stage(name: str, overrides: list[str]) -> None:
         config: Any = compose("train", overrides)
     if name == "train":
         return train(config)
-    with Memory() as memory:
+    with Peak(own_bytes, every=LOOK_EVERY_SECONDS) as memory:
         started = time.perf_counter()
         inputs.check(config)
         checked = time.perf_counter()
         inputs.prepare(config)
         ended = time.perf_counter()
-    print(json.dumps({"check_s": checked - started, "build_s": ended - checked, "build_mb": memory.megabytes}))
+    print(json.dumps({"check_s": checked - started, "build_s": ended - checked, "build_mb": memory.largest / 1e6}))
 
 
 def train(config: Config) -> None:
     """Train for some steps, whole epochs among them where they are short, and tell the memory of the process."""
     folder = Path(config.runs) / "run"
-    with held("1", choose(config.trainer).accelerator) as own, Memory() as memory:
+    with held("1", choose(config.trainer).accelerator) as own, Peak(own_bytes, every=LOOK_EVERY_SECONDS) as memory:
         session = set_up(config, folder, inputs.prepare(config), own, None)
         session.trainer.callbacks.append(Ends(memory))
         session.fit()
@@ -143,36 +144,19 @@ def train(config: Config) -> None:
 class Ends(Callback):
     """Ends the process after `STEPS` steps."""
 
-    def __init__(self, memory: "Memory") -> None:
+    def __init__(self, memory: Peak) -> None:
         self._memory = memory
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         if trainer.global_step == STEPS:
-            print(json.dumps({"train_mb": self._memory.megabytes}), flush=True)
+            print(json.dumps({"train_mb": self._memory.largest / 1e6}), flush=True)
             os._exit(0)
 
 
-class Memory(threading.Thread):
-    """The most memory that this process holds of its own while the block runs."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self._ended = threading.Event()
-        self.megabytes = 0.0
-
-    def run(self) -> None:
-        while not self._ended.wait(0.01):
-            lines = Path("/proc/self/status").read_text().splitlines()
-            kilobytes = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
-            self.megabytes = max(self.megabytes, kilobytes * 1024 / 1e6)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self.join()
+def own_bytes() -> int:
+    """Give the memory that this process holds of its own now."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
 
 
 def draw(rows: Sequence[dict[str, float]]) -> Any:

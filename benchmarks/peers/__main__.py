@@ -18,10 +18,12 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.process_tree import PeakMemory
+from benchmarks.peak import Peak
+from benchmarks.peers.process_tree import memory_bytes
 from benchmarks.peers.task import CONF, Task
 from musclesense.cohort import folds
 from musclesense.cohort.nnunet.export import export, read_labels
@@ -138,7 +140,7 @@ def run(peer: Peer, work: Path, table: Path, dataset: Path, options: argparse.Na
             stderr=log,
             env=os.environ | threads,
         )
-        with PeakMemory(worker.pid) as peak:
+        with Peak(partial(memory_bytes, worker.pid), every=0.5) as peak:
             code = worker.wait()
     if code:
         said = [line for line in (folder / "log.txt").read_text().splitlines() if line.strip()]
@@ -155,7 +157,7 @@ def run(peer: Peer, work: Path, table: Path, dataset: Path, options: argparse.Na
         "dice": round(statistics.fmean(dice), 4),
         "dice_sd": round(statistics.stdev(dice), 4),
         "cases": len(dice),
-        "peak_mib": round(peak.bytes / 2**20),
+        "peak_mib": round(peak.largest / 2**20),
         "configuration_lines": sum(map(lines, written)),
         **result,
     }

@@ -1,10 +1,8 @@
 """What a process and all that it started use: CPU seconds and memory, from Linux's ``/proc``."""
 
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -38,33 +36,6 @@ def memory_bytes(root: int) -> int:
             continue
         total += sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:"))
     return total
-
-
-class PeakMemory(threading.Thread):
-    """The largest memory of a tree while the block runs, looked at twice a second.
-
-    Args:
-        root: Process id.
-    """
-
-    def __init__(self, root: int) -> None:
-        super().__init__(daemon=True)
-        self._root = root
-        self._ended = threading.Event()
-        self.bytes = 0
-
-    def run(self) -> None:
-        """Look until the block ends."""
-        while not self._ended.wait(0.5):
-            self.bytes = max(self.bytes, memory_bytes(self._root))
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self.join()
 
 
 def _stats() -> Iterator[tuple[int, list[str]]]:
