@@ -87,7 +87,9 @@ def test_another_generator_is_another_pool_and_cannot_go_on_with_this_one(
         Pool.open(pool.folder)
 
 
-@pytest.mark.parametrize(("slices", "named"), [("0", "--slices 0: give 1 or more"), ("4", "no recipe of a pool")])
+@pytest.mark.parametrize(
+    ("slices", "named"), [("0", "--slices 0: give 1 or more"), ("4", "let a run with synthesis=robust begin a pool")]
+)
 def test_what_cannot_be_filled_is_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, slices: str, named: str
 ) -> None:
@@ -99,6 +101,9 @@ def test_what_cannot_be_filled_is_a_line(
 
 
 def test_a_folder_without_a_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"recipe\.json: cannot be read"):
+        Pool.open(tmp_path)
+    (tmp_path / "recipe.json").write_text("{}")
     with pytest.raises(InputError, match=r"recipe\.json: no recipe"):
         Pool.open(tmp_path)
 

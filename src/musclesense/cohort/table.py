@@ -1,6 +1,7 @@
 """The cohort table: one row an acquisition, paths relative to the table."""
 
 import csv
+import functools
 import hashlib
 import io
 import os
@@ -110,6 +111,12 @@ def scan_table(path: Path) -> CohortTable:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); correct its permissions") from error
+    return _parse(path, content)
+
+
+@functools.lru_cache(maxsize=1)
+def _parse(path: Path, content: bytes) -> CohortTable:
+    """Understand a table's bytes; once where it is asked for several times, as every start of a run does."""
     try:
         rows = _numbered_rows(content.decode("utf-8-sig"))
     except (UnicodeDecodeError, csv.Error) as error:

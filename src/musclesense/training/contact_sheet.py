@@ -5,12 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from matplotlib.figure import Figure
 
 from musclesense.cohort import cache
 from musclesense.cohort.table import read_table
-from musclesense.files import atomic_path
+from musclesense.files import atomic_path, read_yaml
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.training.augmentation import Augmentation, transform
@@ -57,7 +56,7 @@ def main() -> None:
     parser.add_argument("--augmentation", type=Path, default=Path("conf/augmentation/paper.yaml"))
     parser.add_argument("--cache", type=Path, default=Path("data/cache"), help="folder of slice caches")
     options = parser.parse_args()
-    ranges = yaml.safe_load(options.augmentation.read_text(encoding="utf-8"))
+    ranges = read_yaml(options.augmentation, remedy="give a file of conf/augmentation")
     acquisitions, grid = read_table(options.cohort).acquisitions, Grid()
     folder = cache.cache_folder(options.cache, acquisitions, grid=grid, labels=WHOLE_MUSCLE)
     slices = cache.open_or_build(folder, acquisitions, grid=grid, labels=WHOLE_MUSCLE)

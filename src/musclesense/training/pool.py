@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from musclesense.cohort.table import Region
 from musclesense.errors import InputError, report_input_errors
-from musclesense.files import atomic_path, locked, locked_if_free, write_json
+from musclesense.files import atomic_path, locked, locked_if_free, read_json, write_json
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.preprocessing import normalise
@@ -132,12 +132,12 @@ class Pool:
         Raises:
             InputError: There is none, or it was begun with another generator.
         """
-        path = folder / "recipe.json"
+        path, remedy = folder / "recipe.json", "let a run with synthesis=robust begin a pool"
+        config = read_json(path, remedy=remedy)
         try:
-            config = json.loads(path.read_text(encoding="utf-8"))
             recipe = Recipe.from_config(config)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: no recipe of a pool; let a run with synthesis=robust begin one") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: no recipe of a pool; {remedy}") from error
         if config != recipe.to_config():
             raise InputError(f"{path}: another version of the phantom began this pool; start the run again")
         return cls(folder, recipe)

@@ -143,6 +143,9 @@ def test_label_sets_are_read_as_those_in_conf(tmp_path) -> None:
         (tmp_path / "bad.yaml").write_text(content)
         with pytest.raises(InputError, match=r"bad\.yaml: "):
             read_labels(tmp_path / "bad.yaml")
+    (tmp_path / "bad.yaml").write_text("a: &a [1]\nclasses: {soleus: *a}\n")
+    with pytest.raises(InputError, match="alias"):
+        read_labels(tmp_path / "bad.yaml")
     with pytest.raises(InputError, match="no label set"):
         read_labels(conf / "compartments.yaml")  # composed by Hydra from other files
 
@@ -155,7 +158,7 @@ def test_a_damaged_record_is_named(write_cohort, export_cohort, tmp_path, damage
     path.unlink()
     if damage != "absent":
         path.write_text(damage)
-    with pytest.raises(InputError, match=r"musclesense\.json: no readable record"):
+    with pytest.raises(InputError, match=r"musclesense\.json: .*give a folder that"):
         Record.load(out)
 
 

@@ -194,5 +194,5 @@ def test_missing_images_are_all_named(foreign, tmp_path) -> None:
     with pytest.raises(InputError) as caught:
         load(foreign, tmp_path / "out", region=Region.CALF)
     assert len(caught.value.problems) == 2 and "P07_b_0001.nii.gz: no such file" in caught.value.problems[1]
-    with pytest.raises(InputError, match=r"nowhere/dataset\.json: not as nnU-Net v2 writes it"):
+    with pytest.raises(InputError, match=r"nowhere/dataset\.json: cannot be read"):
         load(tmp_path / "nowhere", tmp_path / "out", region=Region.CALF)

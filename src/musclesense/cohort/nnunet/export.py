@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from musclesense.cohort import checks
 from musclesense.cohort.cache import labelled_slices
@@ -20,7 +19,7 @@ from musclesense.cohort.nnunet.record import FILE_ENDING, FOLDS, SPLITS, Record,
 from musclesense.cohort.nnunet.slices import single_slice
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable, Region
 from musclesense.errors import InputError
-from musclesense.files import atomic_folder, write_json
+from musclesense.files import atomic_folder, read_yaml, write_json
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Volume, read_volume, write_volume
@@ -114,13 +113,13 @@ def read_labels(file: Path | None, column: str | None = None) -> tuple[LabelSet,
     """
     if file is None:
         return LabelSet.from_config({"muscle": []}), column or LABEL_COLUMNS[0]
+    remedy = "give a file with 'classes: {NAME: [VALUE]}'"
+    content = read_yaml(file, remedy=remedy)
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
         classes = {name: list(values) for name, values in content["classes"].items()}
         column = column or str(content.get("column", LABEL_COLUMNS[0]))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file}: no label set ({reason}); give a file with 'classes: {{NAME: [VALUE]}}'") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file}: no label set ({' '.join(str(error).split())}); {remedy}") from error
     if column not in LABEL_COLUMNS:
         raise InputError(f"{file}: column {column!r} holds no labels; give {' or '.join(LABEL_COLUMNS)}")
     return LabelSet.from_config(classes), column

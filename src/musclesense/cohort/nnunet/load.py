@@ -1,6 +1,5 @@
 """A raw data set of nnU-Net v2 as a cohort table with folds."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from musclesense.cohort.nnunet.record import (
 from musclesense.cohort.nnunet.slices import lay_back
 from musclesense.cohort.table import CHANNELS, Acquisition, Region, read_table, write_table
 from musclesense.errors import InputError
-from musclesense.files import atomic_folder, write_text
+from musclesense.files import atomic_folder, read_json, write_text
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import write_volume
 
@@ -173,15 +172,15 @@ class _Description:
 
     @classmethod
     def read(cls, dataset: Path) -> Self:
-        path = dataset / "dataset.json"
+        path, remedy = dataset / "dataset.json", "give a raw data set's folder"
+        content = read_json(path, remedy=remedy)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
             ending, channels, labels = content["file_ending"], content["channel_names"], content["labels"]
             names = tuple(str(channels[str(number)]) for number in range(len(channels)))
             classes = {str(name): [value] for name, value in labels.items() if name != "background"}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
-            raise InputError(f"{path}: not as nnU-Net v2 writes it ({reason}); give a raw data set's folder") from error
+            raise InputError(f"{path}: not as nnU-Net v2 writes it ({reason}); {remedy}") from error
         if ending not in _READABLE:
             raise InputError(f"{path}: file_ending {ending!r} cannot be read; convert the images to {FILE_ENDING}")
         if "dataset" in content:
@@ -224,10 +223,10 @@ def _outer_folds(path: Path, who: Mapping[str, str]) -> list[set[str]]:
         InputError: The validation cases of the splits are not every case once, or part a subject.
     """
     remedy = "correct it, or move it away to draw folds of our own"
+    splits = read_json(path, remedy=remedy)
     try:
-        splits = json.loads(path.read_text(encoding="utf-8"))
         validated = [[str(case) for case in split["val"]] for split in splits]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise InputError(f"{path}: no readable splits ({' '.join(str(error).split())}); {remedy}") from error
     if sorted(case for fold in validated for case in fold) != sorted(who):
         raise InputError(f"{path}: does not validate each case of labelsTr once; {remedy}")

@@ -1,6 +1,5 @@
 """What a data set for nnU-Net was made from, written beside it so that nothing is lost on the way back."""
 
-import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, Limbs, Region
 from musclesense.errors import InputError
-from musclesense.files import write_json
+from musclesense.files import read_json, write_json
 from musclesense.imaging.labels import LabelSet
 
 RECORD = "musclesense.json"
@@ -107,9 +106,9 @@ class Record:
         Raises:
             InputError: The file is missing, or somebody changed it so that it cannot be understood.
         """
-        path = folder / RECORD
+        path, remedy = folder / RECORD, "give a folder that 'musclesense export-nnunet' wrote"
+        content = read_json(path, remedy=remedy)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
             record = cls(
                 table=Path(content["table"]),
                 digest=str(content["digest"]),
@@ -121,11 +120,8 @@ class Record:
             )
             if record.column not in LABEL_COLUMNS:
                 raise ValueError(f"column {record.column!r}")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"{path}: no readable record ({reason}); give a folder that 'musclesense export-nnunet' wrote"
-            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: no readable record ({' '.join(str(error).split())}); {remedy}") from error
         return record
 
 
