@@ -68,9 +68,15 @@ def test_no_width_or_depth_is_refused(name):
 
 
 @settings(deadline=None, max_examples=20)
-@given(rows=st.integers(1, 21), columns=st.integers(1, 21), fold=st.integers(1, 3), depth=st.integers(1, 3))
-def test_folded_frames_of_any_size_keep_their_shape(rows, columns, fold, depth):
-    network = FoldedUNet(in_channels=3, out_channels=2, width=2, depth=depth, fold=fold).eval()
+@given(
+    rows=st.integers(1, 21),
+    columns=st.integers(1, 21),
+    fold=st.integers(1, 3),
+    depth=st.integers(1, 3),
+    detail=st.integers(0, 2),
+)
+def test_folded_frames_of_any_size_keep_their_shape(rows, columns, fold, depth, detail):
+    network = FoldedUNet(in_channels=3, out_channels=2, width=2, depth=depth, fold=fold, detail=detail).eval()
     with torch.inference_mode():
         logits = network(torch.randn(2, 3, rows, columns))
     assert logits.shape == (2, 2, rows, columns)
@@ -97,3 +103,32 @@ def test_unfolded_logits_lie_where_their_pixels_lie():
 def test_what_cannot_be_folded_is_refused(fold):
     with pytest.raises(InputError, match=f"model.fold={fold} cannot be taken"):
         FoldedUNet(in_channels=1, out_channels=2, width=2, depth=2, fold=fold)
+
+
+def test_borders_are_drawn_from_the_images_at_the_full_resolution():
+    """Whatever the folded network says, a single pixel of the images changes the logits of its neighbours."""
+    torch.manual_seed(0)
+    network = FoldedUNet(in_channels=1, out_channels=2, width=2, depth=2, fold=2, detail=3).eval()
+    network.unet = _Silent(12)  # type: ignore[assignment]
+    images = torch.zeros(1, 1, 9, 9)
+    with torch.inference_mode():
+        before = network(images)
+        images[..., 4, 4] = 1
+        changed = (network(images) != before).any(dim=1)[0]
+    rows, columns = changed.nonzero(as_tuple=True)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (2, 6, 2, 6)
+
+
+class _Silent(torch.nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self._channels = channels
+
+    def forward(self, folded: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(folded), self._channels, *folded.shape[2:])
+
+
+@pytest.mark.parametrize("detail", [-1, 1025, 2.5])
+def test_details_that_make_no_network_are_refused(detail):
+    with pytest.raises(InputError, match=f"model.detail={detail} cannot be taken"):
+        FoldedUNet(in_channels=1, out_channels=2, width=2, depth=2, fold=2, detail=detail)

@@ -58,10 +58,11 @@ class UNet(nn.Module):
 
 
 class FoldedUNet(nn.Module):
-    """A U-Net that works at a part of the resolution: squares of pixels are folded into channels, logits unfolded.
+    """A U-Net that works at a part of the resolution: squares of pixels are folded into channels, and unfolded again.
 
     No pixel is thrown away, and the finest stage, where a U-Net spends most of its time, is gone. Folding and unfolding
-    are the sub-pixel convolution of Shi et al. 2016, doi:10.1109/CVPR.2016.207, and its inverse.
+    are the sub-pixel convolution of Shi et al. 2016, doi:10.1109/CVPR.2016.207, and its inverse. A few features a pixel
+    are what is unfolded; two convolutions at the full resolution see them beside the images and draw the borders.
 
     Args:
         in_channels: Images given, in the order of the channel set.
@@ -69,24 +70,40 @@ class FoldedUNet(nn.Module):
         width: Features of the finest stage.
         depth: Stages, the finest among them.
         fold: Pixels along each side of a square.
+        detail: Features at the full resolution; 0 unfolds logits instead.
 
     Raises:
-        InputError: ``fold`` below 1 or above 8; or as for `UNet`.
+        InputError: ``fold`` below 1 or above 8, ``detail`` below 0 or beyond what any machine trains; or as for `UNet`.
     """
 
-    def __init__(self, *, in_channels: int, out_channels: int, width: int, depth: int, fold: int) -> None:
+    def __init__(
+        self, *, in_channels: int, out_channels: int, width: int, depth: int, fold: int, detail: int = 0
+    ) -> None:
         super().__init__()
+        if not isinstance(detail, int) or not 0 <= detail <= _WIDEST:
+            raise InputError(f"model.detail={detail} cannot be taken; give 0 to {_WIDEST}")
         if not isinstance(fold, int) or not 1 <= fold <= _MOST_FOLDED:
             raise InputError(f"model.fold={fold} cannot be taken; give 1 to {_MOST_FOLDED}")
-        square = fold**2
-        self.unet = UNet(in_channels=square * in_channels, out_channels=square * out_channels, width=width, depth=depth)
+        square, unfolded = fold**2, detail or out_channels
+        self.unet = UNet(in_channels=square * in_channels, out_channels=square * unfolded, width=width, depth=depth)
+        self.borders = (
+            nn.Sequential(
+                nn.Conv2d(detail + in_channels, detail, kernel_size=3, padding=1, bias=False),
+                nn.BatchNorm2d(detail),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(detail, out_channels, kernel_size=3, padding=1),
+            )
+            if detail
+            else None
+        )
         self._fold = fold
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (batch, in_channels, rows, columns) to logits (batch, out_channels, rows, columns)."""
         rows, columns = images.shape[-2:]
-        folded = functional.pixel_unshuffle(pad_to_multiple(images, self._fold), self._fold)
-        logits = functional.pixel_shuffle(self.unet(folded), self._fold)
+        padded = pad_to_multiple(images, self._fold)
+        unfolded = functional.pixel_shuffle(self.unet(functional.pixel_unshuffle(padded, self._fold)), self._fold)
+        logits: Tensor = unfolded if self.borders is None else self.borders(torch.cat([unfolded, padded], dim=1))
         return logits[..., :rows, :columns]
 
 
