@@ -200,3 +200,23 @@ def test_an_archive_that_unpacks_to_more_than_it_holds_is_refused(finished, tmp_
             bomb.writestr(name, sound.read(name) if "/data/" not in name else bytes(2**20))
     with pytest.raises(InputError, match="its entries are compressed"):
         SegmentationModule.load(tmp_path / "x.ckpt")
+
+
+class _OneLayerUnderTwoNames(torch.nn.Module):
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(channels, classes, 1)
+        self.again = torch.nn.Sequential(self.convolution, torch.nn.BatchNorm2d(classes))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.again(images)
+        return logits
+
+
+def test_layers_under_two_names_are_one(module) -> None:
+    """As MONAI's DynUNet registers its own."""
+    module.network = _OneLayerUnderTwoNames(2, 2)
+    module.require_fit()
+    module.network = _OneLayerUnderTwoNames(2, 3)
+    with pytest.raises(InputError, match=r"model: gives \(1, 3, "):
+        module.require_fit()

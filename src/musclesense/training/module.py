@@ -5,6 +5,7 @@ import pkgutil
 import sys
 import zipfile
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -113,7 +114,8 @@ class SegmentationModule(LightningModule):
         """
         shape = (1, len(self.channels), self.grid.rows, self.grid.columns)
         wanted = (1, self.labels.n_classes + 1, *shape[2:])
-        state = {name: torch.empty_like(tensor, device="meta") for name, tensor in self.network.state_dict().items()}
+        tensors = chain(self.network.named_parameters(), self.network.named_buffers())  # shared ones once
+        state = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
         training = self.training
         try:
             logits = torch.func.functional_call(self.network.eval(), state, torch.empty(shape, device="meta"))
