@@ -62,6 +62,7 @@ def in_our_loop(name: str, model: str, *overrides: str, written: Sequence[str] =
 PEERS = (
     in_our_loop("ours, demo", "unet_small"),
     in_our_loop("ours, 1.25 mm", "unet_16", "grid=isotropic", written=["grid/isotropic"]),
+    in_our_loop("ours, fast, 1.25 mm", "unet_fast", "grid=isotropic", written=["grid/isotropic"]),
     in_our_loop("MONAI BasicUNet", "monai_basic_unet"),
     in_our_loop("MONAI DynUNet", "monai_dynunet"),
     in_our_loop("segmentation-models U-Net", "smp_unet"),
