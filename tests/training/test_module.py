@@ -215,8 +215,9 @@ class _OneLayerUnderTwoNames(torch.nn.Module):
 
 def test_layers_under_two_names_are_one(module) -> None:
     """As MONAI's DynUNet registers its own."""
-    module.network = _OneLayerUnderTwoNames(2, 2)
+    module.network = network = _OneLayerUnderTwoNames(2, 2)
     module.require_fit()
+    assert all(tensor.device.type == "cpu" for tensor in network.state_dict().values())
     module.network = _OneLayerUnderTwoNames(2, 3)
     with pytest.raises(InputError, match=r"model: gives \(1, 3, "):
         module.require_fit()

@@ -1,5 +1,6 @@
 """The network, what it minimises and how it is judged, as a LightningModule."""
 
+import copy
 import math
 import pkgutil
 import sys
@@ -114,18 +115,17 @@ class SegmentationModule(LightningModule):
         """
         shape = (1, len(self.channels), self.grid.rows, self.grid.columns)
         wanted = (1, self.labels.n_classes + 1, *shape[2:])
-        tensors = chain(self.network.named_parameters(), self.network.named_buffers())  # shared ones once
-        state = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors}
-        training = self.training
+        tensors = chain(self.network.parameters(), self.network.buffers())
+        shapes = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
         try:
-            logits = torch.func.functional_call(self.network.eval(), state, torch.empty(shape, device="meta"))
+            # Not torch.func.functional_call, which leaves modules that have two names without their weights.
+            twin = copy.deepcopy(self.network, shapes).eval()
+            logits = twin(torch.empty(shape, device="meta"))
         except NotImplementedError:
             return  # shapes that depend on values are seen when there are values
         except Exception as error:
             reason = " ".join(str(error).split())
             raise InputError(f"model: takes no images of shape {shape} ({reason}); correct model=...") from error
-        finally:
-            self.train(training)
         made = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         if made != wanted:
             raise InputError(f"model: gives {made} for an image, not {wanted}; correct model=...")
