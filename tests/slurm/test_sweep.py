@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 # More epochs than the smoke test's own, so that there is a middle to be interrupted in.
-LITERAL = ("-m", "outer=0..4", "inner=0..4", "experiment=smoke", "trainer.max_epochs=12", "trainer.accelerator=cpu")
+LITERAL = ("-m", "outer=0..4", "inner=0..4", "experiment=smoke", "trainer.max_epochs=24", "trainer.accelerator=cpu")
 ON_SLURM = (
     "hydra/launcher=slurm",
     "hydra.launcher.cpus_per_task=1",
@@ -113,13 +114,16 @@ def troubled(cluster: dict[str, str], ask: Ask, start: Start, tmp_path_factory: 
 
     wait_for(lambda: (run(CANCELLED_WHILE_PENDING) / "slurm_id").is_file(), process)
     ask("scancel", job(CANCELLED_WHILE_PENDING))
-    wait_for(lambda: in_the_middle(CANCELLED_WHILE_RUNNING), process)
-    ask("scancel", job(CANCELLED_WHILE_RUNNING))
-    # By somebody's order, as when a node is taken out of service.
-    wait_for(lambda: in_the_middle(REQUEUED), process)
-    ask("scontrol", "requeue", job(REQUEUED))
-    wait_for(lambda: in_the_middle(TOLD_TO_LEAVE), process)
-    ask("scancel", "--signal=TERM", job(TOLD_TO_LEAVE))
+    strikes = {
+        CANCELLED_WHILE_RUNNING: ("scancel",),
+        REQUEUED: ("scontrol", "requeue"),  # by somebody's order, as when a node is taken out of service
+        TOLD_TO_LEAVE: ("scancel", "--signal=TERM"),
+    }
+    while strikes:  # each as soon as it has begun, whatever order the jobs run in: they take seconds
+        wait_for(lambda: any(map(in_the_middle, strikes)), process)
+        for name in filter(in_the_middle, tuple(strikes)):
+            with suppress(subprocess.CalledProcessError):  # scancel may fail because its signal has done its work
+                ask(*strikes.pop(name), job(name))
     # A job that wants both cores pre-empts whatever is on them by then, training or importing.
     wait_for(lambda: in_the_middle("outer1_inner3"), process)
     ask("sbatch", *URGENT, "--wrap=sleep 1")
