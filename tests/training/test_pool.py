@@ -88,7 +88,8 @@ def test_another_generator_is_another_pool_and_cannot_go_on_with_this_one(
 
 
 @pytest.mark.parametrize(
-    ("slices", "named"), [("0", "--slices 0: give 1 or more"), ("4", "let a run with synthesis=robust begin a pool")]
+    ("slices", "named"),
+    [("0", "--slices 0: give 1 or more"), ("4", "recipe.json: cannot be read (no such file); let a run")],
 )
 def test_what_cannot_be_filled_is_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, slices: str, named: str

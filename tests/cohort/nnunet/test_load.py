@@ -194,5 +194,7 @@ def test_missing_images_are_all_named(foreign, tmp_path) -> None:
     with pytest.raises(InputError) as caught:
         load(foreign, tmp_path / "out", region=Region.CALF)
     assert len(caught.value.problems) == 2 and "P07_b_0001.nii.gz: no such file" in caught.value.problems[1]
-    with pytest.raises(InputError, match=r"nowhere/dataset\.json: cannot be read"):
+    with pytest.raises(
+        InputError, match=r"nowhere/dataset\.json: cannot be read \(no such file\); give a raw data set"
+    ):
         load(tmp_path / "nowhere", tmp_path / "out", region=Region.CALF)
