@@ -21,6 +21,13 @@ def parameters_of(channels: int, classes: int, width: int, depth: int) -> int:
     return down + up + width * classes + classes
 
 
+def assert_logits_for_each_pixel(network: torch.nn.Module, channels: int, classes: int, rows: int, columns: int):
+    with torch.inference_mode():
+        logits = network.eval()(torch.randn(2, channels, rows, columns))
+    assert logits.shape == (2, classes, rows, columns)
+    assert logits.isfinite().all()
+
+
 @settings(deadline=None, max_examples=20)
 @given(
     rows=st.integers(1, 21),
@@ -30,11 +37,8 @@ def parameters_of(channels: int, classes: int, width: int, depth: int) -> int:
     depth=st.integers(1, 4),
 )
 def test_frames_of_any_size_keep_their_shape(rows, columns, channels, classes, depth):
-    network = UNet(in_channels=channels, out_channels=classes, width=2, depth=depth).eval()
-    with torch.inference_mode():
-        logits = network(torch.randn(2, channels, rows, columns))
-    assert logits.shape == (2, classes, rows, columns)
-    assert logits.isfinite().all()
+    network = UNet(in_channels=channels, out_channels=classes, width=2, depth=depth)
+    assert_logits_for_each_pixel(network, channels, classes, rows, columns)
 
 
 @pytest.mark.parametrize(("width", "depth"), [(1, 1), (4, 1), (4, 3), (12, 4)])
@@ -76,11 +80,8 @@ def test_no_width_or_depth_is_refused(name):
     detail=st.integers(0, 2),
 )
 def test_folded_frames_of_any_size_keep_their_shape(rows, columns, fold, depth, detail):
-    network = FoldedUNet(in_channels=3, out_channels=2, width=2, depth=depth, fold=fold, detail=detail).eval()
-    with torch.inference_mode():
-        logits = network(torch.randn(2, 3, rows, columns))
-    assert logits.shape == (2, 2, rows, columns)
-    assert logits.isfinite().all()
+    network = FoldedUNet(in_channels=3, out_channels=2, width=2, depth=depth, fold=fold, detail=detail)
+    assert_logits_for_each_pixel(network, 3, 2, rows, columns)
 
 
 def test_folded_once_is_the_unet_itself():

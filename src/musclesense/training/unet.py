@@ -80,22 +80,15 @@ class FoldedUNet(nn.Module):
         self, *, in_channels: int, out_channels: int, width: int, depth: int, fold: int, detail: int = 0
     ) -> None:
         super().__init__()
-        if not isinstance(detail, int) or not 0 <= detail <= _WIDEST:
-            raise InputError(f"model.detail={detail} cannot be taken; give 0 to {_WIDEST}")
-        if not isinstance(fold, int) or not 1 <= fold <= _MOST_FOLDED:
-            raise InputError(f"model.fold={fold} cannot be taken; give 1 to {_MOST_FOLDED}")
+        for name, value, least, most in (("fold", fold, 1, _MOST_FOLDED), ("detail", detail, 0, _WIDEST)):
+            if not isinstance(value, int) or not least <= value <= most:
+                raise InputError(f"model.{name}={value} cannot be taken; give {least} to {most}")
         square, unfolded = fold**2, detail or out_channels
         self.unet = UNet(in_channels=square * in_channels, out_channels=square * unfolded, width=width, depth=depth)
-        self.borders = (
-            nn.Sequential(
-                nn.Conv2d(detail + in_channels, detail, kernel_size=3, padding=1, bias=False),
-                nn.BatchNorm2d(detail),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(detail, out_channels, kernel_size=3, padding=1),
-            )
-            if detail
-            else None
-        )
+        self.borders: nn.Module | None = None
+        if detail:
+            first = _convolution(detail + in_channels, detail)
+            self.borders = nn.Sequential(*first, nn.Conv2d(detail, out_channels, kernel_size=3, padding=1))
         self._fold = fold
 
     def forward(self, images: Tensor) -> Tensor:
@@ -115,11 +108,12 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
 
 
 def _convolutions(in_channels: int, out_channels: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for channels in (in_channels, out_channels):
-        layers += [
-            nn.Conv2d(channels, out_channels, kernel_size=3, padding=1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers)
+    return nn.Sequential(*_convolution(in_channels, out_channels), *_convolution(out_channels, out_channels))
+
+
+def _convolution(in_channels: int, out_channels: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
