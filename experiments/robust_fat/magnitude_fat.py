@@ -1,9 +1,12 @@
 """Fat from magnitudes alone, roughly, for scans whose phases were not kept: good enough for a look, not for a figure.
 
 Out of phase, fat and water leave only the size of their difference. Its sign changes along the dark lines that an
-out-of-phase image shows where fat meets muscle, so each slice is flooded from places whose sign is known of a limb: fat
-below the skin and within bone, muscle deep inside. Where lines are broken the flood errs, which a picture shows.
+out-of-phase image shows where fat meets muscle, so each slice is flooded from places whose sign is known: fat below the
+skin and within bone, muscle deep inside, and what the neighbour nearer to the middle of the stack shows there.
+Where lines are broken the flood errs, which a picture shows.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,41 +15,105 @@ from skimage.segmentation import watershed
 
 from musclesense.imaging.grid import body_mask
 
+FAT, WATER = 1, 2
 RIM_MM = (1.5, 3.5)
 CORE = 0.45
 """Part of a limb's greatest depth beyond which nearly all is muscle or bone."""
-BONE_MM2 = (25.0, 2500.0)
+NEAR_BONE_MM = 3.0
+BONE_MM2 = (12.0, 2500.0)
+MARROW_SHARE, MARROW_DECAY = 0.92, 0.91
+"""Least part of the signal that is left out of phase, and greatest that is left 2.3 ms later."""
+MARROW_BLUR_MM = 2.0
+KEPT_MM = {FAT: 6.0, WATER: 6.0}
+"""How deep within fat or muscle of the slice before the next slice has the same."""
+KEPT_MARROW_MM = 2.0
 
 
-def approximate_fat(outer: NDArray[np.float32], in_phase: NDArray[np.float32], pixel_mm: float) -> NDArray[np.float32]:
-    """Give the fat image of one slice.
+def approximate_fat(echoes: Sequence[Sequence[NDArray[np.float32]]], pixel_mm: float) -> list[NDArray[np.float32]]:
+    """Give the fat images of the slices of a stack.
 
     Args:
-        outer: Geometric mean of the magnitudes at TE 3.45 and 5.75 ms, (rows, columns).
-        in_phase: Magnitude at TE 4.60 ms.
+        echoes: Magnitudes at TE 3.45, 4.60 and 5.75 ms: of each slice, in their order along the limb, (rows, columns).
         pixel_mm: Side of a pixel.
     """
+    count = len(echoes[0])
+    tissues: dict[int, NDArray[np.int32]] = {}
+    for number in sorted(range(count), key=lambda one: abs(one - count // 2)):
+        before = tissues.get(number - int(np.sign(number - count // 2)))
+        tissues[number] = _flood(*(echo[number] for echo in echoes), before, pixel_mm)
+    return [_fat(*(echo[number] for echo in echoes), tissues[number]) for number in range(count)]
+
+
+def _fat(
+    first: NDArray[np.float32], in_phase: NDArray[np.float32], last: NDArray[np.float32], tissue: NDArray[np.int32]
+) -> NDArray[np.float32]:
+    """Take water minus fat, whose size is the geometric mean of the outer echoes, from their sum."""
+    outer = np.sqrt(first * last)
+    return np.asarray((in_phase - np.where(tissue == FAT, -outer, outer)) / 2 * (in_phase > 0), np.float32)
+
+
+def _flood(
+    first: NDArray[np.float32],
+    in_phase: NDArray[np.float32],
+    last: NDArray[np.float32],
+    before: NDArray[np.int32] | None,
+    pixel_mm: float,
+) -> NDArray[np.int32]:
+    """Part a slice into FAT and WATER."""
     body = body_mask(in_phase)
-    depth = pixel_mm * ndimage.distance_transform_edt(body)
+    depth = _depth(body, pixel_mm)
     limbs, count = ndimage.label(body)
     deepest = np.concatenate([[1.0], ndimage.maximum(depth, limbs, np.arange(1, count + 1))])[limbs]
-    bone = _within_bone(in_phase, body, pixel_mm) & (depth > RIM_MM[1])
-    seeds = np.zeros(body.shape, np.int32)
-    seeds[(depth > CORE * deepest) & ~ndimage.binary_dilation(bone, iterations=3) & body] = 2
-    seeds[(depth > RIM_MM[0]) & (depth < np.minimum(RIM_MM[1], CORE * deepest))] = 1
-    seeds[bone] = 1
-    share = np.clip(outer / np.maximum(in_phase, 1e-6), 0, 1.2)
-    height = 1 - ndimage.gaussian_filter(share, 0.5)
-    fatty = watershed(height, seeds, mask=body) == 1
-    difference = np.where(fatty, -outer, outer)
-    return np.asarray((in_phase - difference) / 2 * (in_phase > 0), np.float32)
+    core = body & (depth > CORE * deepest)
+    bone = (_within_cortex(in_phase, body, pixel_mm) | _trabecular(first, in_phase, last, body, pixel_mm)) & (
+        depth > RIM_MM[1]
+    )
+    water = core
+    fat = bone | ((depth > RIM_MM[0]) & (depth < np.minimum(RIM_MM[1], CORE * deepest)))
+    if before is not None:
+        fatty = _depth(before == FAT, pixel_mm)
+        water = water | (body & (_depth(before == WATER, pixel_mm) > KEPT_MM[WATER]))
+        fat |= (body & (fatty > KEPT_MM[FAT])) | (core & (fatty > KEPT_MARROW_MM))
+    seeds = np.where(water & (_depth(~bone, pixel_mm) > NEAR_BONE_MM), WATER, 0)
+    seeds[fat] = FAT
+    share = np.clip(np.sqrt(first * last) / np.maximum(in_phase, 1e-6), 0, 1.2)
+    flooded = watershed(1 - ndimage.gaussian_filter(share, 0.5), seeds, mask=body)
+    return np.asarray(flooded, np.int32)
 
 
-def _within_bone(in_phase: NDArray[np.float32], body: NDArray[np.bool_], pixel_mm: float) -> NDArray[np.bool_]:
-    """Find marrow: what the dark ring of cortical bone closes in."""
+def _depth(mask: NDArray[np.bool_], pixel_mm: float) -> NDArray[np.float64]:
+    return np.asarray(pixel_mm * ndimage.distance_transform_edt(mask))
+
+
+def _within_cortex(in_phase: NDArray[np.float32], body: NDArray[np.bool_], pixel_mm: float) -> NDArray[np.bool_]:
+    """Find the marrow of shafts: what a dark ring of cortical bone closes in."""
     if not body.any():
         return body
     dark = body & (in_phase < 0.45 * np.median(in_phase[body]))
-    islands, count = ndimage.label(ndimage.binary_opening(body & ~dark))
-    sizes = pixel_mm**2 * ndimage.sum_labels(body, islands, np.arange(1, count + 1))
-    return np.isin(islands, 1 + np.flatnonzero((sizes > BONE_MM2[0]) & (sizes < BONE_MM2[1])))
+    return _islands(ndimage.binary_opening(body & ~dark), BONE_MM2[0], BONE_MM2[1], pixel_mm)
+
+
+def _trabecular(
+    first: NDArray[np.float32],
+    in_phase: NDArray[np.float32],
+    last: NDArray[np.float32],
+    body: NDArray[np.bool_],
+    pixel_mm: float,
+) -> NDArray[np.bool_]:
+    """Find the marrow near joints, where cortex is thin.
+
+    The lesser peaks of fat dephase while its main peak is in phase with water, so that pure fat is as bright out of
+    phase; infiltrated muscle is darker. Blood is bright, too, but does not decay as fast as marrow between trabeculae.
+    """
+    early, middle, late = (
+        ndimage.gaussian_filter(echo * body, MARROW_BLUR_MM / pixel_mm) for echo in (first, in_phase, last)
+    )
+    marrow = body & (np.sqrt(early * late) > MARROW_SHARE * middle) & (late < MARROW_DECAY * early)
+    return _islands(ndimage.binary_opening(marrow), BONE_MM2[0], np.inf, pixel_mm)
+
+
+def _islands(mask: NDArray[np.bool_], least: float, most: float, pixel_mm: float) -> NDArray[np.bool_]:
+    """Keep the connected parts of a mask whose area in mm2 lies within bounds."""
+    islands, count = ndimage.label(mask)
+    sizes = pixel_mm**2 * ndimage.sum_labels(mask, islands, np.arange(1, count + 1))
+    return np.isin(islands, 1 + np.flatnonzero((sizes > least) & (sizes < most)))

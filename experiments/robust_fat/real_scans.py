@@ -146,13 +146,13 @@ def from_phases(folder: Path) -> Volume:
 
 def from_magnitudes(folder: Path) -> Volume:
     """Approximate fat from the magnitudes of the echoes of a folder, whose phases were not kept."""
-    before, in_phase, after = (read_volume(folder / f"{echo}_magnitude.nii.gz") for echo in ECHOES)
-    geometry = in_phase.geometry
+    volumes = [read_volume(folder / f"{echo}_magnitude.nii.gz") for echo in ECHOES]
+    geometry = volumes[0].geometry
+    numbers = range(slice_count(geometry))
+    echoes = [[take_slice(each.data, geometry, one).astype(np.float32) for one in numbers] for each in volumes]
     fat = np.zeros(geometry.shape, np.float32)
-    for number in range(slice_count(geometry)):
-        three = (take_slice(volume.data, geometry, number).astype(np.float32) for volume in (before, in_phase, after))
-        first, middle, last = three
-        take_slice(fat, geometry, number)[:] = approximate_fat(np.sqrt(first * last), middle, geometry.zooms[0])
+    for number, image in zip(numbers, approximate_fat(echoes, geometry.zooms[0]), strict=True):
+        take_slice(fat, geometry, number)[:] = image
     return Volume(fat, geometry)
 
 
