@@ -12,7 +12,7 @@ import pytest
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Row = Callable[[str, str, str], None]
 
-EPOCHS = 12
+EPOCHS = 20
 SWEEP = ("-m", "outer=0..1", "inner=0..1", "experiment=smoke", f"trainer.max_epochs={EPOCHS}")
 RUNS = [f"outer{outer}_inner{inner}" for outer in (0, 1) for inner in (0, 1)]
 _TABLES = ("nested_cv.csv", "summary.csv", "cases.csv")

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from .conftest import EPOCHS
+
 pytestmark = pytest.mark.faults
 
 SEED = 7
@@ -49,7 +51,7 @@ def written(pattern: str, *, without: str = "done.json", last: bool | None = Non
             if (path.parent / without).exists() or path.stat().st_mtime < started:
                 continue
             metrics = path.parent / "metrics.csv"
-            ended = metrics.is_file() and metrics.read_bytes().count(b"\n") == 13
+            ended = metrics.is_file() and metrics.read_bytes().count(b"\n") == EPOCHS + 1
             if last is None or ended == last:
                 return True
         return False
@@ -59,7 +61,7 @@ def written(pattern: str, *, without: str = "done.json", last: bool | None = Non
 
 RUN = "runs/[!.]*/outer*"
 AT_ANY_TIME = "at any time from the start"
-# Short enough that no machine gets far in a run before the kills there begin.
+# These come no later than a first checkpoint, so that no machine gets far in a run before the kills there begin.
 BEFORE = [
     *[Moment("making the phantom", found("data/.phantom-*.draft/sub-*"), 2.0)] * 3,
     *[Moment("writing the folds", found("runs/[!.]*/.folds.json.*.draft"))] * 3,
@@ -105,7 +107,9 @@ def kill(process: "subprocess.Popen[str]", folder: Path, moment: Moment, delay: 
     while process.poll() is None:
         assert time.monotonic() < until, moment.name
         if moment.begun(folder, started):
-            time.sleep(delay)
+            due = time.monotonic() + delay
+            while time.monotonic() < due and not (early and TRAINS(folder, started)):
+                time.sleep(_LOOK_EVERY_SECONDS)
             name = moment.name
         elif early and TRAINS(folder, started):  # the moment was missed
             name = AT_ANY_TIME
