@@ -4,7 +4,7 @@ PEERS := .venv-peers
 # Two test processes share the cores, so each computes on one thread.
 TEST_THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup demo test test-slurm faults fuzz lint bench bench-peers clean
+.PHONY: help setup demo test test-slurm faults fuzz lint bench peers clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
@@ -36,17 +36,20 @@ lint: setup  ## ruff, mypy, import-linter
 fuzz: setup  ## five thousand spoilt inputs; each must end in a right result or a clean refusal
 	$(BIN)/python -m fuzz $(FUZZ)
 
-bench: setup  ## speed of training on this machine, beside a bare step and from the command on
+bench: setup  ## speed of training beside a bare step and from the command on; after make peers, those as well
 	$(BIN)/python -m benchmarks.training_step
 	$(BIN)/python -m benchmarks.startup
+	@if [ -e $(PEERS)/.installed ]; then $(PEERS)/bin/python -m benchmarks.peers $(BENCH_PEERS); \
+	else echo 'make peers installs other networks to compare with'; fi
 
-bench-peers: $(PEERS)/.installed  ## our networks, MONAI's, segmentation-models' and nnU-Net on one fold, 5 minutes each
-	$(PEERS)/bin/python -m benchmarks.peers
+peers: $(PEERS)/.installed  ## MONAI, segmentation-models and nnU-Net for make bench, in a folder of their own
 
-# A folder of their own, since what they need must not reach into what the tests pass with.
+# A folder of their own, since what they need must not reach into what the tests pass with. A torchvision that was built
+# for another PyTorch breaks Lightning's import, and only segmentation-models cannot do without.
 $(PEERS)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
+	$(PEERS)/bin/python -c 'import torchvision' 2>/dev/null || $(PEERS)/bin/python -m pip uninstall --quiet --yes torchvision
 	touch $@
 
 clean:  ## remove what the other targets made, apart from runs/
