@@ -14,13 +14,17 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 # More epochs than the smoke test's own, so that there is a middle to be interrupted in.
-LITERAL = ("-m", "outer=0..4", "inner=0..4", "experiment=smoke", "trainer.max_epochs=24", "trainer.accelerator=cpu")
+CPU = "trainer.accelerator=cpu"
+LITERAL = ("-m", "outer=0..4", "inner=0..4", "experiment=smoke", "trainer.max_epochs=24", CPU)
 ON_SLURM = (
     "hydra/launcher=slurm",
     "hydra.launcher.cpus_per_task=1",
     "hydra.launcher.mem_gb=null",
     "hydra.launcher.look_every_s=2",
 )
+# Long enough that a job of two minutes, told to leave half a minute before or up to a minute earlier, does not end it.
+LONG = ("-m", "outer=0", "inner=0", "experiment=smoke", "trainer.max_epochs=1500", "callbacks.patience=1500", CPU)
+SHORT_OF_TIME = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=30")
 CANCELLED_WHILE_RUNNING, CANCELLED_WHILE_PENDING = "outer0_inner1", "outer4_inner4"
 REQUEUED, TOLD_TO_LEAVE = "outer0_inner3", "outer1_inner0"
 URGENT = ("--parsable", "--partition=urgent", "--ntasks=2", "--output=/dev/null")
@@ -183,6 +187,21 @@ def test_the_same_command_finds_its_jobs_and_ends_with_the_table_of_the_serial_r
     assert {path.parent.name for path in after if after[path] != before.get(path)} == set(lost)
     assert serial.code == 0
     assert table_of(done.study) == table_of(serial.study)
+
+
+def test_a_job_that_meets_its_time_goes_on_in_a_new_one(cluster: dict[str, str], start: Start, tmp_path: Path) -> None:
+    apart, folder = tmp_path / "serial", tmp_path / "slurm"
+    apart.mkdir()
+    folder.mkdir()
+    beside = start(apart, dict(os.environ), *LONG)
+    timed = ended(start(folder, cluster, *LONG, *ON_SLURM, *SHORT_OF_TIME), folder)
+    serial = ended(beside, apart)
+    assert (serial.code, timed.code) == (0, 0), timed.err
+    run = timed.study / "outer0_inner0"
+    assert "this job is timed-out" in (run / "slurm.log").read_text()
+    assert starts_of(run) > 1
+    assert epochs_of(run) == epochs_of(serial.study / run.name)
+    assert table_of(timed.study) == table_of(serial.study)
 
 
 def test_what_slurm_refuses_is_one_line(cluster: dict[str, str], start: Start, tmp_path: Path) -> None:
