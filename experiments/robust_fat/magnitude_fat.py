@@ -24,9 +24,8 @@ BONE_MM2 = (12.0, 2500.0)
 MARROW_SHARE, MARROW_DECAY = 0.92, 0.91
 """Least part of the signal that is left out of phase, and greatest that is left 2.3 ms later."""
 MARROW_BLUR_MM = 2.0
-KEPT_MM = {FAT: 6.0, WATER: 6.0}
-"""How deep within fat or muscle of the slice before the next slice has the same."""
-KEPT_MARROW_MM = 2.0
+KEPT_MM, KEPT_MARROW_MM = 6.0, 2.0
+"""How deep within fat or water of the slice before, and within fat of its core, the next slice has the same."""
 
 
 def approximate_fat(echoes: Sequence[Sequence[NDArray[np.float32]]], pixel_mm: float) -> list[NDArray[np.float32]]:
@@ -65,15 +64,14 @@ def _flood(
     limbs, count = ndimage.label(body)
     deepest = np.concatenate([[1.0], ndimage.maximum(depth, limbs, np.arange(1, count + 1))])[limbs]
     core = body & (depth > CORE * deepest)
-    bone = (_within_cortex(in_phase, body, pixel_mm) | _trabecular(first, in_phase, last, body, pixel_mm)) & (
-        depth > RIM_MM[1]
-    )
-    water = core
-    fat = bone | ((depth > RIM_MM[0]) & (depth < np.minimum(RIM_MM[1], CORE * deepest)))
+    bone = _within_cortex(in_phase, body, pixel_mm) | _trabecular(first, in_phase, last, body, pixel_mm)
+    bone &= depth > RIM_MM[1]
+    rim = (depth > RIM_MM[0]) & (depth < np.minimum(RIM_MM[1], CORE * deepest))
+    fat, water = bone | rim, core
     if before is not None:
-        fatty = _depth(before == FAT, pixel_mm)
-        water = water | (body & (_depth(before == WATER, pixel_mm) > KEPT_MM[WATER]))
-        fat |= (body & (fatty > KEPT_MM[FAT])) | (core & (fatty > KEPT_MARROW_MM))
+        within_fat, within_water = (_depth(before == tissue, pixel_mm) for tissue in (FAT, WATER))
+        fat = fat | (body & (within_fat > KEPT_MM)) | (core & (within_fat > KEPT_MARROW_MM))
+        water = water | (body & (within_water > KEPT_MM))
     seeds = np.where(water & (_depth(~bone, pixel_mm) > NEAR_BONE_MM), WATER, 0)
     seeds[fat] = FAT
     share = np.clip(np.sqrt(first * last) / np.maximum(in_phase, 1e-6), 0, 1.2)
