@@ -52,24 +52,29 @@ class CachedSlices(Dataset[Batch]):
 
     def __init__(self, cache: SliceCache, channels: Sequence[str], n_classes: int, pool: Pool | None = None) -> None:
         self._cache = cache
-        self._channels = [cache.channels.index(name) for name in channels]
-        self._n_classes = n_classes
+        self._channels = np.array([cache.channels.index(name) for name in channels])
         self._pool = pool
+        there = {
+            region: [index in classes for index in range(1, n_classes + 1)]
+            for region, classes in cache.classes_of.items()
+        }
+        self._possible = np.array([there[case.acquisition.region] for case in cache.cases])
 
     def __getitems__(self, cases: list[int]) -> Batch:
         """Read the slices at these positions, those of the cohort first."""
-        end = len(self._cache.cases)
-        scanned = [case for case in cases if case < end]
+        positions, end = np.array(cases), len(self._cache.cases)
+        scanned, drawn = positions[positions < end], positions[positions >= end]
         images = np.empty((len(cases), len(self._channels), *self._cache.images.shape[2:]), np.float16)
         classes = np.empty((len(cases), *self._cache.classes.shape[1:]), np.uint8)
         air = np.empty((len(cases), len(self._channels)), np.float32)
-        for position, case in enumerate(scanned):
-            images[position] = self._cache.images[case][self._channels]
+        possible = np.ones((len(cases), self._possible.shape[1]), bool)
+        own = np.ix_(scanned, self._channels)
+        images[: len(scanned)] = self._cache.images[own]
         classes[: len(scanned)] = self._cache.classes[scanned]
-        air[: len(scanned)] = self._cache.air[np.ix_(scanned, self._channels)]
-        drawn = [case for case in cases if case >= end]
-        if self._pool is not None and drawn:
-            records = self._pool.read(np.array(drawn) - end)
+        air[: len(scanned)] = self._cache.air[own]
+        possible[: len(scanned)] = self._possible[scanned]
+        if self._pool is not None and len(drawn):
+            records = self._pool.read(drawn - end)
             images[len(scanned) :, 0] = records["image"]
             classes[len(scanned) :] = records["classes"]
             air[len(scanned) :, 0] = records["air"]
@@ -77,14 +82,10 @@ class CachedSlices(Dataset[Batch]):
             torch.from_numpy(images),
             torch.from_numpy(classes),
             torch.from_numpy(air),
-            torch.tensor(scanned + drawn),
+            torch.from_numpy(np.concatenate([scanned, drawn])),
             torch.tensor(NO_CHANGE).expand(len(cases), -1).contiguous(),
-            torch.tensor([self._possible(case) for case in scanned] + [[True] * self._n_classes] * len(drawn)),
+            torch.from_numpy(possible),
         )
-
-    def _possible(self, case: int) -> list[bool]:
-        there = self._cache.classes_of[self._cache.cases[case].acquisition.region]
-        return [index in there for index in range(1, self._n_classes + 1)]
 
 
 class CaseSampler(Sampler[int]):
