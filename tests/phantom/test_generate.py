@@ -212,6 +212,29 @@ def test_visits_share_anatomy_and_the_disease_goes_on(small: Callable[..., str],
     assert {row["sex"] for row in sessions} in ({"female"}, {"male"})
 
 
+@pytest.mark.parametrize(
+    "sequence",
+    [
+        Dixon(stack=Stack(rows=40, columns=80, voxel_mm=5.0, slices=1, points=1)),
+        TurboSpinEcho(stack=Stack(rows=40, columns=40, voxel_mm=5.0, slices=1, points=1)),
+    ],
+)
+def test_a_subject_comes_back_to_the_same_scanner(sequence: Dixon | TurboSpinEcho) -> None:
+    group = Group(name="control", subjects=2, severity=(0.0, 0.5), retested=2)
+    preset = Preset(groups=(group,), sequence=sequence)
+    seen = []
+    for subject in list_subjects(preset):
+        sessions = list(scan_subject(preset, subject, 1))
+        assert [session.visit.session for session in sessions] == [1, 1, 2, 2]
+        for first, again in zip(sessions[:2], sessions[2:], strict=True):
+            assert first.region is again.region
+            assert first.scan.scanner is again.scan.scanner is not None
+            assert np.sign(first.scan.affine[0, 0]) == np.sign(again.scan.affine[0, 0])
+            assert not np.array_equal(first.scan.compartments, again.scan.compartments)  # it lies another way
+            seen.append(first.scan.scanner.noise)
+    assert len(set(seen)) == 4  # one for each subject and region
+
+
 def test_middle_slice_alone_is_that_of_the_whole_stack(small: Callable[..., str], tmp_path: Path) -> None:
     whole, middle = (
         read_table(generate(tmp_path / slices, preset=small(), seed=1, slices=slices)).acquisitions

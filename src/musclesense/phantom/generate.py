@@ -33,8 +33,10 @@ from musclesense.phantom.presets import (
     find_preset,
 )
 from musclesense.phantom.scan import Scan, scan_any, scan_dixon, scan_turbo_spin_echo
+from musclesense.phantom.signal import Scanner
 from musclesense.phantom.subjects import Subject, Visit, list_subjects
 from musclesense.phantom.templates import compartment_values
+from musclesense.phantom.turbo_spin_echo import TseScanner
 from musclesense.phantom.version import sources_digest
 
 Slices = Literal["all", "mid"]
@@ -113,8 +115,9 @@ def require_known_slices(slices: str) -> None:
 def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bool = False) -> Iterator[Session]:
     """Draw a subject and scan every region at every visit.
 
-    Anatomy and disease come from random states of the subject, pose and scanner from those of the session. So two
-    sessions in one year differ by how the limbs lie and by the scanner alone; from year to year the disease goes on.
+    Anatomy and disease come from random states of the subject, pose and noise from those of the session, the scanner
+    from that of the first one. So two sessions in one year differ by how limbs and slices lie and by noise alone; from
+    year to year the disease goes on.
 
     Args:
         preset: The cohort.
@@ -131,6 +134,7 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
     rng = np.random.default_rng([seed, subject.index])
     body, severity = sample_body(rng, subject.group), rng.uniform(*subject.severity)
     side = int(rng.integers(2))
+    scanners: dict[Region, Scanner | TseScanner | None] = {}
     for visit in subject.visits:
         years = visit.weeks // WEEKS_A_YEAR
         older, now = replace(body, age=body.age + years), min(severity + years * subject.group.progress, 1.0)
@@ -139,11 +143,14 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
             always = np.random.default_rng([seed, subject.index, _place(region)])
             limbs = sample_limbs(always, body, region)
             state = sample_infiltration(always, PATTERNS[subject.group.name], now, region, older.age)
-            match preset.sequence:
-                case Dixon() as sequence:
-                    scan = scan_dixon(rng, sequence, limbs, state, middle_only=middle_only)
-                case TurboSpinEcho() as sequence:
-                    scan = scan_turbo_spin_echo(rng, sequence, limbs, state, side=side, middle_only=middle_only)
+            match preset.sequence, scanners.get(region):
+                case Dixon() as sequence, (Scanner() | None) as scanner:
+                    scan = scan_dixon(rng, sequence, limbs, state, scanner=scanner, middle_only=middle_only)
+                case TurboSpinEcho() as sequence, (TseScanner() | None) as scanner:
+                    scan = scan_turbo_spin_echo(
+                        rng, sequence, limbs, state, side=side, scanner=scanner, middle_only=middle_only
+                    )
+            scanners[region] = scan.scanner
             yield Session(visit=visit, region=region, body=older, severity=now, scan=scan)
 
 

@@ -34,6 +34,7 @@ class Scan:
         middle: The middle slice; of an even number the upper one of the two, half a slice above mid-level.
         limbs: Which limbs are shown.
         affine: Of the stored arrays (i, j, k).
+        scanner: How it was made, or None where there is no other scan like it.
     """
 
     images: Mapping[str, NDArray[np.int16]]
@@ -43,6 +44,7 @@ class Scan:
     middle: int
     limbs: Limbs
     affine: NDArray[np.float64]
+    scanner: Scanner | TseScanner | None = None
 
     def volumes(self) -> dict[str, NDArray[Any]]:
         """Give all that is written, by file name, in the order (i, j, k) of the affine."""
@@ -68,21 +70,23 @@ def scan_dixon(
     limbs: tuple[Limb, Limb],
     infiltrations: tuple[Infiltration, Infiltration],
     *,
+    scanner: Scanner | None = None,
     middle_only: bool = False,
 ) -> Scan:
     """Scan both limbs by three gradient echoes and separate fat and water.
 
     Args:
-        rng: Random state of the session: how the limbs lie, the scanner, the noise.
+        rng: Random state of the session: how the limbs and the slices lie, the noise.
         sequence: The slices.
         limbs: The right and the left limb.
         infiltrations: The state of their muscles.
+        scanner: That of the subject's first session; None there, where it is drawn.
         middle_only: Make the middle slice alone: the same echoes as in the whole stack.
     """
     stack = sequence.stack
     parts = list(zip(limbs, sample_poses(rng, limbs), infiltrations, strict=True))
-    scanner = Scanner.sample(rng, *half_size_mm(parts))
-    affine, noises = _orientation(rng, stack), rng.spawn(stack.slices)
+    scanner = scanner or Scanner.sample(rng, *half_size_mm(parts))
+    affine, noises = _orientation(rng, stack, scanner.axes), rng.spawn(stack.slices)
     made = _numbers(stack, middle_only=middle_only)
     magnitudes = np.empty((len(ECHOES), len(made), stack.rows, stack.columns), np.int16)
     phases = np.empty_like(magnitudes)
@@ -107,6 +111,7 @@ def scan_dixon(
         middle=made.index(stack.slices // 2),
         limbs=Limbs.BOTH,
         affine=_cut(affine, made),
+        scanner=scanner,
     )
 
 
@@ -117,6 +122,7 @@ def scan_turbo_spin_echo(
     infiltrations: tuple[Infiltration, Infiltration],
     *,
     side: int,
+    scanner: TseScanner | None = None,
     middle_only: bool = False,
 ) -> Scan:
     """Scan one limb by a turbo spin echo: that at ``side`` of ``limbs``; other arguments as of `scan_dixon`."""
@@ -125,8 +131,8 @@ def scan_turbo_spin_echo(
     # The limb lies alone, in the middle of the coil.
     pose = replace(pose, centre_mm=(float(rng.normal(0, 4)), float(rng.normal(0, 4))), contact_mm=None)
     parts = [(limb, pose, infiltrations[side])]
-    scanner = TseScanner.sample(rng)
-    affine, noises = _orientation(rng, stack), rng.spawn(stack.slices)
+    scanner = scanner or TseScanner.sample(rng)
+    affine, noises = _orientation(rng, stack, scanner.axes), rng.spawn(stack.slices)
     made = _numbers(stack, middle_only=middle_only)
     slices, compartments = [], []
     for number in made:
@@ -143,6 +149,7 @@ def scan_turbo_spin_echo(
         middle=made.index(stack.slices // 2),
         limbs=limb.side,
         affine=_cut(affine, made),
+        scanner=scanner,
     )
 
 
@@ -170,10 +177,9 @@ def _offset_mm(stack: Stack, number: int) -> float:
     return (number - (stack.slices - 1) / 2) * stack.slice_mm
 
 
-def _orientation(rng: np.random.Generator, stack: Stack) -> NDArray[np.float64]:
-    """Draw an affine: axes to right and anterior or to left and posterior, the stack a little oblique or not."""
-    sign = rng.choice([-1.0, 1.0])
-    zooms = np.array([sign * stack.voxel_mm, sign * stack.voxel_mm, stack.slice_mm])
+def _orientation(rng: np.random.Generator, stack: Stack, axes: float) -> NDArray[np.float64]:
+    """Draw an affine of a scanner's axes, the stack a little oblique or not."""
+    zooms = np.array([axes * stack.voxel_mm, axes * stack.voxel_mm, stack.slice_mm])
     tilt = rng.choice([0.0, rng.normal(0, 0.04)])
     rotation = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
     centre = (np.array([stack.columns, stack.rows, stack.slices]) - 1) / 2

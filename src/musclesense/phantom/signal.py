@@ -75,7 +75,7 @@ class Drawing:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scanner:
-    """How a session's scan turns tissue into signal.
+    """How a scan turns tissue into signal: the same at all sessions of a subject.
 
     Attributes:
         flip_degrees: Flip angle at the centre.
@@ -91,6 +91,7 @@ class Scanner:
         resolution_mm: That of the image along rows and columns, with what the filter, phase encoding and motion between
             the averages take; finer voxels are interpolated. Set so that muscle borders are about as sharp as on a real
             scan (docs/phantom.md).
+        axes: 1 where stored axes run to right and anterior, -1 to left and posterior.
     """
 
     flip_degrees: float
@@ -104,6 +105,7 @@ class Scanner:
     ghost_shift: float
     fat_shift: float
     resolution_mm: tuple[float, float]
+    axes: float
 
     @classmethod
     def sample(cls, rng: np.random.Generator, half_width_mm: float = 170.0, half_height_mm: float = 80.0) -> "Scanner":
@@ -127,6 +129,7 @@ class Scanner:
             ghost_shift=float(rng.uniform(0.08, 0.3)),
             fat_shift=float(rng.choice([-1, 1]) * rng.uniform(0.2, 0.8)),
             resolution_mm=(float(rng.uniform(1.2, 1.8)), float(rng.uniform(1.0, 1.5))),
+            axes=float(rng.choice([-1.0, 1.0])),
         )
 
 
@@ -184,7 +187,7 @@ def slice_signal(drawing: Drawing, scanner: Scanner, *, voxel_mm: float, z_mm: f
 
     Args:
         drawing: The slice.
-        scanner: The session's scanner.
+        scanner: The scanner.
         voxel_mm: Side of a voxel.
         z_mm: Position of the slice along the stack; 0 is its middle.
     """

@@ -46,7 +46,7 @@ _WATER = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TseScanner:
-    """How a session's scan turns tissue into fat and water images.
+    """How a scan turns tissue into fat and water images: the same at all sessions of a subject.
 
     Attributes:
         noise: Standard deviation of the noise relative to fat.
@@ -54,6 +54,7 @@ class TseScanner:
         blood: What is left of flowing blood: slow veins are bright, fast vessels empty.
         leak: Part of the water's signal in the fat image, and of the fat's in the water image.
         resolution_mm: Acquired along rows and columns; finer voxels are interpolated.
+        axes: 1 where stored axes run to right and anterior, -1 to left and posterior.
     """
 
     noise: float
@@ -61,6 +62,7 @@ class TseScanner:
     blood: float
     leak: tuple[float, float]
     resolution_mm: tuple[float, float]
+    axes: float
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> "TseScanner":
@@ -71,6 +73,7 @@ class TseScanner:
             blood=float(rng.uniform(0.05, 1.0)),
             leak=(float(rng.uniform(0.02, 0.1)), float(rng.uniform(0.01, 0.05))),
             resolution_mm=(float(rng.uniform(0.45, 0.7)), float(rng.uniform(0.36, 0.55))),
+            axes=float(rng.choice([-1.0, 1.0])),
         )
 
 
