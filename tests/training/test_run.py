@@ -538,6 +538,18 @@ def test_single_muscles_are_read_from_their_own_column_and_scored_in_their_regio
     assert all(float(row["volume_true_ml"]) > 0 and row["dice"] for row in rows)
 
 
+def test_every_muscle_of_a_region_is_trained_and_scored(configured):
+    """The label set as it is shipped."""
+    config = configured("labels=compartments", "region=calf", "trainer.max_epochs=1")
+    train(config)
+    rows = rows_of(run_folder(config) / "cases.csv")
+    muscles = {name.rpartition("_")[0] for name in config.labels.classes}
+    assert {"soleus", "tibialis_anterior", "gastrocnemius_medial"} <= muscles
+    missing = set(config.labels.classes) - {row["label"] for row in rows}
+    assert missing <= {"popliteus_left", "popliteus_right"}, "which ends above the middle of the calf"
+    assert len(config.labels.classes) == 2 * len(muscles) == 20
+
+
 def _noted(rank: int, config: Any, folder: Path, notes: Path) -> None:
     """Train as one of two processes, and write down what it saw."""
     seen: dict[str, list[Any]] = {"trained": [], "validated": [], "statistics": []}
