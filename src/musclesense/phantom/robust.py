@@ -1,4 +1,4 @@
-"""Slices for networks that must meet any scanner: every range of the phantom widened, contrast and artefacts random.
+"""Slices for networks that must meet any scanner: levels, poses and disease widened, contrast and artefacts random.
 
 Domain randomisation (Tobin et al., IROS 2017, doi:10.1109/IROS.2017.8202133; of MRI: Billot et al., Medical Image
 Analysis 2023;86:102789): a network that has seen images more varied than any scanner makes takes a real scan for one

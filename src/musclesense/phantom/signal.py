@@ -89,8 +89,8 @@ class Scanner:
         ghost_shift: Distance of the ghosts, as a part of the rows.
         fat_shift: How far fat lies off along the read-out (columns), in voxels.
         resolution_mm: That of the image along rows and columns, with what the filter, phase encoding and motion between
-            the averages take; finer voxels are interpolated. Set so that muscle borders are about as sharp as on a real
-            scan (docs/phantom.md).
+            the averages take; finer voxels are interpolated. Muscle borders in the thighs of ``demo`` are still
+            sharper than on two real scans (docs/phantom.md, "Beside real scans"); other presets were not measured.
         axes: 1 where stored axes run to right and anterior, -1 to left and posterior.
     """
 
