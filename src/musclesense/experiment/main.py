@@ -21,6 +21,7 @@ from musclesense.experiment.overrides import expand_ranges
 from musclesense.experiment.plan import CONFIG_NAME, Plan, check, make_plan
 from musclesense.experiment.progress import sweep_progress
 from musclesense.files import locked, locked_if_free, write_text
+from musclesense.processes import end_with_parent
 from musclesense.training import inputs
 from musclesense.training.config import Config, register
 from musclesense.training.devices import runs_at_once
@@ -96,6 +97,7 @@ def _side_by_side(overrides: list[str], plan: Plan) -> list[str]:
 
 def _job(config: Config) -> float:
     """Do one run; a failure is written down and does not stop the runs that follow."""
+    end_with_parent()  # joblib's workers would do the runs they have been given, and then wait for it for ever
     try:
         return train(config)["dice"]
     except Exception as error:

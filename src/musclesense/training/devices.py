@@ -17,6 +17,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from musclesense.errors import InputError
 from musclesense.files import locked_if_free
+from musclesense.processes import end_with_parent
 from musclesense.training.config import TrainerConfig
 from musclesense.training.hardware import choose
 
@@ -140,6 +141,7 @@ def train_in_step(
 
 
 def _as_rank(rank: int, port: int, threads: int, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    end_with_parent()  # torch sees to it no sooner than the libraries are imported, and it may be gone by then
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
     torch.set_num_threads(threads)
     work(rank, *arguments)
