@@ -54,6 +54,11 @@ class Sweep:
         (study,) = (path for path in (self.folder / "runs").iterdir() if not path.name.startswith("."))
         return study
 
+    @property
+    def runs(self) -> list[str]:
+        """Those that are finished."""
+        return sorted(done.parent.name for done in self.study.glob("*/done.json"))
+
     def files(self) -> set[str]:
         """All files but for wandb's; digests of times and places in their names are left out."""
         found = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.is_file())
@@ -71,9 +76,9 @@ class Sweep:
 
     def require_equal(self, expected: "Sweep") -> None:
         """Every run once and whole, all tables the same to the byte, and nothing left lying about."""
-        assert sorted(done.parent.name for done in self.study.glob("*/done.json")) == RUNS
+        assert self.runs == expected.runs
         assert not list(self.study.glob("*/failed.json"))
-        for run in RUNS:
+        for run in self.runs:
             assert [row["epoch"] for row in self._rows(run, "metrics.csv")] == [*map(str, range(EPOCHS))]
             assert self.epochs(run) == expected.epochs(run)
             cases = [(row["line"], row["slice"], row["label"]) for row in self._rows(run, "cases.csv")]
@@ -102,4 +107,5 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, train: Command) -> Ite
     folder = tmp_path_factory.mktemp("undisturbed")
     done = train(folder, *SWEEP)
     assert done.returncode == 0, done.stderr
+    assert Sweep(folder).runs == RUNS
     yield Sweep(folder)

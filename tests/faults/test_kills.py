@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from .conftest import EPOCHS
+from .conftest import EPOCHS, SWEEP
 
 pytestmark = pytest.mark.faults
 
 SEED = 7
+JOBLIB = (*SWEEP, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+TWO_DEVICES = ("-m", "outer=0", "inner=0..1", *SWEEP[3:], "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
 _PATIENCE_SECONDS = 1800
 _ORPHANS_SECONDS = 30
 _LOOK_EVERY_SECONDS = 0.0005
@@ -75,6 +77,7 @@ CHECKPOINT = Moment("writing a checkpoint", found(f"{RUN}/checkpoints/.*.draft")
 TESTING = Moment("testing", written(f"{RUN}/config.yaml", last=True), 0.1)
 CASES = Moment("writing test scores", found(f"{RUN}/.[co][av]*.draft"))
 DONE = Moment("writing done.json", found(f"{RUN}/.done.json.*.draft"))
+STARTING = Moment("starting a run", written(f"{RUN}/config.yaml", without="metrics.csv"), 2.0)
 REPORT = Moment("the report", written("runs/[!.]*/report/nested_cv.csv"), 0.5)
 
 
@@ -86,6 +89,21 @@ def plan(rng: random.Random) -> Iterator[Moment]:
         rng.shuffle(begun)
         yield from (*begun, CASES, DONE, TESTING)  # the last one may come when a fast machine has ended the run
     yield from [REPORT] * 6
+
+
+@pytest.fixture
+def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Count the processes left of what the test started, of which those may end that do so by themselves."""
+    mark = f"MUSCLESENSE_FAULTS={tmp_path}"
+    monkeypatch.setenv(*mark.split("="))
+
+    def count() -> int:
+        until = time.monotonic() + _ORPHANS_SECONDS
+        while (orphans := len(processes(mark))) and time.monotonic() < until:
+            time.sleep(0.1)
+        return orphans
+
+    return count
 
 
 def processes(mark: str) -> set[int]:
@@ -124,10 +142,8 @@ def kill(process: "subprocess.Popen[str]", folder: Path, moment: Moment, delay: 
 
 
 def test_a_sweep_killed_fifty_times_ends_as_if_it_had_never_been(
-    tmp_path: Path, undisturbed: Any, sweep: Any, at: Any, start: Any, train: Any, row: Any, monkeypatch: Any
+    tmp_path: Path, undisturbed: Any, sweep: Any, at: Any, start: Any, train: Any, row: Any, left: Any
 ) -> None:
-    mark = f"MUSCLESENSE_FAULTS={tmp_path}"
-    monkeypatch.setenv(*mark.split("="))
     rng, kills, halves = random.Random(SEED), Counter[str](), Counter[str]()
     for moment in plan(rng):
         process = start(tmp_path, *sweep)
@@ -142,13 +158,47 @@ def test_a_sweep_killed_fifty_times_ends_as_if_it_had_never_been(
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     at(tmp_path).require_equal(undisturbed)
-    until = time.monotonic() + _ORPHANS_SECONDS
-    while processes(mark) and time.monotonic() < until:
-        time.sleep(0.1)
-    orphans = len(processes(mark))
+    orphans = left()
     for name, times in kills.items():
         row(f"killed: {name}", f"{times}", f"{halves[name]} left a draft; went on")
     row("all kills", f"{kills.total()}", f"0 runs lost, 0 doubled; tables identical; {orphans} processes left")
     assert orphans == 0
     assert kills.total() >= 50
     assert len(kills) >= 10
+
+
+def kill_parents(folder: Path, command: tuple[str, ...], moments: list[Moment], start: Any, left: Any) -> None:
+    """Kill the process that started others at each of these moments; none of them may go on without it."""
+    rng = random.Random(SEED)
+    for moment in moments:
+        process = start(folder, *command)
+        assert kill(process, folder, moment, rng.uniform(0, moment.seconds)) == moment.name
+        process.stdout.close()
+        process.stderr.close()
+        assert left() == 0, moment.name
+
+
+def test_a_sweep_side_by_side_ends_with_its_parent_and_goes_on(
+    tmp_path: Path, undisturbed: Any, at: Any, start: Any, train: Any, row: Any, left: Any
+) -> None:
+    kill_parents(tmp_path, JOBLIB, moments := [STARTING, EPOCH, EPOCH, EPOCH], start, left)
+    done = train(tmp_path, *JOBLIB)
+    assert done.returncode == 0, done.stderr
+    at(tmp_path).require_equal(undisturbed)
+    assert left() == 0
+    row("killed: joblib's parent", f"{len(moments)}", "workers ended; went on; tables identical; 0 processes left")
+
+
+def test_a_run_on_two_devices_ends_with_its_parent_and_goes_on(
+    tmp_path: Path, at: Any, start: Any, train: Any, row: Any, left: Any
+) -> None:
+    apart, struck = tmp_path / "undisturbed", tmp_path / "struck"
+    apart.mkdir()
+    struck.mkdir()
+    kill_parents(struck, TWO_DEVICES, moments := [STARTING, EPOCH, EPOCH], start, left)
+    for folder in (struck, apart):
+        done = train(folder, *TWO_DEVICES)
+        assert done.returncode == 0, done.stderr
+    at(struck).require_equal(at(apart))
+    assert left() == 0
+    row("killed: parent of two devices", f"{len(moments)}", "both ended; went on; tables identical; 0 processes left")
