@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +25,10 @@ ON_SLURM = (
 LONG = ("-m", "outer=0", "inner=0", "experiment=smoke", "trainer.max_epochs=1500", "callbacks.patience=1500", CPU)
 SHORT_OF_TIME = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=30")
 CANCELLED_WHILE_RUNNING, CANCELLED_WHILE_PENDING = "outer0_inner1", "outer4_inner4"
-REQUEUED, TOLD_TO_LEAVE = "outer0_inner3", "outer1_inner0"
+REQUEUED = "outer0_inner3"
+TOLD_TO_LEAVE = {"outer1_inner0": "TERM", "outer1_inner2": "USR1"}
 URGENT = ("--parsable", "--partition=urgent", "--ntasks=2", "--output=/dev/null")
+PREEMPTED = "SIGTERM while Slurm calls the job RUNNING"
 PATIENCE_SECONDS = 1800
 
 Ask = Callable[..., str]
@@ -91,8 +92,19 @@ def epochs_of(run: Path) -> list[dict[str, str]]:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
+def log_of(run: Path) -> str:
+    path = run / "slurm.log"
+    return path.read_text() if path.is_file() else ""
+
+
 def starts_of(run: Path) -> int:
-    return (run / "slurm.log").read_text().count("Starting with JobEnvironment")
+    return log_of(run).count("Starting with JobEnvironment")
+
+
+def bystanders(study: Path) -> list[Path]:
+    """The runs that nothing but a more urgent job strikes, as far as they have begun."""
+    struck = {CANCELLED_WHILE_RUNNING, CANCELLED_WHILE_PENDING, REQUEUED, *TOLD_TO_LEAVE}
+    return [path.parents[1] for path in study.glob("*/checkpoints/last.ckpt") if path.parts[-3] not in struck]
 
 
 @pytest.fixture(scope="module")
@@ -121,17 +133,26 @@ def troubled(cluster: dict[str, str], ask: Ask, start: Start, tmp_path_factory: 
     strikes = {
         CANCELLED_WHILE_RUNNING: ("scancel",),
         REQUEUED: ("scontrol", "requeue"),  # by somebody's order, as when a node is taken out of service
-        TOLD_TO_LEAVE: ("scancel", "--signal=TERM"),
+        **{name: ("scancel", f"--signal={signal}") for name, signal in TOLD_TO_LEAVE.items()},
     }
+    signals = []
     while strikes:  # each as soon as it has begun, whatever order the jobs run in: they take seconds
         wait_for(lambda: any(map(in_the_middle, strikes)), process)
         for name in filter(in_the_middle, tuple(strikes)):
-            # Only a signal may be called a failure: where it did its work before scancel looked at the job again.
-            with suppress(subprocess.CalledProcessError) if name == TOLD_TO_LEAVE else nullcontext():
-                ask(*strikes.pop(name), job(name))
-    # A job that wants both cores pre-empts whatever is on them by then, training or importing.
-    wait_for(lambda: in_the_middle("outer1_inner3"), process)
-    ask("sbatch", *URGENT, "--wrap=sleep 1")
+            command = (*strikes.pop(name), job(name))
+            if name in TOLD_TO_LEAVE:
+                # The signal is sent at once; then scancel waits, to send it again, for a job that is being requeued.
+                signals.append(subprocess.Popen(("timeout", "5", *command), env=cluster, stderr=subprocess.DEVNULL))
+            else:
+                ask(*command)
+    # A job that wants both cores pre-empts whatever is on them by then, training or importing. Told while it trains, a
+    # run leaves a record; it may just have ended instead, and then a later one is tried.
+    study = run(REQUEUED).parent
+    while not any(PREEMPTED in log_of(path) for path in bystanders(study)):
+        wait_for(lambda: any(not (path / "done.json").exists() for path in bystanders(study)), process)
+        ask("sbatch", "--wait", *URGENT, "--wrap=sleep 1")
+    for sent in signals:
+        sent.wait()  # whatever it says: the logs of the jobs tell
     return ended(process, folder)
 
 
@@ -157,8 +178,14 @@ def test_each_run_leads_to_the_log_of_its_job(troubled: Sweep) -> None:
 
 def test_preempted_jobs_go_on_from_their_last_epoch(troubled: Sweep, serial: Sweep) -> None:
     again = {done.parent for done in troubled.study.glob("*/done.json") if starts_of(done.parent) > 1}
-    assert {REQUEUED, TOLD_TO_LEAVE} <= {run.name for run in again}
-    assert "this job is preempted" in (troubled.study / TOLD_TO_LEAVE / "slurm.log").read_text()
+    assert {REQUEUED, *TOLD_TO_LEAVE} <= {run.name for run in again}
+    for name, signal in TOLD_TO_LEAVE.items():
+        log = log_of(troubled.study / name)
+        assert f"Caught signal SIG{signal} " in log
+        assert "this job is preempted" in log
+    preempted = {run for run in bystanders(troubled.study) if PREEMPTED in log_of(run)}
+    assert preempted
+    assert preempted <= again
     for run in again:
         assert epochs_of(run) == epochs_of(serial.study / run.name)
 
