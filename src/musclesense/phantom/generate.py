@@ -1,14 +1,12 @@
 """Make a cohort from nothing: draw subjects, scan them, write files and table."""
 
-import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -38,6 +36,7 @@ from musclesense.phantom.subjects import Subject, Visit, list_subjects
 from musclesense.phantom.templates import compartment_values
 from musclesense.phantom.turbo_spin_echo import TseScanner
 from musclesense.phantom.version import sources_digest
+from musclesense.processes import end_with_parent
 
 Slices = Literal["all", "mid"]
 Made = tuple[list[Acquisition], list[dict[str, Any]]]
@@ -190,20 +189,8 @@ def _each(make: Callable[[Subject], Made], subjects: Sequence[Subject], workers:
         yield from map(make, subjects)
         return
     # Spawned, since a forked process may inherit locked threads of torch or wandb.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         yield from pool.map(make, subjects)
-
-
-def _end_with_parent() -> None:
-    """Let this process end when the one that started it is killed; it would wait for work for ever."""
-    parent = parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _told(parts: Iterator[Made], count: int) -> Iterator[Made]:
