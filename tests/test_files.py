@@ -21,6 +21,7 @@ from musclesense.files import (
     read_json,
     read_yaml,
     require_file,
+    require_free,
     require_writable,
     write_csv,
     write_json,
@@ -293,3 +294,31 @@ def test_folders_made_for_a_file_that_never_came_go_again(tmp_path, atomic):
     with pytest.raises(ValueError, match="stop"), atomic(tmp_path / "there" / "a" / "b" / "x"):
         raise ValueError("stop")
     assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+
+
+# Past failures: a traceback where a name is too long
+
+
+def test_a_folder_to_be_made_must_have_a_free_name(tmp_path):
+    require_free(tmp_path / "not" / "there")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    require_free(tmp_path / "empty", or_empty=True)
+    taken = "exists already; remove it or give another folder"
+    cases = [("empty", False, taken), *((name, True, taken) for name in ("file", "loop", "."))]
+    cases += [("file/x", True, "cannot be written (Not a directory); give a writable place with free space")]
+    for long in ("x" * 300, f"{'x' * 300}/y"):
+        cases.append((long, True, "cannot be written (File name too long); give a shorter name"))
+    for name, or_empty, said in cases:
+        with pytest.raises(InputError) as caught:
+            require_free(tmp_path / name, or_empty=or_empty)
+        assert caught.value.problems == (f"{tmp_path / name}: {said}",)
+
+
+def test_a_draft_whose_name_is_too_long_is_refused(tmp_path):
+    with pytest.raises(InputError) as caught, atomic_folder(tmp_path / ("x" * 250)):
+        pass
+    assert caught.value.problems == (
+        f"{tmp_path}/{'x' * 250}: cannot be written (File name too long); give a shorter name",
+    )

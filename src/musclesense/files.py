@@ -82,6 +82,22 @@ def require_file(path: Path, *, missing: str = _NO_FILE) -> int:
     return state.st_size
 
 
+def require_free(folder: Path, *, or_empty: bool = False) -> None:
+    """Refuse the name of a folder to be made where something is already, be it a link that leads nowhere.
+
+    Args:
+        folder: What is to be made.
+        or_empty: Take an empty folder as well, which `atomic_folder` replaces.
+
+    Raises:
+        InputError: The name is taken, or nothing can have it: it is too long, or lies in a closed folder.
+    """
+    with _error_when_unwritable(folder), suppress(FileNotFoundError):
+        folder.lstat()
+        if not (or_empty and folder.is_dir() and not any(folder.iterdir())):
+            raise InputError(f"{folder}: exists already; remove it or give another folder")
+
+
 @contextmanager
 def atomic_path(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that replaces it when the block ends without an error.
@@ -189,6 +205,8 @@ def _error_when_unwritable(path: Path) -> Iterator[None]:
         said = f"{path}: cannot be written ({error.strerror or error})"
         if error.errno in _FULL:
             raise DiskError(f"{said}; make room there and give the same command again") from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{said}; give a shorter name") from error
         kind = DiskError if error.errno == errno.EROFS else InputError
         raise kind(f"{said}; give a writable place with free space") from error
 

@@ -370,3 +370,17 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(RuntimeError, match="disk on fire"):
         generate(tmp_path / "out", preset="smoke", seed=1)
     assert not list(tmp_path.iterdir())
+
+
+# Past failures: a traceback where a name is too long, or where the workers are more than any machine has
+
+
+def test_a_name_too_long_for_the_disk_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / ("x" * 300)
+    with pytest.raises(InputError) as caught:
+        generate(out, preset="smoke", seed=1)
+    assert caught.value.problems == (f"{out}: cannot be written (File name too long); give a shorter name",)
+
+
+def test_there_are_no_more_workers_than_subjects(small: Callable[..., str], tmp_path: Path) -> None:
+    assert generate(tmp_path / "out", preset=small(), seed=1, workers=10**10).exists()

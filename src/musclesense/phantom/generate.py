@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from musclesense import __version__
 from musclesense.cohort.table import CHANNELS, Acquisition, Region, write_table
 from musclesense.errors import InputError
-from musclesense.files import atomic_folder, write_csv, write_json
+from musclesense.files import atomic_folder, require_free, write_csv, write_json
 from musclesense.imaging.nifti import write_volume
 from musclesense.phantom.anatomy import Body, sample_limbs
 from musclesense.phantom.disease import PATTERNS, sample_infiltration
@@ -90,12 +90,11 @@ def generate(
     if workers < 1:
         raise InputError(f"workers {workers} is too few; give 1 or more")
     require_known_slices(slices)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists already; remove it or give another folder")
+    require_free(out, or_empty=True)
     subjects = list_subjects(cohort)
     with atomic_folder(out) as draft:
         make = partial(make_subject, draft, cohort, seed, slices == "mid", label_all)
-        parts = list(_told(_each(make, subjects, workers), len(subjects)))
+        parts = list(_told(_each(make, subjects, min(workers, len(subjects))), len(subjects)))
         write_table(draft / "cohort.csv", [row for rows, _ in parts for row in rows])
         write_csv(draft / "sessions.csv", SESSION_COLUMNS, [row for _, rows in parts for row in rows])
         made = {"preset": preset, "seed": seed, "slices": slices, "version": __version__, "sources": sources_digest()}
