@@ -1,6 +1,7 @@
 """nnU-Net's masks scored as a study of ours."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,66 @@ def test_a_table_that_has_changed_since_is_refused(dataset, masks, tmp_path) -> 
     table.write_text(table.read_text() + "\n")
     with pytest.raises(InputError, match=r"cohort\.csv: has changed since it was exported"):
         import_predictions(dataset, masks, tmp_path / "nnunet", inner=0)
+
+
+# Past failures: tracebacks, a scan left out in silence, and files left by a refusal
+
+
+def refusal(dataset: Path, masks: Path, study: Path) -> tuple[str, ...]:
+    with pytest.raises(InputError) as caught:
+        import_predictions(dataset, masks, study, inner=0)
+    return caught.value.problems
+
+
+def change_record(dataset: Path, **changed: object) -> None:
+    """Change the record as a whole, or its first scan of the test set."""
+    path = dataset / "musclesense.json"
+    content = json.loads(path.read_text())
+    scan = next(scan for scan in content["scans"] if scan["part"] == "Ts")
+    for name, value in changed.items():
+        (scan if name in scan else content)[name] = value
+    path.write_text(json.dumps(content))
+
+
+def test_a_record_of_another_table_is_refused(dataset, masks, tmp_path) -> None:
+    table, study = tmp_path / "cohort" / "cohort.csv", tmp_path / "nnunet"
+    sound = Record.load(dataset)
+    scan = next(scan for scan in sound.scans if scan.part == "Ts")
+    line = f"{table}, line {scan.acquisition.line}: is not the scan that was exported; export it again"
+    for changed in ({"group": "other"}, {"column": "compartments"}):
+        change_record(dataset, **changed)
+        assert refusal(dataset, masks, study) == (line,)
+        sound.save(dataset)
+    change_record(dataset, part="Tr")
+    line = f"{dataset}/folds.json: other folds than those of musclesense.json"
+    assert refusal(dataset, masks, study) == (f"{line}; give a folder that 'musclesense export-nnunet' wrote",)
+    assert not study.exists()
+
+
+def test_labels_that_have_moved_since_are_refused(dataset, masks, tmp_path) -> None:
+    scan = next(scan for scan in Record.load(dataset).scans if scan.part == "Ts")
+    file = tmp_path / "cohort" / f"scan{scan.acquisition.line - 2}" / "mask.nii.gz"
+    mask = read_volume(file)
+    write_volume(file, mask.data[:, :, :2], mask.geometry.moved((5, 6, 2), mask.geometry.affine), np.uint16)
+    line = f"{file}: shape 5x6x2 differs from 5x6x4, of the scan that was exported; export it again"
+    assert refusal(dataset, masks, tmp_path / "nnunet") == (line,)
+
+
+def test_a_study_whose_name_is_too_long_is_refused(dataset, masks, tmp_path) -> None:
+    study = tmp_path / ("x" * 300)
+    line = f"{study}/outer1_inner0: cannot be written (File name too long); give a shorter name"
+    assert refusal(dataset, masks, study) == (line,)
+
+
+def test_a_folder_under_the_name_of_the_run_is_refused_before_the_study_is_written(dataset, masks, tmp_path) -> None:
+    run = tmp_path / "nnunet" / "outer1_inner0"
+    run.mkdir(parents=True)
+    assert refusal(dataset, masks, run.parent) == (f"{run}: exists already; remove it or give another folder",)
+    assert list(run.parent.iterdir()) == [run]
+
+
+def test_a_study_that_is_no_text_is_refused(dataset, masks, tmp_path) -> None:
+    (tmp_path / "nnunet").mkdir()
+    (tmp_path / "nnunet" / "study.yaml").write_bytes(b"\xff")
+    (line,) = refusal(dataset, masks, tmp_path / "nnunet")
+    assert line.startswith(f"{tmp_path}/nnunet/study.yaml: cannot be read (")

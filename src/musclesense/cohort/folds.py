@@ -72,13 +72,16 @@ class NestedFolds:
         write_json(path, {"table": self.table, "seed": self.seed, "outer": folds})
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path, *, remedy: str = "remove the study folder and start again") -> Self:
         """Read the folds that :meth:`save` wrote.
+
+        Args:
+            path: The file.
+            remedy: What is said where it cannot be read.
 
         Raises:
             InputError: The file is missing or does not hold nested folds.
         """
-        remedy = "remove the study folder and start again"
         try:
             content = read_json(path, remedy=remedy)
             folds = cls(
@@ -91,7 +94,7 @@ class NestedFolds:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: no readable folds ({reason}); {remedy}") from error
         if not _is_nested(folds):
-            raise InputError(f"{path}: subjects are missing or stand twice; remove the study folder and start again")
+            raise InputError(f"{path}: subjects are missing or stand twice; {remedy}")
         return folds
 
 

@@ -147,8 +147,23 @@ def _parse(path: Path, content: bytes) -> CohortTable:
     return CohortTable(path, tuple(acquisitions), hashlib.sha256(content).hexdigest(), tuple(problems))
 
 
+def cell_problem(text: str) -> str | None:
+    """Say why a table cannot hold a text in a cell such that it is read again, or None where it can."""
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        return "holds a line end or another control character"
+    if text != text.strip():
+        return "begins or ends with a blank"
+    if len(text) > csv.field_size_limit():
+        return f"has more than {csv.field_size_limit()} characters"
+    return None
+
+
 def write_table(path: Path, acquisitions: list[Acquisition]) -> None:
-    """Write a cohort table with paths relative to it, atomically."""
+    """Write a cohort table with paths relative to it, atomically.
+
+    Raises:
+        InputError: A name or a path is such that the table could not be read again.
+    """
     rows = []
     for acquisition in acquisitions:
         labels = {column: acquisition.labels(column) for column in LABEL_COLUMNS}
@@ -167,6 +182,9 @@ def write_table(path: Path, acquisitions: list[Acquisition]) -> None:
                 },
             }
         )
+    cells = {(column, str(cell)): None for row in rows for column, cell in row.items()}
+    if problems := [f"{column} {cell!r}: {why}; rename it" for column, cell in cells if (why := cell_problem(cell))]:
+        raise InputError(*problems)
     write_csv(path, COLUMNS, rows)
 
 
@@ -190,8 +208,8 @@ def _acquisition(table: Path, line: int, row: dict[str, str]) -> Acquisition:
         problems.append(f"{table}, line {line}: {column} {row.get(column, '')!r}: {remedy}")
 
     for column in COLUMNS:
-        if any(unicodedata.category(character) == "Cc" for character in row.get(column, "")):
-            problem(column, "holds a line end or another control character; correct the cell")
+        if why := cell_problem(row.get(column, "")):
+            problem(column, f"{why}; correct the cell")
     if not row.get("subject"):
         problem("subject", "is blank; name the subject")
     try:

@@ -1,20 +1,29 @@
 """Masks that another program predicted, as a run of a study: scored as our own networks are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from musclesense.cohort.folds import NestedFolds
-from musclesense.cohort.nnunet.record import FILE_ENDING, FOLDS, Record
-from musclesense.cohort.nnunet.slices import require_place, slice_geometry
+from musclesense.cohort.nnunet.record import FILE_ENDING, Record, Scan, load_with_folds
+from musclesense.cohort.nnunet.slices import require_classes, require_place, slice_geometry
 from musclesense.cohort.table import CHANNELS, Acquisition, read_table
 from musclesense.errors import InputError
-from musclesense.files import atomic_folder, write_csv, write_json, write_text
+from musclesense.files import (
+    atomic_folder,
+    is_file,
+    is_there,
+    read_text,
+    require_free,
+    write_csv,
+    write_json,
+    write_text,
+)
 from musclesense.imaging.grid import take_slice
-from musclesense.imaging.nifti import read_volume
+from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.metrics.case import CASE_COLUMNS, case_rows
 
 
@@ -34,13 +43,12 @@ def import_predictions(dataset: Path, predictions: Path, study: Path, *, inner: 
         InputError: The table has changed since the export, a mask is missing or lies elsewhere, the folder belongs to
             another study, or the run is there already.
     """
-    record, folds = Record.load(dataset), NestedFolds.load(dataset / FOLDS)
+    record, folds = load_with_folds(dataset)
     folds.split(record.outer, inner)
+    run = study / f"outer{record.outer}_inner{inner}"
+    require_free(run)
     rows = list(_score(record, predictions))
     _open_study(study, record, folds)
-    run = study / f"outer{record.outer}_inner{inner}"
-    if run.exists():
-        raise InputError(f"{run}: exists already; remove it or give another folder")
     fold = {"outer": record.outer, "inner": inner}
     with atomic_folder(run) as draft:
         write_csv(draft / "cases.csv", CASE_COLUMNS, [fold | row for row in rows])
@@ -57,18 +65,14 @@ def _score(record: Record, predictions: Path) -> Iterator[dict[str, Any]]:
     files = {
         (scan, number): predictions / f"{scan.case(number)}{FILE_ENDING}" for scan in tested for number in scan.slices
     }
-    if missing := [file for file in files.values() if not file.is_file()]:
+    if missing := [file for file in files.values() if not is_file(file)]:
         more = f", nor are {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(f"{missing[0]}: no such mask{more}; predict all of imagesTs with nnUNetv2_predict")
     for (scan, number), file in files.items():
-        acquisition = of_line[scan.acquisition.line]
-        mask = read_volume(_labels(acquisition, record.column))
+        acquisition, mask = _reference(table.path, of_line, scan, record.column)
         predicted = read_volume(file)
         require_place(file, predicted, slice_geometry(mask.geometry, number))
-        if not np.isin(predicted.data, range(record.labels.n_classes + 1)).all():
-            raise InputError(
-                f"{file}: holds other labels than 0 to {record.labels.n_classes}; give nnU-Net's own masks"
-            )
+        require_classes(file, predicted.data, record.labels.n_classes)
         yield from case_rows(
             acquisition,
             number,
@@ -80,10 +84,17 @@ def _score(record: Record, predictions: Path) -> Iterator[dict[str, Any]]:
         )
 
 
-def _labels(acquisition: Acquisition, column: str) -> Path:
-    file = acquisition.labels(column)
-    assert file is not None  # checked when it was exported, and the table is the same
-    return file
+def _reference(table: Path, of_line: Mapping[int, Acquisition], scan: Scan, column: str) -> tuple[Acquisition, Volume]:
+    """Give the row of a scan and its labels, which may have changed since they were exported, as may the record."""
+    row = of_line.get(scan.acquisition.line)
+    file = None if row is None else row.labels(column)
+    bare = None if row is None else replace(row, channels={}, mask=None, compartments=None, fat_fraction=None)
+    if row is None or file is None or bare != scan.acquisition:
+        raise InputError(f"{table}, line {scan.acquisition.line}: is not the scan that was exported; export it again")
+    mask = read_volume(file)
+    if difference := mask.geometry.moved(scan.shape, scan.affine).difference(mask.geometry):
+        raise InputError(f"{file}: {difference}, of the scan that was exported; export it again")
+    return row, mask
 
 
 def _open_study(study: Path, record: Record, folds: NestedFolds) -> None:
@@ -103,8 +114,8 @@ def _open_study(study: Path, record: Record, folds: NestedFolds) -> None:
     }
     settings = yaml.safe_dump(content, sort_keys=False)
     path = study / "study.yaml"
-    if not path.exists():
+    if not is_there(path):
         write_text(path, settings)
         folds.save(study / "folds.json")
-    elif path.read_text(encoding="utf-8") != settings or NestedFolds.load(study / "folds.json") != folds:
+    elif read_text(path, remedy="give another folder") != settings or NestedFolds.load(study / "folds.json") != folds:
         raise InputError(f"{path}: another study; give another folder, or remove this one")

@@ -258,19 +258,28 @@ def _affine_problem(header: Any) -> str | None:
             except (HeaderDataError, ValueError) as error:
                 return f"{name} cannot be read ({_one_line(error)}); {again}"
     for affine in affines or [header.get_base_affine()]:
-        if not np.isfinite(affine).all() or not affine[:3, :3].any(axis=0).all():
-            return f"affine is singular or not finite; {again}"
-        if wrong := _zooms_problem(voxel_sizes(affine)):
+        if wrong := affine_problem(affine):
             return f"{wrong}; {again}"
-        if abs(np.linalg.det(affine[:3, :3] / voxel_sizes(affine))) < _LEAST_VOLUME:
-            return f"affine is singular or not finite, or sheared; {again}"
-        if np.abs(affine[:3, 3]).max() > _FARTHEST_MM:
-            return f"first voxel lies {np.abs(affine[:3, 3]).max():g} mm away; {again}"
     # Of one space there can be one affine; two that differ in side would swap left and right by the reader's taste.
     if len(affines) == 2 and header["sform_code"] == header["qform_code"]:
         axes = ["".join(aff2axcodes(affine)) for affine in affines]
         if axes[0] != axes[1]:
             return f"sform says {axes[0]} and qform {axes[1]} of the same space; remove the wrong one"
+    return None
+
+
+def affine_problem(affine: NDArray[np.float64]) -> str | None:
+    """Say why the voxels of a scan cannot lie where an affine, 4 x 4, puts them, or None where they can."""
+    if not np.isfinite(affine).all() or not affine[:3, :3].any(axis=0).all():
+        return "affine is singular or not finite"
+    with np.errstate(over="ignore"):
+        zooms = voxel_sizes(affine)
+    if wrong := _zooms_problem(zooms):
+        return wrong
+    if abs(np.linalg.det(affine[:3, :3] / zooms)) < _LEAST_VOLUME:
+        return "affine is singular or not finite, or sheared"
+    if (farthest := np.abs(affine[:3, 3]).max()) > _FARTHEST_MM:
+        return f"first voxel lies {farthest:g} mm away"
     return None
 
 

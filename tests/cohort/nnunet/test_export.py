@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from musclesense.cohort.folds import NestedFolds, draw
 from musclesense.cohort.nnunet.export import read_labels
-from musclesense.cohort.nnunet.record import Record
+from musclesense.cohort.nnunet.record import Record, load_with_folds
 from musclesense.cohort.table import Region
 from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
@@ -186,3 +187,101 @@ def test_any_orientation_of_storage_is_read_alike_by_nnunet(write_cohort, export
         fat = read_volume(table.acquisitions[0].channels["fat"]).data
         np.testing.assert_array_equal(data[0, 0].T, np.moveaxis(fat, across, 0)[1])
         assert properties["spacing"][0] == pytest.approx(10)
+
+
+# Past failures: tracebacks of a record that somebody changed, and of a name that is too long
+
+
+@pytest.fixture(scope="module")
+def record(write_cohort, export_cohort, tmp_path_factory) -> str:
+    """The text of a record."""
+    folder = tmp_path_factory.mktemp("record")
+    export_cohort(write_cohort(folder / "cohort"), folder / "Dataset001_A")
+    return (folder / "Dataset001_A" / "musclesense.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        ("outer", "1e999", "outer inf is no whole number from 0 to 199"),
+        ("outer", "true", "outer True is no whole number from 0 to 199"),
+        (
+            "channels",
+            '["fat", "t1"]',
+            "channels ['fat', 't1'] are no different ones of fat, water, te345, te460, te575",
+        ),
+        ("channels", '"fat"', "channels 'fat' are no different ones of fat, water, te345, te460, te575"),
+        (
+            "channels",
+            '["fat", "fat"]',
+            "channels ['fat', 'fat'] are no different ones of fat, water, te345, te460, te575",
+        ),
+        ("column", "[]", "column [] is not mask or compartments"),
+        ("classes", '"ab"', "'str' object has no attribute 'items'"),
+        ("classes", '{"left": "a"}', "labels: left has the values 'a'; give a list of whole numbers"),
+        ("table", '"a\\ud800"', "table 'a\\ud800' holds a line end or another control character"),
+        ("digest", "1", "digest 1 is no text"),
+        ("scans", "[]", "scans are no list of 1 to 20000"),
+        ("scans.1.line", "2", "line 2 stands twice"),
+        ("scans.0.line", "-1", "line -1 is no whole number from 2 to 33554432"),
+        ("scans.0.shape", "[5, 6, 1e999]", "line 2: shape inf is no whole number from 1 to 32767"),
+        ("scans.0.shape", "[9999, 9999, 9999]", "line 2: shape 9999x9999x9999 has more than 134217728 voxels"),
+        ("scans.0.shape", "[5, 6]", "line 2: not enough values to unpack (expected 3, got 2)"),
+        ("scans.0.affine.0.0", "NaN", "line 2: affine is singular or not finite"),
+        ("scans.0.affine.0.0", "0", "line 2: affine is singular or not finite"),
+        ("scans.0.affine.0.0", "1e308", "line 2: voxel size infx1.5x10 mm lies outside 0.01 to 500 mm"),
+        ("scans.0.affine.3.3", "2", "line 2: affine is not 4 x 4 with a last row of 0, 0, 0, 1"),
+        ("scans.0.subject", '""', "line 2: subject '' is no text"),
+        ("scans.0.group", '"a "', "line 2: group 'a ' begins or ends with a blank"),
+        ("scans.0.slice", "4", "line 2: slice 4 is no whole number from 0 to 3"),
+        ("scans.0.part", "[]", "line 2: part [] is not Tr or Ts"),
+        ("scans.0.cases", '{"x": 1}', "line 2: cases {'x': 1} are not named after line and slice"),
+        ("scans.0.classes", '"ab"', "line 2: class 'a' is no whole number from 1 to 2"),
+        ("scans.0.classes", "[3]", "line 2: class 3 is no whole number from 1 to 2"),
+        ("scans.0.limbs", '"one"', "line 2: 'one' is not a valid Limbs"),
+    ],
+)
+def test_a_record_that_cannot_be_is_refused_in_one_line(record, tmp_path, place, value, said) -> None:
+    path, keys = tmp_path / "musclesense.json", [int(key) if key.isdigit() else key for key in place.split(".")]
+    content = inner = json.loads(record)
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = "VALUE"
+    path.write_text(json.dumps(content).replace('"VALUE"', value))
+    with pytest.raises(InputError) as caught:
+        Record.load(tmp_path)
+    line = f"{path}: no readable record ({said}); give a folder that 'musclesense export-nnunet' wrote"
+    assert caught.value.problems == (line,)
+
+
+def test_folds_of_other_cases_are_refused(write_cohort, export_cohort, tmp_path) -> None:
+    table, out = write_cohort(tmp_path / "cohort"), tmp_path / "Dataset001_A"
+    folds = draw(table.acquisitions, table=table.digest, seed=0)
+    export_cohort(table, out, folds=folds, outer=1)
+    path = out / "folds.json"
+    line = f"{path}: other folds than those of musclesense.json; give a folder that 'musclesense export-nnunet' wrote"
+    others = [
+        draw(table.acquisitions[2:], table=table.digest, seed=0),
+        replace(folds, outer=folds.outer[::-1], inner=folds.inner[::-1]),
+    ]
+    for other in others:
+        other.save(path)
+        with pytest.raises(InputError) as caught:
+            load_with_folds(out)
+        assert caught.value.problems == (line,)
+
+
+def test_a_name_too_long_for_the_disk_is_refused(write_cohort, export_cohort, tmp_path) -> None:
+    table, out = write_cohort(tmp_path / "cohort"), tmp_path / f"Dataset001_{'A' * 300}"
+    with pytest.raises(InputError) as caught:
+        export_cohort(table, out)
+    assert caught.value.problems == (f"{out}: cannot be written (File name too long); give a shorter name",)
+
+
+def test_a_label_set_that_cannot_be_names_its_file(tmp_path) -> None:
+    (tmp_path / "own.yaml").write_text("classes: {soleus: [0]}")
+    with pytest.raises(InputError) as caught:
+        read_labels(tmp_path / "own.yaml")
+    assert caught.value.problems == (
+        f"{tmp_path}/own.yaml: labels: soleus has the value 0; give whole numbers from 1 up to 65535 (0 is background)",
+    )

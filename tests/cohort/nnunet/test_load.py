@@ -198,3 +198,75 @@ def test_missing_images_are_all_named(foreign, tmp_path) -> None:
         InputError, match=r"nowhere/dataset\.json: cannot be read \(no such file\); give a raw data set"
     ):
         load(tmp_path / "nowhere", tmp_path / "out", region=Region.CALF)
+
+
+# Past failures: tracebacks, and a table that could not be read again
+
+
+def refusal(dataset: Path, out: Path, **options: object) -> tuple[str, ...]:
+    before = sorted(out.parent.iterdir())
+    with pytest.raises(InputError) as caught:
+        load(dataset, out, **options)  # type: ignore[arg-type]
+    assert sorted(out.parent.iterdir()) == before
+    return caught.value.problems
+
+
+def test_a_name_too_long_for_the_disk_is_refused(foreign, tmp_path) -> None:
+    out = tmp_path / ("x" * 300)
+    line = f"{out}: cannot be written (File name too long); give a shorter name"
+    assert refusal(foreign, out, region=Region.CALF) == (line,)
+
+
+def test_slices_that_are_not_of_the_record_are_refused(write_cohort, export_cohort, tmp_path) -> None:
+    dataset, out = tmp_path / "Dataset001_A", tmp_path / "back"
+    record = export_cohort(write_cohort(tmp_path / "cohort", labelled=(0, 2)), dataset)
+    truth, image = record.scans[0].truth(dataset, 2), record.scans[0].image(dataset, 2, 0)
+    sound = read_volume(image)
+    write_volume(image, sound.data, sound.geometry, np.int16)
+    line = f"{image}: voxels of type int16, in other slices float32; give the file of that slice"
+    assert refusal(dataset, out) == (line,)
+    write_volume(image, sound.data, sound.geometry, np.float32)
+    labels = read_volume(truth)
+    write_volume(truth, labels.data + 2, labels.geometry, np.uint8)
+    line = f"{truth}: holds other labels than 0 to 2; give nnU-Net's own masks"
+    assert refusal(dataset, out) == (line,)
+    write_volume(truth, labels.data, labels.geometry, np.float32)
+    line = f"{truth}: voxels of type float32, in other slices uint8; give the file of that slice"
+    assert refusal(dataset, out) == (line,)
+
+
+@pytest.mark.parametrize("name", ["P99\n", "P99 ", "P99\udcff"])
+def test_a_case_that_no_table_can_name_is_refused(foreign, tmp_path, name) -> None:
+    for old in ("labelsTr/P00_a", "imagesTr/P00_a_0000", "imagesTr/P00_a_0001"):
+        (foreign / f"{old}.nii.gz").rename(foreign / f"{old.replace('P00_a', name)}.nii.gz")
+    why = "begins or ends with a blank" if name == "P99 " else "holds a line end or another control character"
+    first, *_ = refusal(foreign, tmp_path / "out", region=Region.CALF)
+    assert first == f"subject {name!r}: {why}; rename it"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"channel_names": {}}, "channel_names names no channel; give a raw data set's folder"),
+        (
+            {"labels": {"a": "b"}},
+            "labels: a has the value 'b'; give whole numbers from 1 up to 65535 (0 is background)",
+        ),
+    ],
+)
+def test_a_description_without_channels_or_labels_names_its_file(foreign, tmp_path, changed, said) -> None:
+    describe(foreign, **changed)
+    assert refusal(foreign, tmp_path / "out", region=Region.CALF) == (f"{foreign}/dataset.json: {said}",)
+
+
+def test_a_subject_that_repeats_without_end_is_refused(foreign, tmp_path) -> None:
+    pattern = "(P){99999999999}"
+    line = f"--subject {pattern}: no regular expression (the repetition number is too large); correct it"
+    assert refusal(foreign, tmp_path / "out", region=Region.CALF, subject=pattern) == (line,)
+
+
+def test_splits_with_an_empty_fold_are_refused(foreign, tmp_path) -> None:
+    split(foreign, [CASES, []])
+    remedy = "correct it, or move it away to draw folds of our own"
+    line = f"{foreign}/splits_final.json: has empty folds, or more than 200; {remedy}"
+    assert refusal(foreign, tmp_path / "out", region=Region.CALF) == (line,)

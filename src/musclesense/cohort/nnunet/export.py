@@ -19,7 +19,7 @@ from musclesense.cohort.nnunet.record import FILE_ENDING, FOLDS, SPLITS, Record,
 from musclesense.cohort.nnunet.slices import single_slice
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable, Region
 from musclesense.errors import InputError
-from musclesense.files import atomic_folder, read_yaml, write_json
+from musclesense.files import atomic_folder, read_yaml, require_free, write_json
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Volume, read_volume, write_volume
@@ -122,7 +122,10 @@ def read_labels(file: Path | None, column: str | None = None) -> tuple[LabelSet,
         raise InputError(f"{file}: no label set ({' '.join(str(error).split())}); {remedy}") from error
     if column not in LABEL_COLUMNS:
         raise InputError(f"{file}: column {column!r} holds no labels; give {' or '.join(LABEL_COLUMNS)}")
-    return LabelSet.from_config(classes), column
+    try:
+        return LabelSet.from_config(classes), column
+    except InputError as error:
+        raise InputError(*(f"{file}: {problem}" for problem in error.problems)) from error
 
 
 def _require_name(out: Path) -> None:
@@ -132,8 +135,7 @@ def _require_name(out: Path) -> None:
             f"{out}: no name of a data set for nnU-Net; give DatasetNNN_Name, three digits and a name of letters, "
             "digits, '-' and '_', such as Dataset101_Thigh"
         )
-    if out.exists():
-        raise InputError(f"{out}: exists already; give a new folder or remove it")
+    require_free(out)
 
 
 def _write_scan(row: Acquisition, out: Path, part: str, channels: Sequence[str], labels: LabelSet, column: str) -> Scan:

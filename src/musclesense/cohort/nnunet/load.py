@@ -1,14 +1,16 @@
 """A raw data set of nnU-Net v2 as a cohort table with folds."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import yaml
 
-from musclesense.cohort.folds import NestedFolds, nest
+from musclesense.cohort.folds import MOST_FOLDS, nest
 from musclesense.cohort.nnunet.record import (
     FILE_ENDING,
     FOLDS,
@@ -18,13 +20,14 @@ from musclesense.cohort.nnunet.record import (
     Scan,
     image_file,
     label_file,
+    load_with_folds,
 )
-from musclesense.cohort.nnunet.slices import lay_back
+from musclesense.cohort.nnunet.slices import lay_back, require_classes
 from musclesense.cohort.table import CHANNELS, Acquisition, Region, read_table, write_table
 from musclesense.errors import InputError
-from musclesense.files import atomic_folder, read_json, write_text
+from musclesense.files import atomic_folder, is_file, is_there, read_json, require_free, write_text
 from musclesense.imaging.labels import LabelSet
-from musclesense.imaging.nifti import write_volume
+from musclesense.imaging.nifti import read_volume, write_volume
 
 _READABLE = (FILE_ENDING, ".nii")
 _INNER = 5
@@ -63,9 +66,8 @@ def load(
     Raises:
         InputError: The data set cannot be understood, files are missing, or ``out`` exists.
     """
-    if out.exists():
-        raise InputError(f"{out}: exists already; give a new folder or remove it")
-    if (dataset / RECORD).is_file():
+    require_free(out)
+    if is_there(dataset / RECORD):
         given = {"--region": region, "--channels": channels, "--subject": subject}
         if unwanted := [option for option, value in given.items() if value is not None]:
             raise InputError(f"{unwanted[0]}: {dataset / RECORD} knows it already; leave the option out")
@@ -76,7 +78,7 @@ def load(
 
 
 def _load_own(dataset: Path, out: Path) -> None:
-    record, folds = Record.load(dataset), NestedFolds.load(dataset / FOLDS)
+    record, folds = load_with_folds(dataset)
     rows = []
     with atomic_folder(out) as draft:
         for line, scan in enumerate(record.scans, start=2):
@@ -103,8 +105,11 @@ def _write_scan(record: Record, scan: Scan, dataset: Path, folder: Path) -> dict
     slices[record.column] = {number: scan.truth(dataset, number) for number in scan.slices}
     files = {}
     for name, of_number in slices.items():
+        if name == record.column:
+            for file in of_number.values():
+                require_classes(file, read_volume(file).data, record.labels.n_classes)
         volume = lay_back(of_number, scan.shape, scan.affine)
-        data = record.labels.decode(volume.data) if name == record.column else volume.data
+        data = record.labels.decode(volume.data.astype(np.uint8)) if name == record.column else volume.data
         files[name] = folder / f"{name}{FILE_ENDING}"
         write_volume(files[name], data, volume.geometry, data.dtype)
     return files
@@ -130,7 +135,7 @@ def _load_other(
     who = _subjects(cases, subject)
     for line, case in enumerate(cases, start=2):
         images = [image_file(dataset, "Tr", case, channel, description.ending) for channel in range(len(names))]
-        problems += [f"{image}: no such file; case {case!r} has labels" for image in images if not image.is_file()]
+        problems += [f"{image}: no such file; case {case!r} has labels" for image in images if not is_file(image)]
         rows.append(
             Acquisition(
                 line=line,
@@ -145,7 +150,7 @@ def _load_other(
         problems.append(f"{dataset / 'labelsTr'}: holds no labels *{description.ending}; correct the folder")
     if problems:
         raise InputError(*problems)
-    outer = _outer_folds(dataset / SPLITS, who) if (dataset / SPLITS).is_file() else None
+    outer = _outer_folds(dataset / SPLITS, who) if is_there(dataset / SPLITS) else None
     with atomic_folder(out) as draft:
         # Paths are written relative to the draft, which lies beside what it becomes.
         write_table(draft / COHORT, rows)
@@ -181,13 +186,18 @@ class _Description:
         except (KeyError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: not as nnU-Net v2 writes it ({reason}); {remedy}") from error
+        if not names:
+            raise InputError(f"{path}: channel_names names no channel; {remedy}")
         if ending not in _READABLE:
             raise InputError(f"{path}: file_ending {ending!r} cannot be read; convert the images to {FILE_ENDING}")
         if "dataset" in content:
             raise InputError(f"{path}: lists its files itself; only those in imagesTr and labelsTr are read")
         if "ignore" in classes:
             raise InputError(f"{path}: has a label 'ignore'; take it out, since every voxel is scored here")
-        return cls(names, LabelSet.from_config(classes), ending)
+        try:
+            return cls(names, LabelSet.from_config(classes), ending)
+        except InputError as error:
+            raise InputError(*(f"{path}: {problem}" for problem in error.problems)) from error
 
 
 def _channel_names(dataset: Path, description: _Description, given: Sequence[str] | None) -> tuple[str, ...]:
@@ -205,8 +215,9 @@ def _subjects(cases: Sequence[str], pattern: str | None) -> dict[str, str]:
     if pattern is None:
         return {case: case for case in cases}
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
+        with warnings.catch_warnings(action="ignore"):  # of what another version of Python may read otherwise
+            compiled = re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
         raise InputError(f"--subject {pattern}: no regular expression ({error}); correct it") from error
     if compiled.groups != 1:
         raise InputError(f"--subject {pattern}: needs one group around the subject, such as '(S[0-9]+)_'")
@@ -234,6 +245,8 @@ def _outer_folds(path: Path, who: Mapping[str, str]) -> list[set[str]]:
     subjects = {*who.values()}
     if sum(map(len, folds)) != len(subjects):
         raise InputError(f"{path}: a subject's cases are in two folds; {remedy}")
+    if not all(folds) or len(folds) > MOST_FOLDS:
+        raise InputError(f"{path}: has empty folds, or more than {MOST_FOLDS}; {remedy}")
     if len(folds) < 2 or min(len(subjects - fold) for fold in folds) < _INNER:
         raise InputError(f"{path}: too few folds or subjects for {_INNER} inner folds in each; {remedy}")
     return folds

@@ -8,16 +8,30 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, Limbs, Region
+from musclesense.cohort.folds import MOST_FOLDS, NestedFolds
+from musclesense.cohort.table import (
+    CHANNELS,
+    LABEL_COLUMNS,
+    LARGEST_TABLE_BYTES,
+    MOST_ROWS,
+    Acquisition,
+    Limbs,
+    Region,
+    cell_problem,
+)
 from musclesense.errors import InputError
 from musclesense.files import read_json, write_json
+from musclesense.imaging.grid import slice_count
 from musclesense.imaging.labels import LabelSet
+from musclesense.imaging.nifti import MOST_VOXELS, Geometry, affine_problem
 
 RECORD = "musclesense.json"
 FOLDS = "folds.json"
 SPLITS = "splits_final.json"
 FILE_ENDING = ".nii.gz"
 PARTS = ("Tr", "Ts")
+_REMEDY = "give a folder that 'musclesense export-nnunet' wrote"
+_LONGEST_AXIS = 2**15 - 1  # of NIfTI-1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,23 +120,38 @@ class Record:
         Raises:
             InputError: The file is missing, or somebody changed it so that it cannot be understood.
         """
-        path, remedy = folder / RECORD, "give a folder that 'musclesense export-nnunet' wrote"
-        content = read_json(path, remedy=remedy)
+        path = folder / RECORD
+        content = read_json(path, remedy=_REMEDY)
         try:
-            record = cls(
-                table=Path(content["table"]),
-                digest=str(content["digest"]),
-                column=content["column"],
-                channels=tuple(content["channels"]),
-                labels=LabelSet.from_config(content["classes"]),
-                outer=int(content["outer"]),
-                scans=tuple(map(_from_plain, content["scans"])),
+            labels = LabelSet.from_config(content["classes"])
+            return cls(
+                table=Path(_text(content, "table")),
+                digest=_text(content, "digest"),
+                column=_one_of(content, "column", LABEL_COLUMNS),
+                channels=_channels(content["channels"]),
+                labels=labels,
+                outer=_whole("outer", content["outer"], 0, MOST_FOLDS - 1),
+                scans=_scans(content["scans"], labels.n_classes),
             )
-            if record.column not in LABEL_COLUMNS:
-                raise ValueError(f"column {record.column!r}")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: no readable record ({' '.join(str(error).split())}); {remedy}") from error
-        return record
+        except (InputError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+            raise InputError(f"{path}: no readable record ({reason}); {_REMEDY}") from error
+
+
+def load_with_folds(folder: Path) -> tuple[Record, NestedFolds]:
+    """Read the record and the folds of a data set that `export` wrote.
+
+    Raises:
+        InputError: One cannot be read, or they are not of the same cases.
+    """
+    record, folds = Record.load(folder), NestedFolds.load(folder / FOLDS, remedy=_REMEDY)
+    part_of = {subject: "Tr" for subject in folds.subjects}
+    if record.outer < len(folds.outer):
+        part_of |= {subject: "Ts" for subject in folds.outer[record.outer]}
+    parts = {(scan.acquisition.subject, scan.part) for scan in record.scans}
+    if parts != {*part_of.items()} or "Ts" not in part_of.values():
+        raise InputError(f"{folder / FOLDS}: other folds than those of {RECORD}; {_REMEDY}")
+    return record, folds
 
 
 def image_file(folder: Path, part: str, case: str, channel: int, ending: str = FILE_ENDING) -> Path:
@@ -153,26 +182,76 @@ def _to_plain(scan: Scan) -> dict[str, Any]:
     }
 
 
-def _from_plain(plain: dict[str, Any]) -> Scan:
-    i, j, k = map(int, plain["shape"])
+def _scans(content: Any, n_classes: int) -> tuple[Scan, ...]:
+    if not isinstance(content, list) or not 1 <= len(content) <= MOST_ROWS:
+        raise ValueError(f"scans are no list of 1 to {MOST_ROWS}")
+    scans: dict[int, Scan] = {}
+    for plain in content:
+        line = _whole("line", plain["line"], 2, LARGEST_TABLE_BYTES)
+        if line in scans:
+            raise ValueError(f"line {line} stands twice")
+        try:
+            scans[line] = _from_plain(plain, line, n_classes)
+        except ValueError as error:
+            raise ValueError(f"line {line}: {error}") from error
+    return tuple(scans.values())
+
+
+def _from_plain(plain: dict[str, Any], line: int, n_classes: int) -> Scan:
+    i, j, k = (_whole("shape", length, 1, _LONGEST_AXIS) for length in plain["shape"])
+    if i * j * k > MOST_VOXELS:
+        raise ValueError(f"shape {i}x{j}x{k} has more than {MOST_VOXELS} voxels")
     affine = np.array(plain["affine"], dtype=np.float64)
-    if affine.shape != (4, 4):
-        raise ValueError(f"affine of shape {affine.shape}")
-    if plain["part"] not in PARTS or not plain["cases"]:
-        raise ValueError(f"line {plain['line']}: part {plain['part']!r}, cases {plain['cases']}")
-    return Scan(
+    if affine.shape != (4, 4) or affine[3].tolist() != [0, 0, 0, 1]:
+        raise ValueError("affine is not 4 x 4 with a last row of 0, 0, 0, 1")
+    if problem := affine_problem(affine):
+        raise ValueError(problem)
+    last = slice_count(Geometry.from_affine((i, j, k), affine)) - 1
+    scan = Scan(
         acquisition=Acquisition(
-            line=int(plain["line"]),
-            subject=str(plain["subject"]),
-            session=str(plain["session"]),
-            group=str(plain["group"]),
+            line=line,
+            subject=_text(plain, "subject"),
+            session=_text(plain, "session", blank=True),
+            group=_text(plain, "group", blank=True),
             region=Region(plain["region"]),
             limbs=Limbs(plain["limbs"]),
-            slice=None if plain["slice"] is None else int(plain["slice"]),
+            slice=None if plain["slice"] is None else _whole("slice", plain["slice"], 0, last),
         ),
-        part=plain["part"],
+        part=_one_of(plain, "part", PARTS),
         shape=(i, j, k),
         affine=affine,
-        slices=tuple(plain["cases"].values()),
-        classes=frozenset(plain["classes"]),
+        slices=tuple(_whole("slice", number, 0, last) for number in plain["cases"].values()),
+        classes=frozenset(_whole("class", index, 1, n_classes) for index in plain["classes"]),
     )
+    if not scan.slices or plain["cases"] != {scan.case(number): number for number in scan.slices}:
+        raise ValueError(f"cases {plain['cases']} are not named after line and slice")
+    return scan
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{name} {value!r} is no whole number from {least} to {most}")
+    return value
+
+
+def _text(content: dict[str, Any], name: str, *, blank: bool = False) -> str:
+    value = content[name]
+    if not isinstance(value, str) or not (value or blank):
+        raise ValueError(f"{name} {value!r} is no text")
+    if problem := cell_problem(value):
+        raise ValueError(f"{name} {value!r} {problem}")
+    return value
+
+
+def _one_of(content: dict[str, Any], name: str, known: tuple[str, ...]) -> str:
+    value = content[name]
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name} {value!r} is not {' or '.join(known)}")
+    return value
+
+
+def _channels(content: Any) -> tuple[str, ...]:
+    names = tuple(content) if isinstance(content, list) else ()
+    if not names or not all(isinstance(name, str) and name in CHANNELS for name in names) or len({*names}) < len(names):
+        raise ValueError(f"channels {content!r} are no different ones of {', '.join(CHANNELS)}")
+    return names

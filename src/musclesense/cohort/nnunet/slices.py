@@ -45,7 +45,7 @@ def lay_back(files: Mapping[int, Path], shape: tuple[int, int, int], affine: NDA
         affine: Of the scan.
 
     Raises:
-        InputError: A file cannot be read, or does not lie where the slice does.
+        InputError: A file cannot be read, does not lie where the slice does, or has voxels of another type.
     """
     data: NDArray[Any] | None = None
     geometry: Geometry | None = None
@@ -54,9 +54,23 @@ def lay_back(files: Mapping[int, Path], shape: tuple[int, int, int], affine: NDA
         geometry = geometry or slice_.geometry.moved(shape, affine)
         require_place(file, slice_, slice_geometry(geometry, number))
         data = np.zeros(shape, slice_.data.dtype) if data is None else data
+        if slice_.data.dtype != data.dtype:
+            raise InputError(
+                f"{file}: voxels of type {slice_.data.dtype}, in other slices {data.dtype}; give the file of that slice"
+            )
         take_slice(data, geometry, number)[:] = slice_.data[..., 0]
     assert data is not None and geometry is not None  # no scan without a labelled slice
     return Volume(data, geometry)
+
+
+def require_classes(file: Path, data: NDArray[Any], n_classes: int) -> None:
+    """Refuse labels read from ``file`` that are not background, 0, and class indices up to ``n_classes``.
+
+    Raises:
+        InputError: Says which there may be.
+    """
+    if not np.isin(data, range(n_classes + 1)).all():
+        raise InputError(f"{file}: holds other labels than 0 to {n_classes}; give nnU-Net's own masks")
 
 
 def require_place(file: Path, volume: Volume, expected: Geometry) -> None:
