@@ -22,7 +22,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with threads of OpenMP cannot be forked
 
-from fuzz import commands, images, models, overrides, seeds, studies, tables
+from fuzz import commands, images, models, nnunet, overrides, seeds, studies, tables
 from fuzz.case import Draw, Maker
 from fuzz.judge import REFUSED, RIGHT, judge, listing
 from fuzz.sandbox import run
@@ -33,8 +33,9 @@ MAKERS: dict[str, Maker] = {
     "overrides": overrides.make,
     "studies": studies.make,
     "checkpoints": models.make,
+    "nnunet": nnunet.make,
 }
-SHARES = {"images": 0.46, "tables": 0.20, "overrides": 0.22, "studies": 0.04, "checkpoints": 0.08}
+SHARES = {"images": 0.43, "tables": 0.20, "overrides": 0.22, "studies": 0.04, "checkpoints": 0.08, "nnunet": 0.03}
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 

@@ -2,8 +2,10 @@
 
 import csv
 import gzip
+import io
 import json
-from dataclasses import dataclass
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from musclesense import cli
+from musclesense.cohort.nnunet.record import RECORD
 from musclesense.evaluation.study import CASE_COLUMNS
 from musclesense.training.module import SegmentationModule
 
@@ -45,6 +49,7 @@ class Seeds:
         model: A checkpoint's bytes.
         weights: Its state.
         study: Files of a study's folder, by relative path.
+        dataset: Files of the data set for nnU-Net that a cohort beside it becomes, likewise.
     """
 
     conf: Path
@@ -53,6 +58,7 @@ class Seeds:
     model: bytes
     weights: dict[str, torch.Tensor]
     study: dict[str, bytes]
+    dataset: dict[str, bytes]
 
 
 def make(folder: Path, conf: Path) -> Seeds:
@@ -68,7 +74,8 @@ def make(folder: Path, conf: Path) -> Seeds:
     weights = module.state_dict()
     write_checkpoint(folder / "model.ckpt", weights, HYPER)
     model = (folder / "model.ckpt").read_bytes()
-    return Seeds(conf, images, files, model, weights, _study(folder / "study", model))
+    made = Seeds(conf, images, files, model, weights, _study(folder / "study", model), {})
+    return replace(made, dataset=_dataset(folder, made))
 
 
 def affine() -> NDArray[np.float64]:
@@ -125,6 +132,17 @@ def table_text(rows: list[dict[str, str]]) -> str:
     """Give the text of a table."""
     lines = [",".join(rows[0])] + [",".join(row.values()) for row in rows]
     return "\n".join(lines) + "\n"
+
+
+def _dataset(folder: Path, seeds: Seeds) -> dict[str, bytes]:
+    """Export a cohort, whose table is then named without its folder."""
+    table, out = folder / "cohort.csv", folder / "Dataset001_A"
+    table.write_text(table_text(write_cohort(folder, seeds)))
+    with redirect_stdout(io.StringIO()):
+        cli.main(["export-nnunet", str(table), str(out), "--channels", "fat", "water"])
+    files = {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+    files[RECORD] = files[RECORD].replace(str(table).encode(), table.name.encode())
+    return files
 
 
 def _images() -> dict[str, NDArray[Any]]:

@@ -103,9 +103,9 @@ def _damage(draw: Draw, files: dict[str, bytes]) -> str:
     elif name.endswith(".csv"):
         files[name], how = _table(draw, content)
     elif name.endswith(".yaml"):
-        files[name], how = _yaml(draw, content)
+        files[name], how = spoilt_yaml(draw, content)
     elif name.endswith(".json"):
-        files[name], how = _json(draw, content)
+        files[name], how = spoilt_json(draw, content)
     elif name.endswith(".npz"):
         files[name], how = _arrays(draw, content)
     else:
@@ -136,7 +136,8 @@ def _table(draw: Draw, content: bytes) -> tuple[bytes, str]:
     return "\n".join(",".join(line) for line in lines).encode("utf-8", "replace") + b"\n", how
 
 
-def _yaml(draw: Draw, content: bytes) -> tuple[bytes, str]:
+def spoilt_yaml(draw: Draw, content: bytes) -> tuple[bytes, str]:
+    """Change a line of YAML, or put something else in its place; says how."""
     if draw.chance(0.5):
         text = draw.one_of(YAML)
         return text.encode() if draw.chance(0.5) else content + text.encode(), f"yaml {text[:20]!r}"
@@ -150,7 +151,8 @@ def _yaml(draw: Draw, content: bytes) -> tuple[bytes, str]:
     return "\n".join(lines).encode("utf-8", "replace"), f"{key.strip()}: {value[:30]!r}"
 
 
-def _json(draw: Draw, content: bytes) -> tuple[bytes, str]:
+def spoilt_json(draw: Draw, content: bytes) -> tuple[bytes, str]:
+    """Change or take away one value of JSON, or put something else in its place; says how."""
     how = draw.random.random()
     if how < 0.1:
         return draw.one_of(
