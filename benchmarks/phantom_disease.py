@@ -86,10 +86,11 @@ def stored_fat(row: Acquisition) -> tuple[float, float, float, float, float]:
     """Give the true fat in percent over the mask, compartments and depth, the depth's part, and what is read."""
     assert row.slice is not None and row.mask is not None
     assert row.compartments is not None and row.fat_fraction is not None
-    geometry = read_volume(row.mask).geometry
+    files = (row.mask, row.compartments, row.fat_fraction, row.channels["fat"], row.channels["water"])
+    volumes = [read_volume(file) for file in files]
+    geometry = volumes[0].geometry
     mask, compartments, true, fat, water = (
-        take_slice(read_volume(path).data, geometry, row.slice).astype(np.float64)
-        for path in (row.mask, row.compartments, row.fat_fraction, row.channels["fat"], row.channels["water"])
+        take_slice(volume.data, geometry, row.slice).astype(np.float64) for volume in volumes
     )
     drawn = mask > 0
     inside = drawn & (compartments > 0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from musclesense.imaging.grid import take_slice
-from musclesense.imaging.nifti import read_volume
+from musclesense.imaging.nifti import Geometry, read_volume
 from musclesense.metrics.overlap import overlap
 from musclesense.segmentation.segmenter import Segmenter
 
@@ -32,7 +32,7 @@ def test_fat_alone_is_enough_for_whole_muscle(real_data: Path) -> None:
 def test_a_scanner_s_unit_does_not_matter(real_data: Path, factor: float) -> None:
     fat = read_volume(real_data / "ideal_thigh" / "fat.nii.gz")
     image = take_slice(fat.data, fat.geometry, 5).astype(np.float32)[:, :, None]
-    geometry = fat.geometry.__class__.from_affine(image.shape, fat.geometry.affine)
+    geometry = Geometry.from_affine(image.shape, fat.geometry.affine)
     network = Segmenter.load(NETWORK)
     one, other = (network.segment({"fat": scaled}, geometry) for scaled in (image, factor * image))
     assert np.mean(one != other) < 1e-3

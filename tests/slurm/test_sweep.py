@@ -171,7 +171,7 @@ def test_cancelled_jobs_are_named_and_the_others_are_finished(troubled: Sweep) -
 
 def test_each_run_leads_to_the_log_of_its_job(troubled: Sweep) -> None:
     for done in troubled.study.glob("*/done.json"):
-        log = (done.parent / "slurm.log").read_text()
+        log = log_of(done.parent)
         assert f"{done.parent.name}  DSC " in log
         assert (done.parent / "slurm_id").read_text().strip() in log
 
@@ -225,7 +225,7 @@ def test_a_job_that_meets_its_time_goes_on_in_a_new_one(cluster: dict[str, str],
     serial = ended(beside, apart)
     assert (serial.code, timed.code) == (0, 0), timed.err
     run = timed.study / "outer0_inner0"
-    assert "this job is timed-out" in (run / "slurm.log").read_text()
+    assert "this job is timed-out" in log_of(run)
     assert starts_of(run) > 1
     assert epochs_of(run) == epochs_of(serial.study / run.name)
     assert table_of(timed.study) == table_of(serial.study)

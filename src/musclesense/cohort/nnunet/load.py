@@ -26,8 +26,9 @@ from musclesense.cohort.nnunet.slices import lay_back, require_classes
 from musclesense.cohort.table import CHANNELS, Acquisition, Region, read_table, write_table
 from musclesense.errors import InputError
 from musclesense.files import atomic_folder, is_file, is_there, read_json, require_free, write_text
+from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import LabelSet
-from musclesense.imaging.nifti import read_volume, write_volume
+from musclesense.imaging.nifti import write_volume
 
 _READABLE = (FILE_ENDING, ".nii")
 _INNER = 5
@@ -105,11 +106,12 @@ def _write_scan(record: Record, scan: Scan, dataset: Path, folder: Path) -> dict
     slices[record.column] = {number: scan.truth(dataset, number) for number in scan.slices}
     files = {}
     for name, of_number in slices.items():
-        if name == record.column:
-            for file in of_number.values():
-                require_classes(file, read_volume(file).data, record.labels.n_classes)
         volume = lay_back(of_number, scan.shape, scan.affine)
-        data = record.labels.decode(volume.data.astype(np.uint8)) if name == record.column else volume.data
+        data = volume.data
+        if name == record.column:
+            for number, file in of_number.items():
+                require_classes(file, take_slice(data, volume.geometry, number), record.labels.n_classes)
+            data = record.labels.decode(data.astype(np.uint8))
         files[name] = folder / f"{name}{FILE_ENDING}"
         write_volume(files[name], data, volume.geometry, data.dtype)
     return files
