@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from musclesense.training import inputs
-from musclesense.training.config import register
+from musclesense.training.config import Config, register
 from musclesense.training.devices import held
 from musclesense.training.hardware import choose
 from musclesense.training.run import Session, make_module, open_dashboard, set_up
@@ -34,10 +34,7 @@ LOOP = ("loop: training", "loop: end of epoch")
 
 
 def main() -> None:
-    register()
-    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
-        overrides = [f"trainer.max_epochs={EPOCHS}", *(sys.argv[1:] or ["experiment=demo"])]
-        config = compose("train", overrides)
+    config = compose_run(f"trainer.max_epochs={EPOCHS}", *(sys.argv[1:] or ["experiment=demo"]))
     hardware = choose(config.trainer)
     with tempfile.TemporaryDirectory() as runs, held("1", hardware.accelerator) as own:
         config.runs, config.logger.mode = runs, "offline"
@@ -65,12 +62,19 @@ def main() -> None:
         print(f"{what} / bare steps: {wall:.3f} on the wall, {processor:.3f} of the processor, medians of the pairs")
 
 
+def compose_run(*overrides: str) -> Config:
+    """Compose the configuration of a run."""
+    register()
+    with initialize_config_dir(str(Path(__file__).parents[1] / "conf"), version_base="1.3"):
+        return cast(Config, compose("train", list(overrides)))
+
+
 class Clock(Callback):
     """Times the parts of an epoch: bare steps, then the loop's training, its validation, and what ends the epoch."""
 
     def __init__(self, session: Session) -> None:
         self.spans: dict[str, list[tuple[float, float]]] = {}
-        self._bare = Bare(session)
+        self._bare = Bare(session.config, session.hardware.precision, session.trainer.strategy.root_device)
         self._cases = 0
         self._before = (0.0, 0.0)
 
@@ -124,13 +128,14 @@ class AfterAll(Checkpoint):
 
 
 class Bare:
-    """Bare steps of the network of a run."""
+    """Bare steps of the network of a run, compiled or not."""
 
-    def __init__(self, session: Session) -> None:
-        config, hardware = session.config, session.hardware
-        self._device = session.trainer.strategy.root_device
-        self._kind = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(hardware.precision)
-        self._module = make_module(config).to(self._device).train()
+    def __init__(self, config: Config, precision: str, device: torch.device, *, compiled: bool = False) -> None:
+        self._device = device
+        self._kind = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
+        self._module = make_module(config).to(device).train()
+        if compiled:
+            self._module.network.compile()
         self._optimizer = torch.optim.AdamW(self._module.parameters())
         size, grid = config.loader.batch_size, self._module.grid
         shape = (size, len(self._module.channels), grid.rows, grid.columns)
