@@ -7,7 +7,8 @@ from scipy import ndimage
 from musclesense.cohort.table import Limbs, Region
 from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_axis, take_slice
-from musclesense.phantom import robust
+from musclesense.phantom import exposure, robust
+from musclesense.phantom.presets import Stack
 from musclesense.phantom.slices import Part, draw_slice
 from musclesense.phantom.templates import TEMPLATES, compartment_values
 
@@ -81,20 +82,49 @@ def test_regions_are_those_asked_for() -> None:
 
 
 @pytest.mark.parametrize("ingredient", robust.INGREDIENTS)
-def test_an_ingredient_left_out_leaves_the_others(ingredient: str) -> None:
+def test_an_ingredient_left_out_leaves_the_others(ingredient: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Image or truth differ for some slices, while the subject's region and, but for pose, its limbs stay."""
+    monkeypatch.setattr(exposure, "SWAPPED", 1.0)  # seldom otherwise
     pairs = [(draw(number), draw(number, without=(ingredient,))) for number in range(10)]
     assert any(a.image.shape != b.image.shape or not np.allclose(a.image, b.image) for a, b in pairs)
     assert all(a.region == b.region for a, b in pairs)
-    if ingredient in ("contrast", "shading", "noise"):  # what is drawn does not depend on them
+    if ingredient in ("contrast", "shading", "noise", "surroundings", "swaps"):  # what is drawn does not depend on them
         assert all(np.array_equal(a.compartments, b.compartments) for a, b in pairs)
+
+
+def test_pixels_bodies_and_thickness_are_wider_than_those_of_the_cohorts(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[Stack, list[Part]]] = []
+    monkeypatch.setattr(
+        robust, "draw_slice", lambda stack, parts, z: drawn.append((stack, parts)) or draw_slice(stack, parts, z)
+    )
+    for number in range(30):
+        one = draw(number)
+        assert one.geometry.zooms == pytest.approx((*2 * [drawn[-1][0].voxel_mm], drawn[-1][0].slice_mm))
+    pixels = [stack.voxel_mm for stack, _ in drawn]
+    assert 0.7 <= min(pixels) < 0.85 and 1.5 < max(pixels) <= 1.8
+    thick = [stack.slice_mm for stack, _ in drawn if stack.points > 1]
+    assert 5 < len(thick) < 25 and 3 <= min(thick) < 8 and 15 < max(thick) <= 20
+    relative = [limb.fat_mm / TEMPLATES[limb.region].fat_mm for _, parts in drawn for limb, *_ in parts]
+    assert min(relative) < 0.4 and max(relative) > 2.2  # beyond what usual adults have
+
+
+def test_a_thick_slice_mixes_what_lies_along_the_limb(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its image is between those of its layers, so that its borders are less steep."""
+    rest = [name for name in robust.INGREDIENTS if name not in ("thickness", "levels")]
+    steep = []
+    for thickness in ((3.0, 1), (20.0, 3)):
+        monkeypatch.setattr(robust, "THIN", thickness)
+        images = [draw(number, without=(*rest, "thickness")).image for number in range(6)]
+        steep.append(np.mean([np.abs(np.diff(image, axis=1)).mean() for image in images]))
+    assert steep[1] < 0.97 * steep[0]
 
 
 def test_noise_lifts_the_air() -> None:
     def darkest(without: tuple[str, ...]) -> float:
         return float(np.mean([np.percentile(draw(number, without=without).image, 2) for number in range(6)]))
 
-    assert darkest(("noise", "artefacts")) < 0.2 * darkest(("artefacts",))
+    without = ("artefacts", "surroundings")
+    assert darkest(("noise", *without)) < 0.2 * darkest(without)
 
 
 def test_a_limb_alone_is_not_pressed_flat(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,10 @@ def test_mask_leaves_out_what_the_paper_leaves_out(parts: list) -> None:
 
 @pytest.mark.parametrize(
     ("gap", "voxel_mm", "filled"),
-    [(1, 1.0, True), (2, 1.0, True), (3, 1.0, False), (2, 0.6, True), (3, 0.6, False), (1, 2.5, False)],
+    [
+        *[(1, 1.0, True), (2, 1.0, True), (3, 1.0, False), (2, 0.6, True), (3, 0.6, False)],
+        *[(1, 1.6, True), (2, 1.6, False), (1, 2.5, False)],
+    ],
 )
 def test_mask_fills_gaps_that_nobody_draws(parts: list, gap: int, voxel_mm: float, filled: bool) -> None:
     value = compartment_values(Region.THIGH)["vastus_lateralis_left"]

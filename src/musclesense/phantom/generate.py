@@ -18,7 +18,7 @@ from musclesense.cohort.table import CHANNELS, Acquisition, Region, write_table
 from musclesense.errors import InputError
 from musclesense.files import atomic_folder, require_free, write_csv, write_json
 from musclesense.imaging.nifti import write_volume
-from musclesense.phantom.anatomy import Body, sample_limbs
+from musclesense.phantom.anatomy import Body, child, sample_limbs
 from musclesense.phantom.disease import PATTERNS, sample_infiltration
 from musclesense.phantom.presets import (
     GROWN,
@@ -161,7 +161,7 @@ def _place(region: Region) -> int:
 
 
 def sample_body(rng: np.random.Generator, group: Group) -> Body:
-    """Draw a body of the ages of a group, and of the sex that falls ill; children are smaller adults."""
+    """Draw a body of the ages of a group, and of the sex that falls ill."""
     low, high = group.ages
     adult, males_only = high >= GROWN, PATTERNS[group.name].males_only
     body = Body.sample(rng)
@@ -169,17 +169,7 @@ def sample_body(rng: np.random.Generator, group: Group) -> Body:
         body = Body.sample(rng)
     if adult:
         return body
-    age = float(rng.uniform(low, high))
-    # Girths of thigh and calf grow from about three fifths of an adult's at six years.
-    size = float(np.clip(0.62 + 0.035 * (age - 6) + rng.normal(0, 0.03), 0.5, 1))
-    return replace(
-        body,
-        age=age,
-        size=size,
-        muscularity=float(rng.uniform(0.8, 1.0)),
-        adiposity=0.8 * size * body.adiposity,
-        septum_mm=0.6 * size * body.septum_mm,
-    )
+    return child(rng, body, float(rng.uniform(low, high)))
 
 
 def _each(make: Callable[[Subject], Made], subjects: Sequence[Subject], workers: int) -> Iterator[Made]:

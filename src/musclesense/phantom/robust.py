@@ -7,7 +7,6 @@ more of them. Unlike the latter's, these images come from drawn anatomy and dise
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -16,34 +15,33 @@ from numpy.typing import NDArray
 from musclesense.cohort.table import Limbs, Region
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import Geometry
-from musclesense.phantom.anatomy import Body, Limb, Tissue, level_range_mm, reach_mm, sample_limbs, sample_poses
+from musclesense.phantom.anatomy import Body, Limb, Tissue, child, level_range_mm, reach_mm, sample_limbs, sample_poses
 from musclesense.phantom.artefacts import blurred, ghosted, noisy, ringing, shading, wrapped
 from musclesense.phantom.disease import CONTROL, PATTERNS, Pattern, sample_infiltration
+from musclesense.phantom.exposure import expose, other_greys
 from musclesense.phantom.presets import Stack
-from musclesense.phantom.signal import Drawing
 from musclesense.phantom.slices import Part, draw_slice, most_common, whole_muscle
+from musclesense.phantom.surroundings import surroundings
 from musclesense.phantom.templates import TEMPLATES
 from musclesense.phantom.texture import Floats
 
-INGREDIENTS = ("disease", "levels", "pose", "contrast", "shading", "resolution", "noise", "artefacts")
+INGREDIENTS = (
+    *("disease", "levels", "pose", "contrast", "shading", "resolution", "noise", "artefacts"),
+    *("bodies", "thickness", "surroundings", "swaps"),
+)
 """What can be left out, to measure what it gives.
 
 Without ``disease`` muscle is healthy; without ``levels`` slices lie at mid-level; without ``pose`` both limbs lie whole
 and straight in the frame; without ``contrast`` the image is the fat image of a Dixon separation, each tissue as bright
-as usual; without ``shading``, ``noise`` or ``artefacts`` (ringing, ghosts, wrap) there is none; without ``resolution``
-pixels and blur are those of a good scan.
+as usual; without ``shading``, ``noise``, ``artefacts`` (ringing, ghosts, wrap), ``surroundings`` (table, pads, cloths)
+or ``swaps`` (of fat and water) there is none; without ``resolution`` pixels and blur are those of a good scan; without
+``bodies`` all are usual adults; without ``thickness`` slices are thin.
 """
 
+THIN = (3.0, 1)
+"""Thickness in mm and points a voxel of a slice that mixes nothing: one keeps drawing fast, and blur softens edges."""
 BRIGHTNESS = 400.0
 """Stored value of fat tissue."""
-
-
-class Contrast(StrEnum):
-    """Images in which fat is bright."""
-
-    FAT = "fat"
-    T1 = "t1"
-    PROTON_DENSITY = "pd"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +91,8 @@ def draw(
     anatomy, wanted = streams["anatomy"], {name: name not in without for name in INGREDIENTS}
     region = sorted(regions)[int(anatomy.integers(len(regions)))]
     body = Body.sample(anatomy)
+    if wanted["bodies"]:
+        body = _any_body(streams["bodies"], body)
     limbs = sample_limbs(anatomy, body, region)
     pattern, severity = _disease(streams["disease"], region) if wanted["disease"] else (CONTROL, 0.0)
     infiltrations = sample_infiltration(anatomy, pattern, severity, region, body.age)
@@ -101,12 +101,21 @@ def draw(
     parts, shown = list(zip(limbs, poses, infiltrations, strict=True)), Limbs.BOTH
     if wanted["pose"]:
         parts, shown = _turned(streams["pose"], parts)
-    stack = _frame(streams["frame"], parts, fine=not wanted["resolution"])
+    pixel = _pixel(streams["resolution"]) if wanted["resolution"] else 1.0
+    thickness = _thickness(streams["thickness"]) if wanted["thickness"] else THIN
+    stack = _frame(streams["frame"], parts, pixel, *thickness)
     parts = _laid(parts, stack, _aside(streams["pose"]) if wanted["pose"] else (0.0, 0.0))
     drawing = draw_slice(stack, parts, 0.0)
-    image = _expose(streams["contrast"], drawing, usual=not wanted["contrast"])
+    image = expose(
+        streams["contrast"],
+        drawing,
+        voxel_mm=pixel,
+        usual=not wanted["contrast"],
+        swaps=streams["swaps"] if wanted["swaps"] else None,
+    )
+    if wanted["surroundings"]:
+        image += surroundings(streams["surroundings"], (drawing.tissue == Tissue.AIR).all(axis=0), pixel)
     compartments = most_common(drawing.compartment)
-    pixel = stack.voxel_mm
     blur = _blur(streams["resolution"]) if wanted["resolution"] else (0.5, 0.5)
     image = blurred(image, (blur[0] / pixel, blur[1] / pixel))
     if wanted["artefacts"]:
@@ -117,7 +126,7 @@ def draw(
         sigma = np.percentile(image, 95) * streams["noise"].uniform(0.003, 0.05)
         image = noisy(streams["noise"], image, float(sigma))
     if wanted["contrast"]:
-        image = _other_greys(streams["contrast"], image)
+        image = other_greys(streams["contrast"], image)
     rows, columns = image.shape
     return RobustSlice(
         image=np.float32(BRIGHTNESS) * image,
@@ -126,6 +135,22 @@ def draw(
         geometry=Geometry.from_affine((columns, rows, 1), np.diag([-pixel, -pixel, stack.slice_mm, 1.0])),
         region=region,
         limbs=shown,
+    )
+
+
+def _any_body(rng: np.random.Generator, body: Body) -> Body:
+    """Leave four in ten bodies as they are; make the others thin, fat, weak or athletic, a third of these children."""
+    kind = rng.random()
+    if kind < 0.4:
+        return body
+    if kind > 0.8:
+        body = child(rng, body, float(rng.uniform(5, 18)))
+    lean, strong, loose = rng.lognormal(0, (0.45, 0.2, 0.35)).tolist()
+    return replace(
+        body,
+        adiposity=float(np.clip(body.adiposity * lean, 0.15, 3.0)),
+        muscularity=float(np.clip(body.muscularity * strong, 0.45, 1.6)),
+        septum_mm=float(np.clip(body.septum_mm * loose, 0.08, 0.9)),
     )
 
 
@@ -171,17 +196,27 @@ def _aside(rng: np.random.Generator) -> tuple[float, float]:
     return across, down
 
 
-def _frame(rng: np.random.Generator, parts: list[Part], *, fine: bool) -> Stack:
-    """Draw a field of view around the limbs, from tight to wide, in pixels fine or coarse."""
+def _pixel(rng: np.random.Generator) -> float:
+    """Draw the side of a pixel in mm: as many between 0.7 and 1.0 as between 1.2 and 1.7."""
+    return float(0.7 * (1.8 / 0.7) ** rng.random())
+
+
+def _thickness(rng: np.random.Generator) -> tuple[float, int]:
+    """Draw the thickness of the slice in mm, and in how many layers it is drawn: half of all are as good as thin."""
+    return (float(rng.uniform(3, 20)), 3) if rng.random() < 0.5 else THIN
+
+
+def _frame(rng: np.random.Generator, parts: list[Part], pixel: float, slice_mm: float, points: int) -> Stack:
+    """Draw a field of view around the limbs, from tight to wide."""
     width = max(x for _, x in _extents(parts)) - min(x for x, _ in _extents(parts))
     height = max(right - left for left, right in _extents(parts))
-    pixel = 1.0 if fine else float(rng.uniform(0.9, 1.3))
     return Stack(
         rows=int(height * rng.uniform(1.0, 1.6) / pixel),
         columns=int(width * rng.uniform(1.0, 1.35) / pixel),
         voxel_mm=pixel,
         slices=1,
-        points=1,  # one point a pixel keeps drawing fast; the blur that follows softens its edges
+        slice_mm=slice_mm,
+        points=points,
     )
 
 
@@ -212,40 +247,6 @@ def _extents(parts: list[Part]) -> list[tuple[float, float]]:
     ]
 
 
-# Signal of water and of fat in images of the density of either, relative to that of healthy muscle and of fat tissue.
-_TISSUES = {
-    Tissue.AIR: (0.0, 0.0),
-    Tissue.SKIN: (0.5, 0.10),
-    Tissue.SUBCUTANEOUS_FAT: (0.1, 1.0),
-    Tissue.CONNECTIVE: (0.25, 0.7),
-    Tissue.FASCIA: (0.3, 0.35),
-    Tissue.INTERMUSCULAR_FAT: (0.12, 0.92),
-    Tissue.MUSCLE: (1.0, 1.0),
-    Tissue.CORTEX: (0.03, 0.02),
-    Tissue.MARROW: (0.08, 1.0),
-    Tissue.BLOOD: (1.0, 0.03),
-    Tissue.NERVE: (0.5, 0.35),
-}
-_WATER, _FAT = np.array([_TISSUES[tissue] for tissue in Tissue], np.float32).T
-_WATER_SHOWN = {Contrast.FAT: (0.0, 0.06), Contrast.T1: (0.18, 0.45), Contrast.PROTON_DENSITY: (0.4, 0.7)}
-
-
-def _expose(rng: np.random.Generator, drawing: Drawing, *, usual: bool) -> Floats:
-    """Turn a drawing into brightness, 1 for fat tissue, averaged over the points of each voxel."""
-    water, fat, contrast = _WATER.copy(), _FAT.copy(), Contrast.FAT
-    if not usual:
-        contrast = (Contrast.FAT, Contrast.T1, Contrast.PROTON_DENSITY)[int(rng.choice(3, p=(0.65, 0.22, 0.13)))]
-        off = rng.lognormal(0, 0.1, (2, len(Tissue))).astype(np.float32)
-        water, fat = water * off[0], fat * off[1]
-        fat[Tissue.SKIN] *= np.float32(rng.uniform(0, 4))  # from not seen at all to a bright rim
-        water[Tissue.BLOOD] *= np.float32(rng.choice([0.1, 1.0, 1.6]))  # flow empties or refreshes a slice
-    share = np.where(drawing.tissue == Tissue.MUSCLE, drawing.muscle_fat, 1)
-    left = np.where(drawing.tissue == Tissue.MUSCLE, 1 - drawing.muscle_fat, 1)
-    shown = np.float32(rng.uniform(*_WATER_SHOWN[contrast]))
-    signal = drawing.density * (fat[drawing.tissue] * share + shown * water[drawing.tissue] * left)
-    return np.asarray(signal.mean(axis=0), np.float32)
-
-
 def _blur(rng: np.random.Generator) -> tuple[float, float]:
     """Draw the standard deviation of the point spread in mm, along rows and columns."""
     down, across = (rng.uniform(0.3, 1.0) * rng.uniform(0.8, 1.6, 2)).tolist()
@@ -273,9 +274,3 @@ def _shaded(rng: np.random.Generator, image: Floats) -> Floats:
     """Shade as coils and transmit field do, from evened out to as received."""
     strength, blotches, gaps = float(rng.uniform(0, 1.2)), float(rng.uniform(0, 0.4)), int(rng.integers(3))
     return image * shading(rng, image.shape, strength=strength, blotches=blotches, gaps=gaps)
-
-
-def _other_greys(rng: np.random.Generator, image: Floats) -> Floats:
-    """Bend the scale of grey, as a scanner's own processing may."""
-    bright = np.float32(np.percentile(image, 99) + 1e-6)
-    return np.asarray(bright * (image / bright) ** np.float32(np.exp(rng.normal(0, 0.18))), np.float32)

@@ -209,7 +209,7 @@ def slice_signal(drawing: Drawing, scanner: Scanner, *, voxel_mm: float, z_mm: f
     echoes = np.empty((len(ECHO_TIMES_MS), *hertz.shape), np.complex64)
     for echo, echo_time in zip(echoes, ECHO_TIMES_MS, strict=True):
         kept = np.exp(-R2STAR * np.float32(echo_time / 1000))[drawing.tissue]
-        np.multiply(_shifted((fat * kept).mean(axis=0), scanner.fat_shift), fat_gain, out=kept[0])
+        np.multiply(shifted((fat * kept).mean(axis=0), scanner.fat_shift), fat_gain, out=kept[0])
         np.multiply(kept[0], np.complex64(fat_phasor(echo_time)), out=echo)
         kept = np.exp(-R2STAR * np.float32(echo_time / 1000))[drawing.tissue]
         echo += water_gain * ((water * kept).mean(axis=0) + ghosts)
@@ -282,7 +282,7 @@ def _phasor(angle: Floats) -> NDArray[np.complex64]:
     return turned
 
 
-def _shifted(image: Floats, voxels: float) -> Floats:
+def shifted(image: Floats, voxels: float) -> Floats:
     """Move an image along its columns by a part of a voxel, linear between voxels."""
     whole = int(np.floor(voxels))
     part = np.float32(voxels - whole)

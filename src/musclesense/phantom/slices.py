@@ -13,8 +13,8 @@ from musclesense.phantom.signal import Drawing
 from musclesense.phantom.templates import TEMPLATES, compartment_values
 
 Part = tuple[Limb, Pose, Infiltration]
-FINE_MM = 1.3
-"""Voxels up to this size are too fine for an observer to go around each."""
+FINE_MM, COARSE_MM = 1.3, 2.0
+"""Voxels up to the first size are too fine for an observer to go around gaps of two; up to the second, of one."""
 
 
 def draw_slice(stack: Stack, parts: list[Part], offset_mm: float) -> Drawing:
@@ -122,6 +122,9 @@ def whole_muscle(compartments: NDArray[np.uint8], limb: Limb, voxel_mm: float) -
     for section in drawn.reshape(-1, *drawn.shape[-2:]):
         if voxel_mm <= FINE_MM and section.any():
             section |= _closed(section, 1.5)
+        elif voxel_mm <= COARSE_MM:
+            for pair in ((1, 2), (2, 1)):
+                section |= ndimage.binary_closing(section, np.ones(pair))
     return (drawn & ~unlabelled).astype(np.uint8)
 
 
