@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from musclesense.training import inputs
+from musclesense.training.compilation import CompiledNetwork
 from musclesense.training.config import Config, register
 from musclesense.training.devices import held
 from musclesense.training.hardware import choose
@@ -74,7 +75,12 @@ class Clock(Callback):
 
     def __init__(self, session: Session) -> None:
         self.spans: dict[str, list[tuple[float, float]]] = {}
-        self._bare = Bare(session.config, session.hardware.precision, session.trainer.strategy.root_device)
+        self._bare = Bare(
+            session.config,
+            session.hardware.precision,
+            session.trainer.strategy.root_device,
+            compiled=session.compiled,
+        )
         self._cases = 0
         self._before = (0.0, 0.0)
 
@@ -135,7 +141,7 @@ class Bare:
         self._kind = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
         self._module = make_module(config).to(device).train()
         if compiled:
-            self._module.network.compile()
+            self._module.compiled = CompiledNetwork(self._module.network, config.loader.batch_size)
         self._optimizer = torch.optim.AdamW(self._module.parameters())
         size, grid = config.loader.batch_size, self._module.grid
         shape = (size, len(self._module.channels), grid.rows, grid.columns)
@@ -149,7 +155,7 @@ class Bare:
             images, classes = self._images[:cases], self._classes[:cases]
             cases -= len(images)
             with torch.autocast(self._device.type, self._kind, enabled=self._kind is not None):
-                loss = self._module.loss(self._module(images), classes)
+                loss = self._module.loss(self._module(images, self._module.compiled), classes)
             self._optimizer.zero_grad()
             self._scaler.scale(loss).backward()
             self._scaler.step(self._optimizer)

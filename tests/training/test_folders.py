@@ -25,7 +25,7 @@ from musclesense.training.folders import (
     [
         ("outer=3", "inner=2"),
         ("logger=wandb",),
-        ("trainer.accelerator=gpu", "trainer.devices=4", "trainer.strategy=ddp"),
+        ("trainer.accelerator=gpu", "trainer.devices=4", "trainer.strategy=ddp", "trainer.compile=always"),
         ("loader.workers=3",),
         ("data=other",),
         ("callbacks.keep_every=3",),

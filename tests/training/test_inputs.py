@@ -28,6 +28,7 @@ from musclesense.training.folders import study_folder
         ("trainer.devices=0", "trainer.devices=0: give auto, a number"),
         ("trainer.devices=3", "loader.batch_size=4: give a multiple of 3, the number of devices"),
         ("trainer.strategy=ddp_spawn", "trainer.strategy=ddp_spawn: give auto or ddp"),
+        ("trainer.compile=sometimes", "trainer.compile=sometimes: give auto or always or never"),
         ("cohort.phantom.preset=gold", "preset 'gold'"),
         ("cohort.phantom.slices=some", "slices 'some' is unknown; use all or mid"),
         ("callbacks.keep_every=0", "callbacks.keep_every=0: give 1 or more"),

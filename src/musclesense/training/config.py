@@ -133,12 +133,14 @@ class TrainerConfig:
 
     ``devices``: how many share the batches of a run (``auto``: all), or GPUs by index such as ``'0,2'``.
     ``strategy``: how several do, of ``hardware.STRATEGIES``.
+    ``compile``: whether torch.compile makes the network's steps faster: where it pays, always or never.
     """
 
     accelerator: str = "auto"
     devices: str = "1"
     strategy: str = "auto"
     precision: str = "auto"
+    compile: str = "auto"
     max_epochs: int = 100
     gradient_clip_val: float | None = 1.0
 

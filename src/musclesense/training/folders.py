@@ -20,7 +20,7 @@ _LONGEST_NAME = 200
 # Where and on what a study runs, and what it keeps, does not change its scores.
 _ELSEWHERE = ("study", "runs", "data", "logger")
 _ELSEWHERE_BELOW = {
-    "trainer": ("accelerator", "devices", "strategy"),
+    "trainer": ("accelerator", "devices", "strategy", "compile"),
     "loader": ("workers",),
     "synthesis": ("workers", "shard"),
     "callbacks": ("keep_every",),

@@ -14,6 +14,7 @@ PRECISIONS = (
 )
 STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
 """How several devices train one run: with processes of our own, so that Lightning need not start any."""
+COMPILE = ("auto", "always", "never")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def problems(config: TrainerConfig) -> list[str]:
             ("accelerator", config.accelerator, ACCELERATORS),
             ("precision", config.precision, PRECISIONS),
             ("strategy", config.strategy, STRATEGIES),
+            ("compile", config.compile, COMPILE),
         )
         if value not in known
     ]

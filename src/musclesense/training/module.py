@@ -5,7 +5,7 @@ import math
 import pkgutil
 import sys
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -83,6 +83,8 @@ class SegmentationModule(LightningModule):
         self.val_dice = MeanDice(self.labels.n_classes)
         self._optimizer = optimizer
         self._lost, self._seen = torch.zeros(()), 0  # in this epoch so far
+        self.compiled: Callable[[Tensor], Tensor] | None = None
+        """The network as training runs it, where that is another way than validation does."""
 
     @classmethod
     def load(cls, checkpoint: Path) -> Self:
@@ -138,9 +140,9 @@ class SegmentationModule(LightningModule):
         if not math.isfinite(lost):
             raise InputError(f"loss: gives no finite number ({lost}); correct loss=... or its arguments")
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, network: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Map images (batch, channels, rows, columns) to logits (batch, 1 + classes, rows, columns)."""
-        logits: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
+        logits: Tensor = (network or self.network)(images.contiguous(memory_format=torch.channels_last))
         return logits
 
     def probabilities(self, images: Tensor) -> Tensor:
@@ -150,7 +152,7 @@ class SegmentationModule(LightningModule):
 
     def training_step(self, batch: Batch) -> Tensor:
         """Give the loss of a batch of D3."""
-        loss: Tensor = self.loss(self(batch.images), batch.classes)
+        loss: Tensor = self.loss(self(batch.images, self.compiled), batch.classes)
         # Added up on the device and told once an epoch: `log` costs a small network's step a few parts in a hundred.
         self._lost = torch.add(self._lost.to(loss.device), loss.detach(), alpha=len(batch.case))
         self._seen += len(batch.case)

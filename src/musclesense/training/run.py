@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
 from musclesense import __version__
 from musclesense.files import locked, write_json, write_text
-from musclesense.training import checkpoints, devices, inputs
+from musclesense.training import checkpoints, compilation, devices, inputs
 from musclesense.training.callbacks import (
     Averaging,
     BestEpoch,
@@ -149,6 +149,7 @@ def _train(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
                 "devices": len(own),
                 "threads": torch.get_num_threads(),
                 "precision": session.hardware.precision,
+                "compiled": session.compiled,
                 "versions": {
                     "musclesense": __version__,
                     "torch": torch.__version__,
@@ -172,6 +173,7 @@ class Session:
         folder: Of the run.
         data: What it works on.
         hardware: What it trains with.
+        compiled: Whether its steps run the network by torch.compile.
         module: The network, untrained.
         datamodule: Its batches.
         trainer: With every callback.
@@ -183,6 +185,7 @@ class Session:
     folder: Path
     data: inputs.Inputs
     hardware: Hardware
+    compiled: bool
     module: SegmentationModule
     datamodule: NestedFoldDataModule
     trainer: Trainer
@@ -219,13 +222,14 @@ def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
     lightning.seed_everything(seed, workers=True, verbose=False)
     hardware = choose(config.trainer)
     module = make_module(config)
+    batch_size = devices.share_of(config.loader.batch_size, len(own))
     datamodule = NestedFoldDataModule(
         data.slices,
         data.split,
         channels=active_channels(config),
         labels=inputs.labels(config),
         augmentation=inputs.augmentation(config),
-        batch_size=devices.share_of(config.loader.batch_size, len(own)),
+        batch_size=batch_size,
         devices=len(own),
         workers=config.loader.workers,
         seed=seed,
@@ -237,8 +241,12 @@ def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
     test = TestFoldScores(folder, data.slices, _fold(config), config.labels.column)
     callbacks: list[Callback] = [StepSeed(seed), history, test, RunBar(_epochs(config))]
     callbacks += _keeping(config, folder / "checkpoints", history)
+    cases = len(datamodule.train_dataloader()) * config.loader.batch_size
+    compiled = compilation.wanted(config.trainer, hardware, cases=cases, devices=len(own))
+    if compiled:
+        callbacks.append(compilation.Compilation(batch_size))
     trainer = _trainer(config, hardware, own, folder, logger, callbacks)
-    return Session(config, folder, data, hardware, module, datamodule, trainer, history, test)
+    return Session(config, folder, data, hardware, compiled, module, datamodule, trainer, history, test)
 
 
 def _drawing(config: Config, data: inputs.Inputs, *, here: bool) -> AbstractContextManager[None]:
