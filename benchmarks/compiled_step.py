@@ -1,7 +1,9 @@
 """Whether torch.compile pays: ``python -m benchmarks.compiled_step`` times bare steps with and without it.
 
 The steps are those of `benchmarks.training_step`. Both kinds take turns; what the first step takes, in which the
-network is compiled, is told apart. Needs a C++ compiler on a CPU.
+network is compiled, is told apart, with the number of cases after which it is made up for (``trainer.compile=auto``
+goes by that). With ``TORCHINDUCTOR_CACHE_DIR=EMPTY`` compiling starts from nothing, else from PyTorch's cache on disk.
+Needs a C++ compiler on a CPU.
 """
 
 import statistics
@@ -15,12 +17,19 @@ from benchmarks.training_step import Bare, compose_run
 from musclesense.training.hardware import choose
 
 TURNS, CASES_A_TURN = 5, 32
-RUNS = {"the demo's": ("experiment=demo",), "the default": ()}
+RUNS = {
+    "the demo's": ("experiment=demo",),
+    "the default": (),
+    "experiment=fast": ("experiment=fast",),
+    "experiment=robust_fat": ("experiment=robust_fat",),
+}
 
 
 def main() -> None:
     """Time the network of each run and print."""
-    table = Table("network", "eager, cases/s", "compiled, cases/s", "compiled / eager", "compiling, s")
+    table = Table(
+        "network", "eager, cases/s", "compiled, cases/s", "compiled / eager", "compiling, s", "pays from, cases"
+    )
     for name, overrides in RUNS.items():
         config = compose_run(*overrides)
         hardware = choose(config.trainer)
@@ -30,7 +39,9 @@ def main() -> None:
         pairs = [[CASES_A_TURN / seconds(bare, CASES_A_TURN) for bare in kinds] for _ in range(TURNS)]
         eager, compiled = (statistics.median(rates) for rates in zip(*pairs, strict=True))
         ratio = statistics.median(compiled / eager for eager, compiled in pairs)
-        table.add_row(name, f"{eager:.1f}", f"{compiled:.1f}", f"{ratio:.2f}", f"{compiling:.0f}")
+        saved = 1 / eager - 1 / compiled  # s a case
+        pays = f"{compiling / saved:.0f}" if saved > 0 else "never"
+        table.add_row(name, f"{eager:.1f}", f"{compiled:.1f}", f"{ratio:.2f}", f"{compiling:.0f}", pays)
     Console().print(f"{hardware.accelerator}, {hardware.precision}, {torch.get_num_threads()} threads", table)
 
 
