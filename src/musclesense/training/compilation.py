@@ -16,8 +16,8 @@ from musclesense.training.hardware import Hardware
 from musclesense.training.module import SegmentationModule
 
 PAYS_FROM = 10_000
-"""Cases over all epochs from which ``auto`` compiles on a CPU: more than make up for the compiling with any network that
-was measured (docs/performance.md); shorter trainings, such as the demo's, are left as they are."""
+"""Cases over all epochs from which ``auto`` compiles on a CPU: more than make up for the compiling with any network
+that was measured (docs/performance.md); shorter trainings, such as the demo's, are left as they are."""
 _COMPILERS = ("g++", "clang++", "c++")
 
 
