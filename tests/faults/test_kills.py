@@ -67,8 +67,8 @@ AT_ANY_TIME = "at any time from the start"
 BEFORE = [
     *[Moment("making the phantom", found("data/.phantom-*.draft/sub-*"), 2.0)] * 3,
     *[Moment("writing the folds", found("runs/[!.]*/.folds.json.*.draft"))] * 3,
-    *[Moment("building the cache", found("data/cache/.*.draft/images.npy"), 0.05)] * 5,
-    *[Moment(AT_ANY_TIME, lambda *_: True, 6.0)] * 6,
+    *[Moment("building the cache", found("data/cache/.*.draft/images.npy"), 0.05)] * 6,
+    *[Moment(AT_ANY_TIME, lambda *_: True, 6.0)] * 8,
 ]
 TRAINS = written(f"{RUN}/checkpoints/last.ckpt")
 EPOCH = Moment("an epoch", written(f"{RUN}/metrics.csv", last=False), 0.1)
@@ -88,7 +88,7 @@ def plan(rng: random.Random) -> Iterator[Moment]:
         begun = [EPOCH, EPOCH, CHECKPOINT, CHECKPOINT, CHECKPOINT, METRICS]
         rng.shuffle(begun)
         yield from (*begun, CASES, DONE, TESTING)  # the last one may come when a fast machine has ended the run
-    yield from [REPORT] * 6
+    yield from [REPORT] * 8
 
 
 @pytest.fixture
