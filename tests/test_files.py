@@ -23,6 +23,7 @@ from musclesense.files import (
     require_file,
     require_free,
     require_writable,
+    size_and_change,
     write_csv,
     write_json,
     write_text,
@@ -250,6 +251,9 @@ def test_what_is_no_file_is_refused_before_it_is_opened(kind: str, tmp_path: Pat
         require_file(path)
     if kind != "empty":
         assert not is_file(path)
+        assert size_and_change(path) is None
+    else:
+        assert size_and_change(path) == (0, path.stat().st_mtime_ns)
     assert is_folder(path) == (kind == "folder")
 
 

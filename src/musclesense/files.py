@@ -40,6 +40,15 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def size_and_change(path: Path) -> tuple[int, int] | None:
+    """Give the size of a file in bytes and the time of its last change in ns, or None where there is no file."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError):
+        return None
+    return (state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else None
+
+
 def is_folder(path: Path) -> bool:
     """Tell whether ``path`` leads to a folder, likewise."""
     try:

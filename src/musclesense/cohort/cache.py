@@ -15,7 +15,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike, NDArray
 
 from musclesense.cohort.table import Acquisition, Region
-from musclesense.files import atomic_folder, is_file, locked, write_json
+from musclesense.files import atomic_folder, locked, size_and_change, write_json
 from musclesense.imaging.grid import Grid, slice_axis, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Volume, read_volume
@@ -80,9 +80,9 @@ def cache_folder(
     for acquisition in acquisitions:
         files = {**acquisition.channels, column: acquisition.labels(column)}
         states = {
-            name: [str(file.absolute()), (state := file.stat()).st_size, state.st_mtime_ns]
+            name: [str(file.absolute()), *state]
             for name, file in files.items()
-            if file is not None and is_file(file)
+            if file is not None and (state := size_and_change(file))
         }
         who = [acquisition.subject, acquisition.session, acquisition.group, acquisition.region, acquisition.limbs]
         sources.append([acquisition.line, acquisition.slice, who, states])
