@@ -74,12 +74,17 @@ def test_swaps_turn_fat_and_water_around_in_a_part_of_some_fat_images(monkeypatc
 
 
 def test_images_of_water_and_fat_together_are_not_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exposure, "SWAPPED", 0.0)
-    assert np.array_equal(expose(drawing(), 3, swaps=True), expose(drawing(), 3))
+    monkeypatch.setattr(exposure, "SWAPPED", 1.0)
+    fat = [np.random.default_rng(number).choice(3, p=(0.65, 0.22, 0.13)) == 0 for number in range(20)]
+    swapped = [
+        not np.array_equal(expose(drawing(), number, swaps=True), expose(drawing(), number)) for number in range(20)
+    ]
+    assert swapped == fat and 5 < sum(fat) < 18
 
 
 def test_fat_lies_off_where_it_is_seen_beside_water(monkeypatch: pytest.MonkeyPatch) -> None:
     of(monkeypatch, exposure.Contrast.T1)
+    monkeypatch.setattr(exposure, "_WATER_SHOWN", dict.fromkeys(exposure.Contrast, (0.3, 0.3)))
     border = [expose(drawing(), number, usual=True)[:, COLUMNS // 2 - 3 : COLUMNS // 2 + 3] for number in range(8)]
     assert len({tuple(np.round(one.mean(axis=0), 3)) for one in border}) == 8
     monkeypatch.undo()

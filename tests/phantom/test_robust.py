@@ -88,6 +88,10 @@ def test_an_ingredient_left_out_leaves_the_others(ingredient: str, monkeypatch: 
     pairs = [(draw(number), draw(number, without=(ingredient,))) for number in range(10)]
     assert any(a.image.shape != b.image.shape or not np.allclose(a.image, b.image) for a, b in pairs)
     assert all(a.region == b.region for a, b in pairs)
+    for one, other in pairs:
+        assert one.limbs == other.limbs or ingredient == "pose"
+        assert one.geometry.zooms[:2] == other.geometry.zooms[:2] or ingredient == "resolution"
+        assert one.geometry.zooms[2] == other.geometry.zooms[2] or ingredient == "thickness"
     if ingredient in ("contrast", "shading", "noise", "surroundings", "swaps"):  # what is drawn does not depend on them
         assert all(np.array_equal(a.compartments, b.compartments) for a, b in pairs)
 
@@ -97,22 +101,25 @@ def test_pixels_bodies_and_thickness_are_wider_than_those_of_the_cohorts(monkeyp
     monkeypatch.setattr(
         robust, "draw_slice", lambda stack, parts, z: drawn.append((stack, parts)) or draw_slice(stack, parts, z)
     )
-    for number in range(30):
+    for number in range(40):
         one = draw(number)
         assert one.geometry.zooms == pytest.approx((*2 * [drawn[-1][0].voxel_mm], drawn[-1][0].slice_mm))
     pixels = [stack.voxel_mm for stack, _ in drawn]
     assert 0.7 <= min(pixels) < 0.85 and 1.5 < max(pixels) <= 1.8
     thick = [stack.slice_mm for stack, _ in drawn if stack.points > 1]
-    assert 5 < len(thick) < 25 and 3 <= min(thick) < 8 and 15 < max(thick) <= 20
-    relative = [limb.fat_mm / TEMPLATES[limb.region].fat_mm for _, parts in drawn for limb, *_ in parts]
-    assert min(relative) < 0.4 and max(relative) > 2.2  # beyond what usual adults have
+    assert 10 < len(thick) < 30 and 3 <= min(thick) < 8 and 15 < max(thick) <= 20
+    limbs = [limb for _, parts in drawn for limb, *_ in parts]
+    fat = [limb.fat_mm / TEMPLATES[limb.region].fat_mm for limb in limbs]
+    assert min(fat) < 0.3 and max(fat) > 2.4  # beyond what usual adults have
+    length = [limb.length_mm / TEMPLATES[limb.region].length_mm for limb in limbs]
+    assert min(length) < 0.75  # a child's
 
 
 def test_a_thick_slice_mixes_what_lies_along_the_limb(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its image is between those of its layers, so that its borders are less steep."""
     rest = [name for name in robust.INGREDIENTS if name not in ("thickness", "levels")]
     steep = []
-    for thickness in ((3.0, 1), (20.0, 3)):
+    for thickness in ((3.0, 3), (20.0, 3)):
         monkeypatch.setattr(robust, "THIN", thickness)
         images = [draw(number, without=(*rest, "thickness")).image for number in range(6)]
         steep.append(np.mean([np.abs(np.diff(image, axis=1)).mean() for image in images]))

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
 
 from musclesense.errors import InputError
 from musclesense.training import compilation, run
@@ -106,6 +108,24 @@ def test_where_compiling_fails_training_goes_on_and_says_so_once(network, fake, 
     assert said == ("torch.compile failed (InvalidCxxCompiler: no working compiler); training goes on without it\n")
 
 
+@needs_compiler
+def test_a_backward_that_cannot_be_compiled_is_seen_in_the_first_step(network, monkeypatch, capsys):
+    def backend(graph: Any, inputs: Any, **_: Any) -> Any:
+        def backward(*_: Any) -> Any:
+            raise RuntimeError("no room for kernels")
+
+        return aot_autograd(fw_compiler=lambda forward, _: make_boxed_func(forward), bw_compiler=backward)(
+            graph, inputs
+        )
+
+    compiled = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network, **_: compiled(network, backend=backend))
+    run_by = CompiledNetwork(network, 4)
+    run_by(torch.randn(4, 2, 8, 8)).mean().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    assert "no room for kernels" in capsys.readouterr().err
+
+
 def test_what_the_network_itself_raises_is_raised(fake, capsys):
     class Broken(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
@@ -130,9 +150,10 @@ def test_a_network_that_was_compiled_fails_openly_later(network, fake):
 @needs_compiler
 def test_compiled_steps_give_the_network_s_own_gradients_and_statistics(network):
     twin, images = copy.deepcopy(network), torch.randn(4, 2, 16, 16)
-    for one, call in ((network, CompiledNetwork(network, 4)), (twin, twin)):
+    run_by = CompiledNetwork(network, 4)
+    for call in (run_by, twin):
         call(images).square().mean().backward()
-        assert all(parameter.grad is not None for parameter in one.parameters())
+    assert run_by._compiled is not network, "not compiled"
     for ours, theirs in zip(network.parameters(), twin.parameters(), strict=True):
         assert torch.allclose(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
     for ours, theirs in zip(network.buffers(), twin.buffers(), strict=True):
@@ -182,4 +203,5 @@ def test_devices_that_share_a_run_compile_each(configured, tmp_path):
         train_in_step(_as_rank, (config, folders[-1]), devices=2, look=lambda: None)
     assert [done_of(folder)["compiled"] for folder in folders] == [True, False]
     assert losses_of(folders[0]) == pytest.approx(losses_of(folders[1]), rel=1e-3)
+    assert not same(*(weights_of(folder, "last") for folder in folders))  # rounded otherwise
     assert weights_of(folders[0]).keys() == weights_of(folders[1]).keys()

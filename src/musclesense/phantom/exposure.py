@@ -83,7 +83,7 @@ def other_greys(rng: np.random.Generator, image: Floats) -> Floats:
 
 
 def _swapped(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Draw where fat and water are swapped: one side of the frame, as a limb is, or where a smooth field is high."""
+    """Draw where fat and water are swapped: in half of the frame, or where a smooth field is high."""
     rows, columns = shape
     if rng.random() < 0.5:
         left = np.arange(columns) < columns / 2

@@ -49,7 +49,13 @@ class Body:
 
 
 def child(rng: np.random.Generator, body: Body, age: float) -> Body:
-    """Make a body that of a child: a smaller adult, whose girths of thigh and calf at six years are three fifths."""
+    """Make an adult's body a child's: smaller, at six years with about three fifths of an adult's girths.
+
+    Args:
+        rng: Random state.
+        body: An adult's, whose sex and relative adiposity are kept.
+        age: In years, from about 3 to 18.
+    """
     size = float(np.clip(0.62 + 0.035 * (age - 6) + rng.normal(0, 0.03), 0.5, 1))
     return replace(
         body,

@@ -30,7 +30,7 @@ def surroundings(rng: np.random.Generator, air: NDArray[np.bool_], voxel_mm: flo
 
 
 def _table(rng: np.random.Generator, air: NDArray[np.bool_], voxel_mm: float) -> Floats:
-    """Draw a flat or hollow mattress below the lowest part of the limbs: faint foam between brighter covers."""
+    """Draw a mattress, faint foam between brighter covers: flat below the limbs, or hollow, and they sink into it."""
     y, x = _places(air.shape, voxel_mm)
     body = np.flatnonzero(~air.all(axis=1))
     lowest = (body.max() + 1) * voxel_mm if body.size else air.shape[0] * voxel_mm

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 import torch
+import torch._functorch.config as functorch
 from lightning import Callback, Trainer
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from musclesense.training.module import SegmentationModule
 PAYS_FROM = 10_000
 """Cases over all epochs from which ``auto`` compiles on a CPU: more than make up for the compiling with any network
 that was measured (docs/performance.md); shorter trainings, such as the demo's, are left as they are."""
-_COMPILERS = ("g++", "clang++", "c++")
+_COMPILER = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")  # which PyTorch calls where CXX names none
 
 
 def wanted(config: TrainerConfig, hardware: Hardware, *, cases: int, devices: int) -> bool:
@@ -50,8 +51,7 @@ def _lacks(accelerator: str) -> str | None:
     """Name what torch.compile needs on an accelerator and this machine lacks."""
     if accelerator == "cuda":
         return None if find_spec("triton") else "triton"
-    named = os.environ.get("CXX")
-    return None if any(map(shutil.which, [named] if named else _COMPILERS)) else "C++ compiler"
+    return None if shutil.which(os.environ.get("CXX", _COMPILER)) else "C++ compiler"
 
 
 class Compilation(Callback):
@@ -96,12 +96,15 @@ class CompiledNetwork:
         if len(images) != self._batch_size:
             return self._network(images)  # type: ignore[no-any-return]
         try:
-            logits = self._compiled(images)
+            # Forward and backward at once, or a backward that cannot be compiled would fail outside of this block.
+            with functorch.patch(force_non_lazy_backward_lowering=True):
+                logits = self._compiled(images)
         except Exception as error:  # compilers fail in many ways; where the network itself does, it fails again below
             if self._proven:
                 raise
             self._compiled = self._network
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            cause = getattr(error, "inner_exception", None) or error
+            reason = next(iter(str(cause).splitlines()), type(cause).__name__)
             logits = self._network(images)
             print(f"torch.compile failed ({reason[:200]}); training goes on without it", file=sys.stderr)
         self._proven = True

@@ -173,7 +173,7 @@ class Session:
         folder: Of the run.
         data: What it works on.
         hardware: What it trains with.
-        compiled: Whether its steps run the network by torch.compile.
+        compiled: Whether its steps are to run the network by torch.compile.
         module: The network, untrained.
         datamodule: Its batches.
         trainer: With every callback.
@@ -241,7 +241,7 @@ def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
     test = TestFoldScores(folder, data.slices, _fold(config), config.labels.column)
     callbacks: list[Callback] = [StepSeed(seed), history, test, RunBar(_epochs(config))]
     callbacks += _keeping(config, folder / "checkpoints", history)
-    cases = len(datamodule.train_dataloader()) * config.loader.batch_size
+    cases = len(datamodule.train_dataloader()) * batch_size
     compiled = compilation.wanted(config.trainer, hardware, cases=cases, devices=len(own))
     if compiled:
         callbacks.append(compilation.Compilation(batch_size))
