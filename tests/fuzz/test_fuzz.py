@@ -79,7 +79,7 @@ def test_a_command_is_stopped_by_its_limits(tmp_path: Path) -> None:
     """In a process of its own: this one has threads, and must not fork."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom fuzz import sandbox\n"
-        "sandbox.MOST_SECONDS, sandbox._MOST_WAITING = 1, 2\n"
+        "sandbox.MOST_SECONDS, sandbox._MOST_WAITING = 1, 6\n"
         "here = Path(sys.argv[1])\n"
         "def hungry(): bytearray(2**33)\n"
         "def busy():\n  while True: pass\n"
