@@ -95,17 +95,22 @@ class CompiledNetwork:
         """Map images (batch, channels, rows, columns) to logits (batch, 1 + classes, rows, columns)."""
         if len(images) != self._batch_size:
             return self._network(images)  # type: ignore[no-any-return]
+        if self._proven:
+            return self._compiled(images)
+        logits = self._first(images)
+        self._proven = True
+        return logits
+
+    def _first(self, images: Tensor) -> Tensor:
+        """Compile, or give it up."""
         try:
             # Forward and backward at once, or a backward that cannot be compiled would fail outside of this block.
             with functorch.patch(force_non_lazy_backward_lowering=True):
-                logits = self._compiled(images)
+                return self._compiled(images)
         except Exception as error:  # compilers fail in many ways; where the network itself does, it fails again below
-            if self._proven:
-                raise
             self._compiled = self._network
             cause = getattr(error, "inner_exception", None) or error
             reason = next(iter(str(cause).splitlines()), type(cause).__name__)
             logits = self._network(images)
             print(f"torch.compile failed ({reason[:200]}); training goes on without it", file=sys.stderr)
-        self._proven = True
-        return logits
+            return logits  # type: ignore[no-any-return]
