@@ -125,6 +125,28 @@ def test_probabilities_are_of_the_foreground(module):
     torch.testing.assert_close(given, expected)
 
 
+def test_mirrored_probabilities_of_a_mirrored_image_are_mirrored_and_swap_sides(composed):
+    given = {}
+    for mirrored in ("true", "false"):
+        torch.manual_seed(0)
+        module = make_module(composed("channels=[fat,water]", "labels=sides", f"labels.mirrored={mirrored}")).eval()
+        assert module.labels.names == ("left", "right")
+        images = torch.randn(2, 2, 16, 32, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            given[mirrored] = [module.probabilities(one) for one in (images, images.flip(-1))]
+    swapped = [[other.flip(-1)[:, [1, 0]] for other in given[mirrored]] for mirrored in ("true", "false")]
+    torch.testing.assert_close(given["true"][0], swapped[0][1])
+    torch.testing.assert_close(given["true"][0], (given["false"][0] + swapped[1][1]) / 2)
+    assert not torch.allclose(given["false"][0], swapped[1][1], atol=1e-3)
+
+
+def test_a_checkpoint_from_before_mirroring_is_taken_as_it_was(finished, tmp_path):
+    content = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
+    del content["hyper_parameters"]["mirrored"]
+    torch.save(content, tmp_path / "older.ckpt")
+    assert not SegmentationModule.load(tmp_path / "older.ckpt").mirrored
+
+
 def test_validation_scores_at_the_threshold(composed, monkeypatch):
     """Foreground probability is 0.3 everywhere: muscle from a threshold of 0.3 down, none above."""
     logged: dict[str, float] = {}

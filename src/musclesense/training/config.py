@@ -56,12 +56,14 @@ class LabelsConfig:
     """What is segmented: values of each class (none: any positive value), and the fixed threshold.
 
     ``column`` of the cohort table names the images that hold the values: ``mask`` or ``compartments``.
+    ``mirrored``: test and segment by the mean over each image and its mirror, which takes twice the time.
     """
 
     name: str = MISSING
     column: str = "mask"
     classes: dict[str, list[int]] = MISSING
     threshold: float = 0.5
+    mirrored: bool = False
 
 
 @dataclass

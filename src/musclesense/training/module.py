@@ -43,6 +43,7 @@ class SegmentationModule(LightningModule):
         threshold: Foreground probability from which a pixel is segmented.
         grid: Arguments of `Grid`.
         regions: Regions that were trained on.
+        mirrored: Give the mean of the probabilities over each image and its mirror.
         model: ``_target_`` and arguments of the network.
         loss: ``_target_`` and arguments of the loss.
         optimizer: ``factory`` and ``schedule``, as in the configuration.
@@ -62,6 +63,7 @@ class SegmentationModule(LightningModule):
         model: dict[str, Any],
         loss: dict[str, Any],
         optimizer: dict[str, Any],
+        mirrored: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # the logger has the whole configuration
@@ -76,6 +78,7 @@ class SegmentationModule(LightningModule):
         self.threshold = threshold
         self.grid = Grid(**grid)
         self.regions = tuple(regions)
+        self.mirrored = mirrored
         network = _make(nn.Module, model, "model", in_channels=len(channels), out_channels=self.labels.n_classes + 1)
         # Channels beside each other in memory are what fast convolutions read, in mixed precision above all.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -148,6 +151,9 @@ class SegmentationModule(LightningModule):
     def probabilities(self, images: Tensor) -> Tensor:
         """Give the probability of each foreground class, (batch, classes, rows, columns)."""
         foreground: Tensor = self(images).float().softmax(dim=1)[:, 1:]
+        if self.mirrored:
+            other: Tensor = self(images.flip(-1)).float().softmax(dim=1)[:, self.labels.mirror[1:]]
+            foreground = (foreground + other.flip(-1)) / 2
         return foreground
 
     def training_step(self, batch: Batch) -> Tensor:

@@ -89,6 +89,7 @@ def make_module(config: Config) -> SegmentationModule:
         channels=list(active_channels(config)),
         classes=plain["labels"]["classes"],
         threshold=plain["labels"]["threshold"],
+        mirrored=plain["labels"]["mirrored"],
         grid=plain["grid"],
         regions=plain["region"]["regions"],
         model=plain["model"],
