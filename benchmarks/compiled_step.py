@@ -1,12 +1,13 @@
-"""Whether torch.compile pays: ``python -m benchmarks.compiled_step`` times bare steps with and without it.
+"""Whether torch.compile pays: ``python -m benchmarks.compiled_step [NAMES]`` times bare steps with and without it.
 
 The steps are those of `benchmarks.training_step`. Both kinds take turns; what the first step takes, in which the
 network is compiled, is told apart, with the number of cases after which it is made up for (``trainer.compile=auto``
 goes by that). With ``TORCHINDUCTOR_CACHE_DIR=EMPTY`` compiling starts from nothing, else from PyTorch's cache on disk.
-Needs a C++ compiler on a CPU.
+Needs a C++ compiler on a CPU. Names are those of `RUNS`; without any, all are timed.
 """
 
 import statistics
+import sys
 import time
 
 import torch
@@ -28,8 +29,8 @@ RUNS = {
 def main() -> None:
     """Time the network of each run and print."""
     table = Table("network", "eager, cases/s", "compiled, cases/s", "ratio", "compiling, s", "pays from, cases")
-    for name, overrides in RUNS.items():
-        config = compose_run(*overrides)
+    for name in sys.argv[1:] or RUNS:
+        config = compose_run(*RUNS[name])
         hardware = choose(config.trainer)
         device = torch.device(hardware.accelerator)
         kinds = [Bare(config, hardware.precision, device, compiled=compiled) for compiled in (False, True)]

@@ -219,6 +219,8 @@ def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
         InputError: The network cannot be made, a part holds no case, or the devices cannot share a batch.
     """
     _quieten_lightning()
+    # Deterministic kernels are asked for on a GPU. Filling all new memory beside that took an eighth of a step there.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     seed = int(np.random.SeedSequence([config.seed, config.outer, config.inner]).generate_state(1)[0])
     lightning.seed_everything(seed, workers=True, verbose=False)
     hardware = choose(config.trainer)

@@ -1,0 +1,109 @@
+"""What a GPU alone can show; the other tests of training are on the CPU."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning import Callback
+
+from musclesense.errors import InputError
+from musclesense.training import run
+from musclesense.training.devices import held
+from musclesense.training.folders import run_folder
+from musclesense.training.module import SegmentationModule
+from musclesense.training.progress import RunBar
+from musclesense.training.run import train
+
+from .runs import StopError, assert_same_run, done_of, interrupt, rows_of, weights_of
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU here")
+GPU = "trainer.accelerator=gpu"
+
+
+def test_a_run_on_a_gpu_chooses_mixed_precision_and_learns_as_on_a_cpu(configured, finished):
+    config = configured(GPU, "trainer.precision=auto", "trainer.max_epochs=4")
+    train(config)
+    done = done_of(run_folder(config))
+    assert (done["accelerator"], done["compiled"]) == ("cuda", False)
+    assert done["precision"] in ("bf16-mixed", "16-mixed")
+    ours, theirs = (rows_of(folder / "metrics.csv") for folder in (run_folder(config), finished))
+    losses = [[float(row["train_loss"]) for row in rows] for rows in (ours, theirs)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+    assert all(not tensor.is_cuda for tensor in SegmentationModule.load(_best(config)).state_dict().values())
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "32-true"])
+def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, monkeypatch, precision):
+    asked = (GPU, f"trainer.precision={precision}", "callbacks.averaging=0.9")
+    whole, stopped = (configured(*asked, f"study={name}") for name in ("whole", "stopped"))
+    train(whole)
+    with monkeypatch.context() as patch, pytest.raises(StopError):
+        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
+        train(stopped)
+    train(stopped)
+    assert_same_run(run_folder(stopped), run_folder(whole))
+
+
+class NoWaiting(Callback):
+    """Raises where a step of the second epoch or a later one waits for the GPU."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch > 0:
+            torch.cuda.set_sync_debug_mode("error")
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.steps += torch.cuda.get_sync_debug_mode() == 2
+        if trainer.is_last_batch:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")
+def test_no_step_waits_for_the_gpu(configured, slices, tmp_path):
+    config = configured(GPU, "trainer.precision=auto")
+    with held("1", "cuda") as own:
+        session = run.set_up(config, tmp_path, slices, own, None)
+        watch = NoWaiting()
+        session.trainer.callbacks.append(watch)
+        try:
+            session.fit()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    assert watch.steps == 3 * len(session.datamodule.train_dataloader())
+
+
+def test_a_compiled_run_learns_the_same(configured):
+    plain, compiled = (configured(GPU, f"trainer.compile={asked}", f"study={asked}") for asked in ("never", "always"))
+    for config in (plain, compiled):
+        train(config)
+    assert done_of(run_folder(compiled))["compiled"]
+    losses = [
+        [float(row["train_loss"]) for row in rows_of(run_folder(config) / "metrics.csv")]
+        for config in (plain, compiled)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert weights_of(run_folder(plain)).keys() == weights_of(run_folder(compiled)).keys()
+
+
+def test_what_was_trained_on_a_gpu_segments_alike_on_a_cpu(configured):
+    config = configured(GPU)
+    train(config)
+    module = SegmentationModule.load(_best(config))
+    images = torch.randn(4, len(module.channels), 32, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        own = module.probabilities(images)
+        other = module.to("cuda").probabilities(images.to("cuda")).cpu()
+    assert np.abs((own - other).numpy()).max() < 0.02  # the GPU multiplies 32 bit as TF32
+
+
+def test_a_gpu_that_is_not_there_is_named():
+    there = torch.cuda.device_count()
+    with pytest.raises(InputError, match=f"trainer.devices={there},"), held(f"{there},", "cuda"):
+        pass
+
+
+def _best(config: Any) -> Any:
+    return run_folder(config) / "checkpoints" / "best.ckpt"
