@@ -1,0 +1,43 @@
+"""Networks on held-out phantoms, with and without the mirror: ``phantoms.py STUDY COHORT.csv d4|d2 MODEL MODEL ...``.
+
+Prints the mean Dice of each checkpoint over a part of the first fold of a study. Choices are made on D4.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from musclesense.cohort.folds import NestedFolds
+from musclesense.cohort.table import read_table
+from musclesense.imaging.grid import take_slice
+from musclesense.imaging.nifti import read_volume
+from musclesense.metrics.overlap import overlap
+from musclesense.segmentation.segmenter import Segmenter
+
+
+def main() -> None:
+    """Read the command line, segment and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("cohort", type=Path)
+    parser.add_argument("part", choices=("d4", "d2"))
+    parser.add_argument("models", type=Path, nargs="+")
+    options = parser.parse_args()
+    subjects = getattr(NestedFolds.load(options.study / "folds.json").split(0, 0), options.part)
+    cases = [case for case in read_table(options.cohort).acquisitions if case.subject in subjects]
+    for model in options.models:
+        segmenter = Segmenter.load(model)
+        (network,) = segmenter.networks
+        for network.mirrored in (False, True):
+            dice = []
+            for case in cases:
+                fat, mask = (read_volume(path) for path in (case.channels["fat"], case.labels("mask")) if path)
+                predicted = segmenter.segment({"fat": fat.data}, fat.geometry)
+                truth, found = (take_slice(data, fat.geometry, case.slice) > 0 for data in (mask.data, predicted))
+                dice.append(overlap(truth, found).dice)
+            print(f"{model}: {np.mean(dice):.4f} over {len(dice)} cases, mirrored: {network.mirrored}")
+
+
+if __name__ == "__main__":
+    main()
