@@ -9,6 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from musclesense.training.progress import RunBar
+from musclesense.training.run import train
+
 
 class StopError(Exception):
     """What ends a run in the middle."""
@@ -24,6 +27,10 @@ def done_of(folder: Path) -> dict[str, Any]:
     content = json.loads((folder / "done.json").read_text(encoding="utf-8"))
     assert content.pop("seconds") > 0
     return content
+
+
+def losses_of(folder: Path) -> list[float]:
+    return [float(row["train_loss"]) for row in rows_of(folder / "metrics.csv")]
 
 
 def weights_of(folder: Path, name: str = "best") -> dict[str, Tensor]:
@@ -60,3 +67,10 @@ def interrupt(patch: pytest.MonkeyPatch, where: type, hook: str, epoch: int, err
         return original(self, trainer, *arguments, **named)
 
     patch.setattr(where, hook, hooked)
+
+
+def train_until(config: Any, epoch: int, *, where: type = RunBar, hook: str = "on_train_epoch_end") -> None:
+    """Train, and stop before a hook of a callback at an epoch, by default after training and before its checkpoints."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(StopError):
+        interrupt(patch, where, hook, epoch, StopError())
+        train(config)

@@ -23,7 +23,7 @@ from musclesense.training.folders import run_folder
 from musclesense.training.hardware import Hardware
 from musclesense.training.run import train
 
-from .runs import StopError, assert_same_run, done_of, interrupt, rows_of, same, weights_of
+from .runs import assert_same_run, done_of, losses_of, same, train_until, weights_of
 
 needs_compiler = pytest.mark.skipif(
     compilation._lacks("cpu") is not None, reason="torch.compile needs a C++ compiler, which is not here"
@@ -161,7 +161,7 @@ def test_compiled_steps_give_the_network_s_own_gradients_and_statistics(network)
 
 
 @needs_compiler
-def test_a_compiled_run_learns_the_same_and_is_resumed_by_another_process(configured, finished, monkeypatch, tmp_path):
+def test_a_compiled_run_learns_the_same_and_is_resumed_by_another_process(configured, finished, tmp_path):
     whole = configured(COMPILED, "study=whole")
     train(whole)
     folder = run_folder(whole)
@@ -172,9 +172,7 @@ def test_a_compiled_run_learns_the_same_and_is_resumed_by_another_process(config
     assert losses_of(folder) == pytest.approx(losses_of(finished), rel=1e-3)
 
     resumed = configured(COMPILED, "study=whole", f"runs={tmp_path / 'resumed'}")
-    with monkeypatch.context() as patch, pytest.raises(StopError):
-        interrupt(patch, run.RunBar, "on_train_epoch_end", 2, StopError())
-        train(resumed)
+    train_until(resumed, 2)
     # Compiled anew, by a process that knows nothing of the first.
     command = [sys.executable, "train.py", "experiment=smoke", "trainer=cpu", COMPILED, "study=whole"]
     places = [f"data={resumed.data}", f"runs={resumed.runs}"]
@@ -182,10 +180,6 @@ def test_a_compiled_run_learns_the_same_and_is_resumed_by_another_process(config
     subprocess.run([*command, *places], cwd=Path(__file__).parents[2], env=cold, check=True, capture_output=True)
     assert (tmp_path / "cold").is_dir()
     assert_same_run(run_folder(resumed), folder)
-
-
-def losses_of(folder: Path) -> list[float]:
-    return [float(row["train_loss"]) for row in rows_of(folder / "metrics.csv")]
 
 
 def _as_rank(rank: int, config: Any, folder: Path) -> None:

@@ -12,35 +12,30 @@ from musclesense.training import run
 from musclesense.training.devices import held
 from musclesense.training.folders import run_folder
 from musclesense.training.module import SegmentationModule
-from musclesense.training.progress import RunBar
 from musclesense.training.run import train
 
-from .runs import StopError, assert_same_run, done_of, interrupt, rows_of, weights_of
+from .runs import assert_same_run, done_of, losses_of, train_until, weights_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU here")
 GPU = "trainer.accelerator=gpu"
 
 
 def test_a_run_on_a_gpu_chooses_mixed_precision_and_learns_as_on_a_cpu(configured, finished):
-    config = configured(GPU, "trainer.precision=auto", "trainer.max_epochs=4")
+    config = configured(GPU, "trainer.precision=auto")
     train(config)
     done = done_of(run_folder(config))
     assert (done["accelerator"], done["compiled"]) == ("cuda", False)
     assert done["precision"] in ("bf16-mixed", "16-mixed")
-    ours, theirs = (rows_of(folder / "metrics.csv") for folder in (run_folder(config), finished))
-    losses = [[float(row["train_loss"]) for row in rows] for rows in (ours, theirs)]
-    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+    assert losses_of(run_folder(config)) == pytest.approx(losses_of(finished), rel=0.1)
     assert all(not tensor.is_cuda for tensor in SegmentationModule.load(_best(config)).state_dict().values())
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "32-true"])
-def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, monkeypatch, precision):
+def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, precision):
     asked = (GPU, f"trainer.precision={precision}", "callbacks.averaging=0.9")
     whole, stopped = (configured(*asked, f"study={name}") for name in ("whole", "stopped"))
     train(whole)
-    with monkeypatch.context() as patch, pytest.raises(StopError):
-        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
-        train(stopped)
+    train_until(stopped, 2)
     train(stopped)
     assert_same_run(run_folder(stopped), run_folder(whole))
 
@@ -80,11 +75,7 @@ def test_a_compiled_run_learns_the_same(configured):
     for config in (plain, compiled):
         train(config)
     assert done_of(run_folder(compiled))["compiled"]
-    losses = [
-        [float(row["train_loss"]) for row in rows_of(run_folder(config) / "metrics.csv")]
-        for config in (plain, compiled)
-    ]
-    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert losses_of(run_folder(compiled)) == pytest.approx(losses_of(run_folder(plain)), rel=0.02)
     assert weights_of(run_folder(plain)).keys() == weights_of(run_folder(compiled)).keys()
 
 

@@ -34,7 +34,7 @@ from musclesense.training.module import SegmentationModule
 from musclesense.training.progress import RunBar
 from musclesense.training.run import train
 
-from .runs import StopError, assert_same_run, done_of, interrupt, rows_of, same, weights_of
+from .runs import StopError, assert_same_run, done_of, interrupt, rows_of, same, train_until, weights_of
 
 FILES = {"config.yaml", "metrics.csv", "cases.csv", "overlays.npz", "done.json", "checkpoints"}
 
@@ -162,11 +162,9 @@ def test_another_configuration_under_the_same_name_is_refused(configured, finish
         (RunBar, "on_train_start"),  # before the first
     ],
 )
-def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, finished, monkeypatch, where, hook):
+def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, finished, where, hook):
     config = configured("study=whole")
-    with monkeypatch.context() as patch, pytest.raises(StopError):
-        interrupt(patch, where, hook, 0 if hook == "on_train_start" else 2, StopError())
-        train(config)
+    train_until(config, 0 if hook == "on_train_start" else 2, where=where, hook=hook)
     assert not (run_folder(config) / "done.json").exists()
     train(config)
     assert_same_run(run_folder(config), finished)
@@ -177,9 +175,7 @@ def test_a_run_with_a_damaged_checkpoint_ends_as_if_it_had_never_been(
     configured, finished, monkeypatch, capsys, damaged, first
 ):
     config = configured("study=whole")
-    with monkeypatch.context() as patch, pytest.raises(StopError):
-        interrupt(patch, RunBar, "on_train_epoch_end", 3, StopError())
-        train(config)
+    train_until(config, 3)
     path = run_folder(config) / "checkpoints" / f"{damaged}.ckpt"
     path.write_bytes(path.read_bytes()[:-1000])
     epochs: list[int] = []
@@ -218,10 +214,8 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written_costs_no_epoch(confi
     assert_same_run(run_folder(config), finished)
 
 
-def test_a_run_goes_on_with_workers_that_read_ahead(configured, finished, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(StopError):
-        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
-        train(configured("study=whole"))
+def test_a_run_goes_on_with_workers_that_read_ahead(configured, finished):
+    train_until(configured("study=whole"), 2)
     config = configured("study=whole", "loader.workers=1")
     train(config)
     assert_same_run(run_folder(config), finished)
@@ -259,13 +253,11 @@ def test_drawn_slices_are_trained_on_beside_the_cohort_s(configured, drawn, monk
     assert len(drawn) == 12, "both runs share one pool"
 
 
-def test_a_run_that_draws_and_averages_goes_on_as_if_it_had_never_stopped(configured, tmp_path, monkeypatch, drawn):
+def test_a_run_that_draws_and_averages_goes_on_as_if_it_had_never_stopped(configured, tmp_path, drawn):
     whole = configured(*DRAWN, *AVERAGED, f"data={tmp_path}")
     resumed = configured(*DRAWN, *AVERAGED, f"data={tmp_path / 'again'}", f"runs={tmp_path / 'resumed'}")
     train(whole)
-    with monkeypatch.context() as patch, pytest.raises(StopError):
-        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
-        train(resumed)
+    train_until(resumed, 2)
     train(resumed)
     assert_same_run(run_folder(resumed), run_folder(whole))
 
@@ -320,9 +312,7 @@ def test_seconds_go_on_where_the_run_was_interrupted(configured, monkeypatch):
     clock = itertools.count(1000, 10)
     monkeypatch.setattr("musclesense.training.callbacks.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     config = configured()
-    with monkeypatch.context() as patch, pytest.raises(StopError):
-        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
-        train(config)
+    train_until(config, 2)
     train(config)
     seconds = [float(row["seconds"]) for row in rows_of(run_folder(config) / "metrics.csv")]
     assert seconds == [10, 20, 30, 40]
@@ -344,9 +334,7 @@ def test_any_network_can_be_trained_and_resumed_though_it_drops_at_random(config
     network = ("~model.width", "~model.depth", "model._target_=elsewhere.Dropping", "trainer.max_epochs=3")
     whole, resumed = configured(*network), configured(*network, f"runs={tmp_path / 'again'}")
     train(whole)
-    with monkeypatch.context() as patch, pytest.raises(StopError):
-        interrupt(patch, RunBar, "on_train_epoch_end", 1, StopError())
-        train(resumed)
+    train_until(resumed, 1)
     torch.manual_seed(123)
     train(resumed)
     assert_same_run(run_folder(resumed), run_folder(whole))
@@ -373,9 +361,7 @@ def test_best_checkpoint_is_the_best_epoch(configured, monkeypatch):
 
 def test_best_epoch_is_remembered_where_the_study_was_moved(configured, tmp_path, monkeypatch):
     weights = script(monkeypatch, [0.2, 0.6, 0.1, 0.3])
-    with monkeypatch.context() as patch, pytest.raises(StopError):
-        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
-        train(configured("study=moved"))
+    train_until(configured("study=moved"), 2)
     (tmp_path / "runs").rename(tmp_path / "elsewhere")
     config = configured("study=moved", f"runs={tmp_path / 'elsewhere'}")
     train(config)
@@ -410,9 +396,7 @@ def _interrupted(*_: Any) -> None:
 def test_patience_is_remembered_over_an_interruption(configured, monkeypatch):
     weights = script(monkeypatch, [0.5, 0.4, 0.3, 0.2])
     config = configured("callbacks.patience=3", "trainer.max_epochs=8")
-    with monkeypatch.context() as patch, pytest.raises(StopError):
-        interrupt(patch, RunBar, "on_train_epoch_end", 2, StopError())
-        train(config)
+    train_until(config, 2)
     weights.clear()
     train(config)
     assert set(weights) == {2, 3}, "goes on from the last epoch, though the first was the best"
@@ -461,7 +445,7 @@ def test_loss_is_averaged_over_cases_and_judging_is_in_evaluation_mode(configure
     assert modes == {"validation_step": {False}, "test_step": {False}}
 
 
-def test_sided_classes_are_trained_and_scored_each(configured, data, tmp_path, monkeypatch):
+def test_sided_classes_are_trained_and_scored_each(configured, data, tmp_path):
     """A table whose masks number the sides: a row for each case and class that somebody has."""
     config = configured("labels=sides", "trainer.max_epochs=1", "labels.classes={left:[1],right:[2]}")
     train(config)
