@@ -7,12 +7,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from real_scans import compare, segment
 
 from musclesense.cohort.folds import NestedFolds
 from musclesense.cohort.table import read_table
-from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import read_volume
-from musclesense.metrics.overlap import overlap
 from musclesense.segmentation.segmenter import Segmenter
 
 
@@ -26,16 +25,12 @@ def main() -> None:
     options = parser.parse_args()
     subjects = getattr(NestedFolds.load(options.study / "folds.json").split(0, 0), options.part)
     cases = [case for case in read_table(options.cohort).acquisitions if case.subject in subjects]
+    scans = [(read_volume(case.channels["fat"]), read_volume(case.mask), case.slice) for case in cases]
     for model in options.models:
         segmenter = Segmenter.load(model)
         (network,) = segmenter.networks
         for network.mirrored in (False, True):
-            dice = []
-            for case in cases:
-                fat, mask = (read_volume(path) for path in (case.channels["fat"], case.labels("mask")) if path)
-                predicted = segmenter.segment({"fat": fat.data}, fat.geometry)
-                truth, found = (take_slice(data, fat.geometry, case.slice) > 0 for data in (mask.data, predicted))
-                dice.append(overlap(truth, found).dice)
+            dice = [compare(segment(segmenter, fat), mask, number).dice for fat, mask, number in scans]
             print(f"{model}: {np.mean(dice):.4f} over {len(dice)} cases, mirrored: {network.mirrored}")
 
 
