@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from musclesense.cohort.table import Region
-from musclesense.phantom.anatomy import Body, Pose, draw_section, level_range_mm, sample_limbs
+from musclesense.phantom.anatomy import Body, Pose, draw_section, drawn_range_mm, level_range_mm, sample_limbs
 from musclesense.phantom.calf import CALF
 from musclesense.phantom.keyframes import Keyframe, Points
 from musclesense.phantom.rasters import draw_curve
@@ -15,6 +15,7 @@ from musclesense.phantom.rasters import draw_curve
 Mask = NDArray[np.bool_]
 STEP_MM = 0.5
 AXIS_MM = np.arange(-60, 60, STEP_MM)
+SHANK = [keyframe for keyframe in CALF.keyframes if 0 <= keyframe.level <= 1]
 KEYFRAMES = pytest.mark.parametrize("keyframe", CALF.keyframes, ids=lambda keyframe: f"level {keyframe.level}")
 
 
@@ -72,8 +73,10 @@ def test_an_outline_that_crosses_itself_is_noticed() -> None:
 
 def test_keyframes_rise_from_ankle_to_knee_through_the_middle() -> None:
     levels = [keyframe.level for keyframe in CALF.keyframes]
-    assert levels[0] == 0 and levels[-1] == 1 and 0.5 in levels and len(levels) >= 5
     assert all(low < high for low, high in pairwise(levels))
+    shank = [keyframe.level for keyframe in SHANK]
+    assert shank[0] == 0 and shank[-1] == 1 and 0.5 in shank and len(shank) >= 5
+    assert levels[0] < 0 and levels[-1] > 1, "joints lie beyond"
     assert at(0.5).radius == (1.0, 1.0) and at(0.5).fat == 1.0
 
 
@@ -139,7 +142,7 @@ def test_sheets_lie_within_the_fascia(keyframe: Keyframe) -> None:
 
 
 def test_muscle_is_largest_in_the_proximal_half_and_small_at_the_ankle() -> None:
-    areas = {keyframe.level: muscle_cm2(keyframe) for keyframe in CALF.keyframes}
+    areas = {keyframe.level: muscle_cm2(keyframe) for keyframe in SHANK}
     levels = sorted(areas)
     largest = max(areas, key=lambda level: areas[level])
     assert 0.6 <= largest <= 0.75
@@ -184,18 +187,18 @@ def test_the_tibia_lies_under_the_skin_at_its_anteromedial_face_and_the_fibula_n
 
 
 def test_the_tibia_widens_and_its_cortex_thins_towards_the_knee() -> None:
-    tibia = [area_cm2(fill(keyframe, keyframe.bones["tibia"].outline)) for keyframe in CALF.keyframes]
+    tibia = [area_cm2(fill(keyframe, keyframe.bones["tibia"].outline)) for keyframe in SHANK]
     assert tibia[-1] > 2.5 * min(tibia)
     assert 4 < min(tibia) < 10
     knee, middle = (at(level).bones["tibia"].cortex for level in (1.0, 0.5))
     assert knee < middle / 2
-    for keyframe in CALF.keyframes:
+    for keyframe in SHANK:
         shin, calf = (fill(keyframe, keyframe.bones[name].outline).sum() for name in ("tibia", "fibula"))
         assert shin > 3 * calf
 
 
 def test_the_leg_is_thinnest_above_the_ankle() -> None:
-    girths = [np.prod(keyframe.radius) for keyframe in CALF.keyframes]
+    girths = [np.prod(keyframe.radius) for keyframe in SHANK]
     assert int(np.argmin(girths)) == 0
     assert 0.25 < girths[0] < 0.5
     assert 1.0 < max(girths) < 1.3
@@ -213,3 +216,30 @@ def test_muscle_swells_and_tapers_without_jumps_between_keyframes() -> None:
     assert 0.5 < areas.argmax() / 20 < 0.8
     # A step is a twentieth of the limb's length, 15 mm in a usual adult.
     assert np.abs(np.diff(areas)).max() < 0.22 * areas.max()
+
+
+def test_a_joint_has_little_muscle_and_the_bones_that_meet_there() -> None:
+    largest = max(muscle_cm2(keyframe) for keyframe in SHANK)
+    ankle, knee = CALF.keyframes[0], CALF.keyframes[-1]
+    assert set(ankle.bones) == {"talus", "tibia", "fibula"}, "the tibia as medial malleolus"
+    assert set(knee.bones) == {"femur", "patella"}
+    assert muscle_cm2(ankle) < 0.05 * largest
+    assert set(knee.muscles) == {"gastrocnemius_medial", "gastrocnemius_lateral"}
+    assert muscle_cm2(knee) < 0.25 * largest
+    for keyframe in (ankle, knee):
+        bone = area_cm2(np.any([fill(keyframe, bone.outline) for bone in keyframe.bones.values()], axis=0))
+        assert bone > 0.25 * area_cm2(fill(keyframe, keyframe.envelope))
+
+
+def test_muscle_tapers_into_the_joints() -> None:
+    rng = np.random.default_rng(4)
+    limb, _ = sample_limbs(rng, Body.sample(rng), Region.CALF)
+    pose = Pose(centre_mm=(0.0, 0.0), rotation=0.0, flattening=0.0, level_mm=0.0)
+    axis = np.arange(-90, 90, 2, dtype=np.float32)
+    x, y = np.meshgrid(axis, axis)
+    whole = np.zeros(len(CALF.muscles), np.float32)
+    joints = zip(drawn_range_mm(limb), level_range_mm(limb), strict=True)
+    for far, near in joints:
+        areas = [(draw_section(limb, pose, z, x, y, whole).muscle > 0).sum() for z in np.linspace(near, far, 5).tolist()]
+        assert areas == sorted(areas, reverse=True)
+        assert 0 < areas[-1] < 0.5 * areas[0]

@@ -21,7 +21,8 @@ def test_compartment_values_are_unique_over_regions_and_sides() -> None:
 def test_keyframes_fit_their_template(region: Region) -> None:
     template = TEMPLATES[region]
     levels = [keyframe.level for keyframe in template.keyframes]
-    assert levels == sorted(set(levels)) and levels[0] >= 0 and levels[-1] <= 1
+    assert levels == sorted(set(levels)) and {0.0, 0.5, 1.0} <= set(levels)
+    assert levels[0] > -0.25 and levels[-1] < 1.25
     assert set().union(*(keyframe.muscles for keyframe in template.keyframes)) == set(template.muscles)
     named = template.unlabelled | set(template.looseness) | template.concentric
     assert named <= set(template.muscles)

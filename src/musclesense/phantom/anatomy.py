@@ -14,6 +14,7 @@ from musclesense.phantom.limbs import (
     Limb,
     Pose,
     child,
+    drawn_range_mm,
     level_range_mm,
     reach_mm,
     relative_level,
@@ -31,6 +32,7 @@ __all__ = [
     "Tissue",
     "child",
     "draw_section",
+    "drawn_range_mm",
     "level_range_mm",
     "reach_mm",
     "sample_limbs",
@@ -192,7 +194,7 @@ def _draw_subcutis(
         distance = np.hypot(
             (angle - np.float32(np.deg2rad(degrees))) * np.float32(cross.radius_mm[0]), (share - 0.4) * thickness[fat]
         )
-        tissue[fat[distance < 1.8]] = Tissue.BLOOD
+        tissue[fat[distance < 1.8 * limb.calibre]] = Tissue.BLOOD
     return tissue
 
 

@@ -1,71 +1,15 @@
 """The calf from above the ankle to the head of the fibula, as control points from anatomical knowledge.
 
-Every section is drawn in millimetres of a usual adult, knee and foot pointing straight up, about an axis that runs
-through the limb; ``_keyframe`` brings it into the template's frame. Muscles are from anatomical knowledge; near both
-ends, positions and sizes of bones, tendons and vessels were read off axial MRI of one adult, turned and rounded.
+Muscles are from anatomical knowledge; near both ends, positions and sizes of bones, tendons and vessels were read off
+axial MRI of one adult, turned and rounded. The joints beyond are in ``calf_joints.py``.
 """
 
-from collections.abc import Mapping
-
-from musclesense.phantom.keyframes import Bone, Keyframe, Points, Template, Vessel
-
-RADIUS_MM = (49.0, 50.0)
-
-
-def _keyframe(
-    *,
-    level: float,
-    envelope: Points,
-    muscles: Mapping[str, Points],
-    bones: Mapping[str, tuple[float, Points]],
-    vessels: Mapping[str, tuple[float, float, float]],
-    fat: float,
-    fat_by_angle: tuple[float, float, float, float],
-    solid: Mapping[str, Points],
-    sheets: Mapping[str, Points],
-) -> Keyframe:
-    """Bring a section in millimetres into the frame whose unit is half the width of the envelope.
-
-    Args:
-        level: 0 at the ankle side, 1 at the head of the fibula.
-        envelope: The deep fascia.
-        muscles: Outline of each muscle.
-        bones: Thickness of the cortex and outline of each bone.
-        vessels: Position (x, y) and radius of each vessel or nerve.
-        fat: Thickness of the subcutaneous fat relative to that at mid-level.
-        fat_by_angle: The same at medial, posterior, lateral and anterior.
-        solid: Outlines of tendons.
-        sheets: Aponeuroses and membranes as open lines.
-    """
-    left, right = min(x for x, _ in envelope), max(x for x, _ in envelope)
-    front, back = min(y for _, y in envelope), max(y for _, y in envelope)
-    centre, half = ((left + right) / 2, (front + back) / 2), ((right - left) / 2, (back - front) / 2)
-
-    def unit(points: Points) -> Points:
-        return tuple(((x - centre[0]) / half[0], (y - centre[1]) / half[1]) for x, y in points)
-
-    return Keyframe(
-        level=level,
-        envelope=unit(envelope),
-        muscles={name: unit(points) for name, points in muscles.items()},
-        bones={
-            name: Bone(outline=unit(points), cortex=2 * cortex / (half[0] + half[1]))
-            for name, (cortex, points) in bones.items()
-        },
-        vessels={
-            name: Vessel(centre=unit(((x, y),))[0], radius_mm=radius, nerve=name.endswith("nerve"))
-            for name, (x, y, radius) in vessels.items()
-        },
-        radius=(half[0] / RADIUS_MM[0], half[1] / RADIUS_MM[1]),
-        fat=fat,
-        fat_by_angle=fat_by_angle,
-        solid={name: unit(points) for name, points in solid.items()},
-        sheets={name: unit(points) for name, points in sheets.items()},
-    )
-
+from musclesense.phantom.calf_joints import CONDYLES, PLAFOND, PLATEAU, TALUS, TROCHLEA
+from musclesense.phantom.calf_section import RADIUS_MM, keyframe_in_mm
+from musclesense.phantom.keyframes import Template
 
 # fmt: off
-ANKLE = _keyframe(
+ANKLE = keyframe_in_mm(
     level=0.0,
     envelope=((4, -32), (12.5, -29.5), (19, -22), (21, -13), (21.5, 0), (22, 14), (22, 27), (19, 36), (13, 38.5),
               (6, 36), (-4, 27.5), (-14, 18), (-22, 9.5), (-23, -2), (-21.5, -14), (-16, -24), (-7, -30.5)),
@@ -105,7 +49,7 @@ ANKLE = _keyframe(
     },
 )
 
-DISTAL_QUARTER = _keyframe(
+DISTAL_QUARTER = keyframe_in_mm(
     level=0.17,
     envelope=((1, -34), (10, -30.5), (17.5, -21), (22, -9), (26, 5), (27, 18), (22.5, 29), (13, 34.5), (1, 34.5),
               (-10, 29.5), (-19, 19.5), (-25, 8), (-27, -6), (-24.5, -18), (-17, -28.5), (-8, -33.5)),
@@ -148,7 +92,7 @@ DISTAL_QUARTER = _keyframe(
     },
 )
 
-DISTAL_THIRD = _keyframe(
+DISTAL_THIRD = keyframe_in_mm(
     level=0.33,
     envelope=((0, -40.8), (8, -36.5), (17, -27), (23, -18.5), (28.5, -10), (35, 2), (37.5, 15), (33, 28), (20, 37),
               (4, 40.5), (-12, 38), (-26, 29), (-35, 15), (-38, 0), (-36, -15), (-28, -29), (-14, -39)),
@@ -193,7 +137,7 @@ DISTAL_THIRD = _keyframe(
     },
 )
 
-DISTAL_MIDDLE = _keyframe(
+DISTAL_MIDDLE = keyframe_in_mm(
     level=0.42,
     envelope=((1.5, -45.5), (9.5, -41.5), (18.5, -32.7), (26.5, -22.3), (33, -12.5), (40.5, 0), (43.5, 15), (39, 30),
               (26, 41), (7, 45.5), (-12, 44), (-29, 35), (-40, 19.5), (-43.5, 2), (-41.5, -16), (-31.5, -32.5),
@@ -240,7 +184,7 @@ DISTAL_MIDDLE = _keyframe(
     },
 )
 
-MIDDLE = _keyframe(
+MIDDLE = keyframe_in_mm(
     level=0.5,
     envelope=((3.5, -50), (11.5, -46.3), (20, -38.3), (29.5, -26.5), (37, -16), (45, -2.5), (49, 13), (45, 30),
               (32, 44.5), (11, 50), (-12, 49.5), (-32, 41), (-45, 24), (-49, 4), (-47, -17), (-35, -36), (-16, -48)),
@@ -291,7 +235,7 @@ MIDDLE = _keyframe(
     },
 )
 
-PROXIMAL_THIRD = _keyframe(
+PROXIMAL_THIRD = keyframe_in_mm(
     level=0.68,
     envelope=((4.5, -52.5), (13.5, -48.3), (24, -40), (33, -29.3), (41, -16.5), (48, -2), (52, 14), (48, 32), (35, 46),
               (14, 53), (-12, 53), (-34, 45), (-48, 28), (-53, 6), (-50, -16), (-38, -37), (-18, -50)),
@@ -337,7 +281,7 @@ PROXIMAL_THIRD = _keyframe(
     },
 )
 
-PROXIMAL_QUARTER = _keyframe(
+PROXIMAL_QUARTER = keyframe_in_mm(
     level=0.85,
     envelope=((-3, -52), (6, -49.5), (18.5, -43.5), (31, -33), (39, -19), (46.5, -3), (50, 14), (45, 33), (31, 46),
               (12, 51), (-12, 50), (-34, 41), (-48, 25), (-53, 5), (-50, -16), (-39, -36), (-20, -49)),
@@ -378,7 +322,7 @@ PROXIMAL_QUARTER = _keyframe(
     },
 )
 
-BELOW_KNEE = _keyframe(
+BELOW_KNEE = keyframe_in_mm(
     level=1.0,
     envelope=((-8, -53.5), (8, -51), (24, -43), (37, -29.5), (43, -12), (45, 6), (43, 24), (34, 39), (16, 47),
               (-6, 48), (-28, 43), (-44, 31), (-53, 12), (-54, -6), (-48, -24), (-37, -40), (-22, -51)),
@@ -418,6 +362,8 @@ BELOW_KNEE = _keyframe(
 
 CALF = Template(
     keyframes=(
+        TALUS,
+        PLAFOND,
         ANKLE,
         DISTAL_QUARTER,
         DISTAL_THIRD,
@@ -426,6 +372,9 @@ CALF = Template(
         PROXIMAL_THIRD,
         PROXIMAL_QUARTER,
         BELOW_KNEE,
+        PLATEAU,
+        CONDYLES,
+        TROCHLEA,
     ),
     muscles=(
         "tibialis_anterior",

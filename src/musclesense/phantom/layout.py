@@ -90,6 +90,9 @@ def _lay_out(limb: Limb, level: float) -> CrossSection:
             bone, marrow = np.minimum(bone, distance), np.minimum(marrow, distance + np.float32(cortex) * unit_mm)
         else:
             dense = np.minimum(dense, distance)
+    while len(muscles) <= CANDIDATES:  # few are left at a joint
+        muscles.append(far)
+        owners.append(0)
     candidates, chosen = _nearest(np.stack(muscles), np.array(owners))
     deep = np.concatenate([candidates, patches(np.stack([bone, marrow, dense]))], axis=1)
 
@@ -100,7 +103,8 @@ def _lay_out(limb: Limb, level: float) -> CrossSection:
         if there > 0.05:
             lines.append(np.sum([np.multiply(vessel.centre, w) for vessel, w in own], axis=0)[None] / there)
             size = sum(vessel.radius_mm * w for vessel, w in own) / there
-            vessels.append((float(size * min(1.0, 2 * there)), own[0][0].nerve))
+            nerve = own[0][0].nerve
+            vessels.append((float(size * min(1.0, 2 * there)) * (1.0 if nerve else limb.calibre), nerve))
     for name in dict.fromkeys([*low.sheets, *high.sheets]):
         parts = [(f.sheets[name], w) for f, w in ends if name in f.sheets and w > 0]
         there = sum(w for _, w in parts)
@@ -108,8 +112,7 @@ def _lay_out(limb: Limb, level: float) -> CrossSection:
             lines.append(np.sum([resample(line, SHEET_POINTS) * w for line, w in parts], axis=0) / there)
             sheets.append(SHEET_MM * min(1.0, 1.6 * there))
     placed = np.split(_unwarp(limb, level, np.concatenate(lines)), np.cumsum([len(line) for line in lines])[:-1])
-    name = next(iter(low.bones))  # femur or tibia, which every keyframe has
-    hub = _mixed([(np.mean(f.bones[name].outline, axis=0), w) for f, w in ends])
+    hub = _mixed([(np.mean(next(iter(f.bones.values())).outline, axis=0), w) for f, w in ends])
     return CrossSection(
         radius_mm=radius_mm,
         fat_mm=fat_mm,

@@ -84,6 +84,7 @@ class Limb:
         growth_slope: The same per mm towards the hip.
         warp: Two lattices that displace the template, along x and y.
         septa: Lattice of the septa in subcutaneous fat, between and within muscles.
+        calibre: Size of its vessels relative to the template's.
     """
 
     region: Region
@@ -98,6 +99,7 @@ class Limb:
     growth_slope: Floats
     warp: tuple[Floats, Floats]
     septa: Floats
+    calibre: float = 1.0
 
 
 def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[Limb, Limb]:
@@ -135,8 +137,14 @@ def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[
 
 
 def level_range_mm(limb: Limb) -> tuple[float, float]:
-    """Give the lowest and the highest level, towards the hip, that can be drawn; 0 is mid-level."""
+    """Give the lowest and the highest level, towards the hip, of the region without joints; 0 is mid-level."""
     return -limb.length_mm / 2, limb.length_mm / 2
+
+
+def drawn_range_mm(limb: Limb) -> tuple[float, float]:
+    """Give the lowest and the highest level that can be drawn, joints included where the template has them."""
+    low, high = _end_levels(limb.region)
+    return (low - 0.5) * limb.length_mm, (high - 0.5) * limb.length_mm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,11 +198,10 @@ def sample_poses(rng: np.random.Generator, limbs: tuple[Limb, Limb], level_mm: f
     return poses[0], poses[1]
 
 
-def reach_mm(limb: Limb, level_mm: float | None = None) -> float:
-    """Give a distance from the limb's centre beyond which there is only air, at one level or at all."""
-    levels = np.linspace(*level_range_mm(limb), 9).tolist() if level_mm is None else [level_mm]
-    shapes = [shape_at(limb, level) for level in levels]
-    return max(1.3 * max(radius) + 1.3 * fat_mm * max(fat) + 5 for radius, fat_mm, fat in shapes)
+def reach_mm(limb: Limb, level: float) -> float:
+    """Give a distance from the limb's centre beyond which there is only air."""
+    radius, fat_mm, fat = shape_at(limb, level)
+    return 1.3 * max(radius) + 1.3 * fat_mm * max(fat) + 5
 
 
 def shape_at(limb: Limb, level: float) -> tuple[tuple[float, float], float, tuple[float, float, float, float]]:
@@ -213,5 +220,11 @@ def shape_at(limb: Limb, level: float) -> tuple[tuple[float, float], float, tupl
 
 
 def relative_level(limb: Limb, level: float) -> float:
-    """Turn a level in mm from the middle into one from 0 to 1."""
-    return min(max(0.5 + level / limb.length_mm, 0.0), 1.0)
+    """Turn a level in mm from the middle into the template's, 0 to 1 between the joints."""
+    low, high = _end_levels(limb.region)
+    return min(max(0.5 + level / limb.length_mm, low), high)
+
+
+def _end_levels(region: Region) -> tuple[float, float]:
+    keyframes = TEMPLATES[region].keyframes
+    return keyframes[0].level, keyframes[-1].level

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from musclesense.cohort.table import Limbs, Region
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import Geometry
-from musclesense.phantom.anatomy import Body, Limb, Tissue, child, level_range_mm, reach_mm, sample_limbs, sample_poses
+from musclesense.phantom.anatomy import Body, Limb, Tissue, child, drawn_range_mm, reach_mm, sample_limbs, sample_poses
 from musclesense.phantom.artefacts import blurred, ghosted, noisy, ringing, shading, wrapped
 from musclesense.phantom.disease import CONTROL, PATTERNS, Pattern, sample_infiltration
 from musclesense.phantom.exposure import expose, other_greys
@@ -35,7 +35,7 @@ Without ``disease`` muscle is healthy; without ``levels`` slices lie at mid-leve
 and straight in the frame; without ``contrast`` the image is the fat image of a Dixon separation, each tissue as bright
 as usual; without ``shading``, ``noise``, ``artefacts`` (ringing, ghosts, wrap), ``surroundings`` (table, pads, cloths)
 or ``swaps`` (of fat and water) there is none; without ``resolution`` pixels and blur are those of a good scan; without
-``bodies`` all are usual adults; without ``thickness`` slices are thin.
+``bodies`` all are usual adults with usual vessels; without ``thickness`` slices are thin.
 """
 
 THIN = (3.0, 1)
@@ -94,6 +94,8 @@ def draw(
     if wanted["bodies"]:
         body = _any_body(streams["bodies"], body)
     limbs = sample_limbs(anatomy, body, region)
+    if wanted["bodies"]:
+        limbs = _any_vessels(streams["bodies"], limbs)
     pattern, severity = _disease(streams["disease"], region) if wanted["disease"] else (CONTROL, 0.0)
     infiltrations = sample_infiltration(anatomy, pattern, severity, region, body.age)
     level = _level(streams["levels"], limbs) if wanted["levels"] else 0.0
@@ -154,6 +156,13 @@ def _any_body(rng: np.random.Generator, body: Body) -> Body:
     )
 
 
+def _any_vessels(rng: np.random.Generator, limbs: tuple[Limb, Limb]) -> tuple[Limb, Limb]:
+    """Draw how wide the vessels of a subject are."""
+    calibre = float(np.clip(rng.lognormal(0.1, 0.3), 0.6, 2.0))
+    right, left = (replace(limb, calibre=calibre * float(rng.normal(1, 0.05))) for limb in limbs)
+    return right, left
+
+
 def _disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, float]:
     """Draw a disease and how far it has come: a third healthy, a third known, a third that takes any muscle."""
     kind = int(rng.integers(3))
@@ -172,7 +181,7 @@ def _disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, float]:
 
 def _level(rng: np.random.Generator, limbs: tuple[Limb, Limb]) -> float:
     """Draw where along the limbs the slice lies."""
-    low, high = np.array([level_range_mm(limb) for limb in limbs]).T
+    low, high = np.array([drawn_range_mm(limb) for limb in limbs]).T
     return float(rng.uniform(low.max(), high.min()))
 
 
