@@ -91,6 +91,8 @@ def test_every_overlay_and_region_passes_the_checks(
         ("augmentation.scale=[1.3,0.7]", "augmentation.scale=[1.3, 0.7] is no range"),
         ("loader.batch_size=0", "loader.batch_size=0: give 1 or more"),
         ("labels.threshold=1.5", "labels.threshold=1.5: give a probability"),
+        ("labels.scales=[1,3]", "labels.scales=[1.0, 3.0]: give one or more, each from 0.5 to 2"),
+        ("labels.scales=[]", "labels.scales=[]: give one or more, each from 0.5 to 2"),
         ("trainer.max_epochs=many", "trainer.max_epochs=many:"),
         ("cohort.path=nowhere.csv", "nowhere.csv: no such cohort table"),
         ("cohort.phantom.preset=huge", "preset 'huge' is unknown"),

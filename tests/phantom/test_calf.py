@@ -240,6 +240,8 @@ def test_muscle_tapers_into_the_joints() -> None:
     whole = np.zeros(len(CALF.muscles), np.float32)
     joints = zip(drawn_range_mm(limb), level_range_mm(limb), strict=True)
     for far, near in joints:
-        areas = [(draw_section(limb, pose, z, x, y, whole).muscle > 0).sum() for z in np.linspace(near, far, 5).tolist()]
+        areas = [
+            (draw_section(limb, pose, z, x, y, whole).muscle > 0).sum() for z in np.linspace(near, far, 5).tolist()
+        ]
         assert areas == sorted(areas, reverse=True)
         assert 0 < areas[-1] < 0.5 * areas[0]

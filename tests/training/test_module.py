@@ -140,11 +140,26 @@ def test_mirrored_probabilities_of_a_mirrored_image_are_mirrored_and_swap_sides(
     assert not torch.allclose(given["false"][0], swapped[1][1], atol=1e-3)
 
 
-def test_a_checkpoint_from_before_mirroring_is_taken_as_it_was(finished, tmp_path):
+def test_probabilities_are_the_mean_over_sizes(composed):
+    given = []
+    for scales in ("[1]", "[1.5]", "[1,1.5]"):
+        torch.manual_seed(0)
+        module = make_module(composed("channels=[fat,water]", f"labels.scales={scales}")).eval()
+        images = torch.randn(2, 2, 32, 64, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            given.append(module.probabilities(images))
+    own, large, both = given
+    assert not torch.allclose(own, large, atol=1e-3)
+    torch.testing.assert_close(both, (own + large) / 2)
+
+
+def test_a_checkpoint_from_before_views_is_taken_as_it_was(finished, tmp_path):
     content = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
-    del content["hyper_parameters"]["mirrored"]
+    for name in ("mirrored", "scales"):
+        del content["hyper_parameters"][name]
     torch.save(content, tmp_path / "older.ckpt")
-    assert not SegmentationModule.load(tmp_path / "older.ckpt").mirrored
+    older = SegmentationModule.load(tmp_path / "older.ckpt")
+    assert not older.mirrored and older.scales == (1.0,)
 
 
 def test_validation_scores_at_the_threshold(composed, monkeypatch):

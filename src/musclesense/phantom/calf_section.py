@@ -1,4 +1,4 @@
-"""Sections of the calf in millimetres of a usual adult, knee and foot pointing straight up, about an axis in the limb."""
+"""Sections of the calf in millimetres of a usual adult, knee and foot pointing straight up, about an axis within."""
 
 from collections.abc import Mapping
 

@@ -5,7 +5,7 @@ import math
 import pkgutil
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -23,6 +23,7 @@ from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.training.datamodule import Batch
 from musclesense.training.dice import MeanDice
+from musclesense.training.views import at_scale
 
 _PEERS = ("monai", "segmentation_models_pytorch", "timm", "torchvision")
 """Packages of the extra ``peers`` that networks come from, and what these need."""
@@ -44,6 +45,7 @@ class SegmentationModule(LightningModule):
         grid: Arguments of `Grid`.
         regions: Regions that were trained on.
         mirrored: Give the mean of the probabilities over each image and its mirror.
+        scales: Give the mean over the image at these sizes, relative to that on the grid.
         model: ``_target_`` and arguments of the network.
         loss: ``_target_`` and arguments of the loss.
         optimizer: ``factory`` and ``schedule``, as in the configuration.
@@ -64,6 +66,7 @@ class SegmentationModule(LightningModule):
         loss: dict[str, Any],
         optimizer: dict[str, Any],
         mirrored: bool = False,
+        scales: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # the logger has the whole configuration
@@ -73,12 +76,15 @@ class SegmentationModule(LightningModule):
             raise InputError(f"region.regions={list(regions)}: give {' or '.join(Region)}, or both")
         if not 0 < threshold < 1:
             raise InputError(f"labels.threshold={threshold}: give a probability between 0 and 1")
+        if not scales or not all(0.5 <= scale <= 2 for scale in scales):
+            raise InputError(f"labels.scales={list(scales)}: give one or more, each from 0.5 to 2")
         self.channels = tuple(channels)
         self.labels = LabelSet.from_config(classes)
         self.threshold = threshold
         self.grid = Grid(**grid)
         self.regions = tuple(regions)
         self.mirrored = mirrored
+        self.scales = tuple(scales)
         network = _make(nn.Module, model, "model", in_channels=len(channels), out_channels=self.labels.n_classes + 1)
         # Channels beside each other in memory are what fast convolutions read, in mixed precision above all.
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -149,7 +155,11 @@ class SegmentationModule(LightningModule):
         return logits
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Give the probability of each foreground class, (batch, classes, rows, columns)."""
+        """Give the probability of each foreground class, (batch, classes, rows, columns): the mean over all views."""
+        views = [at_scale(self._foreground, images, scale) for scale in self.scales]
+        return torch.stack(views).mean(dim=0)
+
+    def _foreground(self, images: Tensor) -> Tensor:
         foreground: Tensor = self(images).float().softmax(dim=1)[:, 1:]
         if self.mirrored:
             other: Tensor = self(images.flip(-1)).float().softmax(dim=1)[:, self.labels.mirror[1:]]

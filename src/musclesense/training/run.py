@@ -90,6 +90,7 @@ def make_module(config: Config) -> SegmentationModule:
         classes=plain["labels"]["classes"],
         threshold=plain["labels"]["threshold"],
         mirrored=plain["labels"]["mirrored"],
+        scales=plain["labels"]["scales"],
         grid=plain["grid"],
         regions=plain["region"]["regions"],
         model=plain["model"],
