@@ -13,6 +13,7 @@ Signal is adequate where the in-phase magnitude exceeds a quarter of the brighte
 """
 
 import argparse
+import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -45,6 +46,8 @@ MODELS = {
     "six peaks, T1": FatModel(peaks=6, excitation=EXCITATION),
 }
 
+SHIFTED = "six peaks, T1, fat moved back"
+
 Percent = NDArray[np.float32]
 
 
@@ -52,7 +55,8 @@ Percent = NDArray[np.float32]
 class Case:
     """The labelled slice of a phantom: its echoes (3, i, j, 1), its muscle and its true fat fraction in percent.
 
-    ``muscle`` is the labelled muscle where signal is adequate, ``fat`` nearly pure fat elsewhere.
+    ``muscle`` is the labelled muscle where signal is adequate, ``fat`` nearly pure fat elsewhere; ``shift`` is how far
+    fat lies off along the axes of the slice, as the scanner's bandwidth tells.
     """
 
     echoes: NDArray[np.complex64]
@@ -60,6 +64,7 @@ class Case:
     muscle: NDArray[np.bool_]
     fat: NDArray[np.bool_]
     true: Percent
+    shift: tuple[float, float]
 
     @classmethod
     def read(cls, row: Acquisition) -> "Case":
@@ -76,7 +81,8 @@ class Case:
         chosen = np.moveaxis(echoes, axis + 1, 3)[..., [index]]
         signal = np.abs(chosen[1])
         adequate = signal > ADEQUATE * np.percentile(signal, 98)
-        return cls(chosen, muscles, adequate & (mask > 0), adequate & (mask == 0) & (true > 85), true)
+        along, across = json.loads((folder / "scan.json").read_text())["fat_shift_voxels"]
+        return cls(chosen, muscles, adequate & (mask > 0), adequate & (mask == 0) & (true > 85), true, (along, across))
 
     def noisier(self, share: float, seed: int) -> "Case":
         """Add noise whose standard deviation, in real and imaginary parts, is this share of muscle's signal."""
@@ -134,16 +140,19 @@ def report(cases: list[Case]) -> None:
     """Print a row for each bin of the true fat fraction, then muscle means, fat tissue and time."""
     parts: dict[str, list[Separation]] = {}
     seconds = []
-    for name, model in MODELS.items():
+    for name, model in (*MODELS.items(), (SHIFTED, MODELS["six peaks, T1"])):
         start = time.perf_counter()
-        parts[name] = [separate(case.echoes, model=model) for case in cases]
+        shifts = [case.shift if name == SHIFTED else model.shift for case in cases]
+        parts[name] = [
+            separate(case.echoes, model=replace(model, shift=shift)) for case, shift in zip(cases, shifts, strict=True)
+        ]
         seconds.append((time.perf_counter() - start) / len(cases))
     true = np.concatenate([case.true[case.muscle] for case in cases])
     errors = [
         np.concatenate([part.fat_fraction[case.muscle] for part, case in zip(found, cases, strict=True)]) - true
         for found in parts.values()
     ]
-    line("true %", ("voxels", *MODELS))
+    line("true %", ("voxels", *parts))
     for low, high in (*pairwise(BINS), (0, 101)):
         inside = (true >= low) & (true < high)
         line(f"{low}-{min(high, 100)}", (str(inside.sum()), *(cell(error[inside]) for error in errors)))

@@ -1,5 +1,6 @@
 """The verbs of the command line: what they print, and how they refuse. ``segment`` has its own tests."""
 
+import json
 import os
 import subprocess
 import sys
@@ -261,6 +262,8 @@ def test_separate_takes_the_spectrum_and_t1_into_account(cohort: Path, tmp_path:
     main(["separate", *echoes, "--out", str(tmp_path / "one")])
     spectrum = ["--fat-peaks", "6", "--larmor-mhz", "127.74", "--flip-angle", "10", "--tr", "125"]
     main(["separate", *echoes, *spectrum, "--out", str(tmp_path / "six")])
+    shift = json.loads((scan / "scan.json").read_text())["fat_shift_voxels"]
+    main(["separate", *echoes, *spectrum, "--fat-shift", *map(str, shift), "--out", str(tmp_path / "moved")])
     assert row.mask is not None and row.fat_fraction is not None
     true, muscle = read_volume(row.fat_fraction).data, read_volume(row.mask).data > 0
     # Away from borders, which the images blur and the truth does not.
@@ -271,6 +274,11 @@ def test_separate_takes_the_spectrum_and_t1_into_account(cohort: Path, tmp_path:
     }
     assert abs(errors["six"]) < 1.5
     assert errors["one"] < errors["six"] - 0.5
+    off = {
+        name: np.median(np.abs(read_volume(tmp_path / name / "fat_fraction.nii.gz").data - true)[muscle])
+        for name in ("six", "moved")
+    }
+    assert off["moved"] < 0.8 * off["six"], "fat and water lie over each other"
 
 
 @pytest.mark.parametrize(
@@ -282,6 +290,8 @@ def test_separate_takes_the_spectrum_and_t1_into_account(cohort: Path, tmp_path:
         (["--fat-peaks", "3"], "argument --fat-peaks: invalid choice: 3"),
         (["--larmor-mhz", "123.2"], "--larmor-mhz: one fat peak does not depend on it"),
         (["--larmor-mhz", "64", "--fat-peaks", "6"], "frequency 64 MHz: not that of a 3 T scanner"),
+        (["--fat-shift", "0.5", "40"], "fat shift 40: farther than any scan's"),
+        (["--fat-shift", "0.5"], "argument --fat-shift: expected 2 arguments"),
     ],
 )
 def test_separate_refuses_a_fat_model_that_makes_no_sense(

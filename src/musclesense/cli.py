@@ -121,7 +121,11 @@ def _separate(options: argparse.Namespace) -> None:
     from musclesense.imaging.fat import FatModel
 
     model = FatModel.described(
-        peaks=options.fat_peaks, larmor_mhz=options.larmor_mhz, flip_degrees=options.flip_angle, tr_ms=options.tr
+        peaks=options.fat_peaks,
+        larmor_mhz=options.larmor_mhz,
+        flip_degrees=options.flip_angle,
+        tr_ms=options.tr,
+        shift=tuple(options.fat_shift),
     )
     separate_files(*_echo_pairs(options), out=options.out, phase_unit=PhaseUnit(options.phase_unit), model=model)
 
@@ -242,6 +246,14 @@ def _parser() -> argparse.ArgumentParser:
     separate.add_argument("--larmor-mhz", type=float, metavar="MHZ", help="the scanner's, for 6 peaks (default 127.74)")
     separate.add_argument("--flip-angle", type=float, metavar="DEGREES", help="with --tr: take T1 weighting off fat")
     separate.add_argument("--tr", type=float, metavar="MS", help="repetition time; goes with --flip-angle")
+    separate.add_argument(
+        "--fat-shift",
+        type=float,
+        nargs=2,
+        default=(0.0, 0.0),
+        metavar=("I", "J"),
+        help="move fat back by these voxels, by which it lies off along the axes of a slice: 434 Hz over the bandwidth",
+    )
 
     segment = verb("segment", _segment, "Segment a scan: mask, fat fractions, a picture to judge them by.")
     _add_echoes(segment, "magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+")

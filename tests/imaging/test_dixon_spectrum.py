@@ -1,10 +1,13 @@
 """Six fat peaks and T1: fat and water of echoes made from the spectrum come back, under field, decay and noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from musclesense.imaging.dixon import ECHO_TIMES_MS, separate
 from musclesense.imaging.fat import LARMOR_MHZ, Excitation, FatModel, fat_phasor
@@ -100,7 +103,10 @@ def test_t1_weighting_is_taken_off_whatever_scale_and_way_of_turning(
     if mirrored:
         echoes = echoes.conj()
     model = FatModel(peaks=6, excitation=excitation)
-    assert abs(np.median(separate(echoes, model=model).fat_fraction[INSIDE]) - percent) < 0.5
+    error = abs(np.median(separate(echoes, model=model).fat_fraction[INSIDE]) - percent)
+    # Where fat gives some 60 % of the signal, nothing is left of the outer echoes (docs/dixon.md): there it errs more.
+    seen = excitation.fat_gain * percent / (excitation.fat_gain * percent + 100 - percent)
+    assert error < (2 if 0.45 < seen < 0.75 else 0.5)
 
 
 def test_t1_correction_scales_the_fat_of_one_peak() -> None:
@@ -108,6 +114,27 @@ def test_t1_correction_scales_the_fat_of_one_peak() -> None:
     plain, corrected = separate(echoes), separate(echoes, model=FatModel(excitation=EXCITATION))
     np.testing.assert_allclose(corrected.fat * EXCITATION.fat_gain, plain.fat, rtol=1e-5, atol=1e-4)
     np.testing.assert_array_equal(corrected.water, plain.water)
+
+
+@given(rows=st.integers(-5, 5), columns=st.integers(-5, 5), peaks=st.sampled_from([1, 6]))
+@settings(max_examples=10, deadline=None)
+def test_fat_is_moved_back_and_water_is_not(rows: int, columns: int, peaks: int) -> None:
+    echoes = echoes_of(*limb(25), noise=1)
+    lying_off = separate(echoes, model=FatModel(peaks=peaks))
+    parts = separate(echoes, model=FatModel(peaks=peaks, shift=(rows, columns)))
+    np.testing.assert_array_equal(parts.water, lying_off.water)
+    moved = np.roll(lying_off.fat, (-rows, -columns), (0, 1))
+    np.testing.assert_allclose(parts.fat[5:-5, 5:-5], moved[5:-5, 5:-5], atol=1e-3)
+
+
+@given(rows=st.floats(-0.9, 0.9), columns=st.floats(-0.9, 0.9))
+@settings(max_examples=10, deadline=None)
+def test_parts_of_a_voxel_are_moved_too(rows: float, columns: float) -> None:
+    fat, water = (ndimage.gaussian_filter(part, 1.0) for part in limb(25))
+    model = FatModel(peaks=6, shift=(rows, columns))
+    straight = separate(echoes_of(fat, water), model=SIX).fat[..., 0]
+    moved = separate(echoes_of(fat, water), model=model).fat[..., 0]
+    np.testing.assert_allclose(ndimage.shift(moved, (rows, columns))[3:-3, 3:-3], straight[3:-3, 3:-3], atol=2.5)
 
 
 def test_a_phase_of_the_middle_echo_alone_is_found() -> None:
@@ -127,9 +154,9 @@ def test_noise_is_borne_within_the_figures_of_the_documentation(percent: float, 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_slices_may_lie_along_any_axis(axis: int) -> None:
-    echoes = np.repeat(echoes_of(*limb(30)), 2, axis=3)
-    parts = separate(np.moveaxis(echoes, 3, axis + 1), slice_axis=axis, model=SIX)
-    np.testing.assert_allclose(np.moveaxis(parts.fat_fraction, axis, 2), separate(echoes, model=SIX).fat_fraction)
+    echoes, model = np.repeat(echoes_of(*limb(30)), 2, axis=3), replace(SIX, shift=(0.4, -0.7))
+    parts = separate(np.moveaxis(echoes, 3, axis + 1), slice_axis=axis, model=model)
+    np.testing.assert_allclose(np.moveaxis(parts.fat_fraction, axis, 2), separate(echoes, model=model).fat_fraction)
 
 
 @pytest.mark.parametrize("what", ["nothing", "noise", "a dark middle echo"])

@@ -57,6 +57,8 @@ def test_gain_leaves_one_without_t1_weighting() -> None:
         (lambda: Excitation(10, float("inf")), "repetition time inf"),
         (lambda: FatModel(peaks=3), "fat peaks 3: no such model; give 1 or 6"),
         (lambda: FatModel(peaks=6, larmor_mhz=63.9), r"frequency 63\.9 MHz: not that of a 3 T scanner"),
+        (lambda: FatModel(shift=(0.5, 11)), r"fat shift 11: farther than any scan's"),
+        (lambda: FatModel(shift=(float("nan"), 0)), "fat shift nan"),
     ],
 )
 def test_what_is_no_model_is_refused(make: object, words: str) -> None:
@@ -64,14 +66,15 @@ def test_what_is_no_model_is_refused(make: object, words: str) -> None:
         make()  # type: ignore[operator]
 
 
-def described(**said: float) -> FatModel:
-    nothing = {"peaks": 1, "larmor_mhz": None, "flip_degrees": None, "tr_ms": None}
+def described(**said: float | tuple[float, float]) -> FatModel:
+    nothing = {"peaks": 1, "larmor_mhz": None, "flip_degrees": None, "tr_ms": None, "shift": (0.0, 0.0)}
     return FatModel.described(**(nothing | said))  # type: ignore[arg-type]
 
 
 def test_a_model_is_put_together_from_what_is_said() -> None:
     assert described() == FatModel()
     assert described(peaks=6) == FatModel(peaks=6)
+    assert described(shift=(0.3, 0.0)) == FatModel(shift=(0.3, 0.0))
     assert described(peaks=6, larmor_mhz=123.2, flip_degrees=10, tr_ms=125) == FatModel(
         peaks=6, larmor_mhz=123.2, excitation=Excitation(10, 125)
     )

@@ -11,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from musclesense.cohort.table import Acquisition, CohortTable, Limbs, Region, read_table
 from musclesense.errors import InputError
@@ -85,8 +86,11 @@ def test_table_names_files_that_exist_in_one_geometry(table: CohortTable) -> Non
         assert set(row.channels) == {"fat", "water", "te345", "te460", "te575"}
         assert row.mask is not None
         assert row.compartments == row.mask.with_name("compartments.nii.gz")
-        files = sorted(row.mask.parent.iterdir())
+        files = sorted(row.mask.parent.glob("*.nii.gz"))
         assert len(files) == 11
+        header = json.loads((row.mask.parent / "scan.json").read_text())
+        assert header["echo_times_ms"] == [3.45, 4.6, 5.75]
+        assert header["repetition_time_ms"] == 125 and header["flip_angle_degrees"] == 10
         mask = read_volume(row.mask)
         assert set(np.unique(mask.data)) == {0, 1}
         assert mask.geometry.shape == (160, 80, 1)
@@ -384,3 +388,20 @@ def test_a_name_too_long_for_the_disk_is_refused(tmp_path: Path) -> None:
 
 def test_there_are_no_more_workers_than_subjects(small: Callable[..., str], tmp_path: Path) -> None:
     assert generate(tmp_path / "out", preset=small(), seed=1, workers=10**10).exists()
+
+
+def test_fat_lies_off_as_far_as_the_header_tells(table: CohortTable) -> None:
+    signs = set()
+    for row in table.acquisitions[:8]:
+        folder = row.channels["fat"].parent
+        along, across = json.loads((folder / "scan.json").read_text())["fat_shift_voxels"]
+        assert 0.2 <= abs(along) <= 0.8 and across == 0
+        signs.add(np.sign(along))
+        fat, water = (read_volume(folder / f"{name}.nii.gz").data[..., 0].astype(float) for name in ("fat", "water"))
+        body = ndimage.gaussian_filter(fat + water, 1) > 0.2 * np.percentile(fat + water, 99)
+        percent = read_volume(folder / "true_fat_fraction.nii.gz").data[..., 0] * body
+        # The fat image fits the true one best where that is moved as the header says, not the other way.
+        moved = (ndimage.shift(percent, (step, 0), order=1) for step in (along, -along))
+        fits = [np.corrcoef(one[body], fat[body])[0, 1] for one in moved]
+        assert fits[0] > fits[1]
+    assert signs == {-1, 1}

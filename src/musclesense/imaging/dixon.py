@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from musclesense.errors import InputError
 from musclesense.files import atomic_path, is_there
@@ -56,8 +57,8 @@ class Separation:
 
     Attributes:
         fat: Float32, (i, j, k), in the unit of the magnitudes, at TE 4.60 ms. Noise makes it slightly negative where
-            there is no fat, so that means over regions stay true. With one fat peak fat + water is the in-phase
-            magnitude; with six it exceeds that in fat, whose peaks partly cancel at TE 4.60 ms.
+            there is no fat, so that means over regions stay true. With one fat peak, left where it lies, fat + water
+            is the in-phase magnitude; with six it exceeds that in fat, whose peaks partly cancel at TE 4.60 ms.
         water: Likewise.
         field_phase: Float32, (i, j, k), radians that the field turned water by between two echoes (1.15 ms), unwrapped;
             smoothed with six fat peaks.
@@ -125,6 +126,9 @@ def separate(
         )
     if model.excitation is not None:
         fat = fat / np.float32(model.excitation.fat_gain)
+    if any(model.shift):
+        back = [-voxels for voxels in model.shift]
+        fat = np.stack([ndimage.shift(image, back, order=3, mode="nearest") for image in fat])
     return Separation(*(np.moveaxis(part, 0, slice_axis) for part in (fat, water, field_phase)))
 
 

@@ -12,6 +12,7 @@ LARMOR_MHZ = 127.74
 """Frequency of water at 3 T. Scanners called 3 T lie between 123.2 (2.89 T) and 128 MHz."""
 # The echo times suit 3 T alone.
 _LOWEST_MHZ, _HIGHEST_MHZ = 120.0, 131.0
+_FARTHEST_VOXELS = 10.0
 
 FAT_PPM = np.array([-3.80, -3.40, -2.60, -1.94, -0.39, 0.60])
 FAT_SHARES = np.array([0.087, 0.693, 0.128, 0.004, 0.039, 0.049])
@@ -72,6 +73,8 @@ class FatModel:
         larmor_mhz: Frequency of the scanner, which six peaks need.
         excitation: Where it is given, fat is scaled to the T1 weighting of muscle, so that the fat fraction is that of
             densities.
+        shift: Voxels by which fat lies off along the first and the second axis of a slice: it is read out at another
+            frequency than water, 434 Hz away at 3 T. It is moved back.
 
     Raises:
         InputError: There is no such model.
@@ -80,6 +83,7 @@ class FatModel:
     peaks: int = 1
     larmor_mhz: float = LARMOR_MHZ
     excitation: Excitation | None = None
+    shift: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         if self.peaks not in (1, 6):
@@ -89,10 +93,22 @@ class FatModel:
                 f"frequency {self.larmor_mhz:g} MHz: not that of a 3 T scanner; "
                 f"give {_LOWEST_MHZ:g} to {_HIGHEST_MHZ:g}, or leave it out"
             )
+        for voxels in self.shift:
+            if not abs(voxels) <= _FARTHEST_VOXELS:
+                raise InputError(
+                    f"fat shift {voxels:g}: farther than any scan's; give voxels within +-{_FARTHEST_VOXELS:g}, "
+                    "434 Hz over the bandwidth of a pixel"
+                )
 
     @classmethod
     def described(
-        cls, *, peaks: int, larmor_mhz: float | None, flip_degrees: float | None, tr_ms: float | None
+        cls,
+        *,
+        peaks: int,
+        larmor_mhz: float | None,
+        flip_degrees: float | None,
+        tr_ms: float | None,
+        shift: tuple[float, float],
     ) -> "FatModel":
         """Put together what a command line says; None where it says nothing.
 
@@ -105,4 +121,5 @@ class FatModel:
         if larmor_mhz is not None and peaks == 1:
             raise InputError("--larmor-mhz: one fat peak does not depend on it; give --fat-peaks 6, or leave it out")
         excitation = None if flip_degrees is None or tr_ms is None else Excitation(flip_degrees, tr_ms)
-        return cls(peaks=peaks, larmor_mhz=LARMOR_MHZ if larmor_mhz is None else larmor_mhz, excitation=excitation)
+        larmor_mhz = LARMOR_MHZ if larmor_mhz is None else larmor_mhz
+        return cls(peaks=peaks, larmor_mhz=larmor_mhz, excitation=excitation, shift=shift)

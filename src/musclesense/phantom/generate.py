@@ -211,6 +211,8 @@ def _make_subject(root: Path, preset: Preset, seed: int, middle_only: bool, labe
         for name, data in scan.volumes().items():
             files[name] = folder / f"{name}.nii.gz"
             write_volume(files[name], data, geometry, data.dtype)
+        if scan.header:
+            write_json(folder / "scan.json", dict(scan.header))
         channels = {name: files.get(name) or files.get(f"{name}_magnitude") for name in CHANNELS}
         acquisitions.append(
             Acquisition(

@@ -1,20 +1,20 @@
 """An acquisition of the phantom: limbs and disease in, stored images and truth out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.cohort.table import Limbs, Region
-from musclesense.imaging.dixon import separate
+from musclesense.imaging.dixon import ECHO_TIMES_MS, separate
 from musclesense.imaging.nifti import Geometry
 from musclesense.phantom import robust
 from musclesense.phantom.anatomy import Limb, sample_poses
 from musclesense.phantom.disease import Infiltration
 from musclesense.phantom.presets import Dixon, Stack, TurboSpinEcho
-from musclesense.phantom.signal import Scanner, acquire, loaded, slice_signal, stored
+from musclesense.phantom.signal import FLIP_DEGREES, TR_MS, Scanner, acquire, loaded, slice_signal, stored
 from musclesense.phantom.slices import draw_slice, half_size_mm, most_common, whole_muscle
 from musclesense.phantom.texture import Floats
 from musclesense.phantom.turbo_spin_echo import TseScanner, fat_and_water_images
@@ -35,6 +35,7 @@ class Scan:
         limbs: Which limbs are shown.
         affine: Of the stored arrays (i, j, k).
         scanner: How it was made, or None where there is no other scan like it.
+        header: What a scanner's own header would tell of a gradient echo; empty for other images.
     """
 
     images: Mapping[str, NDArray[np.int16]]
@@ -45,6 +46,7 @@ class Scan:
     limbs: Limbs
     affine: NDArray[np.float64]
     scanner: Scanner | TseScanner | None = None
+    header: Mapping[str, Any] = field(default_factory=dict)
 
     def volumes(self) -> dict[str, NDArray[Any]]:
         """Give all that is written, by file name, in the order (i, j, k) of the affine."""
@@ -112,6 +114,12 @@ def scan_dixon(
         limbs=Limbs.BOTH,
         affine=_cut(affine, made),
         scanner=scanner,
+        header={
+            "echo_times_ms": ECHO_TIMES_MS,
+            "repetition_time_ms": TR_MS,
+            "flip_angle_degrees": FLIP_DEGREES,
+            "fat_shift_voxels": (round(-scanner.axes * scanner.fat_shift, 4), 0.0),
+        },
     )
 
 
