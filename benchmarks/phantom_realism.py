@@ -5,6 +5,9 @@ z-scored fat image inside muscle, subcutaneous fat and marrow, and of its gradie
 thighs of a phantom cohort, slices drawn for any scanner (`phantom.robust`), ``ideal_thigh`` and ``siemens_thigh``, and
 prints their quartiles. Muscle of ``siemens_thigh``, which has no mask, is what MODEL segments. Subcutaneous fat and
 marrow are found alike in all of them: a band below the skin, and bright bodies of some size enclosed by muscle.
+
+Then it prints the fat fraction that one fat peak reads over healthy muscle, whole and deeper than `DEEP_MM` within the
+mask: of thighs of the phantom's controls and of each slice of ``siemens_thigh``.
 """
 
 import os
@@ -23,17 +26,18 @@ from scipy import ndimage
 
 from musclesense.cohort.table import Region, read_table
 from musclesense.files import atomic_path
-from musclesense.imaging.grid import Grid, body_mask, slice_count, take_slice
-from musclesense.imaging.nifti import Volume, read_volume
+from musclesense.imaging.grid import Grid, body_mask, slice_axis, slice_count, take_slice
+from musclesense.imaging.nifti import Geometry, Volume, read_volume
 from musclesense.imaging.preprocessing import normalise
 from musclesense.phantom import robust
-from musclesense.segmentation.scan import from_echoes
+from musclesense.segmentation.scan import Scan, from_echoes
 from musclesense.segmentation.segmenter import Segmenter
 
 GRID = Grid()
 ROBUST_SLICES = 60
 BAND_MM = (4.0, 9.0)
 MARROW_MM2 = 60.0
+DEEP_MM = 3.0
 PARTS = {
     "muscle": np.linspace(-1.5, 3.5, 60),
     "subcutaneous fat": np.linspace(-1.5, 6, 60),
@@ -63,6 +67,31 @@ def main() -> None:
     axes[0].legend(fontsize=7)
     with atomic_path(out) as draft:
         figure.savefig(draft, dpi=80)
+    print_healthy_fat(table, real / "siemens_thigh", model)
+
+
+def print_healthy_fat(table: Path, folder: Path, model: Path) -> None:
+    controls = []
+    for row in read_table(table).acquisitions:
+        if row.region is Region.THIGH and row.group == "control" and row.mask is not None and row.slice is not None:
+            volumes = [read_volume(path) for path in (row.channels["fat"], row.channels["water"], row.mask)]
+            controls.append(fat_read([volume.data for volume in volumes], volumes[0].geometry, row.slice))
+    low, high = (limit(whole for whole, _ in controls) for limit in (min, max))
+    whole, deep = np.mean(controls, axis=0)
+    print(f"controls of the phantom, {len(controls)} slices: {whole:.1f} % ({low:.1f}-{high:.1f}), deep {deep:.1f} %")
+    scan, muscle = siemens_muscle(folder, model)
+    for number in range(slice_count(scan.geometry)):
+        whole, deep = fat_read([scan.channels["fat"], scan.channels["water"], muscle], scan.geometry, number)
+        print(f"siemens_thigh, slice {number}: {whole:.1f} %, deep {deep:.1f} %")
+
+
+def fat_read(volumes: list[NDArray[Any]], geometry: Geometry, number: int) -> tuple[float, float]:
+    """Give the mean fat fraction in percent over the muscle of a slice, and over what lies deep in it."""
+    fat, water, muscle = (take_slice(volume, geometry, number).astype(np.float64) for volume in volumes)
+    percent = 100 * np.clip(fat / np.maximum(fat + water, 1), 0, 1)
+    spacing = np.delete(geometry.zooms, slice_axis(geometry))
+    depth = ndimage.distance_transform_edt(muscle > 0, sampling=spacing)
+    return float(percent[muscle > 0].mean()), float(percent[depth > DEEP_MM].mean())
 
 
 def from_table(table: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
@@ -86,13 +115,16 @@ def from_ideal(folder: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]
 
 
 def from_siemens(folder: Path, model: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    scan, muscle = siemens_muscle(folder, model)
+    for number in range(slice_count(scan.geometry)):
+        yield on_grid(Volume(scan.channels["fat"], scan.geometry), muscle, number)
+
+
+def siemens_muscle(folder: Path, model: Path) -> tuple[Scan, NDArray[np.uint8]]:
     scan = from_echoes(
         *((folder / f"te{echo}_magnitude.nii.gz", folder / f"te{echo}_phase.nii.gz") for echo in (345, 460, 575))
     )
-    fat, geometry = Volume(scan.channels["fat"], scan.geometry), scan.geometry
-    muscle = Segmenter.load(model).segment({"fat": fat.data}, geometry)
-    for number in range(slice_count(geometry)):
-        yield on_grid(fat, muscle, number)
+    return scan, Segmenter.load(model).segment({"fat": scan.channels["fat"]}, scan.geometry)
 
 
 def on_grid(fat: Volume, muscle: NDArray[Any], number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:

@@ -1,4 +1,4 @@
-"""Networks on held-out phantoms, with and without the mirror: ``phantoms.py STUDY COHORT.csv d4|d2 MODEL MODEL ...``.
+"""Networks on held-out phantoms, by several views of a slice: ``phantoms.py STUDY COHORT.csv d4|d2 MODEL MODEL ...``.
 
 Prints the mean Dice of each checkpoint over a part of the first fold of a study. Choices are made on D4.
 """
@@ -13,6 +13,14 @@ from musclesense.cohort.folds import NestedFolds
 from musclesense.cohort.table import read_table
 from musclesense.imaging.nifti import read_volume
 from musclesense.segmentation.segmenter import Segmenter
+
+VIEWS = (
+    (False, (1.0,)),
+    (True, (1.0,)),
+    (False, (1.0, 1.3)),
+    *((True, scales) for scales in ((1.3,), (1.0, 1.15), (1.0, 1.3), (1.0, 1.5), (1.1, 1.3), (1.0, 1.15, 1.3))),
+)
+"""Mirrored or not, and at which sizes."""
 
 
 def main() -> None:
@@ -29,9 +37,10 @@ def main() -> None:
     for model in options.models:
         segmenter = Segmenter.load(model)
         (network,) = segmenter.networks
-        for network.mirrored in (False, True):
+        for network.mirrored, network.scales in VIEWS:
             dice = [compare(segment(segmenter, fat), mask, number).dice for fat, mask, number in scans]
-            print(f"{model}: {np.mean(dice):.4f} over {len(dice)} cases, mirrored: {network.mirrored}")
+            seen = f"{'mirrored, ' if network.mirrored else ''}at {', '.join(map(str, network.scales))}"
+            print(f"{model}: {np.mean(dice):.4f} over {len(dice)} cases, {seen}")
 
 
 if __name__ == "__main__":
