@@ -98,3 +98,13 @@ def test_other_greys_keep_the_order_and_the_bright_end() -> None:
     bent = exposure.other_greys(np.random.default_rng(4), image)
     assert (np.diff(bent) >= 0).all()
     assert np.percentile(bent, 99) == pytest.approx(np.percentile(image, 99), rel=1e-4)
+
+
+@pytest.mark.parametrize(("tissue", "darkest", "brightest"), [(Tissue.MARROW, 0.6, 0.9), (Tissue.FASCIA, 0.15, 0.3)])
+def test_marrow_and_tendons_are_dark_in_some_images(tissue: Tissue, darkest: float, brightest: float) -> None:
+    drawn = drawing()
+    drawn.tissue[..., COLUMNS // 2 :] = tissue
+    levels = [image[:, -4].mean() / image[:, 4].mean() for image in (expose(drawn, number) for number in range(30))]
+    assert min(levels) < darkest and max(levels) > brightest
+    usual = [expose(drawn, number, usual=True)[:, -4].mean() for number in range(2)]
+    assert usual[0] == pytest.approx(usual[1], rel=0.05), "as bright as usual"

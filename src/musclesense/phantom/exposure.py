@@ -63,6 +63,9 @@ def expose(
         water, fat = water * off[0], fat * off[1]
         fat[Tissue.SKIN] *= np.float32(rng.uniform(0, 4))  # from not seen at all to a bright rim
         water[Tissue.BLOOD] *= np.float32(rng.choice([0.1, 1.0, 1.6]))  # flow empties or refreshes a slice
+        fat[Tissue.MARROW] *= np.float32(rng.uniform(0.4, 1.1))  # trabeculae dephase it, and some of it is red
+        decayed = np.float32(rng.uniform(0.1, 1.2))  # tendons are mostly black
+        water[Tissue.FASCIA], fat[Tissue.FASCIA] = decayed * water[Tissue.FASCIA], decayed * fat[Tissue.FASCIA]
     share = np.where(drawing.tissue == Tissue.MUSCLE, drawing.muscle_fat, 1)
     left = np.where(drawing.tissue == Tissue.MUSCLE, 1 - drawing.muscle_fat, 1)
     left *= 1 + np.float32(OEDEMA_DENSITY) * drawing.oedema
