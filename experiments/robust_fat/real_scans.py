@@ -9,6 +9,8 @@
 - ``ideal_thigh.png``, ``siemens_thigh.png``, ``siemens_calf.png``: what was segmented, on the fat image. That of
   ``siemens_calf``, whose phases were not kept, is approximated from magnitudes (``magnitude_fat.py``).
 
+``--one-view`` segments single images at their own size, whatever the networks were trained to test by.
+
 The labels of ``ideal_thigh`` are another network's. Nothing here is used to choose a checkpoint or a setting.
 """
 
@@ -45,10 +47,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--one-view", action="store_true")
     options = parser.parse_args()
     data = Path(os.environ["MUSCLESENSE_REAL_DATA"])
     options.out.mkdir(parents=True, exist_ok=True)
-    best = Segmenter.load(options.run / "checkpoints" / "best.ckpt")
+    best = load(options.run / "checkpoints" / "best.ckpt", one_view=options.one_view)
 
     fat, water, labels = (read_volume(data / "ideal_thigh" / f"{name}.nii.gz") for name in ("fat", "water", "muscles"))
     predicted = segment(best, fat)
@@ -69,7 +72,7 @@ def main() -> None:
     for name in list(rows[0])[1:]:
         scored = [row[name] for row in rows if row["slice"] in SCORED]
         print(f"ideal_thigh, slices {SCORED[0]}..{SCORED[-1]}: mean {name} {np.mean(scored):.4f}")
-    points = curve(options.run, fat, labels)
+    points = curve(options.run, fat, labels, one_view=options.one_view)
     write_csv(options.out / "curve.csv", ("epoch", "minutes", "val_dice", "real_dice"), points)
     plot(options.out / "curve.png", points)
 
@@ -79,6 +82,15 @@ def main() -> None:
     calf = from_magnitudes(data / "siemens_calf")
     every_second = range(10, slice_count(calf.geometry) - 4, 2)  # no limb further out
     draw(options.out / "siemens_calf.png", calf, segment(best, calf), every_second, columns=6)
+
+
+def load(checkpoint: Path, *, one_view: bool = False) -> Segmenter:
+    """Load a network, to see each image once or as often as it was trained to test."""
+    segmenter = Segmenter.load(checkpoint)
+    if one_view:
+        (network,) = segmenter.networks
+        network.mirrored, network.scales = False, (1.0,)
+    return segmenter
 
 
 def segment(segmenter: Segmenter, fat: Volume) -> NDArray[np.uint8]:
@@ -106,14 +118,14 @@ def naive(fat: Volume, water: Volume) -> NDArray[np.bool_]:
     return muscle
 
 
-def curve(run: Path, fat: Volume, labels: Volume) -> list[dict[str, float]]:
+def curve(run: Path, fat: Volume, labels: Volume, *, one_view: bool) -> list[dict[str, float]]:
     """Score the checkpoints that were kept while training."""
     with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
         epochs = {int(row["epoch"]): row for row in csv.DictReader(file)}
     rows = []
     for checkpoint in sorted((run / "checkpoints").glob("epoch-*.ckpt")):
         epoch = int(checkpoint.stem.removeprefix("epoch-"))
-        predicted = segment(Segmenter.load(checkpoint), fat)
+        predicted = segment(load(checkpoint, one_view=one_view), fat)
         rows.append(
             {
                 "epoch": epoch,
