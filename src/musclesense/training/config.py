@@ -57,7 +57,7 @@ class LabelsConfig:
 
     ``column`` of the cohort table names the images that hold the values: ``mask`` or ``compartments``.
     ``mirrored``: test and segment by the mean over each image and its mirror, which takes twice the time.
-    ``scales``: and by the mean over the image at these sizes; one of 1.3 takes 1.7 times the time of one of 1.
+    ``scales``: and by the mean over the image at these sizes; one of 1.3 takes about twice the time of one of 1.
     """
 
     name: str = MISSING
