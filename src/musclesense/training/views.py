@@ -5,8 +5,10 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional
 
+from musclesense.training.unet import pad_to_multiple
+
 _STRIDE = 64
-"""Networks halve images a few times, so sides must be multiples of a power of two; this one serves every depth here."""
+"""The project's networks pad frames themselves; others' take multiples of a power of two, and all take this one's."""
 
 
 def at_scale(segment: Callable[[Tensor], Tensor], images: Tensor, scale: float) -> Tensor:
@@ -24,8 +26,7 @@ def at_scale(segment: Callable[[Tensor], Tensor], images: Tensor, scale: float) 
         return segment(images)
     own, scaled = list(images.shape[-2:]), [round(scale * side) for side in images.shape[-2:]]
     resized = _resized(images, scaled)
-    padding = (0, -scaled[1] % _STRIDE, 0, -scaled[0] % _STRIDE)
-    found = segment(functional.pad(resized, padding, mode="replicate"))
+    found = segment(pad_to_multiple(resized, _STRIDE))
     return _resized(found[..., : scaled[0], : scaled[1]], own)
 
 
