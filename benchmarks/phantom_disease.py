@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from musclesense.cohort.table import Acquisition, Region, read_table
+from musclesense.imaging.dixon import fat_fraction
 from musclesense.imaging.grid import slice_axis, take_slice
 from musclesense.imaging.nifti import read_volume
 from musclesense.phantom.anatomy import Body, Pose, Tissue, draw_section, sample_limbs
@@ -97,7 +98,7 @@ def stored_fat(row: Acquisition) -> tuple[float, float, float, float, float]:
     spacing = np.delete(geometry.zooms, slice_axis(geometry))
     deep = inside & (ndimage.distance_transform_edt(~ends(compartments), sampling=spacing) > DEEP_MM)
     means = [float(true[where].mean()) for where in (drawn, inside, deep)]
-    read = 100 * np.clip(fat[drawn] / np.maximum(fat[drawn] + water[drawn], 1), 0, 1)
+    read = fat_fraction(fat[drawn], water[drawn])
     return means[0], means[1], means[2], float(deep.sum() / drawn.sum()), float(read.mean())
 
 

@@ -26,6 +26,7 @@ from scipy import ndimage
 
 from musclesense.cohort.table import Region, read_table
 from musclesense.files import atomic_path
+from musclesense.imaging.dixon import fat_fraction
 from musclesense.imaging.grid import Grid, body_mask, slice_axis, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, read_volume
 from musclesense.imaging.preprocessing import normalise
@@ -49,11 +50,12 @@ PARTS = {
 def main() -> None:
     table, model, out = (Path(argument) for argument in sys.argv[1:])
     real = Path(os.environ["MUSCLESENSE_REAL_DATA"])
+    siemens, siemens_muscle = segmented(real / "siemens_thigh", model)
     sources = {
         "phantom, three echoes": from_table(table),
         "phantom, any scanner": from_robust(),
         "ideal_thigh": from_ideal(real / "ideal_thigh"),
-        "siemens_thigh": from_siemens(real / "siemens_thigh", model),
+        "siemens_thigh": from_scan(siemens, siemens_muscle),
     }
     figure, axes = plt.subplots(1, len(PARTS), figsize=(4 * len(PARTS), 3), layout="constrained")
     for name, slices in sources.items():
@@ -67,10 +69,10 @@ def main() -> None:
     axes[0].legend(fontsize=7)
     with atomic_path(out) as draft:
         figure.savefig(draft, dpi=80)
-    print_healthy_fat(table, real / "siemens_thigh", model)
+    print_healthy_fat(table, siemens, siemens_muscle)
 
 
-def print_healthy_fat(table: Path, folder: Path, model: Path) -> None:
+def print_healthy_fat(table: Path, scan: Scan, muscle: NDArray[np.uint8]) -> None:
     controls = []
     for row in read_table(table).acquisitions:
         if row.region is Region.THIGH and row.group == "control" and row.mask is not None and row.slice is not None:
@@ -79,7 +81,6 @@ def print_healthy_fat(table: Path, folder: Path, model: Path) -> None:
     low, high = (limit(whole for whole, _ in controls) for limit in (min, max))
     whole, deep = np.mean(controls, axis=0)
     print(f"controls of the phantom, {len(controls)} slices: {whole:.1f} % ({low:.1f}-{high:.1f}), deep {deep:.1f} %")
-    scan, muscle = siemens_muscle(folder, model)
     for number in range(slice_count(scan.geometry)):
         whole, deep = fat_read([scan.channels["fat"], scan.channels["water"], muscle], scan.geometry, number)
         print(f"siemens_thigh, slice {number}: {whole:.1f} %, deep {deep:.1f} %")
@@ -88,7 +89,7 @@ def print_healthy_fat(table: Path, folder: Path, model: Path) -> None:
 def fat_read(volumes: list[NDArray[Any]], geometry: Geometry, number: int) -> tuple[float, float]:
     """Give the mean fat fraction in percent over the muscle of a slice, and over what lies deep in it."""
     fat, water, muscle = (take_slice(volume, geometry, number).astype(np.float64) for volume in volumes)
-    percent = 100 * np.clip(fat / np.maximum(fat + water, 1), 0, 1)
+    percent = fat_fraction(fat, water)
     spacing = np.delete(geometry.zooms, slice_axis(geometry))
     depth = ndimage.distance_transform_edt(muscle > 0, sampling=spacing)
     return float(percent[muscle > 0].mean()), float(percent[depth > DEEP_MM].mean())
@@ -114,13 +115,12 @@ def from_ideal(folder: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]
         yield on_grid(fat, labels.data, number)
 
 
-def from_siemens(folder: Path, model: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    scan, muscle = siemens_muscle(folder, model)
+def from_scan(scan: Scan, muscle: NDArray[np.uint8]) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
     for number in range(slice_count(scan.geometry)):
         yield on_grid(Volume(scan.channels["fat"], scan.geometry), muscle, number)
 
 
-def siemens_muscle(folder: Path, model: Path) -> tuple[Scan, NDArray[np.uint8]]:
+def segmented(folder: Path, model: Path) -> tuple[Scan, NDArray[np.uint8]]:
     scan = from_echoes(
         *((folder / f"te{echo}_magnitude.nii.gz", folder / f"te{echo}_phase.nii.gz") for echo in (345, 460, 575))
     )

@@ -84,6 +84,11 @@ class Case:
         along, across = json.loads((folder / "scan.json").read_text())["fat_shift_voxels"]
         return cls(chosen, muscles, adequate & (mask > 0), adequate & (mask == 0) & (true > 85), true, (along, across))
 
+    @property
+    def models(self) -> dict[str, FatModel]:
+        """`MODELS`, and the last of them with fat moved back."""
+        return {**MODELS, SHIFTED: replace(MODELS["six peaks, T1"], shift=self.shift)}
+
     def noisier(self, share: float, seed: int) -> "Case":
         """Add noise whose standard deviation, in real and imaginary parts, is this share of muscle's signal."""
         rng = np.random.default_rng(seed)
@@ -140,12 +145,9 @@ def report(cases: list[Case]) -> None:
     """Print a row for each bin of the true fat fraction, then muscle means, fat tissue and time."""
     parts: dict[str, list[Separation]] = {}
     seconds = []
-    for name, model in (*MODELS.items(), (SHIFTED, MODELS["six peaks, T1"])):
+    for name in (*MODELS, SHIFTED):
         start = time.perf_counter()
-        shifts = [case.shift if name == SHIFTED else model.shift for case in cases]
-        parts[name] = [
-            separate(case.echoes, model=replace(model, shift=shift)) for case, shift in zip(cases, shifts, strict=True)
-        ]
+        parts[name] = [separate(case.echoes, model=case.models[name]) for case in cases]
         seconds.append((time.perf_counter() - start) / len(cases))
     true = np.concatenate([case.true[case.muscle] for case in cases])
     errors = [
