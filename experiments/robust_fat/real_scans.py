@@ -84,7 +84,7 @@ def main() -> None:
     draw(options.out / "siemens_calf.png", calf, segment(best, calf), every_second, columns=6)
 
 
-def load(checkpoint: Path, *, one_view: bool = False) -> Segmenter:
+def load(checkpoint: Path, *, one_view: bool) -> Segmenter:
     """Load a network, to see each image once or as often as it was trained to test."""
     segmenter = Segmenter.load(checkpoint)
     if one_view:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from musclesense.cohort.table import Region
-from musclesense.phantom.anatomy import Body, Pose, draw_section, drawn_range_mm, level_range_mm, sample_limbs
+from musclesense.phantom.anatomy import Body, Limb, Pose, draw_section, drawn_range_mm, level_range_mm, sample_limbs
 from musclesense.phantom.calf import CALF
 from musclesense.phantom.keyframes import Keyframe, Points
 from musclesense.phantom.rasters import draw_curve
@@ -64,6 +64,21 @@ def crosses_itself(curve: NDArray[np.float64]) -> bool:
 
 def at(level: float) -> Keyframe:
     return next(keyframe for keyframe in CALF.keyframes if keyframe.level == level)
+
+
+def a_calf() -> Limb:
+    rng = np.random.default_rng(4)
+    return sample_limbs(rng, Body.sample(rng), Region.CALF)[0]
+
+
+def muscle_drawn(limb: Limb, first: float, last: float, count: int) -> list[int]:
+    """Points of muscle in sections at so many levels from the first to the last, in mm."""
+    pose = Pose(centre_mm=(0.0, 0.0), rotation=0.0, flattening=0.0, level_mm=0.0)
+    axis = np.arange(-90, 90, 2, dtype=np.float32)
+    x, y = np.meshgrid(axis, axis)
+    whole = np.zeros(len(CALF.muscles), np.float32)
+    levels = np.linspace(first, last, count).tolist()
+    return [int((draw_section(limb, pose, level, x, y, whole).muscle > 0).sum()) for level in levels]
 
 
 def test_an_outline_that_crosses_itself_is_noticed() -> None:
@@ -205,14 +220,8 @@ def test_the_leg_is_thinnest_above_the_ankle() -> None:
 
 
 def test_muscle_swells_and_tapers_without_jumps_between_keyframes() -> None:
-    rng = np.random.default_rng(4)
-    limb, _ = sample_limbs(rng, Body.sample(rng), Region.CALF)
-    pose = Pose(centre_mm=(0.0, 0.0), rotation=0.0, flattening=0.0, level_mm=0.0)
-    axis = np.arange(-90, 90, 2, dtype=np.float32)
-    x, y = np.meshgrid(axis, axis)
-    whole = np.zeros(len(CALF.muscles), np.float32)
-    offsets = np.linspace(*level_range_mm(limb), 21)
-    areas = np.array([(draw_section(limb, pose, float(z), x, y, whole).muscle > 0).sum() for z in offsets])
+    limb = a_calf()
+    areas = np.array(muscle_drawn(limb, *level_range_mm(limb), 21))
     assert 0.5 < areas.argmax() / 20 < 0.8
     # A step is a twentieth of the limb's length, 15 mm in a usual adult.
     assert np.abs(np.diff(areas)).max() < 0.22 * areas.max()
@@ -232,16 +241,8 @@ def test_a_joint_has_little_muscle_and_the_bones_that_meet_there() -> None:
 
 
 def test_muscle_tapers_into_the_joints() -> None:
-    rng = np.random.default_rng(4)
-    limb, _ = sample_limbs(rng, Body.sample(rng), Region.CALF)
-    pose = Pose(centre_mm=(0.0, 0.0), rotation=0.0, flattening=0.0, level_mm=0.0)
-    axis = np.arange(-90, 90, 2, dtype=np.float32)
-    x, y = np.meshgrid(axis, axis)
-    whole = np.zeros(len(CALF.muscles), np.float32)
-    joints = zip(drawn_range_mm(limb), level_range_mm(limb), strict=True)
-    for far, near in joints:
-        areas = [
-            (draw_section(limb, pose, z, x, y, whole).muscle > 0).sum() for z in np.linspace(near, far, 5).tolist()
-        ]
+    limb = a_calf()
+    for far, near in zip(drawn_range_mm(limb), level_range_mm(limb), strict=True):
+        areas = muscle_drawn(limb, near, far, 5)
         assert areas == sorted(areas, reverse=True)
         assert 0 < areas[-1] < 0.5 * areas[0]
