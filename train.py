@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from musclesense.experiment.main import main
+from musclesense.launch.main import main
 
 if __name__ == "__main__":
     main(Path(__file__).parent / "conf")

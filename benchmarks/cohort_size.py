@@ -29,12 +29,12 @@ from rich.table import Table
 from benchmarks.peak import Peak
 from benchmarks.startup import PROJECT, starts
 from musclesense.cohort.table import Acquisition, read_table, write_table
-from musclesense.files import write_csv
-from musclesense.phantom.generate import generate
+from musclesense.phantom.cohorts.generate import generate
+from musclesense.storage.records import write_csv
 from musclesense.training import inputs
 from musclesense.training.config import Config, register
-from musclesense.training.devices import held
-from musclesense.training.hardware import choose
+from musclesense.training.machine.devices import held
+from musclesense.training.machine.hardware import choose
 from musclesense.training.run import set_up
 
 STEPS = 100

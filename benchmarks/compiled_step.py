@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.training_step import Bare, compose_run
-from musclesense.training.hardware import choose
+from musclesense.training.machine.hardware import choose
 
 TURNS, CASES_A_TURN = 5, 32
 RUNS = {

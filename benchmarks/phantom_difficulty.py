@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from musclesense.cohort.table import Acquisition, read_table
-from musclesense.imaging.dixon import fat_fraction
+from musclesense.dixon.separation import fat_fraction
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import read_volume
 from musclesense.metrics.overlap import overlap

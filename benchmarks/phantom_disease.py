@@ -17,14 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from musclesense.cohort.table import Acquisition, Region, read_table
-from musclesense.imaging.dixon import fat_fraction
+from musclesense.cohort.table import Acquisition, read_table
+from musclesense.dixon.separation import fat_fraction
 from musclesense.imaging.grid import slice_axis, take_slice
 from musclesense.imaging.nifti import read_volume
-from musclesense.phantom.anatomy import Body, Pose, Tissue, draw_section, sample_limbs
+from musclesense.phantom.anatomy.limbs import Body, Pose, sample_limbs
+from musclesense.phantom.anatomy.section import Tissue, draw_section
+from musclesense.phantom.anatomy.templates import TEMPLATES
 from musclesense.phantom.disease import PATTERNS, infiltrate, sample_infiltration
-from musclesense.phantom.signal import FAT_FRACTION
-from musclesense.phantom.templates import TEMPLATES
+from musclesense.phantom.scanner.signal import FAT_FRACTION
+from musclesense.vocabulary import Region
 
 SUBJECTS = 40
 STEP_MM = 1.5

@@ -24,15 +24,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from musclesense.cohort.table import Region, read_table
-from musclesense.files import atomic_path
-from musclesense.imaging.dixon import fat_fraction
-from musclesense.imaging.grid import Grid, body_mask, slice_axis, slice_count, take_slice
+from musclesense.cohort.table import read_table
+from musclesense.dixon.separation import fat_fraction
+from musclesense.imaging.body import body_mask
+from musclesense.imaging.frame import normalise
+from musclesense.imaging.grid import Grid, slice_axis, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, read_volume
-from musclesense.imaging.preprocessing import normalise
-from musclesense.phantom import robust
+from musclesense.phantom import any_scanner
 from musclesense.segmentation.scan import Scan, from_echoes
 from musclesense.segmentation.segmenter import Segmenter
+from musclesense.storage.atomic import atomic_path
+from musclesense.vocabulary import Region
 
 GRID = Grid()
 ROBUST_SLICES = 60
@@ -104,7 +106,7 @@ def from_table(table: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
 
 def from_robust() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
     for number in range(ROBUST_SLICES):
-        drawn = robust.draw(np.random.default_rng([0, number]), regions=[Region.THIGH])
+        drawn = any_scanner.draw(np.random.default_rng([0, number]), regions=[Region.THIGH])
         fat = Volume(drawn.stored(drawn.image)[..., None], drawn.geometry)
         yield on_grid(fat, drawn.stored(drawn.mask)[..., None], 0)
 

@@ -13,9 +13,9 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from musclesense.phantom.generate import make_subject
-from musclesense.phantom.presets import PRESETS, AnyScanner, Preset, find_preset
-from musclesense.phantom.subjects import Subject, list_subjects
+from musclesense.phantom.cohorts.generate import make_subject
+from musclesense.phantom.cohorts.presets import PRESETS, AnyScanner, Preset, find_preset
+from musclesense.phantom.cohorts.subjects import Subject, list_subjects
 
 
 def main() -> None:

@@ -24,11 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.cohort.table import Acquisition, read_table
-from musclesense.imaging.dixon import ECHO_TIMES_MS, Separation, read_echoes, separate
-from musclesense.imaging.fat import Excitation, FatModel, fat_phasor
+from musclesense.dixon.echoes import read_echoes
+from musclesense.dixon.fat import Excitation, FatModel, fat_phasor
+from musclesense.dixon.separation import ECHO_TIMES_MS, Separation, separate
 from musclesense.imaging.grid import slice_axis, take_slice
 from musclesense.imaging.nifti import read_volume
-from musclesense.phantom.signal import FLIP_DEGREES, TR_MS
+from musclesense.phantom.scanner.signal import FLIP_DEGREES, TR_MS
 
 BINS = (0, 5, 10, 20, 35, 45, 55, 70, 100)
 ADDED_NOISE = (0.0, 0.05, 0.10)

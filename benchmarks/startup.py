@@ -70,7 +70,7 @@ def once(started: float, overrides: list[str]) -> None:
         told[next(stages)] = (now[0] - before[0], now[1] - before[1])
         before = now
 
-    from musclesense.experiment import main as experiment
+    from musclesense.launch import main as experiment
     from musclesense.training.module import SegmentationModule
 
     ends()

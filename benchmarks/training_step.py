@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from musclesense.training import inputs
-from musclesense.training.compilation import CompiledNetwork
 from musclesense.training.config import Config, register
-from musclesense.training.devices import held
-from musclesense.training.hardware import choose
+from musclesense.training.machine.compilation import CompiledNetwork
+from musclesense.training.machine.devices import held
+from musclesense.training.machine.hardware import choose
 from musclesense.training.run import Session, make_module, open_dashboard, set_up
 
 EPOCHS = 16  # the first of them warms up

@@ -12,13 +12,11 @@ import matplotlib.figure  # noqa: F401  (imported once, before the processes of 
 import skimage.restoration  # noqa: F401
 import torch
 
-from musclesense import cli
-from musclesense.evaluation.report import page  # noqa: F401
+from musclesense.cli import main as cli
 from musclesense.evaluation.report.figures import LIGHT, Chart
-from musclesense.experiment import main as experiment
-from musclesense.experiment.plan import Plan
-from musclesense.segmentation import results  # noqa: F401
-from musclesense.training.hardware import choose
+from musclesense.launch import main as experiment
+from musclesense.launch.plan import Plan
+from musclesense.training.machine.hardware import choose
 from musclesense.training.run import _trainer, make_module
 
 _MOST_PROVED = 3

@@ -175,7 +175,13 @@ TARGETS = (
         "torch",
         "nope.Nope",
     ),
-    *("musclesense.training.unet.UNet", "musclesense.cli.main", "torch.optim.SGD", "torch.optim.Optimizer", "sys.exit"),
+    *(
+        "musclesense.networks.unet.UNet",
+        "musclesense.cli.main.main",
+        "torch.optim.SGD",
+        "torch.optim.Optimizer",
+        "sys.exit",
+    ),
     *(
         "torch.optim.lr_scheduler.StepLR",
         "torch.hub.load",

@@ -16,9 +16,9 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from musclesense import cli
-from musclesense.cohort.nnunet.record import RECORD
-from musclesense.evaluation.study import CASE_COLUMNS
+from musclesense.cli import main as cli
+from musclesense.nnunet.record import RECORD
+from musclesense.studies.reading import CASE_COLUMNS
 from musclesense.training.module import SegmentationModule
 
 SHAPE = (32, 20, 3)

@@ -11,11 +11,15 @@ import pytest
 from numpy.typing import NDArray
 
 from musclesense.cohort.folds import draw
-from musclesense.cohort.nnunet.export import export
-from musclesense.cohort.nnunet.record import Record
-from musclesense.cohort.table import Acquisition, CohortTable, Region, read_table, write_table
+from musclesense.cohort.table import Acquisition, CohortTable, read_table, write_table
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, write_volume
+from musclesense.nnunet.export import export
+from musclesense.nnunet.record import Record
+from musclesense.phantom.cohorts.generate import generate
+from musclesense.vocabulary import Region
+
+pytest_plugins = ("tests.shared.studies", "tests.shared.training")
 
 PROJECT = Path(__file__).parents[1]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -61,6 +65,14 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("MUSCLESENSE_REAL_DATA names no folder of real scans")
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ``data`` folder of a configuration, with the smoke phantom in it."""
+    folder = tmp_path_factory.mktemp("data")
+    generate(folder / "phantom-smoke-1", preset="smoke", seed=1)
+    return folder
 
 
 AXIAL = np.array([[-1.25, 0, 0, 31.5], [0, -1.5, 0, 12.25], [0, 0, 10, 400.125], [0, 0, 0, 1]])

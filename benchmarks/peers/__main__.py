@@ -26,11 +26,12 @@ from benchmarks.peak import Peak
 from benchmarks.peers.process_tree import memory_bytes
 from benchmarks.peers.task import CONF, Task
 from musclesense.cohort import folds
-from musclesense.cohort.nnunet.export import export, read_labels
-from musclesense.cohort.table import Region, read_table
-from musclesense.evaluation.predictions import import_predictions
-from musclesense.files import write_csv
-from musclesense.phantom.generate import generate
+from musclesense.cohort.table import read_table
+from musclesense.nnunet.export import export, read_labels
+from musclesense.nnunet.predictions import import_predictions
+from musclesense.phantom.cohorts.generate import generate
+from musclesense.storage.records import write_csv
+from musclesense.vocabulary import Region
 
 CHANNELS = ("fat", "water", "te345", "te575")
 DATASET = "Dataset101_Demo"

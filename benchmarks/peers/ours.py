@@ -11,9 +11,9 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from benchmarks.peers.task import CONF, PILOT_EPOCHS, Task, Worker, measure, skip
-from musclesense.cohort.nnunet.record import Record
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume, write_volume
+from musclesense.nnunet.record import Record
 from musclesense.segmentation.segmenter import Segmenter
 from musclesense.training import inputs
 from musclesense.training.config import Config, register

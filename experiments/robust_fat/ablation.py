@@ -13,9 +13,9 @@ import numpy as np
 import yaml
 from real_scans import mean_dice, segment
 
-from musclesense.files import write_csv
 from musclesense.imaging.nifti import read_volume
 from musclesense.segmentation.segmenter import Segmenter
+from musclesense.storage.records import write_csv
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.segmentation import watershed
 
-from musclesense.imaging.grid import body_mask
+from musclesense.imaging.body import body_mask
 
 FAT, WATER = 1, 2
 RIM_MM = (1.5, 3.5)

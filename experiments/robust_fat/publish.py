@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from musclesense.files import atomic_path
+from musclesense.storage.atomic import atomic_path
 from musclesense.training.module import SegmentationModule
 
 

@@ -29,12 +29,14 @@ import numpy as np
 from magnitude_fat import approximate_fat
 from numpy.typing import NDArray
 
-from musclesense.files import atomic_path, write_csv
-from musclesense.imaging.grid import body_mask, slice_count, take_slice
+from musclesense.imaging.body import body_mask
+from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, read_volume
 from musclesense.metrics.overlap import Overlap, overlap
 from musclesense.segmentation.scan import from_echoes
 from musclesense.segmentation.segmenter import Segmenter
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.records import write_csv
 
 SCORED = range(2, 9)
 """The slices of ``ideal_thigh`` whose mean is reported."""

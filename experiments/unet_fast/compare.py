@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from musclesense.files import write_csv
+from musclesense.storage.records import write_csv
 from musclesense.training.module import SegmentationModule
 
 DRAWS = 10_000

@@ -31,6 +31,6 @@ class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]  # u
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Do the runs of a sweep as jobs of an array."""
-        from musclesense.experiment import slurm  # Hydra reads this module whenever it starts
+        from musclesense.launch import slurm
 
         return slurm.launch(self, job_overrides, initial_job_idx)

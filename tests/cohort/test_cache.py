@@ -14,11 +14,13 @@ import pytest
 
 from musclesense.cohort import cache
 from musclesense.cohort.cache import SliceCache, cache_folder, common_channels, open_or_build
-from musclesense.cohort.table import Acquisition, Limbs, Region
+from musclesense.cohort.table import Acquisition
 from musclesense.errors import DiskError
-from musclesense.imaging.grid import Grid, background_level, take_slice
+from musclesense.imaging.body import background_level
+from musclesense.imaging.grid import Grid, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
+from musclesense.vocabulary import Limbs, Region
 
 GRID = Grid(spacing_mm=4.0, rows=20, columns=32)
 SIDES = LabelSet.from_config({"left": [1], "right": [2]})

@@ -9,8 +9,9 @@ import pytest
 
 from musclesense.cohort import checks
 from musclesense.cohort.checks import check, summary
-from musclesense.cohort.table import Acquisition, CohortTable, Limbs, Region, read_table, scan_table, write_table
+from musclesense.cohort.table import Acquisition, CohortTable, read_table, scan_table, write_table
 from musclesense.errors import InputError
+from musclesense.vocabulary import Limbs, Region
 
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([2.0, 2.0, 10.0, 1.0])

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from musclesense.cohort import folds as folds_module
 from musclesense.cohort.folds import NestedFolds, describe, draw, load_or_draw, select, shortage
-from musclesense.cohort.table import Acquisition, CohortTable, Region
+from musclesense.cohort.table import Acquisition, CohortTable
 from musclesense.errors import InputError
+from musclesense.vocabulary import Region
 
 # Generating whole tables is slow on a busy machine, which is no fault of what is tested.
 quickly = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])

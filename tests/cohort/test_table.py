@@ -8,8 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from musclesense.cohort import table as table_module
-from musclesense.cohort.table import CHANNELS, Acquisition, Limbs, Region, read_table, scan_table, write_table
+from musclesense.cohort.table import Acquisition, read_table, scan_table, write_table
 from musclesense.errors import InputError
+from musclesense.vocabulary import CHANNELS, Limbs, Region
 
 
 def write(folder: Path, text: str) -> Path:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from musclesense.imaging.dixon import ECHO_TIMES_MS
-from musclesense.imaging.fat import fat_phasor
+from musclesense.dixon.fat import fat_phasor
+from musclesense.dixon.separation import ECHO_TIMES_MS
 
 MM = 1.0
 SIZE = 120

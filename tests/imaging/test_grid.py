@@ -10,16 +10,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from musclesense.errors import InputError
-from musclesense.imaging.grid import (
-    Fit,
-    Grid,
-    background_level,
-    body_mask,
-    slice_axis,
-    slice_count,
-    slice_zooms,
-    take_slice,
-)
+from musclesense.imaging.body import background_level, body_mask
+from musclesense.imaging.grid import Fit, Grid, slice_axis, slice_count, slice_zooms, take_slice
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
 
 ORIENTATIONS = [

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from musclesense.imaging.grid import Grid, take_slice
-from musclesense.imaging.limbs import Limb, split_limbs
+from musclesense.imaging.limbs import split_limbs
 from musclesense.imaging.nifti import Geometry
+from musclesense.vocabulary import Side
 
 ORIENTATIONS = ["".join(c) for c in itertools.product("RL", "AP", "SI")]
 STORED = ["".join(c) for codes in ORIENTATIONS for c in itertools.permutations(codes)]
@@ -44,7 +45,7 @@ def two_discs(geometry: Geometry, right: tuple[float, float], left: tuple[float,
     return np.any(discs, axis=0)
 
 
-def split(volume: NDArray[np.floating], geometry: Geometry) -> dict[Limb, NDArray[np.bool_]]:
+def split(volume: NDArray[np.floating], geometry: Geometry) -> dict[Side, NDArray[np.bool_]]:
     image = take_slice(volume, geometry, 0)
     return split_limbs(image, Grid().place(geometry, image))
 
@@ -58,9 +59,9 @@ def test_sides_are_the_subjects_own_however_stored(codes: str) -> None:
     geometry = stored_as(codes)
     halves = split(100.0 * two_discs(geometry, right=(90, 40), left=(90, 60)), geometry)
     # The gap runs from 50 mm on the right to 30 mm on the left: its middle is 10 mm right.
-    wrong = halves[Limb.RIGHT] != right_of(10, geometry)
+    wrong = halves[Side.RIGHT] != right_of(10, geometry)
     assert wrong.mean() < 0.01
-    assert np.array_equal(halves[Limb.LEFT], ~halves[Limb.RIGHT])
+    assert np.array_equal(halves[Side.LEFT], ~halves[Side.RIGHT])
 
 
 @settings(deadline=None, max_examples=60)
@@ -84,7 +85,7 @@ def test_flipping_the_storage_changes_nothing_in_scanner_space(codes, right, lef
         parted = np.zeros(where.shape, dtype=bool)
         for number in range(2):
             image = take_slice(data, where, number)
-            take_slice(parted, where, number)[:] = split_limbs(image, Grid().place(where, image))[Limb.RIGHT]
+            take_slice(parted, where, number)[:] = split_limbs(image, Grid().place(where, image))[Side.RIGHT]
         return parted
 
     assert np.array_equal(np.flip(sides(np.flip(volume, axis), flipped), axis), sides(volume, geometry))
@@ -96,7 +97,7 @@ def test_limbs_that_touch_are_cut_where_they_meet(codes: str, shift_mm: float) -
     geometry = stored_as(codes)
     volume = 100.0 * two_discs(geometry, right=(62 + shift_mm, 65), left=(62 - shift_mm, 65))
     halves = split(volume, geometry)
-    assert (halves[Limb.RIGHT] != right_of(shift_mm, geometry)).mean() < 0.01
+    assert (halves[Side.RIGHT] != right_of(shift_mm, geometry)).mean() < 0.01
 
 
 def test_a_thin_limb_beside_a_thick_one() -> None:
@@ -105,14 +106,14 @@ def test_a_thin_limb_beside_a_thick_one() -> None:
     halves = split(100.0 * volume, geometry)
     limbs = take_slice(volume, geometry, 0)
     # They lie from 90 to 30 mm on the right and from 5 to 155 mm on the left.
-    assert np.array_equal(halves[Limb.RIGHT][limbs], right_of(12.5, geometry)[limbs])
+    assert np.array_equal(halves[Side.RIGHT][limbs], right_of(12.5, geometry)[limbs])
 
 
 def test_a_body_that_nothing_parts_is_cut_in_its_middle() -> None:
     geometry = stored_as("RAS")
     points = scanner_mm(geometry)
     pelvis = np.hypot(points[..., 0] / 170, points[..., 1] / 80) < 1
-    assert (split(100.0 * pelvis, geometry)[Limb.RIGHT] != right_of(0, geometry)).mean() < 0.01
+    assert (split(100.0 * pelvis, geometry)[Side.RIGHT] != right_of(0, geometry)).mean() < 0.01
 
 
 @pytest.mark.parametrize("bright", [[], [(3, 4)], [(0, 0)]])
@@ -122,4 +123,4 @@ def test_an_image_of_nothing_or_a_speck_is_parted_all_the_same(bright: list[tupl
     for i, j in bright:
         volume[i, j] = 1e4
     halves = split(volume, geometry)
-    assert halves[Limb.RIGHT].any() and halves[Limb.LEFT].any()
+    assert halves[Side.RIGHT].any() and halves[Side.LEFT].any()

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from musclesense.imaging.dixon import ECHO_TIMES_MS
-from musclesense.imaging.fat import Excitation, fat_phasor
-from musclesense.phantom.signal import TR_MS, Scanner
+from musclesense.dixon.fat import Excitation, fat_phasor
+from musclesense.dixon.separation import ECHO_TIMES_MS
+from musclesense.phantom.scanner.signal import TR_MS, Scanner
 
 SinglePeak = Callable[[NDArray[np.float64], Scanner], NDArray[np.float64]]
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musclesense.cohort.table import Region
-from musclesense.phantom.anatomy import Body, Limb, Pose, Section, draw_section, sample_limbs
+from musclesense.phantom.anatomy.limbs import Body, Limb, Pose, sample_limbs
+from musclesense.phantom.anatomy.section import Section, draw_section
+from musclesense.phantom.anatomy.templates import TEMPLATES
 from musclesense.phantom.disease import (
     END_STAGE,
     MOST_FAT,
@@ -18,8 +19,8 @@ from musclesense.phantom.disease import (
     oedema,
     sample_infiltration,
 )
-from musclesense.phantom.templates import TEMPLATES
 from musclesense.phantom.texture import Floats
+from musclesense.vocabulary import Region
 
 
 def limb_of(region: Region) -> Limb:

@@ -6,12 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from musclesense.cohort.table import Region
-from musclesense.phantom.anatomy import Body, Tissue, sample_limbs, sample_poses
+from musclesense.phantom.anatomy.limbs import Body, sample_limbs, sample_poses
+from musclesense.phantom.anatomy.section import Tissue
+from musclesense.phantom.anatomy.templates import compartment_values
+from musclesense.phantom.cohorts.presets import Stack
 from musclesense.phantom.disease import PATTERNS, sample_infiltration
-from musclesense.phantom.presets import Stack
 from musclesense.phantom.slices import draw_slice, most_common, voxel_points, whole_muscle
-from musclesense.phantom.templates import compartment_values
+from musclesense.vocabulary import Region
 
 
 @pytest.mark.parametrize("count", range(1, 9))

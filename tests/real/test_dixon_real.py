@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from musclesense.imaging.dixon import Separation, read_echoes, separate, separate_files
-from musclesense.imaging.fat import FatModel
+from musclesense.dixon.echoes import read_echoes
+from musclesense.dixon.fat import FatModel
+from musclesense.dixon.separation import Separation, separate, separate_files
 from musclesense.imaging.nifti import read_volume
 
 TURN = 2 * np.pi

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from musclesense.cli import main
-from musclesense.imaging.grid import Grid, body_mask, take_slice
-from musclesense.imaging.limbs import Limb, split_limbs
+from musclesense.cli.main import main
+from musclesense.imaging.body import body_mask
+from musclesense.imaging.grid import Grid, take_slice
+from musclesense.imaging.limbs import split_limbs
 from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.metrics.overlap import overlap
+from musclesense.vocabulary import Side
 
 from ..segmentation.conftest import write_checkpoint
 
@@ -149,7 +151,7 @@ def test_limbs_are_parted_on_the_subjects_sides(name: str, real_data: Path) -> N
         body = body_mask(image)
         right = to_the_right(volume)
         own = {limb: right[half & body] for limb, half in halves.items()}
-        assert own[Limb.RIGHT].min() > own[Limb.LEFT].max()
-        assert 0.75 < own[Limb.RIGHT].size / own[Limb.LEFT].size < 1.33
+        assert own[Side.RIGHT].min() > own[Side.LEFT].max()
+        assert 0.75 < own[Side.RIGHT].size / own[Side.LEFT].size < 1.33
         if number in stack.apart:
-            assert own[Limb.RIGHT].min() - own[Limb.LEFT].max() > 2
+            assert own[Side.RIGHT].min() - own[Side.LEFT].max() > 2

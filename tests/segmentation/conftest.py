@@ -62,7 +62,7 @@ def write_run(run: Path, **network: Any) -> Path:
 
 
 @dataclass(frozen=True)
-class Limbs:
+class TwoLimbs:
     """A scan of a thin right limb with little fat and a thick left limb with much.
 
     Attributes:
@@ -105,7 +105,7 @@ def body_mm(geometry: Geometry, angles: Sequence[float] = (9, -7, 12)) -> NDArra
     return scanner @ Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
 
 
-def write_limbs(folder: Path, geometry: Geometry, angles: Sequence[float] = (9, -7, 12)) -> Limbs:
+def write_limbs(folder: Path, geometry: Geometry, angles: Sequence[float] = (9, -7, 12)) -> TwoLimbs:
     """Write fat and water images of two limbs in int16, as scanners do."""
     points = body_mm(geometry, angles)
     right, left = (np.hypot(points[..., 0] - x, points[..., 1]) < r for x, r in ((80, RIGHT_MM), (-80, LEFT_MM)))
@@ -114,11 +114,11 @@ def write_limbs(folder: Path, geometry: Geometry, angles: Sequence[float] = (9, 
     for name, of_right, of_left in (("fat", RIGHT_PERCENT, LEFT_PERCENT), ("water", 100 - RIGHT_PERCENT, 40)):
         files[name] = folder / f"{name}.nii.gz"
         write_volume(files[name], 200 * (of_right * right + of_left * left), geometry, np.int16)
-    return Limbs(files["fat"], files["water"], geometry, right, left)
+    return TwoLimbs(files["fat"], files["water"], geometry, right, left)
 
 
 @pytest.fixture
-def limbs(tmp_path: Path) -> Limbs:
+def limbs(tmp_path: Path) -> TwoLimbs:
     return write_limbs(tmp_path / "scan", odd_geometry())
 
 

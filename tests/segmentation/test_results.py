@@ -2,21 +2,20 @@
 
 import numpy as np
 
-from musclesense.cohort.table import Limbs as Shown
 from musclesense.imaging.grid import Grid
-from musclesense.imaging.limbs import Limb
 from musclesense.segmentation.results import fat_fraction_rows, limb_halves
 from musclesense.segmentation.scan import from_images
+from musclesense.vocabulary import Limbs, Side
 
-from .conftest import Limbs
+from .conftest import TwoLimbs
 
 
-def test_each_class_has_its_row_and_an_absent_one_is_blank(limbs: Limbs) -> None:
+def test_each_class_has_its_row_and_an_absent_one_is_blank(limbs: TwoLimbs) -> None:
     scan = from_images({"fat": limbs.fat, "water": limbs.water})
     classes = np.zeros(limbs.geometry.shape, dtype=np.uint8)
     classes[limbs.left] = 2
     classes[0][limbs.left[0]] = 0
-    halves = limb_halves(scan, Grid(), Shown.BOTH)
+    halves = limb_halves(scan, Grid(), Limbs.BOTH)
     rows = fat_fraction_rows(scan, ("gracilis", "vastus"), classes, halves)
     assert [(row["limb"], row["label"]) for row in rows[-4:]] == [
         ("right", "gracilis"),
@@ -35,9 +34,9 @@ def test_each_class_has_its_row_and_an_absent_one_is_blank(limbs: Limbs) -> None
     assert present[-1]["volume_ml"] == f"{np.count_nonzero(limbs.left[1:]) * voxel_ml:.3f}"
 
 
-def test_halves_hold_every_voxel_once(limbs: Limbs) -> None:
+def test_halves_hold_every_voxel_once(limbs: TwoLimbs) -> None:
     scan = from_images({"fat": limbs.fat})
-    halves = limb_halves(scan, Grid(), Shown.BOTH)
-    assert np.array_equal(halves[Limb.RIGHT], ~halves[Limb.LEFT])
-    assert halves[Limb.RIGHT][limbs.right].all() and halves[Limb.LEFT][limbs.left].all()
-    assert list(limb_halves(scan, Grid(), Shown.RIGHT)) == [Limb.RIGHT]
+    halves = limb_halves(scan, Grid(), Limbs.BOTH)
+    assert np.array_equal(halves[Side.RIGHT], ~halves[Side.LEFT])
+    assert halves[Side.RIGHT][limbs.right].all() and halves[Side.LEFT][limbs.left].all()
+    assert list(limb_halves(scan, Grid(), Limbs.RIGHT)) == [Side.RIGHT]

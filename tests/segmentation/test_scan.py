@@ -9,7 +9,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.nifti import write_volume
 from musclesense.segmentation.scan import from_images
 
-from .conftest import Limbs, odd_geometry
+from .conftest import TwoLimbs, odd_geometry
 
 
 def test_stored_integers_do_not_overflow(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_stored_integers_do_not_overflow(tmp_path: Path) -> None:
     assert (scan.fat_fraction[0] == 0).all()
 
 
-def test_all_problems_are_named_at_once(limbs: Limbs, tmp_path: Path) -> None:
+def test_all_problems_are_named_at_once(limbs: TwoLimbs, tmp_path: Path) -> None:
     write_volume(tmp_path / "flat.nii.gz", np.full(limbs.geometry.shape, 7.0), limbs.geometry, np.float32)
     other = odd_geometry("RAS")
     write_volume(tmp_path / "other.nii.gz", np.zeros(other.shape), other, np.float32)
@@ -36,14 +36,14 @@ def test_all_problems_are_named_at_once(limbs: Limbs, tmp_path: Path) -> None:
     assert "other.nii.gz: shape 250x100x4 differs from 4x250x100" in elsewhere
 
 
-def test_fat_alone_has_no_fraction(limbs: Limbs) -> None:
+def test_fat_alone_has_no_fraction(limbs: TwoLimbs) -> None:
     scan = from_images({"fat": limbs.fat})
     assert scan.fat_fraction is None
     assert scan.phase_unit is None
     assert list(scan.channels) == ["fat"]
 
 
-def test_values_that_no_image_has_are_refused(limbs: Limbs, tmp_path: Path) -> None:
+def test_values_that_no_image_has_are_refused(limbs: TwoLimbs, tmp_path: Path) -> None:
     """A past failure, found by `make fuzz`: fat and water of 3e38 together are infinite."""
     data = np.linspace(0, 3e38, int(np.prod(limbs.geometry.shape))).reshape(limbs.geometry.shape)
     write_volume(tmp_path / "huge.nii.gz", data, limbs.geometry, np.float32)

@@ -10,7 +10,7 @@ from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, read_volume
 from musclesense.segmentation.segmenter import Segmenter
 
-from .conftest import GRID, Limbs, odd_geometry, write_checkpoint, write_limbs, write_run
+from .conftest import GRID, TwoLimbs, odd_geometry, write_checkpoint, write_limbs, write_run
 
 
 def constant(path: Path, probability: float) -> Path:
@@ -79,7 +79,7 @@ def test_slices_come_out_alike_alone_and_in_a_stack(tmp_path: Path) -> None:
         assert np.array_equal(alone[..., 0], classes[..., number])
 
 
-def test_channels_are_taken_by_name(limbs: Limbs, tmp_path: Path) -> None:
+def test_channels_are_taken_by_name(limbs: TwoLimbs, tmp_path: Path) -> None:
     fat, water = (read_volume(file).data for file in (limbs.fat, limbs.water))
     segmenter = Segmenter.load(write_checkpoint(tmp_path / "best.ckpt", channels=["water", "fat"]))
     once = segmenter.segment({"fat": fat, "water": water}, limbs.geometry)

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from musclesense.cli import main
+from musclesense.cli.main import main
 from musclesense.imaging.nifti import read_volume, write_volume
 from musclesense.segmentation.results import FILES
 
@@ -20,7 +20,7 @@ from .conftest import (
     LEFT_PERCENT,
     RIGHT_MM,
     RIGHT_PERCENT,
-    Limbs,
+    TwoLimbs,
     odd_geometry,
     write_checkpoint,
     write_limbs,
@@ -28,7 +28,7 @@ from .conftest import (
 )
 
 
-def segment(limbs: Limbs, model: Path, out: Path, *more: str, region: str = "thigh") -> None:
+def segment(limbs: TwoLimbs, model: Path, out: Path, *more: str, region: str = "thigh") -> None:
     images = ["--fat", str(limbs.fat), "--water", str(limbs.water)]
     main(["segment", *images, "--region", region, "--model", str(model), "--out", str(out), *more])
 
@@ -38,7 +38,7 @@ def rows_of(out: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_mask_lies_in_the_very_voxels(limbs: Limbs, run: Path, tmp_path: Path) -> None:
+def test_the_mask_lies_in_the_very_voxels(limbs: TwoLimbs, run: Path, tmp_path: Path) -> None:
     segment(limbs, run, tmp_path / "out")
     image, mask = nib.load(limbs.fat), nib.load(tmp_path / "out" / "mask.nii.gz")
     assert mask.shape == image.shape
@@ -65,7 +65,7 @@ def test_left_and_right_are_the_subjects_own(codes: str, run: Path, tmp_path: Pa
         )  # voxels of air along the edge
 
 
-def test_fat_fractions_are_means_over_the_mask(limbs: Limbs, run: Path, tmp_path: Path) -> None:
+def test_fat_fractions_are_means_over_the_mask(limbs: TwoLimbs, run: Path, tmp_path: Path) -> None:
     segment(limbs, run, tmp_path / "out")
     mask = read_volume(tmp_path / "out" / "mask.nii.gz").data > 0
     fat, water = (read_volume(file).data.astype(float) for file in (limbs.fat, limbs.water))
@@ -88,14 +88,14 @@ def test_fat_fractions_are_means_over_the_mask(limbs: Limbs, run: Path, tmp_path
         assert float(row["fat_fraction_percent"]) == pytest.approx(fraction[part][inside].mean(), abs=0.006)
 
 
-def test_one_limb_is_not_parted(limbs: Limbs, run: Path, tmp_path: Path) -> None:
+def test_one_limb_is_not_parted(limbs: TwoLimbs, run: Path, tmp_path: Path) -> None:
     segment(limbs, run, tmp_path / "out", "--limbs", "left")
     rows = rows_of(tmp_path / "out")
     assert {row["limb"] for row in rows} == {"left"}
     assert int(rows[-1]["voxels"]) == np.count_nonzero(read_volume(tmp_path / "out" / "mask.nii.gz").data)
 
 
-def test_without_water_there_is_a_mask_but_no_fat_fraction(limbs: Limbs, tmp_path: Path) -> None:
+def test_without_water_there_is_a_mask_but_no_fat_fraction(limbs: TwoLimbs, tmp_path: Path) -> None:
     model = write_checkpoint(tmp_path / "fat_only.ckpt", channels=["fat"])
     main(["segment", "--fat", str(limbs.fat), "--region", "thigh", "--model", str(model), "--out", str(tmp_path / "o")])
     rows = rows_of(tmp_path / "o")
@@ -104,7 +104,7 @@ def test_without_water_there_is_a_mask_but_no_fat_fraction(limbs: Limbs, tmp_pat
     assert matplotlib.image.imread(tmp_path / "o" / "qc.png").std() > 0.05
 
 
-def test_the_record_says_what_made_the_mask(limbs: Limbs, run: Path, tmp_path: Path) -> None:
+def test_the_record_says_what_made_the_mask(limbs: TwoLimbs, run: Path, tmp_path: Path) -> None:
     write_run(run.parent / "outer0_inner1")
     segment(limbs, run.parent, tmp_path / "out")
     record = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -117,7 +117,7 @@ def test_the_record_says_what_made_the_mask(limbs: Limbs, run: Path, tmp_path: P
         assert entry["sha256"] == hashlib.sha256(Path(entry["file"]).read_bytes()).hexdigest()
 
 
-def test_magnitudes_go_with_the_fat_image(limbs: Limbs, tmp_path: Path) -> None:
+def test_magnitudes_go_with_the_fat_image(limbs: TwoLimbs, tmp_path: Path) -> None:
     model = write_checkpoint(tmp_path / "best.ckpt", channels=["fat", "te575"])
     echo = tmp_path / "te575.nii.gz"
     write_volume(echo, 100.0 * (limbs.right | limbs.left), limbs.geometry, np.float32)
@@ -158,7 +158,7 @@ def test_echoes_with_phases_are_separated(tmp_path: Path) -> None:
     assert whole == pytest.approx(fraction[mask].mean(), abs=0.01)
 
 
-def test_a_second_time_the_results_are_replaced_byte_for_byte(limbs: Limbs, run: Path, tmp_path: Path) -> None:
+def test_a_second_time_the_results_are_replaced_byte_for_byte(limbs: TwoLimbs, run: Path, tmp_path: Path) -> None:
     segment(limbs, run, tmp_path / "out")
     first = {name: (tmp_path / "out" / name).read_bytes() for name in FILES}
     (tmp_path / "out" / "mask.nii.gz").write_bytes(b"")
@@ -177,7 +177,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_refusals_are_one_line_and_write_nothing(
-    limbs: Limbs, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    limbs: TwoLimbs, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fat, water, out = str(limbs.fat), str(limbs.water), tmp_path / "out"
     model = ["--model", str(run)]
@@ -220,7 +220,7 @@ def test_refusals_are_one_line_and_write_nothing(
 
 
 def test_a_mask_of_another_origin_is_not_replaced(
-    limbs: Limbs, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    limbs: TwoLimbs, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn = limbs.fat.parent / "mask.nii.gz"
     shutil.copy(limbs.fat, drawn)

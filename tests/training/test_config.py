@@ -2,7 +2,7 @@
 
 import pytest
 
-from musclesense.phantom.templates import compartment_values
+from musclesense.phantom.anatomy.templates import compartment_values
 from musclesense.training import inputs
 
 

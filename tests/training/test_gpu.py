@@ -6,15 +6,14 @@ import numpy as np
 import pytest
 import torch
 from lightning import Callback
+from tests.shared.runs import assert_same_run, done_of, losses_of, train_until, weights_of
 
 from musclesense.errors import InputError
 from musclesense.training import run
-from musclesense.training.devices import held
 from musclesense.training.folders import run_folder
+from musclesense.training.machine.devices import held
 from musclesense.training.module import SegmentationModule
 from musclesense.training.run import train
-
-from .runs import assert_same_run, done_of, losses_of, train_until, weights_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU here")
 GPU = "trainer.accelerator=gpu"

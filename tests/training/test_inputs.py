@@ -101,7 +101,9 @@ def test_a_phantom_of_another_version_is_refused(composed, data, tmp_path, conte
     for asked in (inputs.check, inputs.find_table):
         with pytest.raises(InputError) as raised:
             asked(config)
-        assert str(raised.value) == f"{folder}: made by another version of the phantom; remove the folder"
+        assert str(raised.value) == (
+            f"{folder}: made by version unknown of the phantom, and this is version 1; remove the folder"
+        )
     inputs.check(composed(f"cohort.path={folder / 'cohort.csv'}", f"runs={tmp_path / 'runs'}"))
 
 
@@ -129,7 +131,7 @@ def test_phantom_is_made_where_it_is_missing(composed, data, tmp_path, monkeypat
         made.append((folder.name, preset, seed, workers > 0, slices))
         shutil.copytree(data / "phantom-smoke-1", folder)
 
-    monkeypatch.setattr("musclesense.phantom.generate.generate", generate)
+    monkeypatch.setattr("musclesense.phantom.cohorts.generate.generate", generate)
     config = composed(f"data={tmp_path}")
     for _ in range(2):
         assert inputs.find_table(config).path == tmp_path / "phantom-smoke-1" / "cohort.csv"

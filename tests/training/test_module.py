@@ -71,7 +71,7 @@ def test_a_target_that_is_no_module_is_not_called(tampered, part, target, monkey
 
 def test_a_target_among_the_arguments_is_not_called(tampered, tmp_path):
     inner = {"_target_": "os.mkdir", "path": str(tmp_path / "made")}
-    unet = {"_target_": "musclesense.training.unet.UNet", "width": inner, "depth": 3}
+    unet = {"_target_": "musclesense.networks.unet.UNet", "width": inner, "depth": 3}
     with pytest.raises(InputError, match="model"):
         SegmentationModule.load(tampered(model=unet))
     with pytest.raises(InputError):

@@ -17,24 +17,23 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint
+from tests.shared.runs import StopError, assert_same_run, done_of, interrupt, rows_of, same, train_until, weights_of
 from torch import Tensor, nn
 
 from musclesense.cohort.table import read_table
 from musclesense.errors import DiskError, InputError
+from musclesense.imaging.frame import normalise
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import read_volume
-from musclesense.imaging.preprocessing import normalise
 from musclesense.training import run
 from musclesense.training.callbacks import StepSeed
 from musclesense.training.callbacks import TestFoldScores as FoldScores
-from musclesense.training.devices import train_in_step
 from musclesense.training.folders import run_folder, to_plain
-from musclesense.training.hardware import Hardware, choose
+from musclesense.training.machine.devices import train_in_step
+from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
-from musclesense.training.progress import RunBar
 from musclesense.training.run import train
-
-from .runs import StopError, assert_same_run, done_of, interrupt, rows_of, same, train_until, weights_of
+from musclesense.training.watch.progress import RunBar
 
 FILES = {"config.yaml", "metrics.csv", "cases.csv", "overlays.npz", "done.json", "checkpoints"}
 

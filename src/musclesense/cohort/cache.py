@@ -14,12 +14,16 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike, NDArray
 
-from musclesense.cohort.table import Acquisition, Region
-from musclesense.files import atomic_folder, locked, size_and_change, write_json
+from musclesense.cohort.table import Acquisition
+from musclesense.imaging.frame import normalise, reference_channel
 from musclesense.imaging.grid import Grid, slice_axis, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Volume, read_volume
-from musclesense.imaging.preprocessing import normalise, reference_channel
+from musclesense.storage.atomic import atomic_folder
+from musclesense.storage.locks import locked
+from musclesense.storage.paths import size_and_change
+from musclesense.storage.records import write_json
+from musclesense.vocabulary import Region
 
 _FORMAT = 2
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.cohort.folds import shortage
-from musclesense.cohort.table import CHANNELS, LABEL_COLUMNS, Acquisition, CohortTable, Region
+from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
 from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_axis, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, finite_values, read_volume, value_problems
+from musclesense.vocabulary import CHANNELS, Region
 
 _MOST_WORKERS = 8
 # Percent would exceed this in the subcutaneous fat of any leg; a fraction, noise included, does not.

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from musclesense.cohort.table import Acquisition, CohortTable
 from musclesense.errors import InputError
-from musclesense.files import locked, read_json, write_json
+from musclesense.storage.locks import locked
+from musclesense.storage.records import read_json, write_json
 
 # What to balance, most urgent first: a fold without a region has no score for it, so subjects by region outweigh all,
 # then come subjects by group, subjects by group within a region, and acquisitions by region.

@@ -9,32 +9,17 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 from musclesense.errors import InputError
-from musclesense.files import require_file, write_csv
+from musclesense.storage.paths import require_file
+from musclesense.storage.records import write_csv
+from musclesense.vocabulary import CHANNELS, Limbs, Region
 
-CHANNELS = ("fat", "water", "te345", "te460", "te575")
 LABEL_COLUMNS = ("mask", "compartments")
 COLUMNS = ("subject", "session", "group", "region", "limbs", *CHANNELS, *LABEL_COLUMNS, "slice", "fat_fraction")
 LARGEST_TABLE_BYTES = 32 * 1024**2
 MOST_ROWS = 20_000
-
-
-class Region(StrEnum):
-    """The body region that an acquisition shows."""
-
-    CALF = "calf"
-    THIGH = "thigh"
-
-
-class Limbs(StrEnum):
-    """The limbs that an acquisition shows; left and right are the subject's."""
-
-    BOTH = "both"
-    LEFT = "left"
-    RIGHT = "right"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,18 +15,14 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from musclesense.errors import InputError
+from musclesense.imaging.body import body_centre
 from musclesense.imaging.nifti import LARGEST_ZOOM_MM, SMALLEST_ZOOM_MM, Geometry
 
 EQUAL_SPACING = 1e-3
 """Relative difference below which a native spacing counts as that of the grid, voxel on pixel."""
-
 _RIGHT_LEFT, _ANTERIOR_POSTERIOR, _SUPERIOR_INFERIOR = 0, 1, 2
-_BODY_SMOOTHING_PIXELS = 1.5
-_SMALLEST_REGION = 0.1
-_SPUR = 0.1
 _LARGEST_FRAME = 2048
 
 
@@ -118,7 +114,7 @@ class Grid:
         if reference.shape != native_shape:
             raise ValueError(f"reference must have shape {native_shape}, got {reference.shape}")
         transposed = row_axis > column_axis
-        centres = _body_centre(reference) if self.fit is Fit.CENTRE else (0.0, 0.0)
+        centres = body_centre(reference) if self.fit is Fit.CENTRE else (0.0, 0.0)
         if transposed:
             centres = centres[::-1]
         steps, starts, spacings = [], [], []
@@ -226,30 +222,6 @@ class Placement:
             raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
 
 
-def body_mask(image: NDArray[Any]) -> NDArray[np.bool_]:
-    """Find the body in a 2-D magnitude image: Otsu's threshold, filled, without small regions.
-
-    Returns:
-        The shape of ``image``; all False where the image is constant.
-    """
-    # Square roots bring muscle nearer to bright fat, so that the threshold falls between muscle and air.
-    smooth = np.sqrt(np.maximum(ndimage.gaussian_filter(image.astype(np.float32), _BODY_SMOOTHING_PIXELS), 0))
-    if smooth.min() == smooth.max():
-        return np.zeros(image.shape, dtype=bool)
-    body = _fill(smooth > threshold_otsu(smooth))
-    regions, count = ndimage.label(body)
-    sizes = np.bincount(regions.ravel(), minlength=count + 1)
-    sizes[0] = 0
-    kept: NDArray[np.bool_] = ((sizes >= _SMALLEST_REGION * sizes.max()) & (sizes > 0))[regions]
-    return kept
-
-
-def background_level(image: NDArray[Any]) -> float:
-    """Give the median of ``image`` (2-D) outside the body, or its minimum where the body fills it."""
-    outside = image[~body_mask(image)]
-    return float(np.median(outside) if outside.size else image.min())
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -259,31 +231,6 @@ def _axis_along(geometry: Geometry, direction: int) -> tuple[int, int]:
     orientation = nib.orientations.io_orientation(geometry.affine)
     axis = int(np.flatnonzero(orientation[:, 0] == direction)[0])
     return axis, -int(orientation[axis, 1])
-
-
-def _body_centre(image: NDArray[Any]) -> tuple[float, float]:
-    """Give the middle of the body along both axes, or that of the image where no body is found."""
-    body = body_mask(image)
-    if not body.any():
-        return (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2
-    return _middle(body.sum(axis=1)), _middle(body.sum(axis=0))
-
-
-def _middle(profile: NDArray[Any]) -> float:
-    """Give the middle between the ends of a profile of body pixels, leaving out thin spurs."""
-    wide = np.flatnonzero(profile > _SPUR * profile.max())
-    return float(wide[0] + wide[-1]) / 2
-
-
-def _fill(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Fill what the border of the image cannot reach (labelling does it far faster than binary_fill_holes)."""
-    outside, count = ndimage.label(~mask)
-    edge = np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])
-    reached = np.zeros(count + 1, dtype=bool)
-    reached[edge] = True
-    reached[0] = False
-    filled: NDArray[np.bool_] = ~reached[outside]
-    return filled
 
 
 def _resample(

@@ -1,25 +1,19 @@
 """Which limb is which: a slice of both limbs parted where the body is thinnest between them."""
 
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.imaging.grid import Placement, body_mask
+from musclesense.imaging.body import body_mask
+from musclesense.imaging.grid import Placement
+from musclesense.vocabulary import Side
 
 # The cut lies in this middle part of the body's width, since one limb may be half as wide again as the other.
 _MIDDLE = (0.3, 0.7)
 
 
-class Limb(StrEnum):
-    """A limb of the subject; left and right are the subject's own."""
-
-    RIGHT = "right"
-    LEFT = "left"
-
-
-def split_limbs(image: NDArray[Any], placement: Placement) -> dict[Limb, NDArray[np.bool_]]:
+def split_limbs(image: NDArray[Any], placement: Placement) -> dict[Side, NDArray[np.bool_]]:
     """Part a native slice that shows both limbs.
 
     The cut follows the columns of the grid: the middle of the gap between the limbs or, where they touch, where least
@@ -38,7 +32,7 @@ def split_limbs(image: NDArray[Any], placement: Placement) -> dict[Limb, NDArray
     if placement.step[1] < 0:
         profile, from_right = profile[::-1], from_right[::-1]
     on_right = np.broadcast_to(np.expand_dims(from_right < _cut(profile), 1 - right_to_left), image.shape)
-    return {Limb.RIGHT: on_right, Limb.LEFT: ~on_right}
+    return {Side.RIGHT: on_right, Side.LEFT: ~on_right}
 
 
 def _cut(profile: NDArray[np.integer[Any]]) -> int:

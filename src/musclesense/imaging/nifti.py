@@ -23,7 +23,8 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import DTypeLike, NDArray
 
 from musclesense.errors import InputError
-from musclesense.files import atomic_path, require_file
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.paths import require_file
 
 AFFINE_TOLERANCE_MM = 1e-3
 MOST_VOXELS = 512**3

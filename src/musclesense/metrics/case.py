@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.cohort.table import Acquisition
-from musclesense.imaging.dixon import fat_fraction
+from musclesense.dixon.separation import fat_fraction
 from musclesense.imaging.grid import slice_zooms, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, read_volume

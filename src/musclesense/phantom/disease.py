@@ -12,10 +12,10 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.cohort.table import Region
-from musclesense.phantom.anatomy import Section
-from musclesense.phantom.templates import TEMPLATES
+from musclesense.phantom.anatomy.section import Section
+from musclesense.phantom.anatomy.templates import TEMPLATES
 from musclesense.phantom.texture import Floats, lattice, ridges, sample
+from musclesense.vocabulary import Region
 
 END_STAGE = 0.735  # mean fat fraction of a muscle that is gone: fibrous strands and islands of muscle remain
 HIGHEST_MEAN = 0.765  # the same without the islands

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from musclesense.phantom.anatomy import Limb, Pose, Tissue, draw_section, reach_mm
+from musclesense.phantom.anatomy.limbs import Limb, Pose, reach_mm
+from musclesense.phantom.anatomy.section import Tissue, draw_section
+from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values
+from musclesense.phantom.cohorts.presets import Stack
 from musclesense.phantom.disease import Infiltration, infiltrate, oedema
-from musclesense.phantom.presets import Stack
-from musclesense.phantom.signal import Drawing
-from musclesense.phantom.templates import TEMPLATES, compartment_values
+from musclesense.phantom.scanner.signal import Drawing
 
 Part = tuple[Limb, Pose, Infiltration]
 FINE_MM, COARSE_MM = 1.3, 2.0

@@ -8,24 +8,25 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from musclesense.imaging.grid import Grid, Placement, body_mask, slice_count, take_slice
-from musclesense.imaging.limbs import Limb
+from musclesense.imaging.body import body_mask
+from musclesense.imaging.frame import reference_channel
+from musclesense.imaging.grid import Grid, Placement, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry
-from musclesense.imaging.preprocessing import reference_channel
 from musclesense.metrics.fat_fraction import mean_fat_fraction
 from musclesense.segmentation.scan import Scan
+from musclesense.vocabulary import Side
 
 _MOST_SLICES = 18
 _SLICES_A_ROW = 3
 _MARGIN_MM = 8.0
-_COLOURS = {Limb.RIGHT: "#ffb000", Limb.LEFT: "#4cc9f0"}
-_COLOUR_NAMES = {Limb.RIGHT: "amber", Limb.LEFT: "blue"}
+_COLOURS = {Side.RIGHT: "#ffb000", Side.LEFT: "#4cc9f0"}
+_COLOUR_NAMES = {Side.RIGHT: "amber", Side.LEFT: "blue"}
 # The subject's right is on the left.
-_TITLES: dict[Limb, Literal["left", "right"]] = {Limb.RIGHT: "left", Limb.LEFT: "right"}
+_TITLES: dict[Side, Literal["left", "right"]] = {Side.RIGHT: "left", Side.LEFT: "right"}
 
 
 def draw_quality_control(
-    scan: Scan, grid: Grid, classes: NDArray[np.uint8], halves: dict[Limb, NDArray[np.bool_]]
+    scan: Scan, grid: Grid, classes: NDArray[np.uint8], halves: dict[Side, NDArray[np.bool_]]
 ) -> Figure:
     """Draw slices with the outlines of the mask and, where it is known, its mean fat fraction in each limb.
 
@@ -112,7 +113,7 @@ def _frame(placement: Placement) -> Rectangle:
     return Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="#999999", linestyle="--")
 
 
-def _heading(name: str, shown: int, count: int, limbs: tuple[Limb, ...]) -> str:
+def _heading(name: str, shown: int, count: int, limbs: tuple[Side, ...]) -> str:
     slices = f"{shown} of {count} slices" if shown < count else f"{count} slice" + "s" * (count > 1)
     outlines = " and ".join(f"{limb} ({_COLOUR_NAMES[limb]})" for limb in limbs)
     return (

@@ -11,18 +11,20 @@ import torch
 from numpy.typing import NDArray
 
 from musclesense import __version__
-from musclesense.cohort.table import Limbs, Region
 from musclesense.errors import InputError
-from musclesense.files import atomic_path, is_file, is_there, write_csv, write_json
+from musclesense.imaging.frame import reference_channel
 from musclesense.imaging.grid import Grid, slice_count, take_slice
-from musclesense.imaging.limbs import Limb, split_limbs
+from musclesense.imaging.limbs import split_limbs
 from musclesense.imaging.nifti import write_volume
-from musclesense.imaging.preprocessing import reference_channel
 from musclesense.metrics.fat_fraction import mean_fat_fraction
 from musclesense.metrics.overlap import volume_ml
 from musclesense.segmentation.picture import draw_quality_control
 from musclesense.segmentation.scan import Scan
 from musclesense.segmentation.segmenter import Segmenter
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.paths import is_file, is_there
+from musclesense.storage.records import write_csv, write_json
+from musclesense.vocabulary import Limbs, Region, Side
 
 COLUMNS = ("slice", "limb", "label", "voxels", "volume_ml", "fat_fraction_percent")
 FILES = ("mask.nii.gz", "fat_fraction.csv", "qc.png", "run.json")
@@ -57,11 +59,11 @@ def segment_scan(scan: Scan, *, model: Path, region: Region, limbs: Limbs, out: 
         write_json(record, _record(scan, segmenter, region, limbs))
 
 
-def limb_halves(scan: Scan, grid: Grid, limbs: Limbs) -> dict[Limb, NDArray[np.bool_]]:
+def limb_halves(scan: Scan, grid: Grid, limbs: Limbs) -> dict[Side, NDArray[np.bool_]]:
     """Give the part of the volume in which each limb lies, of ``scan.geometry.shape``."""
     if limbs is not Limbs.BOTH:
-        return {Limb(limbs): np.ones(scan.geometry.shape, dtype=bool)}
-    halves = {limb: np.zeros(scan.geometry.shape, dtype=bool) for limb in Limb}
+        return {Side(limbs): np.ones(scan.geometry.shape, dtype=bool)}
+    halves = {limb: np.zeros(scan.geometry.shape, dtype=bool) for limb in Side}
     reference = scan.channels[reference_channel(scan.channels)]
     for number in range(slice_count(scan.geometry)):
         image = take_slice(reference, scan.geometry, number)
@@ -71,7 +73,7 @@ def limb_halves(scan: Scan, grid: Grid, limbs: Limbs) -> dict[Limb, NDArray[np.b
 
 
 def fat_fraction_rows(
-    scan: Scan, labels: tuple[str, ...], classes: NDArray[np.uint8], halves: dict[Limb, NDArray[np.bool_]]
+    scan: Scan, labels: tuple[str, ...], classes: NDArray[np.uint8], halves: dict[Side, NDArray[np.bool_]]
 ) -> list[dict[str, Any]]:
     """Give voxels, volume and mean fat fraction of each class: by slice and limb, then over all slices.
 

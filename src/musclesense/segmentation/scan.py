@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musclesense.dixon.echoes import PhaseUnit, detect_phase_unit, read_echoes
+from musclesense.dixon.separation import fat_fraction, separate
 from musclesense.errors import InputError
-from musclesense.imaging.dixon import PhaseUnit, detect_phase_unit, fat_fraction, read_echoes, separate
 from musclesense.imaging.grid import slice_axis
 from musclesense.imaging.nifti import Geometry, read_volume, value_problems
 

@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from musclesense.cohort.table import Region
 from musclesense.errors import InputError
-from musclesense.files import is_file, is_folder
+from musclesense.imaging.frame import normalise, reference_channel
 from musclesense.imaging.grid import Grid, slice_count, take_slice
 from musclesense.imaging.labels import LabelSet, decide
 from musclesense.imaging.nifti import Geometry
-from musclesense.imaging.preprocessing import normalise, reference_channel
+from musclesense.storage.paths import is_file, is_folder
 from musclesense.training.folders import is_finished
 from musclesense.training.module import SegmentationModule
+from musclesense.vocabulary import Region
 
 _SLICES_AT_ONCE = 8
 

@@ -16,8 +16,9 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from musclesense.cohort.cache import SliceCache
-from musclesense.files import atomic_path, write_csv
 from musclesense.metrics.case import CASE_COLUMNS
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.records import write_csv
 from musclesense.training import checkpoints
 from musclesense.training.datamodule import Batch
 from musclesense.training.module import SegmentationModule

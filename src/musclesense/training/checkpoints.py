@@ -11,8 +11,8 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from musclesense.errors import InputError
-from musclesense.files import atomic_path
-from musclesense.training.progress import warn
+from musclesense.storage.atomic import atomic_path
+from musclesense.training.watch.progress import warn
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 

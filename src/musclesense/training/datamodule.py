@@ -14,8 +14,8 @@ from musclesense.cohort.folds import Split
 from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
 from musclesense.training.augmentation import NO_CHANGE, Augmentation, transform
-from musclesense.training.pool import Pool
-from musclesense.training.synthesis import Synthesis
+from musclesense.training.synthesis.pool import Pool
+from musclesense.training.synthesis.schedule import Synthesis
 
 _SHUFFLE_STREAM = 2
 

@@ -11,7 +11,9 @@ import yaml
 from omegaconf import OmegaConf
 
 from musclesense.errors import InputError
-from musclesense.files import is_file, locked, read_yaml, write_json, write_text
+from musclesense.storage.locks import locked
+from musclesense.storage.paths import is_file
+from musclesense.storage.records import read_yaml, write_json, write_text
 from musclesense.training.config import Config, active_channels
 
 _FOLDS = ("outer", "inner")

@@ -3,7 +3,6 @@
 What makes a phantom is imported where one is made: a run that finds its own starts sooner.
 """
 
-import json
 import math
 import os
 from collections.abc import Iterator
@@ -11,19 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from musclesense.cohort import cache, checks, folds
-from musclesense.cohort.table import CHANNELS, LABEL_COLUMNS, Acquisition, CohortTable, Region, read_table, scan_table
+from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable, read_table, scan_table
 from musclesense.errors import InputError
-from musclesense.files import locked
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
-from musclesense.phantom.presets import find_preset
-from musclesense.phantom.version import sources_digest
-from musclesense.training import devices, hardware
+from musclesense.phantom.cohorts.presets import find_preset
+from musclesense.phantom.version import PHANTOM_VERSION, version_of
+from musclesense.storage.locks import locked
+from musclesense.storage.records import read_json
 from musclesense.training.augmentation import Augmentation
 from musclesense.training.config import Config, active_channels
 from musclesense.training.folders import open_study, require_same_study, study_folder
-from musclesense.training.pool import Pool, Recipe
-from musclesense.training.synthesis import Synthesis
+from musclesense.training.machine import devices, hardware
+from musclesense.training.synthesis.pool import Pool, Recipe
+from musclesense.training.synthesis.schedule import Synthesis
+from musclesense.vocabulary import CHANNELS, Region
 
 _LARGEST_NUMBER = 2**31 - 1
 _LONGEST_NAME = 255
@@ -100,7 +101,7 @@ def check(config: Config) -> None:
         if (folder := _phantom_folder(config)).is_dir():
             _require_this_phantom(folder)
         else:
-            from musclesense.phantom.generate import require_known_slices
+            from musclesense.phantom.cohorts.generate import require_known_slices
 
             require_known_slices(config.cohort.phantom.slices)
 
@@ -196,7 +197,7 @@ def synthesis(config: Config) -> Synthesis | None:
 
 
 def _problems_of_synthesis(config: Config) -> Iterator[str]:
-    from musclesense.phantom import robust
+    from musclesense.phantom import any_scanner
 
     chosen = config.synthesis
     if chosen.name != "robust":
@@ -207,8 +208,9 @@ def _problems_of_synthesis(config: Config) -> Iterator[str]:
             f"{', '.join(active_channels(config))}; give edition=simplified or synthesis=none"
         )
     for name in chosen.without:
-        if name not in robust.INGREDIENTS:
-            yield f"synthesis.without={name}: no such ingredient; leave out some of {', '.join(robust.INGREDIENTS)}"
+        if name not in any_scanner.INGREDIENTS:
+            known = ", ".join(any_scanner.INGREDIENTS)
+            yield f"synthesis.without={name}: no such ingredient; leave out some of {known}"
     for name, least in (("per_epoch", 1), ("shard", 1), ("growth", 0), ("seed", 0), ("workers", 0)):
         if (value := getattr(chosen, name)) < least:
             yield f"synthesis.{name}={value}: give {least} or more"
@@ -226,7 +228,7 @@ def _problems_of_synthesis(config: Config) -> Iterator[str]:
 
 def _problems_of_drawn_labels(config: Config) -> Iterator[str]:
     """Name what a label set asks of the truth that drawn slices cannot have."""
-    from musclesense.phantom.templates import compartment_values
+    from musclesense.phantom.anatomy.templates import compartment_values
 
     asked = [(name, value) for name, values in config.labels.classes.items() for value in values]
     if config.labels.column == "mask":
@@ -257,7 +259,7 @@ def find_table(config: Config) -> CohortTable:
     if not folder.is_dir():
         with locked(folder):
             if not folder.is_dir():
-                from musclesense.phantom.generate import generate
+                from musclesense.phantom.cohorts.generate import generate
 
                 generate(
                     folder,
@@ -279,13 +281,17 @@ def _phantom_folder(config: Config) -> Path:
 
 
 def _require_this_phantom(folder: Path) -> None:
-    """Refuse a phantom that other sources than these have made: the same arguments would give other scans now."""
+    """Refuse a phantom of another version: the same arguments would give other scans now."""
     try:
-        made_by = json.loads((folder / "phantom.json").read_text(encoding="utf-8")).get("sources")
-    except (OSError, ValueError, AttributeError):
-        made_by = None
-    if made_by != sources_digest():
-        raise InputError(f"{folder}: made by another version of the phantom; remove the folder")
+        record = read_json(folder / "phantom.json", remedy="remove the folder")
+    except InputError:
+        record = None
+    made_by = version_of(record) if isinstance(record, dict) else None
+    if made_by != PHANTOM_VERSION:
+        raise InputError(
+            f"{folder}: made by version {made_by or 'unknown'} of the phantom, and this is version {PHANTOM_VERSION}; "
+            "remove the folder"
+        )
 
 
 def used_rows(config: Config, table: CohortTable) -> list[Acquisition]:

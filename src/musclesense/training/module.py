@@ -16,14 +16,15 @@ from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from musclesense.cohort.table import CHANNELS, Region
 from musclesense.errors import InputError
-from musclesense.files import require_file
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
+from musclesense.networks.augmented_inference import at_scale
+from musclesense.networks.registry import FORMER_NAMES
+from musclesense.storage.paths import require_file
 from musclesense.training.datamodule import Batch
 from musclesense.training.dice import MeanDice
-from musclesense.training.views import at_scale
+from musclesense.vocabulary import CHANNELS, Region
 
 _PEERS = ("monai", "segmentation_models_pytorch", "timm", "torchvision")
 """Packages of the extra ``peers`` that networks come from, and what these need."""
@@ -253,7 +254,7 @@ def _make(kind: type[_Made], config: Mapping[str, Any], name: str, *given: Any, 
     try:
         if target.partition(".")[0] in sys.stdlib_module_names:  # some do things when they are imported
             raise InputError(_no_kind(kind, name, target))
-        made = pkgutil.resolve_name(target)
+        made = pkgutil.resolve_name(FORMER_NAMES.get(target, target))
         if not isinstance(made, type) or not issubclass(made, kind):
             raise InputError(_no_kind(kind, name, target))
         # What begins with an underscore speaks to Hydra.

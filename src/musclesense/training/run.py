@@ -18,8 +18,9 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
 from musclesense import __version__
-from musclesense.files import locked, write_json, write_text
-from musclesense.training import checkpoints, compilation, devices, inputs
+from musclesense.storage.locks import locked
+from musclesense.storage.records import write_json, write_text
+from musclesense.training import checkpoints, inputs
 from musclesense.training.callbacks import (
     Averaging,
     BestEpoch,
@@ -32,21 +33,15 @@ from musclesense.training.callbacks import (
 )
 from musclesense.training.config import Config, active_channels
 from musclesense.training.datamodule import NestedFoldDataModule
-from musclesense.training.folders import (
-    forget_failure,
-    is_finished,
-    require_same_study,
-    run_folder,
-    run_name,
-    to_plain,
-)
-from musclesense.training.hardware import Hardware, choose
+from musclesense.training.folders import forget_failure, is_finished, require_same_study, run_folder, run_name, to_plain
+from musclesense.training.machine import compilation, devices
+from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
-from musclesense.training.progress import Epochs, RunBar
 from musclesense.training.scoring import ScoredCase
+from musclesense.training.watch.progress import Epochs, RunBar
 
 if TYPE_CHECKING:
-    from musclesense.training.tracking import Logger
+    from musclesense.training.watch.tracking import Logger
 
 Scores = dict[str, float]
 
@@ -314,7 +309,7 @@ def open_dashboard(config: Config) -> "Logger | None":
     """Open the run in wandb, where that is on."""
     if config.logger.name == "none":
         return None
-    from musclesense.training import tracking  # wandb takes its time
+    from musclesense.training.watch import tracking
 
     return tracking.start(config)
 

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.cohort.cache import SliceCache
+from musclesense.imaging.frame import reference_channel
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import read_volume
-from musclesense.imaging.preprocessing import reference_channel
 from musclesense.metrics.case import case_rows
 from musclesense.training.module import SegmentationModule
 

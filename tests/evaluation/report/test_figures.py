@@ -17,7 +17,7 @@ from musclesense.evaluation.report.figures import (
     run_charts,
 )
 from musclesense.evaluation.report.tables import pool, select
-from musclesense.evaluation.study import read_study
+from musclesense.studies.reading import read_study
 
 StudyWriter = Callable[..., Path]
 

@@ -11,7 +11,7 @@ from matplotlib.image import imread
 
 from musclesense.errors import InputError
 from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, draw, overlays
-from musclesense.evaluation.study import read_study
+from musclesense.studies.reading import read_study
 
 StudyWriter = Callable[..., Path]
 

@@ -17,7 +17,7 @@ from musclesense.evaluation.report.tables import (
     study_table,
     write_tables,
 )
-from musclesense.evaluation.study import CASE_COLUMNS, Case, read_study
+from musclesense.studies.reading import CASE_COLUMNS, Case, read_study
 
 StudyWriter = Callable[..., Path]
 CaseMaker = Callable[..., Case]

@@ -14,8 +14,8 @@ from matplotlib.image import imsave
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError
-from musclesense.evaluation.study import Case, Run, Study
-from musclesense.files import is_file, require_file
+from musclesense.storage.paths import is_file, require_file
+from musclesense.studies.reading import Case, Run, Study
 
 SHOWN_WIDTH = 640
 CONTOUR_WIDTH = 2

@@ -33,8 +33,11 @@ from musclesense.evaluation.report.tables import (
     select,
     write_tables,
 )
-from musclesense.evaluation.study import RunStatus, Study, read_study
-from musclesense.files import atomic_path, is_file, locked, read_text, write_text
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.locks import locked
+from musclesense.storage.paths import is_file
+from musclesense.storage.records import read_text, write_text
+from musclesense.studies.reading import RunStatus, Study, read_study
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from musclesense.evaluation.study import CASE_COLUMNS, Case, RunStatus, Study, read_study
-from musclesense.files import write_csv
+from musclesense.storage.records import write_csv
+from musclesense.studies.reading import CASE_COLUMNS, Case, RunStatus, Study, read_study
 
 ALL = "all"
 PHANTOM_NOTICE = "Phantom data: simulated scans, not comparable with patients."

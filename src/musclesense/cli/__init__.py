@@ -1,0 +1,1 @@
+"""``musclesense VERB``: one module a verb."""

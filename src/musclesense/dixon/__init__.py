@@ -1,0 +1,1 @@
+"""Fat and water from three gradient echoes."""

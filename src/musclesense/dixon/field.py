@@ -1,0 +1,222 @@
+"""The phase of the B0 field between gradient echoes: unwrapped in each slice, whole turns settled limb by limb.
+
+docs/dixon.md tells the steps and what was measured on real scans.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.restoration import unwrap_phase
+
+from musclesense.imaging.body import background_level
+
+_TURN = 2 * np.pi
+_TINY = np.finfo(np.float32).tiny
+# A voxel has signal where its in-phase magnitude exceeds this part of the slice's brightest percentile, and so many
+# times the median of the air around: noise that joined two limbs would join their whole turns at random.
+_SIGNAL = 0.05
+_ABOVE_NOISE = 3.5
+# A patch of signal is a limb, not a speck, from this part of the largest patch's area on.
+_LIMB = 0.1
+# The rim and the core of a limb, as parts of its greatest depth below the outline; the skin lies above the rim.
+_RIM = (0.05, 0.25)
+_CORE = 0.4
+# Standard deviation, in voxels, of the neighbourhood whose field marrow, specks and noise follow.
+_NEARBY = 6.0
+# Voxels of air around the signal whose whole turns are settled as well.
+_MARGIN = 2
+# Centre frequencies that are tried, in turns of the doubled field phase; the scanner's own comes first.
+_CENTRES = (0.0, 0.5, -0.5, 1.0)
+# How much fattier the rims must become (part of the signal, summed over limbs) before the scanner's centre is left.
+_CLEARLY_FATTIER = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class _Limb:
+    """A limb in one slice: its voxels, the middle of its doubled field in turns, and how much fattier its rim is."""
+
+    voxels: NDArray[np.bool_]
+    middle: float
+    rim_excess: float
+
+    def whole_turns(self, centre: float) -> int:
+        """The whole turns to take off so that the middle of the limb lies nearest to ``centre``."""
+        return round(self.middle - centre)
+
+
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """The part of a slice around the signal, before its whole turns are settled.
+
+    Attributes:
+        box: Where that part lies in the slice.
+        turns: Doubled field phase in turns, unwrapped within each patch, wrapped elsewhere.
+        patches: Connected voxels amid signal, numbered from 1.
+        strength: Magnitude of the outer echoes, which says how far the phase can be trusted.
+        limbs: The patches whose whole turns are settled by themselves.
+    """
+
+    box: tuple[slice, slice]
+    turns: NDArray[np.float32]
+    patches: NDArray[np.int32]
+    strength: NDArray[np.float32]
+    limbs: tuple[_Limb, ...]
+
+
+def doubled_turns(
+    magnitude: NDArray[np.float32],
+    strength: NDArray[np.float32],
+    wrapped: NDArray[np.float32],
+    difference: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Unwrap the phase between the outer echoes, which is twice the field's between neighbouring ones.
+
+    All arrays are (slices, rows, columns).
+
+    Args:
+        magnitude: In-phase magnitude.
+        strength: Geometric mean of the outer echoes' magnitudes.
+        wrapped: Phase between the outer echoes in turns, -0.5 to 0.5.
+        difference: Water minus fat if no whole turn is missing; each whole turn changes its sign.
+
+    Returns:
+        The phase in turns. Far from all signal it stays wrapped.
+    """
+    parts = [_unwrap(*images) for images in zip(magnitude, strength, wrapped, difference, strict=True)]
+    centre = _centre_frequency([limb for part in parts for limb in part.limbs])
+    turns = wrapped.copy()
+    for here, part in zip(turns, parts, strict=True):
+        here[part.box] = _settle(part, centre)
+    return turns
+
+
+def _unwrap(
+    magnitude: NDArray[np.float32],
+    strength: NDArray[np.float32],
+    wrapped: NDArray[np.float32],
+    difference: NDArray[np.float32],
+) -> _Slice:
+    signal = _with_signal(magnitude)
+    box = _box(signal)
+    magnitude, strength, wrapped, difference = (image[box] for image in (magnitude, strength, wrapped, difference))
+    signal = signal[box]
+    # skimage joins voxels at the edge of a mask or image in a random order, which a seed does not fix in 0.26. What it
+    # says of the voxels amid signal does not depend on that order, so only those are used.
+    amid = ndimage.binary_erosion(signal, np.ones((3, 3)))
+    patches, _ = ndimage.label(amid)
+    if not amid.any():
+        return _Slice(box, wrapped, patches, strength, ())
+    # Phases of whole codes tie in its queue, and ties go by that order too, hence the tiny fixed disorder.
+    radians = _TURN * wrapped.astype(np.float64) + 1e-9 * np.random.default_rng(0).random(wrapped.shape)
+    unwrapped = unwrap_phase(np.ma.masked_array(radians, ~signal), rng=0).filled(0)
+    missing = np.where(amid, np.round((unwrapped - radians) / _TURN), 0).astype(np.float32)
+    turns, water_minus_fat = wrapped + missing, np.where(missing % 2 == 1, -difference, difference)
+    # What a limb encloses (marrow within cortical bone) is part of its filled outline, not a limb of its own.
+    outlines, _ = ndimage.label(ndimage.binary_fill_holes(signal))
+    areas = np.bincount(outlines[outlines > 0])
+    limbs = []
+    for label, around in enumerate(ndimage.find_objects(outlines), start=1):
+        outline = outlines[around] == label
+        inside = outline & amid[around]
+        if areas[label] < _LIMB * areas.max() or not inside.any():
+            continue
+        number = np.bincount(patches[around][inside]).argmax()
+        mine = patches[around] == number
+        # A frame of no limb around it, but for the sides on which the slice ends.
+        grown = _grown(around, 1, outlines.shape)
+        excess = _rim_excess(
+            outlines[grown] == label, patches[grown] == number, water_minus_fat[grown], magnitude[grown]
+        )
+        limbs.append(_Limb(patches == number, float(np.median(turns[around][mine])), excess))
+    return _Slice(box, turns, patches, strength, tuple(limbs))
+
+
+def _box(signal: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Give the smallest part of the slice that holds the signal and a margin; nothing where there is none."""
+    if not signal.any():
+        return slice(0, 0), slice(0, 0)
+    return _grown(ndimage.find_objects(signal.astype(np.int8))[0], _MARGIN, signal.shape)
+
+
+def _grown(box: tuple[slice, slice], by: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    rows, columns = (slice(max(s.start - by, 0), min(s.stop + by, n)) for s, n in zip(box, shape, strict=True))
+    return rows, columns
+
+
+def _with_signal(magnitude: NDArray[np.float32]) -> NDArray[np.bool_]:
+    if not magnitude.any():
+        return magnitude > 0
+    bright = float(np.percentile(magnitude[magnitude > 0], 99))
+    noise = min(_ABOVE_NOISE * background_level(magnitude), bright / 2)
+    signal: NDArray[np.bool_] = magnitude > max(_SIGNAL * bright, noise)
+    return signal
+
+
+def _settle(part: _Slice, centre: float) -> NDArray[np.float32]:
+    """Settle the whole turns: of limbs about the centre, of all else by the field of the limbs around it."""
+    if not part.limbs:
+        return part.turns
+    turns, known = part.turns.copy(), np.zeros(part.turns.shape, dtype=bool)
+    for limb in part.limbs:
+        turns[limb.voxels] -= limb.whole_turns(centre)
+        known |= limb.voxels
+    missing = _extend(turns, np.where(known, part.strength, 0)) - turns
+    # Marrow and specks are shifted in one piece; edges and noise voxel by voxel.
+    shift = np.where(known, 0, np.round(missing))
+    patched = ~known & (part.patches > 0)
+    if patched.any():
+        numbers, patches = np.unique(part.patches[patched], return_inverse=True)
+        shifts = np.round(ndimage.median(missing[patched], patches, np.arange(numbers.size)))
+        shift[patched] = shifts[patches]
+    return np.asarray(turns + shift, dtype=np.float32)
+
+
+def _extend(values: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give the weighted mean of the values nearby, and far from all weight that of the nearest place near it.
+
+    Without any weight the values stay.
+    """
+    rows, columns = values.shape
+    # The mean is so smooth that every second voxel tells it, at a quarter of the time.
+    half, weights = values[::2, ::2], weights[::2, ::2]
+    weight = ndimage.gaussian_filter(weights, _NEARBY / 2, mode="constant")
+    if not weight.any():
+        return values
+    mean = ndimage.gaussian_filter(half * weights, _NEARBY / 2, mode="constant") / np.maximum(weight, _TINY)
+    far = weight <= 1e-6 * weight.max()
+    if far.any():
+        nearest = ndimage.distance_transform_edt(far, return_distances=False, return_indices=True)
+        mean = mean[tuple(nearest)]
+    return np.asarray(mean.repeat(2, axis=0).repeat(2, axis=1)[:rows, :columns])
+
+
+def _rim_excess(
+    outline: NDArray[np.bool_],
+    voxels: NDArray[np.bool_],
+    water_minus_fat: NDArray[np.float32],
+    magnitude: NDArray[np.float32],
+) -> float:
+    """Give the fat fraction of the rim less that of the core, -1..1; 0 where there is no outline to tell them by."""
+    if outline.all():
+        return 0.0
+    depth = ndimage.distance_transform_edt(outline)
+    depth /= depth.max()
+    rim = voxels & (depth > _RIM[0]) & (depth <= _RIM[1])
+    core = voxels & (depth > _CORE)
+    if not rim.any() or not core.any():
+        return 0.0
+    rim_share, core_share = (water_minus_fat[part].sum() / magnitude[part].sum() for part in (rim, core))
+    return float(core_share - rim_share) / 2
+
+
+def _centre_frequency(limbs: Sequence[_Limb]) -> float:
+    """Choose the centre, in turns, about which the limbs' fields lie.
+
+    An odd number of turns swaps fat and water, so the excess of fat in the rims tells the centres apart.
+    """
+    excess = [sum(limb.rim_excess * (-1) ** limb.whole_turns(centre) for limb in limbs) for centre in _CENTRES]
+    best = int(np.argmax(excess))
+    return _CENTRES[best] if excess[best] - excess[0] > _CLEARLY_FATTIER else _CENTRES[0]

@@ -1,0 +1,147 @@
+"""Fat and water from three gradient echoes: three-point Dixon separation, and the reading of its images.
+
+Method: G. H. Glover, E. Schneider, Three-point Dixon technique for true water/fat decomposition with B0 inhomogeneity
+correction, Magn Reson Med 18 (1991) 371-383, doi:10.1002/mrm.1910180211. How the sign is found, and what was measured
+on real scans, is told in docs/dixon.md.
+"""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from musclesense.dixon.echoes import PhaseUnit, read_echoes
+from musclesense.dixon.fat import FatModel
+from musclesense.dixon.field import doubled_turns
+from musclesense.dixon.spectrum import fit_spectrum
+from musclesense.errors import InputError
+from musclesense.imaging.grid import slice_axis
+from musclesense.imaging.nifti import write_volume
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.paths import is_there
+
+# At 3 T fat turns by very nearly -pi, 0 and +pi against water between these echoes.
+ECHO_TIMES_MS = (3.45, 4.60, 5.75)
+ONE_PEAK = FatModel()
+"""As Glover and Schneider, and as the paper."""
+
+
+@dataclass(frozen=True, eq=False)
+class Separation:
+    """Fat and water of three echoes.
+
+    Attributes:
+        fat: Float32, (i, j, k), in the unit of the magnitudes, at TE 4.60 ms. Noise makes it slightly negative where
+            there is no fat, so that means over regions stay true. With one fat peak, left where it lies, fat + water
+            is the in-phase magnitude; with six it exceeds that in fat, whose peaks partly cancel at TE 4.60 ms.
+        water: Likewise.
+        field_phase: Float32, (i, j, k), radians that the field turned water by between two echoes (1.15 ms), unwrapped;
+            smoothed with six fat peaks.
+    """
+
+    fat: NDArray[np.float32]
+    water: NDArray[np.float32]
+    field_phase: NDArray[np.float32]
+
+    @property
+    def fat_fraction(self) -> NDArray[np.float32]:
+        """Fat fraction in percent, 0..100; 0 where there is no signal."""
+        return fat_fraction(self.fat, self.water)
+
+
+def fat_fraction(fat: NDArray[np.floating[Any]], water: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Give 100 F / (F + W) in percent, clipped to 0..100; 0 where F + W is not positive."""
+    total = fat + water
+    share = np.divide(fat, total, out=np.zeros(total.shape, dtype=np.float32), where=total > 0, casting="same_kind")
+    percent: NDArray[np.float32] = np.clip(100 * share, 0, 100)
+    return percent
+
+
+def separate(
+    echoes: NDArray[np.complexfloating[Any, Any]],
+    *,
+    slice_axis: int = 2,
+    model: FatModel = ONE_PEAK,
+) -> Separation:
+    """Separate fat and water by the three-point Dixon method of Glover and Schneider (1991).
+
+    The phase between the outer echoes is twice the field's, known up to whole turns. It is unwrapped in each slice, and
+    the whole turns of each limb are chosen nearest to the scanner's centre frequency, unless the limbs then come out
+    inside out (water under the skin, fat within). T2* is taken care of by the geometric mean of the outer echoes.
+
+    With six peaks, that is the start of a least-squares fit of the spectrum of human fat to the three complex echoes.
+    Fat and water are then densities times what relaxation leaves of them, no longer parts of the in-phase magnitude.
+
+    Args:
+        echoes: Complex, (3, i, j, k), at ``ECHO_TIMES_MS``. Phases may turn either way, and share any offset.
+        slice_axis: The axis among i, j, k across which slices lie.
+        model: What fat is taken for.
+
+    Returns:
+        Fat and water, (i, j, k).
+
+    Raises:
+        ValueError: The echoes are not of shape (3, i, j, k).
+    """
+    if echoes.ndim != 4 or echoes.shape[0] != 3:
+        raise ValueError(f"echoes must have shape (3, i, j, k), got {echoes.shape}")
+    before, in_phase, after = np.moveaxis(echoes, slice_axis + 1, 1).astype(np.complex64, copy=False)
+    magnitude, strength = np.abs(in_phase), np.sqrt(np.abs(before)) * np.sqrt(np.abs(after))
+    wrapped = np.angle(after * before.conj()) / np.float32(2 * np.pi)
+    # The part of the outer echoes that lies along the in-phase echo once the field's turn is undone.
+    difference = strength * np.cos(np.angle(before * in_phase.conj()) + np.float32(np.pi) * wrapped)
+    turns = doubled_turns(magnitude, strength, wrapped, difference)
+    difference[np.round(turns - wrapped) % 2 == 1] *= -1
+    field_phase = np.float32(np.pi) * turns
+    if model.peaks == 1:
+        fat, water = (magnitude - difference) / 2, (magnitude + difference) / 2
+    else:
+        fat, water, field_phase = fit_spectrum(
+            (before, in_phase, after), ECHO_TIMES_MS, field_phase, larmor_mhz=model.larmor_mhz
+        )
+    if model.excitation is not None:
+        fat = fat / np.float32(model.excitation.fat_gain)
+    if any(model.shift):
+        back = [-voxels for voxels in model.shift]
+        fat = np.stack([ndimage.shift(image, back, order=3, mode="nearest") for image in fat])
+    return Separation(*(np.moveaxis(part, 0, slice_axis) for part in (fat, water, field_phase)))
+
+
+def separate_files(
+    te345: tuple[Path, Path],
+    te460: tuple[Path, Path],
+    te575: tuple[Path, Path],
+    *,
+    out: Path,
+    phase_unit: PhaseUnit = PhaseUnit.AUTO,
+    model: FatModel = ONE_PEAK,
+) -> None:
+    """Write ``fat.nii.gz``, ``water.nii.gz`` and ``fat_fraction.nii.gz`` (percent) of three echoes into ``out``.
+
+    Args:
+        te345: Magnitude and phase at TE 3.45 ms.
+        te460: Magnitude and phase at TE 4.60 ms; the results lie in its voxels.
+        te575: Magnitude and phase at TE 5.75 ms.
+        out: Folder, made where it is missing.
+        phase_unit: How the phase images store angles.
+        model: What fat is taken for.
+
+    Raises:
+        InputError: An image cannot be used, ``out`` cannot be written or holds such files (they may be the scanner's
+            own); then nothing is written.
+    """
+    for name in ("fat", "water", "fat_fraction"):
+        if is_there(there := out / f"{name}.nii.gz"):
+            raise InputError(f"{there}: is there already; give another folder, or remove it")
+    echoes, geometry = read_echoes((te345, te460, te575), phase_unit=phase_unit)
+    parts = separate(echoes, slice_axis=slice_axis(geometry), model=model)
+    images = {"fat": parts.fat, "water": parts.water, "fat_fraction": parts.fat_fraction}
+    with ExitStack() as drafts:
+        # The drafts move to their places together, after the last one is whole.
+        for name, data in images.items():
+            draft = drafts.enter_context(atomic_path(out / f"{name}.nii.gz"))
+            write_volume(draft, data, geometry, np.float32)

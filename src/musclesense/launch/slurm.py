@@ -1,0 +1,236 @@
+"""Runs as jobs of a Slurm array: sent once, waited for, and left in good order when they are pre-empted.
+
+Submitit writes the jobs and requeues them. It is not asked for their ends: it takes those from ``sacct``, without which
+it waits for a cancelled job for ever, and its first lost job would end the sweep. ``squeue`` is on every cluster.
+"""
+
+import dataclasses
+import functools
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import submitit
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+from omegaconf import DictConfig, open_dict
+from rich.console import Console
+from submitit.core.utils import FailedJobError
+
+from musclesense.errors import InputError
+from musclesense.launch.progress import sweep_progress
+from musclesense.storage.records import write_text
+from musclesense.training.config import Config
+from musclesense.training.folders import forget_failure, is_finished, record_failure, run_folder
+from musclesense.training.watch.progress import say
+
+_LOOKS = 3  # a job counts as gone when so many looks at the queue have missed it: files of other nodes come late
+_TAIL_LINES = 40
+
+# Ends the job's script. A signal that comes before Python can answer kills it; such a job is requeued here, unless it
+# was cancelled (see `leave_when_preempted`). 138, 140 and 143 are 128 and SIGUSR1, SIGUSR2 and SIGTERM. The job is not
+# named by SLURM_JOB_ID: for one job of an array that is the array, and all of it would start again, cancelled or not.
+_TEARDOWN = (
+    "code=$?",
+    "job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}",
+    "case $code in 138 | 140 | 143)",
+    '  [ "$(squeue --noheader --jobs=$job --format=%T)" != RUNNING ] || scontrol requeue $job ;;',
+    "esac",
+    "exit $code",
+)
+
+
+def require_slurm() -> None:
+    """Refuse to send jobs from a machine that cannot.
+
+    Raises:
+        InputError: Slurm's commands are not here.
+    """
+    missing = [command for command in ("sbatch", "srun", "squeue") if shutil.which(command) is None]
+    if missing:
+        raise InputError(
+            f"hydra/launcher=slurm: no {missing[0]} on this machine; start it where jobs are submitted, "
+            "or leave the launcher out to train here"
+        )
+
+
+def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+    """Send the runs that are neither finished nor in the queue already, and wait for all.
+
+    Args:
+        launcher: `hydra_plugins.musclesense_slurm.SlurmLauncher`.
+        job_overrides: Of each run.
+        first: Number of the first run in the sweep.
+
+    Raises:
+        InputError: Slurm does not take the jobs; says why.
+    """
+    runs = [_configuration(launcher, overrides) for overrides in job_overrides]
+    left = [number for number, run in enumerate(runs) if not is_finished(run_folder(run))]
+    for number in left:
+        forget_failure(runs[number])
+    queue = _queue() or frozenset()
+    sent = {number: job for number in left if (job := _recorded(runs[number])) in queue}
+    new = [number for number in left if number not in sent]
+    if sent:
+        say(f"{len(sent)} runs are in the queue already: {_in_words(sent.values())}")
+    if new:
+        jobs = _submit(launcher, [(list(job_overrides[number]), first + number) for number in new], runs[new[0]])
+        for number, job in zip(new, jobs, strict=True):
+            _record(runs[number], job)
+            sent[number] = job.job_id
+        say(f"{len(new)} jobs sent: {_in_words(sent[number] for number in new)}; slurm.log in each run's folder")
+    if launcher.wait:
+        _wait({job: runs[number] for number, job in sent.items()}, look_every_s=launcher.look_every_s)
+    return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
+
+
+def _configuration(launcher: Any, overrides: Sequence[str]) -> Config:
+    composed: DictConfig = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
+    with open_dict(composed):
+        del composed["hydra"]
+    return cast(Config, composed)
+
+
+def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]], config: Config) -> list[submitit.Job[Any]]:
+    """Send one array of jobs, each of which calls the launcher with the arguments that it takes from Hydra."""
+    launcher.task_function = functools.partial(_job, launcher.task_function)
+    parameters = {name: value for name, value in launcher.params.items() if value is not None}
+    parameters["teardown"] = list(_TEARDOWN)
+    if config.trainer.accelerator == "cpu":
+        parameters.pop("gpus_per_node", None)
+    folder = Path(parameters.pop("submitit_folder"))
+    folder.mkdir(parents=True, exist_ok=True)
+    shared = {field.name for field in dataclasses.fields(BaseQueueConf)}
+    try:
+        executor = submitit.AutoExecutor(
+            folder, cluster="slurm", slurm_max_num_timeout=parameters.pop("max_num_timeout")
+        )
+        executor.update_parameters(
+            **{name if name in shared else f"slurm_{name}": value for name, value in parameters.items()}
+        )
+        singletons = Singleton.get_state()
+        calls = [(overrides, "hydra.sweep.dir", number, f"job_{number}", singletons) for overrides, number in runs]
+        with redirect_stderr(io.StringIO()):  # submitit shows sbatch's words, and they are in the error, too
+            jobs: list[submitit.Job[Any]] = executor.map_array(launcher, *zip(*calls, strict=True))
+    except FailedJobError as error:
+        reason = (str(error).strip().splitlines() or ["refused"])[-1].removeprefix("sbatch: error: ")
+        gpu = ", and trainer.accelerator=cpu asks for no GPU" if "gpus_per_node" in parameters else ""
+        raise InputError(f"hydra/launcher=slurm: {reason}; change hydra.launcher.KEY=VALUE{gpu}") from error
+    return jobs
+
+
+def _record(config: Config, job: submitit.Job[Any]) -> None:
+    """Let the run's folder say which job it is, and lead to the job's log."""
+    folder = run_folder(config)
+    write_text(folder / "slurm_id", job.job_id + "\n")
+    log = folder / "slurm.log"
+    log.unlink(missing_ok=True)
+    log.symlink_to(os.path.relpath(job.paths.stdout, folder.resolve()))
+
+
+def _recorded(config: Config) -> str:
+    path = run_folder(config) / "slurm_id"
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+
+def _wait(jobs: dict[str, Config], *, look_every_s: float) -> None:
+    """Wait until each run is finished, has failed or has lost its job, which is written down as a failure."""
+    waiting, missed = dict(jobs), Counter[str]()
+    try:
+        while waiting:
+            time.sleep(look_every_s)
+            queue = _queue()
+            for job, config in list(waiting.items()):
+                folder = run_folder(config)
+                if is_finished(folder) or (folder / "failed.json").is_file():
+                    del waiting[job]
+                elif queue is None or job in queue:
+                    missed[job] = 0
+                else:
+                    missed[job] += 1
+                    if missed[job] == _LOOKS:
+                        _record_loss(config, job)
+                        del waiting[job]
+    except KeyboardInterrupt:
+        say(f"the jobs go on; the same command waits for them again, and scancel {_in_words(waiting)} stops them")
+        raise SystemExit(130) from None
+
+
+def _record_loss(config: Config, job: str) -> None:
+    log = run_folder(config) / "slurm.log"
+    last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if log.is_file() else []
+    state = re.search(r"JobState=(\w+)", _ask("scontrol", "show", "job", job) or "")
+    if state or last:
+        reason = f"job {job} ended without a result" + (f" ({state[1]})" if state else "")
+        reason += "; see slurm.log" if last else ", and without a log"
+    else:  # Slurm keeps no record of a task that was cancelled before the array came to it
+        reason = f"job {job} left the queue before it started, as when it is cancelled"
+    record_failure(config, reason, details="\n".join([reason, *last]) + "\n")
+
+
+def _queue() -> frozenset[str] | None:
+    """Give this user's jobs that are in the queue, requeued ones among them; None where Slurm does not answer."""
+    answer = _ask("squeue", "--noheader", "--array", f"--user={os.getuid()}", "--format=%i")
+    return None if answer is None else frozenset(answer.split())
+
+
+def _in_words(jobs: Any) -> str:
+    return " ".join(sorted({job.split("_")[0] for job in jobs}, key=int))
+
+
+def _ask(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _job(run: Callable[[Any], Any], config: Config) -> Any:
+    """Do a run in its job; epochs go to the job's log."""
+    leave_when_preempted()
+    with sweep_progress([run_folder(config)], Console(stderr=True)):
+        return run(config)
+
+
+def leave_when_preempted() -> None:
+    """Let this process, a job of submitit's, leave and be requeued on SIGTERM and SIGUSR1 as on submitit's own signal.
+
+    Nothing has to be saved: a run goes on from its last epoch, as if it had never stopped. Lightning's own requeueing
+    is off (`musclesense.training.run`), since it would save in the middle of an epoch, which is another training.
+    SIGTERM is not for pre-emption alone: it also comes with ``scancel`` and with Slurm's own requeueing, when the job
+    is not running any more by Slurm's account, and requeueing it would undo the former.
+    """
+    environment = submitit.JobEnvironment()
+    requeue = cast(
+        Callable[[int, FrameType | None], None], signal.getsignal(getattr(signal, f"SIG{environment.USR_SIG}"))
+    )
+    leaving = False
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        nonlocal leaving
+        if leaving:  # Slurm's SIGTERM after the requeueing must not interrupt the way out
+            return
+        if number == signal.SIGTERM:
+            state = (_ask("squeue", "--noheader", f"--jobs={environment.job_id}", "--format=%T") or "").strip()
+            print(f"SIGTERM while Slurm calls the job {state or 'unknown'}", file=sys.stderr, flush=True)
+            if state != "RUNNING":
+                leaving = True
+                sys.exit(128 + number)
+        leaving = environment.global_rank == 0
+        requeue(number, frame)
+
+    for name in ("SIGTERM", "SIGUSR1", "SIGUSR2"):
+        signal.signal(getattr(signal, name), leave)

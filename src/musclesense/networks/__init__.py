@@ -1,0 +1,1 @@
+"""Networks: their specification, their names, their weights, and how they predict."""

@@ -1,0 +1,176 @@
+"""A cohort as a raw data set of nnU-Net v2, with the folds of one outer fold as its splits.
+
+Format: nnU-Net v2, ``documentation/dataset_format.md`` and ``documentation/manual_data_splits.md``.
+"""
+
+import os
+import re
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from musclesense.cohort import checks
+from musclesense.cohort.cache import labelled_slices
+from musclesense.cohort.folds import NestedFolds
+from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
+from musclesense.errors import InputError
+from musclesense.imaging.grid import take_slice
+from musclesense.imaging.labels import LabelSet
+from musclesense.imaging.nifti import Volume, read_volume, write_volume
+from musclesense.nnunet.record import FILE_ENDING, FOLDS, SPLITS, Record, Scan
+from musclesense.nnunet.slices import single_slice
+from musclesense.storage.atomic import atomic_folder
+from musclesense.storage.paths import require_free
+from musclesense.storage.records import read_yaml, write_json
+from musclesense.vocabulary import Region
+
+_RESERVED = ("background", "ignore")
+
+
+def export(
+    table: CohortTable,
+    out: Path,
+    *,
+    channels: Sequence[str],
+    labels: LabelSet,
+    column: str,
+    regions: Collection[Region],
+    folds: NestedFolds,
+    outer: int,
+) -> Record:
+    """Write the labelled slices of a cohort as a raw data set of nnU-Net.
+
+    Each slice is a case: a 3-D image of one slice for each channel, in the very voxels of the scan, and class indices
+    as labels. D3 and D4 of the outer fold are nnU-Net's training cases and the inner folds its splits; D2 is its test
+    set. The folder also holds ``folds.json``, with all nested folds, and ``musclesense.json``, the record of what
+    each case is.
+
+    Args:
+        table: The cohort.
+        out: Folder to make; nnU-Net wants ``DatasetNNN_Name``.
+        channels: Of the table, in the order that nnU-Net will number them.
+        labels: Classes that are told apart.
+        column: Column of the table with the labels.
+        regions: Regions whose rows are taken.
+        folds: Nested folds of these rows.
+        outer: Outer fold whose D2 is the test set.
+
+    Raises:
+        InputError: The cohort cannot be used, the folder exists or is named otherwise, nnU-Net gives a class's name
+            another meaning, or there is no such fold.
+    """
+    _require_name(out)
+    if reserved := [name for name in labels.names if name in _RESERVED]:
+        raise InputError(f"labels: nnU-Net has a meaning of its own for a class {reserved[0]!r}; rename it")
+    if len(set(channels)) != len(channels):
+        raise InputError(f"channels {', '.join(channels)}: one stands twice; name each once")
+    folds.split(outer, 0)
+    values = {value for own in labels.values for value in own}
+    checks.check(table, channels=channels, regions=regions, label_column=column, label_values=values or None)
+    rows = [row for row in table.acquisitions if row.region in regions]
+    tested = frozenset(folds.outer[outer])
+    with atomic_folder(out) as draft:
+
+        def write(row: Acquisition) -> Scan:
+            return _write_scan(row, draft, "Ts" if row.subject in tested else "Tr", channels, labels, column)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            scans = tuple(pool.map(write, rows))
+        record = Record(
+            table=table.path,
+            digest=table.digest,
+            column=column,
+            channels=tuple(channels),
+            labels=labels,
+            outer=outer,
+            scans=scans,
+        )
+        training = sum(len(scan.slices) for scan in scans if scan.acquisition.subject not in tested)
+        write_json(
+            draft / "dataset.json",
+            {
+                "channel_names": {str(number): name for number, name in enumerate(channels)},
+                "labels": {"background": 0} | {name: index for index, name in enumerate(labels.names, start=1)},
+                "numTraining": training,
+                "file_ending": FILE_ENDING,
+            },
+        )
+        write_json(draft / SPLITS, _splits(scans, folds, outer))
+        folds.save(draft / FOLDS)
+        record.save(draft)
+    return record
+
+
+def read_labels(file: Path | None, column: str | None = None) -> tuple[LabelSet, str]:
+    """Read a label set from a file such as those in ``conf/labels``, and the column of the table that it is for.
+
+    Args:
+        file: YAML with ``classes`` and perhaps ``column``. None: any positive value is muscle.
+        column: Outdoes that of the file.
+
+    Raises:
+        InputError: The file cannot be understood.
+    """
+    if file is None:
+        return LabelSet.from_config({"muscle": []}), column or LABEL_COLUMNS[0]
+    remedy = "give a file with 'classes: {NAME: [VALUE]}'"
+    content = read_yaml(file, remedy=remedy)
+    try:
+        classes = {name: list(values) for name, values in content["classes"].items()}
+        column = column or str(content.get("column", LABEL_COLUMNS[0]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{file}: no label set ({' '.join(str(error).split())}); {remedy}") from error
+    if column not in LABEL_COLUMNS:
+        raise InputError(f"{file}: column {column!r} holds no labels; give {' or '.join(LABEL_COLUMNS)}")
+    try:
+        return LabelSet.from_config(classes), column
+    except InputError as error:
+        raise InputError(*(f"{file}: {problem}" for problem in error.problems)) from error
+
+
+def _require_name(out: Path) -> None:
+    name = out.absolute().name
+    if not re.fullmatch(r"Dataset\d{3}_[A-Za-z0-9_-]+", name):
+        raise InputError(
+            f"{out}: no name of a data set for nnU-Net; give DatasetNNN_Name, three digits and a name of letters, "
+            "digits, '-' and '_', such as Dataset101_Thigh"
+        )
+    require_free(out)
+
+
+def _write_scan(row: Acquisition, out: Path, part: str, channels: Sequence[str], labels: LabelSet, column: str) -> Scan:
+    file = row.labels(column)
+    assert file is not None  # checked before
+    reference = read_volume(file)
+    encoded = Volume(labels.encode(reference.data), reference.geometry)
+    volumes = [read_volume(row.channels[name]) for name in channels]
+    numbers = tuple(labelled_slices(row, column))
+    classes = np.unique([take_slice(encoded.data, encoded.geometry, number) for number in numbers])
+    scan = Scan(
+        acquisition=replace(row, channels={}, mask=None, compartments=None, fat_fraction=None),
+        part=part,
+        shape=reference.geometry.shape,
+        affine=reference.geometry.affine,
+        slices=numbers,
+        classes=frozenset(classes[classes > 0].tolist()),
+    )
+    for number in numbers:
+        for channel, volume in enumerate(volumes):
+            image = single_slice(volume, number)
+            write_volume(scan.image(out, number, channel), image.data, image.geometry, image.data.dtype)
+        truth = single_slice(encoded, number)
+        write_volume(scan.truth(out, number), truth.data, truth.geometry, np.uint8)
+    return scan
+
+
+def _splits(scans: Sequence[Scan], folds: NestedFolds, outer: int) -> list[dict[str, list[str]]]:
+    """Give the inner folds as nnU-Net's splits."""
+
+    def cases(subjects: Collection[str]) -> list[str]:
+        return [scan.case(number) for scan in scans if scan.acquisition.subject in subjects for number in scan.slices]
+
+    splits = [folds.split(outer, inner) for inner in range(len(folds.inner[outer]))]
+    return [{"train": cases(split.d3), "val": cases(split.d4)} for split in splits]

@@ -1,0 +1,115 @@
+"""Masks that another program predicted, as a run of a study: scored as our own networks are."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from musclesense.cohort.folds import NestedFolds
+from musclesense.cohort.table import Acquisition, read_table
+from musclesense.errors import InputError
+from musclesense.imaging.grid import take_slice
+from musclesense.imaging.nifti import Volume, read_volume
+from musclesense.metrics.case import CASE_COLUMNS, case_rows
+from musclesense.nnunet.record import FILE_ENDING, Record, Scan, load_with_folds
+from musclesense.nnunet.slices import require_classes, require_place, slice_geometry
+from musclesense.storage.atomic import atomic_folder
+from musclesense.storage.paths import is_file, is_there, require_free
+from musclesense.storage.records import read_text, write_csv, write_json, write_text
+from musclesense.vocabulary import CHANNELS
+
+
+def import_predictions(dataset: Path, predictions: Path, study: Path, *, inner: int) -> Path:
+    """Score nnU-Net's masks of the test set and write them as a run of a study that ``musclesense report`` reads.
+
+    Args:
+        dataset: Folder that `export` wrote.
+        predictions: Folder of the masks that nnU-Net predicted for its ``imagesTs``.
+        study: Folder of the study, made where it is not there yet.
+        inner: nnU-Net's fold: the inner fold that the network was validated on.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        InputError: The table has changed since the export, a mask is missing or lies elsewhere, the folder belongs to
+            another study, or the run is there already.
+    """
+    record, folds = load_with_folds(dataset)
+    folds.split(record.outer, inner)
+    run = study / f"outer{record.outer}_inner{inner}"
+    require_free(run)
+    rows = list(_score(record, predictions))
+    _open_study(study, record, folds)
+    fold = {"outer": record.outer, "inner": inner}
+    with atomic_folder(run) as draft:
+        write_csv(draft / "cases.csv", CASE_COLUMNS, [fold | row for row in rows])
+        write_json(draft / "done.json", fold | {"predictions": str(predictions.absolute())})
+    return run
+
+
+def _score(record: Record, predictions: Path) -> Iterator[dict[str, Any]]:
+    table = read_table(record.table)
+    if table.digest != record.digest:
+        raise InputError(f"{table.path}: has changed since it was exported; export it again")
+    of_line = {row.line: row for row in table.acquisitions}
+    tested = [scan for scan in record.scans if scan.part == "Ts"]
+    files = {
+        (scan, number): predictions / f"{scan.case(number)}{FILE_ENDING}" for scan in tested for number in scan.slices
+    }
+    if missing := [file for file in files.values() if not is_file(file)]:
+        more = f", nor are {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"{missing[0]}: no such mask{more}; predict all of imagesTs with nnUNetv2_predict")
+    for (scan, number), file in files.items():
+        acquisition, mask = _reference(table.path, of_line, scan, record.column)
+        predicted = read_volume(file)
+        require_place(file, predicted, slice_geometry(mask.geometry, number))
+        require_classes(file, predicted.data, record.labels.n_classes)
+        yield from case_rows(
+            acquisition,
+            number,
+            mask.geometry,
+            labels=record.labels,
+            classes=record.classes_of[acquisition.region],
+            truth=record.labels.encode(take_slice(mask.data, mask.geometry, number)),
+            predicted=predicted.data[..., 0],
+        )
+
+
+def _reference(table: Path, of_line: Mapping[int, Acquisition], scan: Scan, column: str) -> tuple[Acquisition, Volume]:
+    """Give the row of a scan and its labels, which may have changed since they were exported, as may the record."""
+    row = of_line.get(scan.acquisition.line)
+    file = None if row is None else row.labels(column)
+    bare = None if row is None else replace(row, channels={}, mask=None, compartments=None, fat_fraction=None)
+    if row is None or file is None or bare != scan.acquisition:
+        raise InputError(f"{table}, line {scan.acquisition.line}: is not the scan that was exported; export it again")
+    mask = read_volume(file)
+    if difference := mask.geometry.moved(scan.shape, scan.affine).difference(mask.geometry):
+        raise InputError(f"{file}: {difference}, of the scan that was exported; export it again")
+    return row, mask
+
+
+def _open_study(study: Path, record: Record, folds: NestedFolds) -> None:
+    """Write ``study.yaml`` and ``folds.json``, or refuse a folder with others."""
+    regions = sorted({scan.acquisition.region.value for scan in record.scans})
+    content = {
+        "folds": {"outer": len(folds.outer), "inner": len(folds.inner[0]), "seed": folds.seed},
+        "cohort": {"path": str(record.table)},
+        "channels": {name: name in record.channels for name in CHANNELS},
+        "region": {"name": "+".join(regions), "regions": regions},
+        "labels": {
+            "name": ", ".join(record.labels.names[:3]),
+            "column": record.column,
+            "classes": record.labels.to_config(),
+        },
+        "model": {"name": "nnU-Net"},
+    }
+    settings = yaml.safe_dump(content, sort_keys=False)
+    path = study / "study.yaml"
+    if not is_there(path):
+        write_text(path, settings)
+        folds.save(study / "folds.json")
+    elif read_text(path, remedy="give another folder") != settings or NestedFolds.load(study / "folds.json") != folds:
+        raise InputError(f"{path}: another study; give another folder, or remove this one")

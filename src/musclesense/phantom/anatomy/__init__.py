@@ -1,0 +1,1 @@
+"""Bodies, their limbs, and cross-sections of them."""

@@ -1,0 +1,159 @@
+"""A limb at one level laid out on rasters: everything about it that does not depend on where it is looked at."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.phantom.anatomy.limbs import Limb, relative_level, shape_at
+from musclesense.phantom.anatomy.rasters import (
+    DEEP_HALF,
+    DEEP_NODES,
+    HALO_HALF,
+    HALO_NODES,
+    Raster,
+    envelope_between,
+    fields_between,
+    grid,
+    neighbours,
+    patches,
+    resample,
+)
+from musclesense.phantom.anatomy.templates import TEMPLATES
+from musclesense.phantom.texture import Floats, sample
+
+LEVEL_STEP_MM = 2.5  # sections are laid out at multiples of it; at about 1.5 MB each, 32 of them are kept
+CANDIDATES = 3  # muscles that a point chooses among
+WARP = 0.042  # strength of the random displacement of the template, in its unit
+WARP_NODES_PER_UNIT = 4.0
+SHEET_POINTS = 9
+SHEET_MM = 0.45  # half thickness of aponeuroses
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CrossSection:
+    """The template of a limb at one level.
+
+    Attributes:
+        radius_mm: Half width of the envelope (x, y).
+        fat_mm: Mean thickness of the subcutaneous fat.
+        fat_by_angle: Relative thickness at medial, posterior, lateral and anterior.
+        halo: Distance to the fascia in mm.
+        deep: Distances in mm to the muscles that are candidates in a cell, to bone, marrow and dense tissue.
+        owners: Index of the candidates of each cell, shape (cells, ``CANDIDATES``).
+        vessels: Centre, radius in mm, and whether it is a nerve.
+        sheets: Thin sheets as open lines, with their half thickness in mm.
+        hub: Centre of the first bone, around which fascicles are laid.
+    """
+
+    radius_mm: tuple[float, float]
+    fat_mm: float
+    fat_by_angle: tuple[float, float, float, float]
+    halo: Raster
+    deep: Raster
+    owners: NDArray[np.intp]
+    vessels: list[tuple[Floats, float, bool]]
+    sheets: list[tuple[Floats, float]]
+    hub: Floats
+
+
+def lay_out(limb: Limb, level: float) -> CrossSection:
+    """Lay out a limb at the multiple of ``LEVEL_STEP_MM`` nearest to a level; recent ones are kept."""
+    return _lay_out(limb, LEVEL_STEP_MM * round(level / LEVEL_STEP_MM))
+
+
+@lru_cache(maxsize=32)
+def _lay_out(limb: Limb, level: float) -> CrossSection:
+    template, relative = TEMPLATES[limb.region], relative_level(limb, level)
+    radius_mm, fat_mm, fat = shape_at(limb, level)
+    unit_mm = np.float32(np.mean(radius_mm))
+    halo = envelope_between(limb.region, relative, *_warp(limb, level, *grid(HALO_HALF, HALO_NODES)))
+
+    below, above, weight = neighbours(limb.region, relative)
+    low, high = template.keyframes[below], template.keyframes[above]
+    ends = ((low, 1 - weight), (high, weight))
+    x, y = _warp(limb, level, *grid(DEEP_HALF, DEEP_NODES))
+    muscles, owners = [], []
+    far = np.full(x.shape, 100, np.float32)
+    bone, marrow, dense = far, far, far
+    for name, field in fields_between(limb.region, relative, x, y):
+        distance = unit_mm * field
+        if name in template.muscles:
+            index = template.muscles.index(name)
+            owners.append(index)
+            muscles.append(distance - (limb.growth_mm[index] + limb.growth_slope[index] * np.float32(level)))
+        elif name in low.bones or name in high.bones:
+            cortex = _mixed([(f.bones[name].cortex, w) for f, w in ends if name in f.bones])
+            distance = distance - np.float32((limb.bone - 1) * 0.2 * unit_mm)
+            bone, marrow = np.minimum(bone, distance), np.minimum(marrow, distance + np.float32(cortex) * unit_mm)
+        else:
+            dense = np.minimum(dense, distance)
+    while len(muscles) <= CANDIDATES:  # few are left at a joint
+        muscles.append(far)
+        owners.append(0)
+    candidates, chosen = _nearest(np.stack(muscles), np.array(owners))
+    deep = np.concatenate([candidates, patches(np.stack([bone, marrow, dense]))], axis=1)
+
+    vessels, sheets, lines = [], [], []
+    for name in dict.fromkeys([*low.vessels, *high.vessels]):
+        own = [(f.vessels[name], w) for f, w in ends if name in f.vessels and w > 0]
+        there = sum(w for _, w in own)
+        if there > 0.05:
+            lines.append(np.sum([np.multiply(vessel.centre, w) for vessel, w in own], axis=0)[None] / there)
+            size = sum(vessel.radius_mm * w for vessel, w in own) / there
+            nerve = own[0][0].nerve
+            vessels.append((float(size * min(1.0, 2 * there)) * (1.0 if nerve else limb.calibre), nerve))
+    for name in dict.fromkeys([*low.sheets, *high.sheets]):
+        parts = [(f.sheets[name], w) for f, w in ends if name in f.sheets and w > 0]
+        there = sum(w for _, w in parts)
+        if there > 0.2:
+            lines.append(np.sum([resample(line, SHEET_POINTS) * w for line, w in parts], axis=0) / there)
+            sheets.append(SHEET_MM * min(1.0, 1.6 * there))
+    placed = np.split(_unwarp(limb, level, np.concatenate(lines)), np.cumsum([len(line) for line in lines])[:-1])
+    hub = _mixed([(np.mean(next(iter(f.bones.values())).outline, axis=0), w) for f, w in ends])
+    return CrossSection(
+        radius_mm=radius_mm,
+        fat_mm=fat_mm,
+        fat_by_angle=fat,
+        halo=Raster.of(unit_mm * halo[None], HALO_HALF),
+        deep=Raster(DEEP_HALF, DEEP_NODES, deep),
+        owners=chosen,
+        vessels=[(centre[0], *vessel) for centre, vessel in zip(placed, vessels, strict=False)],
+        sheets=list(zip(placed[len(vessels) :], sheets, strict=True)),
+        hub=_unwarp(limb, level, hub[None])[0].astype(np.float32),
+    )
+
+
+def _mixed(ends: list[tuple[Any, float]]) -> Any:
+    """Mix what two keyframes say, each by its weight; one alone counts wholly."""
+    whole = sum(weight for _, weight in ends)
+    if whole == 0:
+        return ends[0][0]
+    return sum(value * weight for value, weight in ends) / whole
+
+
+def _nearest(distances: Floats, owners: NDArray[np.intp]) -> tuple[Floats, NDArray[np.intp]]:
+    """Keep the muscles nearest to each cell: patches (cells, candidates, 4) and their indices (cells, candidates)."""
+    nodes = distances.shape[-1]
+    middle = np.ascontiguousarray(np.moveaxis(distances[:, :-1, :-1] + distances[:, 1:, 1:], 0, -1))
+    order = np.argpartition(middle.reshape(-1, len(distances)), CANDIDATES, axis=-1)[:, :CANDIDATES]
+    corner = (np.arange(nodes - 1)[:, None] * nodes + np.arange(nodes - 1)).reshape(-1, 1)
+    flat, at = distances.ravel(), order * nodes**2 + corner
+    here, right, down, across = (flat[at + step] for step in (0, 1, nodes, nodes + 1))
+    return np.stack([here, right - here, down - here, across - right - down + here], axis=-1), owners[order]
+
+
+def _warp(limb: Limb, level: float, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Displace points of the limb's frame into that of the template."""
+    u, v = x * np.float32(WARP_NODES_PER_UNIT), y * np.float32(WARP_NODES_PER_UNIT)
+    strength = np.float32(WARP)
+    return x + strength * sample(limb.warp[0], level / 2, u, v), y + strength * sample(limb.warp[1], level / 2, u, v)
+
+
+def _unwarp(limb: Limb, level: float, points: NDArray[np.float64]) -> Floats:
+    """Undo ``_warp``, nearly: points (n, 2) of the template in the limb's frame."""
+    x, y = np.asarray(points, np.float32).T
+    warped = _warp(limb, level, x, y)
+    return np.stack([2 * x - warped[0], 2 * y - warped[1]], axis=-1)

@@ -1,0 +1,256 @@
+"""Make a cohort from nothing: draw subjects, scan them, write files and table."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from musclesense import __version__
+from musclesense.cohort.table import Acquisition, write_table
+from musclesense.errors import InputError
+from musclesense.imaging.nifti import write_volume
+from musclesense.phantom.anatomy.limbs import Body, child, sample_limbs
+from musclesense.phantom.anatomy.templates import compartment_values
+from musclesense.phantom.cohorts.presets import (
+    GROWN,
+    WEEKS_A_YEAR,
+    AnyScanner,
+    Dixon,
+    Group,
+    Preset,
+    TurboSpinEcho,
+    find_preset,
+)
+from musclesense.phantom.cohorts.subjects import Subject, Visit, list_subjects
+from musclesense.phantom.disease import PATTERNS, sample_infiltration
+from musclesense.phantom.scanner.acquisition import Scan, scan_any, scan_dixon, scan_turbo_spin_echo
+from musclesense.phantom.scanner.signal import Scanner
+from musclesense.phantom.scanner.turbo_spin_echo import TseScanner
+from musclesense.phantom.version import PHANTOM_VERSION
+from musclesense.storage.atomic import atomic_folder
+from musclesense.storage.paths import require_free
+from musclesense.storage.processes import end_with_parent
+from musclesense.storage.records import write_csv, write_json
+from musclesense.vocabulary import CHANNELS, Region
+
+Slices = Literal["all", "mid"]
+Made = tuple[list[Acquisition], list[dict[str, Any]]]
+"""Rows of the cohort table and of the sessions."""
+SESSION_COLUMNS = ("subject", "session", "weeks", "group", "sex", "age", "severity")
+FORMAT = 2
+"""Of ``phantom.json``; 1 had the digest of the sources in the place of ``phantom``, the version."""
+QUIET_SECONDS = 10.0
+"""How long a generation runs before it tells how far it has come, and how often it then does."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Session:
+    """A subject at one visit in one region.
+
+    Attributes:
+        visit: When.
+        region: Calf or thigh.
+        body: The subject's, at that age; None where every acquisition draws a subject of its own.
+        severity: How far the disease has come; None likewise.
+        scan: What was acquired.
+    """
+
+    visit: Visit
+    region: Region
+    body: Body | None
+    severity: float | None
+    scan: Scan
+
+
+def generate(
+    out: Path, *, preset: str, seed: int, workers: int = 1, slices: Slices = "all", label_all: bool = False
+) -> Path:
+    """Make a phantom cohort in a new folder; the same arguments but for ``workers`` give the same bytes.
+
+    Args:
+        out: The folder, absent or empty. It appears whole or not at all.
+        preset: Name of one of ``presets.PRESETS``.
+        seed: Number that everything random comes from, from 0 up.
+        workers: Processes that draw subjects side by side.
+        slices: Every slice of an acquisition, or the middle one, which is all that training needs.
+        label_all: Leave ``slice`` blank in the table, so that every slice counts as labelled.
+
+    Returns:
+        The cohort table, ``out/cohort.csv``.
+
+    Raises:
+        InputError: Unknown preset or slices, negative seed, no worker, or ``out`` is in use or cannot be written.
+    """
+    cohort = find_preset(preset)
+    if seed < 0:
+        raise InputError(f"seed {seed} is negative; give a whole number from 0 up")
+    if workers < 1:
+        raise InputError(f"workers {workers} is too few; give 1 or more")
+    require_known_slices(slices)
+    require_free(out, or_empty=True)
+    subjects = list_subjects(cohort)
+    with atomic_folder(out) as draft:
+        make = partial(make_subject, draft, cohort, seed, slices == "mid", label_all)
+        parts = list(_told(_each(make, subjects, min(workers, len(subjects))), len(subjects)))
+        write_table(draft / "cohort.csv", [row for rows, _ in parts for row in rows])
+        write_csv(draft / "sessions.csv", SESSION_COLUMNS, [row for _, rows in parts for row in rows])
+        made = {
+            "format": FORMAT,
+            "phantom": PHANTOM_VERSION,
+            "preset": preset,
+            "seed": seed,
+            "slices": slices,
+            "musclesense": __version__,
+        }
+        regions = sorted({region for subject in subjects for visit in subject.visits for region in visit.regions})
+        compartments = {region.value: compartment_values(region) for region in regions}
+        write_json(draft / "phantom.json", {**made, "compartments": compartments})
+    return out / "cohort.csv"
+
+
+def require_known_slices(slices: str) -> None:
+    """Refuse what is neither ``all`` nor ``mid``."""
+    if slices not in get_args(Slices):
+        raise InputError(f"slices {slices!r} is unknown; use all or mid")
+
+
+def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bool = False) -> Iterator[Session]:
+    """Draw a subject and scan every region at every visit.
+
+    Anatomy and disease come from random states of the subject, pose and noise from those of the session, the scanner
+    from that of the first one. So two sessions in one year differ by how limbs and slices lie and by noise alone; from
+    year to year the disease goes on.
+
+    Args:
+        preset: The cohort.
+        subject: One of its subjects.
+        seed: Of the cohort.
+        middle_only: Make the middle slice of each acquisition alone.
+    """
+    if isinstance(preset.sequence, AnyScanner):
+        for visit in subject.visits:
+            for region in visit.regions:
+                scan = scan_any(_session_state(seed, subject, visit, region), region)
+                yield Session(visit=visit, region=region, body=None, severity=None, scan=scan)
+        return
+    rng = np.random.default_rng([seed, subject.index])
+    body, severity = sample_body(rng, subject.group), rng.uniform(*subject.severity)
+    side = int(rng.integers(2))
+    scanners: dict[Region, Scanner | TseScanner | None] = {}
+    for visit in subject.visits:
+        years = visit.weeks // WEEKS_A_YEAR
+        older, now = replace(body, age=body.age + years), min(severity + years * subject.group.progress, 1.0)
+        for region in visit.regions:
+            rng = _session_state(seed, subject, visit, region)
+            always = np.random.default_rng([seed, subject.index, _place(region)])
+            limbs = sample_limbs(always, body, region)
+            state = sample_infiltration(always, PATTERNS[subject.group.name], now, region, older.age)
+            match preset.sequence, scanners.get(region):
+                case Dixon() as sequence, (Scanner() | None) as scanner:
+                    scan = scan_dixon(rng, sequence, limbs, state, scanner=scanner, middle_only=middle_only)
+                case TurboSpinEcho() as sequence, (TseScanner() | None) as scanner:
+                    scan = scan_turbo_spin_echo(
+                        rng, sequence, limbs, state, side=side, scanner=scanner, middle_only=middle_only
+                    )
+            scanners[region] = scan.scanner
+            yield Session(visit=visit, region=region, body=older, severity=now, scan=scan)
+
+
+def _session_state(seed: int, subject: Subject, visit: Visit, region: Region) -> np.random.Generator:
+    return np.random.default_rng([seed, subject.index, _place(region), visit.session])
+
+
+def _place(region: Region) -> int:
+    return 1 + list(Region).index(region)
+
+
+def sample_body(rng: np.random.Generator, group: Group) -> Body:
+    """Draw a body of the ages of a group, and of the sex that falls ill."""
+    low, high = group.ages
+    adult, males_only = high >= GROWN, PATTERNS[group.name].males_only
+    body = Body.sample(rng)
+    while (adult and not low <= body.age <= high) or (males_only and body.female):
+        body = Body.sample(rng)
+    if adult:
+        return body
+    return child(rng, body, float(rng.uniform(low, high)))
+
+
+def _each(make: Callable[[Subject], Made], subjects: Sequence[Subject], workers: int) -> Iterator[Made]:
+    """Give what is made of each subject, in order."""
+    if workers == 1:
+        yield from map(make, subjects)
+        return
+    # Spawned, since a forked process may inherit locked threads of torch or wandb.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
+        yield from pool.map(make, subjects)
+
+
+def _told(parts: Iterator[Made], count: int) -> Iterator[Made]:
+    """Pass on what is made, and tell on stderr now and then how long the rest will take."""
+    started = told = time.monotonic()
+    for number, part in enumerate(parts, start=1):
+        now = time.monotonic()
+        if now - told > QUIET_SECONDS and number < count:
+            left = (now - started) / number * (count - number)
+            print(f"phantom: {number} of {count} subjects, about {left / 60:.1f} min left", file=sys.stderr, flush=True)
+            told = now
+        yield part
+
+
+def make_subject(root: Path, preset: Preset, seed: int, middle_only: bool, label_all: bool, subject: Subject) -> Made:
+    """Scan a subject and write its files below ``root``; gives its rows of the two tables."""
+    # Its matrices are small: a second thread on them would cost more than it brings, beside other workers above all.
+    with threadpool_limits(1):
+        return _make_subject(root, preset, seed, middle_only, label_all, subject)
+
+
+def _make_subject(root: Path, preset: Preset, seed: int, middle_only: bool, label_all: bool, subject: Subject) -> Made:
+    acquisitions, sessions = [], []
+    for session in scan_subject(preset, subject, seed, middle_only=middle_only):
+        visit, body, scan = session.visit, session.body, session.scan
+        folder = root / subject.name / visit.name / session.region.value
+        folder.mkdir(parents=True)
+        geometry, files = scan.geometry(), {}
+        for name, data in scan.volumes().items():
+            files[name] = folder / f"{name}.nii.gz"
+            write_volume(files[name], data, geometry, data.dtype)
+        if scan.header:
+            write_json(folder / "scan.json", dict(scan.header))
+        channels = {name: files.get(name) or files.get(f"{name}_magnitude") for name in CHANNELS}
+        acquisitions.append(
+            Acquisition(
+                line=0,
+                subject=subject.name,
+                session=visit.name,
+                group=subject.group.name,
+                region=session.region,
+                limbs=scan.limbs,
+                channels={name: file for name, file in channels.items() if file is not None},
+                mask=files["mask"],
+                compartments=files["compartments"],
+                slice=None if label_all else scan.middle,
+                fat_fraction=files.get("true_fat_fraction"),
+            )
+        )
+        sessions.append(
+            {
+                "subject": subject.name,
+                "session": visit.name,
+                "weeks": visit.weeks,
+                "group": subject.group.name,
+                "sex": "" if body is None else "female" if body.female else "male",
+                "age": "" if body is None else int(body.age),
+                "severity": "" if session.severity is None else round(session.severity, 3),
+            }
+        )
+    # A visit is one row, however many regions were scanned.
+    return acquisitions, list({row["session"]: row for row in sessions}.values())

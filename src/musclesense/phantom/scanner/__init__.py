@@ -1,0 +1,1 @@
+"""From anatomy and disease to the images that a scanner stores."""

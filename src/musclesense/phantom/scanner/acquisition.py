@@ -1,0 +1,204 @@
+"""An acquisition of the phantom: limbs and disease in, stored images and truth out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.dixon.separation import ECHO_TIMES_MS, separate
+from musclesense.imaging.nifti import Geometry
+from musclesense.phantom import any_scanner
+from musclesense.phantom.anatomy.limbs import Limb, sample_poses
+from musclesense.phantom.cohorts.presets import Dixon, Stack, TurboSpinEcho
+from musclesense.phantom.disease import Infiltration
+from musclesense.phantom.scanner.signal import FLIP_DEGREES, TR_MS, Scanner, acquire, loaded, slice_signal, stored
+from musclesense.phantom.scanner.turbo_spin_echo import TseScanner, fat_and_water_images
+from musclesense.phantom.slices import draw_slice, half_size_mm, most_common, whole_muscle
+from musclesense.phantom.texture import Floats
+from musclesense.vocabulary import Limbs, Region
+
+ECHOES = ("te345", "te460", "te575")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scan:
+    """An acquisition in display order: arrays (slices from distal, rows anterior to posterior, columns right to left).
+
+    Attributes:
+        images: What the scanner stores, and what is separated from it, by file name.
+        mask: Whole muscle, as the paper draws it, 0 or 1.
+        compartments: Values of ``templates.compartment_values``, 0 elsewhere.
+        fat_fraction: True fat fraction in percent, or None where the image is of no densities.
+        middle: The middle slice; of an even number the upper one of the two, half a slice above mid-level.
+        limbs: Which limbs are shown.
+        affine: Of the stored arrays (i, j, k).
+        scanner: How it was made, or None where there is no other scan like it.
+        header: What a scanner's own header would tell of a gradient echo; empty for other images.
+    """
+
+    images: Mapping[str, NDArray[np.int16]]
+    mask: NDArray[np.uint8]
+    compartments: NDArray[np.uint8]
+    fat_fraction: Floats | None
+    middle: int
+    limbs: Limbs
+    affine: NDArray[np.float64]
+    scanner: Scanner | TseScanner | None = None
+    header: Mapping[str, Any] = field(default_factory=dict)
+
+    def volumes(self) -> dict[str, NDArray[Any]]:
+        """Give all that is written, by file name, in the order (i, j, k) of the affine."""
+        truth: dict[str, NDArray[Any]] = {"mask": self.mask, "compartments": self.compartments}
+        if self.fat_fraction is not None:
+            # Quarters of a percent are short numbers in binary, which compress well.
+            truth["true_fat_fraction"] = np.round(4 * self.fat_fraction) / np.float32(4)
+        return {name: self._stored_order(data) for name, data in {**self.images, **truth}.items()}
+
+    def geometry(self) -> Geometry:
+        """Give the geometry of the volumes."""
+        slices, rows, columns = self.mask.shape
+        return Geometry.from_affine((columns, rows, slices), self.affine)
+
+    def _stored_order(self, display: NDArray[Any]) -> NDArray[Any]:
+        turned = np.swapaxes(display, 0, 2)
+        return np.ascontiguousarray(turned[::-1, ::-1] if self.affine[0, 0] > 0 else turned)
+
+
+def scan_dixon(
+    rng: np.random.Generator,
+    sequence: Dixon,
+    limbs: tuple[Limb, Limb],
+    infiltrations: tuple[Infiltration, Infiltration],
+    *,
+    scanner: Scanner | None = None,
+    middle_only: bool = False,
+) -> Scan:
+    """Scan both limbs by three gradient echoes and separate fat and water.
+
+    Args:
+        rng: Random state of the session: how the limbs and the slices lie, the noise.
+        sequence: The slices.
+        limbs: The right and the left limb.
+        infiltrations: The state of their muscles.
+        scanner: That of the subject's first session; None there, where it is drawn.
+        middle_only: Make the middle slice alone: the same echoes as in the whole stack.
+    """
+    stack = sequence.stack
+    parts = list(zip(limbs, sample_poses(rng, limbs), infiltrations, strict=True))
+    scanner = scanner or Scanner.sample(rng, *half_size_mm(parts))
+    affine, noises = _orientation(rng, stack, scanner.axes), rng.spawn(stack.slices)
+    made = _numbers(stack, middle_only=middle_only)
+    magnitudes = np.empty((len(ECHOES), len(made), stack.rows, stack.columns), np.int16)
+    phases = np.empty_like(magnitudes)
+    compartments = np.empty(magnitudes.shape[1:], np.uint8)
+    fractions = np.empty(magnitudes.shape[1:], np.float32)
+    for at, number in enumerate(made):
+        z_mm = _offset_mm(stack, number)
+        drawing = draw_slice(stack, parts, z_mm)
+        signal = slice_signal(drawing, scanner, voxel_mm=stack.voxel_mm, z_mm=z_mm)
+        echoes = acquire(noises[number], signal.echoes, scanner, voxel_mm=stack.voxel_mm)
+        magnitudes[:, at], phases[:, at] = stored(echoes, scanner)
+        compartments[at], fractions[at] = most_common(drawing.compartment), signal.fat_fraction
+    separation = separate(loaded(magnitudes, phases), slice_axis=0)
+    images = {name: np.rint(getattr(separation, name)).astype(np.int16) for name in ("fat", "water")}
+    for echo, magnitude, phase in zip(ECHOES, magnitudes, phases, strict=True):
+        images |= {f"{echo}_magnitude": magnitude, f"{echo}_phase": phase}
+    return Scan(
+        images=images,
+        mask=whole_muscle(compartments, limbs[0], stack.voxel_mm),
+        compartments=compartments,
+        fat_fraction=fractions,
+        middle=made.index(stack.slices // 2),
+        limbs=Limbs.BOTH,
+        affine=_cut(affine, made),
+        scanner=scanner,
+        header={
+            "echo_times_ms": ECHO_TIMES_MS,
+            "repetition_time_ms": TR_MS,
+            "flip_angle_degrees": FLIP_DEGREES,
+            "fat_shift_voxels": (round(-scanner.axes * scanner.fat_shift, 4), 0.0),
+        },
+    )
+
+
+def scan_turbo_spin_echo(
+    rng: np.random.Generator,
+    sequence: TurboSpinEcho,
+    limbs: tuple[Limb, Limb],
+    infiltrations: tuple[Infiltration, Infiltration],
+    *,
+    side: int,
+    scanner: TseScanner | None = None,
+    middle_only: bool = False,
+) -> Scan:
+    """Scan one limb by a turbo spin echo: that at ``side`` of ``limbs``; other arguments as of `scan_dixon`."""
+    stack = sequence.stack
+    limb, pose = limbs[side], sample_poses(rng, limbs)[side]
+    # The limb lies alone, in the middle of the coil.
+    pose = replace(pose, centre_mm=(float(rng.normal(0, 4)), float(rng.normal(0, 4))), contact_mm=None)
+    parts = [(limb, pose, infiltrations[side])]
+    scanner = scanner or TseScanner.sample(rng)
+    affine, noises = _orientation(rng, stack, scanner.axes), rng.spawn(stack.slices)
+    made = _numbers(stack, middle_only=middle_only)
+    slices, compartments = [], []
+    for number in made:
+        z_mm = _offset_mm(stack, number)
+        drawing = draw_slice(stack, parts, z_mm)
+        slices.append(fat_and_water_images(noises[number], drawing, scanner, voxel_mm=stack.voxel_mm, z_mm=z_mm))
+        compartments.append(most_common(drawing.compartment))
+    drawn = np.stack(compartments)
+    return Scan(
+        images={name: np.stack([getattr(part, name) for part in slices]) for name in ("fat", "water")},
+        mask=whole_muscle(drawn, limb, stack.voxel_mm),
+        compartments=drawn,
+        fat_fraction=np.stack([part.fat_fraction for part in slices]),
+        middle=made.index(stack.slices // 2),
+        limbs=limb.side,
+        affine=_cut(affine, made),
+        scanner=scanner,
+    )
+
+
+def scan_any(rng: np.random.Generator, region: Region) -> Scan:
+    """Scan a subject of its own by a scanner at random: one slice, fat bright."""
+    drawn = any_scanner.draw(rng, regions=(region,))
+    return Scan(
+        images={"fat": np.rint(drawn.image).astype(np.int16)[None]},
+        mask=drawn.mask[None],
+        compartments=drawn.compartments[None],
+        fat_fraction=None,
+        middle=0,
+        limbs=drawn.limbs,
+        affine=drawn.geometry.affine,
+    )
+
+
+def _numbers(stack: Stack, *, middle_only: bool) -> list[int]:
+    """Give the slices to make, counted from the distal end."""
+    return [stack.slices // 2] if middle_only else list(range(stack.slices))
+
+
+def _offset_mm(stack: Stack, number: int) -> float:
+    """Give the position of a slice relative to the middle of the stack."""
+    return (number - (stack.slices - 1) / 2) * stack.slice_mm
+
+
+def _orientation(rng: np.random.Generator, stack: Stack, axes: float) -> NDArray[np.float64]:
+    """Draw an affine of a scanner's axes, the stack a little oblique or not."""
+    zooms = np.array([axes * stack.voxel_mm, axes * stack.voxel_mm, stack.slice_mm])
+    tilt = rng.choice([0.0, rng.normal(0, 0.04)])
+    rotation = np.array([[1, 0, 0], [0, np.cos(tilt), -np.sin(tilt)], [0, np.sin(tilt), np.cos(tilt)]])
+    centre = (np.array([stack.columns, stack.rows, stack.slices]) - 1) / 2
+    affine = np.eye(4)
+    affine[:3, :3] = rotation * zooms
+    affine[:3, 3] = rng.normal(0, 10, 3) - affine[:3, :3] @ centre
+    return affine
+
+
+def _cut(affine: NDArray[np.float64], made: list[int]) -> NDArray[np.float64]:
+    """Give the affine of the slices that are made."""
+    cut = affine.copy()
+    cut[:3, 3] += made[0] * affine[:3, 2]
+    return cut

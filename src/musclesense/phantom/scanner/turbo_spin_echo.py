@@ -1,0 +1,110 @@
+"""A T2-weighted turbo spin echo at 3 T, as fat and water images that the vendor's software has made."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from musclesense.dixon.fat import T1_FAT_MS
+from musclesense.phantom.anatomy.section import Tissue
+from musclesense.phantom.scanner.coils import Coils, SmoothMap
+from musclesense.phantom.scanner.signal import OEDEMA_T1, Drawing, kspace_filter, true_fat_fraction, water_and_fat
+from musclesense.phantom.texture import Floats
+
+TR_MS, TE_MS = 3500.0, 73.0
+UNIT = 400.0
+"""Stored value of fat at the centre, where the coil's sensitivity is 1."""
+T2_FAT_MS = 133.0
+"""At 3 T (Gold et al., American Journal of Roentgenology 2004;183:343-351)."""
+FAT_GAIN = 1.5
+"""Trains of refocusing pulses make fat brighter than its T2 says; how much is a guess."""
+OEDEMA_T2 = 1.6
+"""How much longer the T2 of muscle is where it is wholly oedematous."""
+
+# T1 and T2 of water in ms; muscle from Gold et al. as above, others of usual size.
+_WATER = {
+    Tissue.AIR: (1000.0, 1.0),
+    Tissue.SKIN: (1200.0, 25.0),
+    Tissue.SUBCUTANEOUS_FAT: (1400.0, 40.0),
+    Tissue.CONNECTIVE: (1200.0, 20.0),
+    Tissue.FASCIA: (1200.0, 12.0),
+    Tissue.INTERMUSCULAR_FAT: (1400.0, 40.0),
+    Tissue.MUSCLE: (1420.0, 32.0),
+    Tissue.CORTEX: (1000.0, 1.0),
+    Tissue.MARROW: (1400.0, 40.0),
+    Tissue.BLOOD: (1900.0, 150.0),
+    Tissue.NERVE: (1100.0, 50.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TseScanner:
+    """How a scan turns tissue into fat and water images: the same at all sessions of a subject.
+
+    Attributes:
+        noise: Standard deviation of the noise relative to fat.
+        coils: The receiving elements.
+        blood: What is left of flowing blood: slow veins are bright, fast vessels empty.
+        leak: Part of the water's signal in the fat image, and of the fat's in the water image.
+        resolution_mm: Acquired along rows and columns; finer voxels are interpolated.
+        axes: 1 where stored axes run to right and anterior, -1 to left and posterior.
+    """
+
+    noise: float
+    coils: Coils
+    blood: float
+    leak: tuple[float, float]
+    resolution_mm: tuple[float, float]
+    axes: float
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> "TseScanner":
+        """Draw a knee coil's lie, a noise level and how well fat and water came apart."""
+        return cls(
+            noise=float(rng.uniform(0.005, 0.012)),
+            coils=Coils.ring(rng),
+            blood=float(rng.uniform(0.05, 1.0)),
+            leak=(float(rng.uniform(0.02, 0.1)), float(rng.uniform(0.01, 0.05))),
+            resolution_mm=(float(rng.uniform(0.45, 0.7)), float(rng.uniform(0.36, 0.55))),
+            axes=float(rng.choice([-1.0, 1.0])),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TseImages:
+    """Stored images of a slice, and its true fat fraction in percent, each (rows, columns)."""
+
+    fat: NDArray[np.int16]
+    water: NDArray[np.int16]
+    fat_fraction: Floats
+
+
+def fat_and_water_images(
+    rng: np.random.Generator, drawing: Drawing, scanner: TseScanner, *, voxel_mm: float, z_mm: float
+) -> TseImages:
+    """Turn a drawn slice into the vendor's images: magnitudes with Rician noise, 12 bits."""
+    water, fat = water_and_fat(drawing)
+    percent = true_fat_fraction(water, fat, voxel_mm=voxel_mm, resolution_mm=scanner.resolution_mm)
+    weight = np.array([_weight(t1, t2) for t1, t2 in _WATER.values()], np.float32)
+    weight[Tissue.BLOOD] *= scanner.blood
+    t1, t2 = _WATER[Tissue.MUSCLE]
+    swollen = _weight(OEDEMA_T1 * t1, OEDEMA_T2 * t2)
+    water *= weight[drawing.tissue] + np.float32(swollen - weight[Tissue.MUSCLE]) * drawing.oedema
+    fat *= np.float32(FAT_GAIN * _weight(T1_FAT_MS, T2_FAT_MS))
+    smooth = SmoothMap(drawing.tissue.shape[1:], voxel_mm, z_mm)
+    sensitivity = smooth.fine(smooth.coarse(scanner.coils.sensitivity))
+    fat_gain = np.float32(FAT_GAIN * np.exp(-TE_MS / T2_FAT_MS))
+    pure = np.stack([fat.mean(axis=0), water.mean(axis=0)]) * (sensitivity / fat_gain)
+    leaky = np.stack([pure[0] + scanner.leak[0] * pure[1], pure[1] + scanner.leak[1] * pure[0]])
+    window = kspace_filter(leaky.shape[-2:], voxel_mm, scanner.resolution_mm)
+    noise = rng.standard_normal((*leaky.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    noise *= np.float32(scanner.noise / np.sqrt(np.mean(np.square(window))))
+    images = np.abs(fft.ifft2(fft.fft2(leaky + noise) * window))
+    fat_image, water_image = np.rint(np.minimum(UNIT * images, 4095)).astype(np.int16)
+    return TseImages(fat=fat_image, water=water_image, fat_fraction=percent)
+
+
+def _weight(t1_ms: float, t2_ms: float) -> float:
+    """Give what is left of a magnetisation of 1 at the echo."""
+    return float((1 - np.exp(-TR_MS / t1_ms)) * np.exp(-TE_MS / t2_ms))

@@ -1,0 +1,125 @@
+"""Paths that a user gave: what is there, and whether it can be read or written."""
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from musclesense.errors import DiskError, InputError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_LEAST_FREE_BYTES = 2**16
+_NO_FILE = "no such file; correct the path"
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether ``path`` leads to a file; where it is too long or lies in a closed folder, it leads to none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def size_and_change(path: Path) -> tuple[int, int] | None:
+    """Give the size of a file in bytes and the time of its last change in ns, or None where there is no file."""
+    try:
+        state = path.stat()
+    except (OSError, ValueError):
+        return None
+    return (state.st_size, state.st_mtime_ns) if stat.S_ISREG(state.st_mode) else None
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether ``path`` leads to a folder, likewise."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether ``path`` leads to anything, likewise."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
+def require_file(path: Path, *, missing: str = _NO_FILE) -> int:
+    """Refuse what is no file before it is opened: a pipe or a device would be waited for or read for ever.
+
+    Args:
+        path: The file.
+        missing: What is said where nothing is there.
+
+    Returns:
+        Its size in bytes.
+
+    Raises:
+        InputError: The path leads to no regular file, or to an empty one.
+    """
+    try:
+        state = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: {missing}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', error)}); correct the path") from error
+    if not stat.S_ISREG(state.st_mode):
+        raise InputError(f"{path}: {_NO_FILE}")
+    if not state.st_size:
+        raise InputError(f"{path}: is empty; give the whole file")
+    return state.st_size
+
+
+def require_free(folder: Path, *, or_empty: bool = False) -> None:
+    """Refuse the name of a folder to be made where something is already, be it a link that leads nowhere.
+
+    Args:
+        folder: What is to be made.
+        or_empty: Take an empty folder as well, which `atomic_folder` replaces.
+
+    Raises:
+        InputError: The name is taken, or nothing can have it: it is too long, or lies in a closed folder.
+    """
+    with unwritable_errors(folder), suppress(FileNotFoundError):
+        folder.lstat()
+        if not (or_empty and folder.is_dir() and not any(folder.iterdir())):
+            raise InputError(f"{folder}: exists already; remove it or give another folder")
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder, there or to be made, that nothing can be written into; writes nothing itself.
+
+    Raises:
+        InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
+    """
+    with unwritable_errors(folder):
+        there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+        if not there.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(there, os.W_OK | os.X_OK):
+            reason = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+            raise OSError(reason, os.strerror(reason))
+        if shutil.disk_usage(there).free < _LEAST_FREE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextmanager
+def unwritable_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says of writing ``path`` in the block into an `InputError`, a `DiskError` of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        folder, failed = path.parent.resolve(), Path(error.filename or path).resolve()
+        if not (failed.is_relative_to(folder) or folder.is_relative_to(failed)):
+            raise  # another file than the one to be written
+        said = f"{path}: cannot be written ({error.strerror or error})"
+        if error.errno in _FULL:
+            raise DiskError(f"{said}; make room there and give the same command again") from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise InputError(f"{said}; give a shorter name") from error
+        kind = DiskError if error.errno == errno.EROFS else InputError
+        raise kind(f"{said}; give a writable place with free space") from error

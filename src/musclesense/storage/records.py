@@ -1,0 +1,92 @@
+"""Records on disk: text, JSON, YAML and CSV, read with clear errors and written atomically."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from musclesense.errors import InputError
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.paths import require_file
+
+LARGEST_RECORD_BYTES = 64 * 1024**2
+"""Of records that runs write; the longest are the scores of some ten thousand cases."""
+
+
+def read_text(path: Path, *, remedy: str) -> str:
+    """Read a record of this project, which is UTF-8 and of modest size.
+
+    Args:
+        path: The file.
+        remedy: What is said where it cannot be read.
+
+    Raises:
+        InputError: It is missing, too large or no text.
+    """
+    if require_file(path, missing=f"cannot be read (no such file); {remedy}") > LARGEST_RECORD_BYTES:
+        raise InputError(f"{path}: larger than {LARGEST_RECORD_BYTES // 1024**2} MiB; {remedy}")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from error
+
+
+def read_json(path: Path, *, remedy: str) -> Any:
+    """Read a JSON record of this project.
+
+    Raises:
+        InputError: It is missing, too large or no JSON.
+    """
+    text = read_text(path, remedy=remedy)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from error
+
+
+def read_yaml(path: Path, *, remedy: str) -> Any:
+    """Read a YAML record of this project, which has no anchors: with them, a few lines can stand for endless ones.
+
+    Raises:
+        InputError: It is missing, too large or no such YAML.
+    """
+    text = read_text(path, remedy=remedy)
+    try:
+        return yaml.load(text, _PlainLoader)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from error
+
+
+class _PlainLoader(yaml.SafeLoader):
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias, which no record of this project has")
+        return super().compose_node(parent, index)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` as UTF-8, atomically."""
+    with atomic_path(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
+    """Write ``content`` to ``path`` as indented JSON, atomically."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``rows`` under a header of ``columns`` to ``path``, atomically."""
+    buffer = io.StringIO(newline="")
+    writer = csv.DictWriter(buffer, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())

@@ -1,0 +1,1 @@
+"""What trains: accelerator, precision, devices, compilation."""

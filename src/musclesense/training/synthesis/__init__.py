@@ -1,0 +1,1 @@
+"""Synthetic slices: a pool of them on disk, and who draws it when."""

@@ -1,0 +1,229 @@
+"""A training set without end: synthetic slices in a pool on disk that any number of runs share.
+
+The pool lies in shards of some hundred slices. Each is a function of its number, so that it does not matter who draws
+it, and when. ``python -m musclesense.training.synthesis.pool FOLDER --slices N`` goes on with a pool that a run has
+begun.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.errors import InputError, report_input_errors
+from musclesense.imaging.frame import normalise
+from musclesense.imaging.grid import Grid
+from musclesense.imaging.labels import LabelSet
+from musclesense.phantom.version import PHANTOM_VERSION
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.locks import locked, locked_if_free
+from musclesense.storage.records import read_json, write_json
+from musclesense.vocabulary import Region
+
+_FORMAT = 2
+_POOL_STREAM = 4
+# Training goes first: what draws ahead of it takes the time that it leaves.
+_NICENESS = 10
+_LOOK_EVERY_SECONDS = 0.2
+_OPEN_SHARDS = 64
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that decides what the slices of a pool are.
+
+    Attributes:
+        seed: Of everything random.
+        regions: Regions that are drawn.
+        without: Ingredients of the generator that are left out, of ``any_scanner.INGREDIENTS``.
+        grid: The frame of the network.
+        labels: What the values of the truth mean.
+        column: ``mask`` or ``compartments``: the truth that holds these values.
+        shard: Slices in a file.
+    """
+
+    seed: int
+    regions: tuple[Region, ...]
+    without: tuple[str, ...]
+    grid: Grid
+    labels: LabelSet
+    column: str
+    shard: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of a slice on disk: what `SliceCache` holds of a case with one channel."""
+        frame = (self.grid.rows, self.grid.columns)
+        return np.dtype([("image", np.float16, frame), ("classes", np.uint8, frame), ("air", np.float32)])
+
+    def draw(self, number: int) -> NDArray[Any]:
+        """Draw slice ``number`` of the pool: a record of ``dtype``."""
+        from musclesense.phantom import any_scanner
+
+        drawn = any_scanner.draw(
+            np.random.default_rng([_POOL_STREAM, self.seed, number]), regions=self.regions, without=self.without
+        )
+        native = drawn.stored(drawn.image)
+        placement = self.grid.place(drawn.geometry, native)
+        truth = self.labels.encode(drawn.stored(getattr(drawn, self.column)))
+        record: NDArray[Any] = np.zeros((), self.dtype)
+        record["image"], record["air"] = normalise(native, placement)
+        record["classes"] = placement.labels_to_grid(truth, self.labels.n_classes)
+        return record
+
+    def to_config(self) -> dict[str, Any]:
+        """Give plain values for ``from_config``; the phantom's version is among them."""
+        return {
+            "format": _FORMAT,
+            "phantom": PHANTOM_VERSION,
+            "seed": self.seed,
+            "regions": sorted(self.regions),
+            "without": sorted(self.without),
+            "grid": self.grid.to_config(),
+            "labels": self.labels.to_config(),
+            "column": self.column,
+            "shard": self.shard,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """Make the recipe that ``to_config`` gave."""
+        return cls(
+            seed=config["seed"],
+            regions=tuple(map(Region, config["regions"])),
+            without=tuple(config["without"]),
+            grid=Grid(**config["grid"]),
+            labels=LabelSet.from_config(config["labels"]),
+            column=config["column"],
+            shard=config["shard"],
+        )
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The slices of a recipe, as far as they are drawn.
+
+    Attributes:
+        folder: Where the shards lie.
+        recipe: What they hold.
+    """
+
+    folder: Path
+    recipe: Recipe
+
+    @classmethod
+    def below(cls, root: Path, recipe: Recipe) -> Self:
+        """Give the pool of a recipe; its folder's name is a function of the recipe."""
+        content = json.dumps(recipe.to_config(), sort_keys=True)
+        return cls(root / hashlib.sha256(content.encode()).hexdigest()[:16], recipe)
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Give the pool that a run has begun in ``folder``.
+
+        Raises:
+            InputError: There is none, or it was begun with another generator.
+        """
+        path, remedy = folder / "recipe.json", "let a run with synthesis=robust begin a pool"
+        config = read_json(path, remedy=remedy)
+        try:
+            recipe = Recipe.from_config(config)
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: no recipe of a pool; {remedy}") from error
+        if config != recipe.to_config():
+            raise InputError(f"{path}: another version of the phantom began this pool; start the run again")
+        return cls(folder, recipe)
+
+    def begin(self) -> None:
+        """Write down the recipe."""
+        path = self.folder / "recipe.json"
+        with locked(path):
+            if not path.is_file():
+                write_json(path, self.recipe.to_config())
+
+    def shards(self, slices: int) -> list[Path]:
+        """Give the files that hold the first ``slices`` slices, drawn or not."""
+        return [self.folder / f"shard-{index:05}.npy" for index in range(-(-slices // self.recipe.shard))]
+
+    def read(self, slices: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Give the records of these slices, which must have been drawn."""
+        wanted = np.asarray(slices)
+        records = np.empty(len(wanted), self.recipe.dtype)
+        shards, within = np.divmod(wanted, self.recipe.shard)
+        for shard in np.unique(shards):
+            own = shards == shard
+            records[own] = _mapped(self.folder / f"shard-{shard:05}.npy")[within[own]]
+        return records
+
+    def draw(self, path: Path, stopping: Callable[[], bool]) -> None:
+        """Draw a shard that this process holds the lock of, unless it is told to stop in between."""
+        first = self.recipe.shard * int(path.stem.rpartition("-")[2])
+        records = np.empty(self.recipe.shard, self.recipe.dtype)
+        for position in range(self.recipe.shard):
+            if stopping():
+                return
+            records[position] = self.recipe.draw(first + position)
+        with atomic_path(path) as draft:
+            np.save(draft, records, allow_pickle=False)
+
+    def fill(self, slices: int, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Draw the first ``slices`` slices in order, sharing the work with whoever else does so at the same time."""
+        while missing := [path for path in self.shards(slices) if not path.is_file()]:
+            worked = False
+            for path in missing:
+                with locked_if_free(path) as mine:
+                    if mine and not path.is_file():
+                        self.draw(path, stopping)
+                        worked = True
+                if stopping():
+                    return
+            if not worked:  # others draw what is left; should one of them die, its lock is free again
+                time.sleep(_LOOK_EVERY_SECONDS)
+
+
+@lru_cache(maxsize=_OPEN_SHARDS)
+def _mapped(path: Path) -> NDArray[Any]:
+    mapped: NDArray[Any] = np.load(path, mmap_mode="r")
+    return mapped
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line and fill a pool."""
+    with report_input_errors(debug=False):
+        _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> None:
+    parser = argparse.ArgumentParser(description=Pool.fill.__doc__)
+    parser.add_argument("folder", type=Path, help="folder of the pool, in which recipe.json lies")
+    parser.add_argument("--slices", type=int, required=True, help="how many slices the pool is to hold")
+    parser.add_argument("--while-open", action="store_true", help="stop when standard input is closed")
+    options = parser.parse_args(arguments)
+    if options.slices < 1:
+        raise InputError(f"--slices {options.slices}: give 1 or more")
+    stop = threading.Event()
+    if options.while_open:
+
+        def wait_for_the_end() -> None:
+            while os.read(sys.stdin.fileno(), 1):
+                pass
+            stop.set()
+
+        threading.Thread(target=wait_for_the_end, daemon=True).start()
+    os.nice(_NICENESS)
+    Pool.open(options.folder).fill(options.slices, stop.is_set)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Which slices of a pool each epoch trains on, and who draws them meanwhile."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.errors import InputError
+from musclesense.training.synthesis.pool import Pool
+from musclesense.training.watch.progress import say
+
+_SAMPLE_STREAM = 5
+_LOOK_EVERY_SECONDS = 0.2
+_CLOSING_SECONDS = 20
+# Longer than a process needs for a few slices; a file that others draw may take longer, which does no harm.
+_PATIENCE_SECONDS = 20
+
+
+@dataclass(eq=False)
+class Synthesis:
+    """The part of D3 that is drawn.
+
+    An epoch trains on a sample of those slices that there are by then, and how many there are is a function of the
+    epoch alone: a resumed run equals an uninterrupted one, however fast the slices were drawn.
+
+    Attributes:
+        pool: Where the slices come from.
+        slices: Size of the pool when it is full.
+        initial: Slices of the first epoch's pool.
+        growth: Slices that the pool of each further epoch has more.
+        per_epoch: Slices that an epoch trains on, ``initial`` at most.
+        replace: Leave the cohort's own slices out of training.
+        workers: Processes that draw beside training; without one the training process draws what an epoch lacks.
+    """
+
+    pool: Pool
+    slices: int
+    initial: int
+    growth: int
+    per_epoch: int
+    replace: bool
+    workers: int
+    _drawing: dict["subprocess.Popen[bytes]", IO[bytes]] = field(default_factory=dict, init=False)
+
+    def available(self, epoch: int) -> int:
+        """Give the number of slices that an epoch is drawn from."""
+        return min(self.slices, self.initial + epoch * self.growth)
+
+    def sample(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
+        """Give the numbers of the slices of an epoch, each once."""
+        rng = np.random.default_rng([_SAMPLE_STREAM, seed, epoch])
+        return rng.choice(self.available(epoch), self.per_epoch, replace=False)
+
+    @contextmanager
+    def drawing(self, epochs: int, *, here: bool = True) -> Iterator[None]:
+        """Draw all that ``epochs`` epochs need, in processes beside the block.
+
+        Args:
+            epochs: Of the whole training.
+            here: Whether it is for this process to start them, which is the first of several devices.
+        """
+        slices = self.available(epochs - 1)
+        self.pool.begin()
+        if here and any(not path.is_file() for path in self.pool.shards(slices)):
+            for _ in range(self.workers):
+                self._start(slices)
+        try:
+            yield
+        finally:
+            for process in self._drawing:
+                assert process.stdin is not None
+                process.stdin.close()
+            for process, log in self._drawing.items():
+                try:
+                    process.wait(_CLOSING_SECONDS)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+                log.close()
+            self._drawing = {}
+
+    def wait(self, epoch: int) -> None:
+        """Return when the slices of an epoch are there; draw them where no process does.
+
+        Raises:
+            InputError: The processes that draw have ended before; it names what one of them wrote.
+        """
+        slices = self.available(epoch)
+        shards, found, changed = self.pool.shards(slices), -1, time.monotonic()
+        while True:
+            # Asked before the files are counted: a process may end right after its last file.
+            ended = [process for process in self._drawing if process.poll() is not None]
+            earlier, found = found, sum(path.is_file() for path in shards)
+            if found == len(shards):
+                return
+            if earlier < 0:
+                share = f"{found} of {len(shards)} files are there"
+                say(f"epoch {epoch + 1} waits until {slices} slices are drawn; {share}")
+            if found > earlier:
+                changed = time.monotonic()
+            if self.workers == 0:
+                self.pool.fill(slices)
+            elif ended and len(ended) == len(self._drawing):
+                log = self._drawing[max(ended, key=lambda process: process.returncode != 0)]
+                raise InputError(
+                    f"{self.pool.folder}: the processes that draw slices ended too soon ({_last_line(log)}); "
+                    "give the same command again, or synthesis.workers=0"
+                )
+            elif not self._drawing and time.monotonic() - changed > _PATIENCE_SECONDS:
+                # Whoever was to draw may be gone; where it is not, the work is shared.
+                self.pool.fill(slices)
+            else:
+                time.sleep(_LOOK_EVERY_SECONDS)
+
+    def _start(self, slices: int) -> None:
+        """Start a process that draws until the pool is full or this process ends, however it ends."""
+        # One thread each: they draw side by side, and beside training.
+        one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        command = [sys.executable, "-m", "musclesense.training.synthesis.pool", str(self.pool.folder)]
+        command += ["--slices", str(slices), "--while-open"]
+        # A group of its own, so that Ctrl-C ends the run alone; not a session, since Linux weighs niceness within one.
+        log = tempfile.TemporaryFile(dir=self.pool.folder)  # noqa: SIM115  # closed where drawing ends; of no name
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log, env=os.environ | one, process_group=0)
+        self._drawing[process] = log
+
+
+def _last_line(log: IO[bytes]) -> str:
+    log.seek(0)
+    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else "without a word"

@@ -1,0 +1,1 @@
+"""What shows how a training goes: bars, lines, wandb."""

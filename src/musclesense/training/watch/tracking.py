@@ -1,0 +1,128 @@
+"""Curves, scores and overlays of a run in wandb: online when logged in, offline otherwise, never a prompt."""
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.pytorch.loggers import WandbLogger
+
+from musclesense.imaging.labels import LabelSet
+from musclesense.storage.records import write_text
+from musclesense.training.config import Config
+from musclesense.training.folders import run_folder, run_name, study_folder, to_plain
+from musclesense.training.scoring import ScoredCase
+from musclesense.training.watch.progress import warn
+
+
+class Logger(WandbLogger):
+    """A wandb run that may fail: the run folder is the record, and training goes on without the dashboard."""
+
+    _said = False
+
+    @contextmanager
+    def harmless(self) -> Iterator[None]:
+        """Tell of the first error in the block, in a line, and let none through."""
+        try:
+            yield
+        except Exception as error:
+            if not self._said:
+                _warn(error)
+            self._said = True
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log figures of an epoch."""
+        with self.harmless():
+            super().log_metrics(metrics, step)
+
+    def log_hyperparams(self, params: Any) -> None:
+        """Log what the module was made with."""
+        with self.harmless():
+            super().log_hyperparams(params)
+
+    def finalize(self, status: str) -> None:
+        """End a stage."""
+        with self.harmless():
+            super().finalize(status)
+
+    def log_test(
+        self, scores: Mapping[str, float], cases: Sequence[ScoredCase], *, labels: LabelSet, overlays: int
+    ) -> None:
+        """Put the test scores into the run's summary and show the first cases with their masks."""
+        names = dict(enumerate(("background", *labels.names)))
+        with self.harmless():
+            run = self.experiment
+            run.summary.update({f"test/{name}": value for name, value in scores.items()})
+            images = [
+                wandb.Image(
+                    case.image,
+                    masks={
+                        "truth": {"mask_data": case.truth, "class_labels": names},
+                        "prediction": {"mask_data": case.prediction, "class_labels": names},
+                    },
+                    caption="{subject} {session} {region} slice {slice}".format(**case.rows[0]),
+                )
+                for case in cases[:overlays]
+            ]
+            if images:
+                run.log({"test/overlays": images})
+
+    def finish(self, *, failed: bool) -> None:
+        """Close the run, so that the next job of the process starts its own."""
+        with self.harmless():
+            wandb.finish(exit_code=int(failed))
+
+
+def start(config: Config) -> Logger | None:
+    """Open the wandb run of a training, or go on with it where it was interrupted.
+
+    Returns:
+        None where wandb cannot be started, which a line tells.
+    """
+    try:
+        return _start(config)
+    except Exception as error:
+        _warn(error)
+        return None
+
+
+def _warn(error: Exception) -> None:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    warn(f"wandb: {reason}; the run goes on without it, with all its figures in the run folder")
+
+
+def _start(config: Config) -> Logger:
+    folder = run_folder(config)
+    settings = wandb.Settings(silent=True, console="off")
+    wandb.setup(settings=settings)
+    logger = Logger(
+        project=config.logger.project,
+        entity=config.logger.entity,
+        group=study_folder(config).name,
+        job_type=f"outer{config.outer}",
+        name=run_name(config).replace("_", "-"),
+        id=_stored_id(folder / "wandb_id"),
+        resume="allow",
+        save_dir=folder,
+        config=to_plain(config),
+        mode=_mode(config.logger.mode),
+        settings=settings,
+    )
+    _ = logger.experiment  # starts the run now, not at the first figure
+    return logger
+
+
+def _stored_id(path: Path) -> str:
+    """Keep the id in the run's folder: a resumed run goes on in the same place, a new study never in another's."""
+    if not path.is_file():
+        write_text(path, secrets.token_hex(8))
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _mode(mode: str) -> Any:
+    if mode != "auto":
+        return mode
+    return os.environ.get("WANDB_MODE") or ("online" if wandb.login(prompt=False, verify=False) else "offline")

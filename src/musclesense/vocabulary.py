@@ -1,0 +1,74 @@
+"""The words of the field: regions, sides and limbs, channels and echoes.
+
+Each word is its own text: ``Region("thigh") == "thigh"``.
+"""
+
+from enum import StrEnum
+
+
+class Region(StrEnum):
+    """The body region that an acquisition shows.
+
+    >>> Region("thigh")
+    <Region.THIGH: 'thigh'>
+    """
+
+    CALF = "calf"
+    THIGH = "thigh"
+
+
+class Side(StrEnum):
+    """A side of the subject: left and right are the subject's own, not the viewer's."""
+
+    RIGHT = "right"
+    LEFT = "left"
+
+
+class Limbs(StrEnum):
+    """The limbs that an acquisition shows.
+
+    >>> Limbs.BOTH.sides
+    (<Side.RIGHT: 'right'>, <Side.LEFT: 'left'>)
+    >>> Limbs("left").sides
+    (<Side.LEFT: 'left'>,)
+    """
+
+    BOTH = "both"
+    LEFT = "left"
+    RIGHT = "right"
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """The sides that are shown, right before left."""
+        return tuple(Side) if self is Limbs.BOTH else (Side(self),)
+
+
+class Echo(StrEnum):
+    """A gradient echo of the 3-point Dixon acquisition, named by its echo time.
+
+    >>> [echo.time_ms for echo in Echo]
+    [3.45, 4.6, 5.75]
+    """
+
+    TE345 = "te345"
+    TE460 = "te460"
+    TE575 = "te575"
+
+    @property
+    def time_ms(self) -> float:
+        """Echo time in milliseconds."""
+        return int(self.removeprefix("te")) / 100
+
+
+class Channel(StrEnum):
+    """An image that a network can take, in the order in which tables list them."""
+
+    FAT = "fat"
+    WATER = "water"
+    TE345 = "te345"
+    TE460 = "te460"
+    TE575 = "te575"
+
+
+CHANNELS = tuple(channel.value for channel in Channel)
+"""The names of all channels."""

@@ -1,0 +1,62 @@
+"""What the network is given of a slice."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musclesense.imaging.frame import normalise, reference_channel
+from musclesense.imaging.grid import Grid
+from musclesense.imaging.nifti import Geometry
+
+GEOMETRY = Geometry.from_affine((60, 40, 1), np.diag([-2.0, -2.0, 10.0, 1.0]))
+
+
+def limb(*, air: float = 20.0) -> np.ndarray:
+    """A bright disc in air, (60, 40), off the centre."""
+    i, j = np.mgrid[:60, :40]
+    noise = np.random.default_rng(0).normal(0, 1, (60, 40))
+    return (np.where((i - 20) ** 2 + (j - 25) ** 2 < 100, 500.0, air) + noise).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=25)
+@given(gain=st.floats(1e-3, 1e3), offset=st.floats(0, 1e3))
+def test_mean_and_deviation_are_zero_and_one_whatever_the_scanner_gain(gain, offset):
+    image = limb()
+    placement = Grid(spacing_mm=2.5, rows=40, columns=64).place(GEOMETRY, image)
+    normal, _ = normalise(image, placement)
+    scaled, _ = normalise((image * gain + offset).astype(np.float64), placement)
+    assert normal.dtype == np.float32 and normal.shape == (40, 64)
+    assert normal.mean() == pytest.approx(0, abs=1e-5) and normal.std() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(scaled, normal, atol=0.02)
+
+
+def test_air_is_what_lies_beyond_the_slice():
+    image = limb(air=20.0)
+    normal, air = normalise(image, Grid(spacing_mm=2.0, rows=80, columns=120).place(GEOMETRY, image))
+    assert normal[0, 0] == pytest.approx(air, abs=1e-5)
+    assert normal[-1, -1] == pytest.approx(air, abs=1e-5)
+    assert air < 0
+    inside_the_scan = np.median(normal[normal < 0])
+    assert air == pytest.approx(inside_the_scan, abs=0.02), "no step where the scan ends"
+
+
+def test_a_constant_image_becomes_zeros():
+    image = np.full((60, 40), 0.1, dtype=np.float32)
+    normal, air = normalise(image, Grid(spacing_mm=2.0, rows=30, columns=50).place(GEOMETRY, image))
+    assert not normal.any() and air == 0
+
+
+@pytest.mark.parametrize(
+    ("channels", "chosen"),
+    [
+        (("water", "fat", "te345"), "fat"),
+        (("water", "te575", "te345"), "te345"),
+        (("water", "te575", "te460"), "te460"),
+        (("water", "te575"), "te575"),
+        (("water",), "water"),
+        (("t2",), "t2"),
+    ],
+)
+def test_the_body_is_found_in_the_same_channel_whatever_else_there_is(channels, chosen):
+    assert reference_channel(channels) == reference_channel(channels[::-1]) == chosen

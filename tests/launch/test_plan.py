@@ -1,0 +1,187 @@
+"""All runs of a command, composed and checked before any work."""
+
+from pathlib import Path
+
+import pytest
+
+from musclesense.errors import InputError
+from musclesense.launch.plan import Plan, check, make_plan
+from musclesense.training.config import active_channels
+from musclesense.training.folders import run_folder
+
+
+def plan_of(config_dir: Path, *overrides: str, multirun: bool = True) -> Plan:
+    return make_plan(overrides, config_dir=config_dir, multirun=multirun)
+
+
+@pytest.mark.parametrize("folds", ["range(0,5)", "0,1,2,3,4"])
+def test_a_sweep_over_folds_is_25_runs_of_one_study(config_dir: Path, folds: str) -> None:
+    plan = plan_of(config_dir, f"outer={folds}", f"inner={folds}")
+    assert [(run.outer, run.inner) for run in plan.runs] == [(o, i) for o in range(5) for i in range(5)]
+    assert len(plan.studies) == 1
+    assert len({*plan.folders}) == 25
+
+
+@pytest.mark.parametrize(
+    ("ablation", "studies"),
+    [
+        ("edition=professional,simplified", [("fat", "water", "te345", "te575"), ("fat",)]),
+        ("channels=[fat],[fat,water],[te345,te575]", [("fat",), ("fat", "water"), ("te345", "te575")]),
+    ],
+)
+def test_an_ablation_is_one_more_word(config_dir: Path, ablation: str, studies: list[tuple[str, ...]]) -> None:
+    plan = plan_of(config_dir, ablation, "outer=range(0,5)", "inner=range(0,5)")
+    assert [active_channels(config) for config in plan.studies.values()] == studies
+    assert len(plan.runs) == 25 * len(studies)
+
+
+def test_chosen_channels_outdo_the_edition(config_dir: Path) -> None:
+    (run,) = plan_of(config_dir, "edition=simplified", "channels=[fat,te460]").runs
+    assert active_channels(run) == ("fat", "te460")
+
+
+def test_places_that_cannot_be_written_are_refused(
+    config_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of(config_dir, "experiment=smoke", "runs=full/runs", "outer=0,1")
+    Path("full").write_text("")
+    with pytest.raises(InputError) as caught:
+        check(plan)
+    assert caught.value.problems == (
+        "full/runs: cannot be written (Not a directory); give a writable place with free space",
+    )
+
+
+def test_an_overlay_changes_what_it_lists(config_dir: Path) -> None:
+    (plain,), (demo,) = (plan_of(config_dir, *overrides).runs for overrides in ([], ["experiment=demo"]))
+    assert (plain.grid.spacing_mm, demo.grid.spacing_mm) == (1.25, 2.5)
+    assert demo.loader.batch_size == 8
+    assert demo.labels == plain.labels
+
+
+@pytest.mark.parametrize("overlay", ["smoke", "demo", "paper", "overfit", "robust_fat", "robust_ablation"])
+@pytest.mark.parametrize("region", ["calf", "thigh", "lower_limb"])
+def test_every_overlay_and_region_passes_the_checks(
+    config_dir: Path, overlay: str, region: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of(config_dir, f"experiment={overlay}", f"region={region}", "model.width=2")
+    check(plan)
+    assert plan.runs[0].region.name == region
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("outer=5", "outer=5: no such fold; give 0 to 4"),
+        ("inner=-1", "inner=-1: no such fold; give 0 to 4"),
+        ("outer=a", "outer=a: not a whole number"),
+        ("outer=1.5", "outer=1.5: not a whole number"),
+        ("edition=gold", "edition=gold: no option 'gold'; give professional, simplified"),
+        ("channels=[fat,sugar]", "channels=[fat,sugar]: no option 'sugar'; give fat, te345, te460, te575, water"),
+        ("channels.fat=perhaps", "channels.fat=perhaps:"),
+        ("wdith=3", "wdith: no such key"),
+        ("model.widht=3", "model.widht: no such key; did you mean model.width?"),
+        ("model.width=0", "model.width=0 makes no network"),
+        ("model._target_=os.system", "model._target_=os.system is no torch module"),
+        ("model._target_=builtins.dict", "model._target_=builtins.dict is no torch module"),
+        ("grid.spacing_mm=-1", "grid.spacing_mm=-1.0 is no pixel size"),
+        ("grid.fit=squeeze", "grid.fit=squeeze is unknown"),
+        ("augmentation.scale=[1.3,0.7]", "augmentation.scale=[1.3, 0.7] is no range"),
+        ("loader.batch_size=0", "loader.batch_size=0: give 1 or more"),
+        ("labels.threshold=1.5", "labels.threshold=1.5: give a probability"),
+        ("labels.scales=[1,3]", "labels.scales=[1.0, 3.0]: give one or more, each from 0.5 to 2"),
+        ("labels.scales=[]", "labels.scales=[]: give one or more, each from 0.5 to 2"),
+        ("trainer.max_epochs=many", "trainer.max_epochs=many:"),
+        ("cohort.path=nowhere.csv", "nowhere.csv: no such cohort table"),
+        ("cohort.phantom.preset=huge", "preset 'huge' is unknown"),
+        ("study=../elsewhere", "study=../elsewhere is no folder name"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_nothing_is_written(
+    config_dir: Path, override: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as raised:
+        check(plan_of(config_dir, override, multirun=False))
+    (problem,) = raised.value.problems
+    assert problem.startswith(line)
+    assert "\n" not in problem
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_several_values_need_multirun(config_dir: Path) -> None:
+    with pytest.raises(InputError, match="outer: several values ask for several runs; add -m"):
+        plan_of(config_dir, "outer=range(0,5)", multirun=False)
+
+
+def test_a_fixed_study_name_is_refused_for_two_configurations(config_dir: Path) -> None:
+    plan = plan_of(config_dir, "study=same", "edition=professional,simplified")
+    with pytest.raises(InputError, match="asked for twice under one study"):
+        check(plan)
+
+
+def test_unfinished_runs_are_those_without_done(config_dir: Path, tmp_path: Path) -> None:
+    plan = plan_of(config_dir, "inner=0,1", f"runs={tmp_path}")
+    done = run_folder(plan.runs[0]) / "done.json"
+    done.parent.mkdir(parents=True)
+    done.write_text("{}")
+    assert [run.inner for run in plan.unfinished] == [1]
+
+
+# Past failures, found by `make fuzz`: taken, and then every run failed; a traceback; a process short of memory.
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("study=${study}", "study=${study}: cannot be resolved ("),
+        ("seed=${nope}", "seed=${nope}: cannot be resolved ("),
+        ("data=${oc.env:SURELY_NOT_SET}", "data=${oc.env:SURELY_NOT_SET}: cannot be resolved ("),
+        ("loss=${oc.decode:'1'}", "loss=${oc.decode:'1'}: "),
+        ("outer=???", "outer: has no value; give outer=VALUE"),
+        ("channels=null", "channels=null: "),
+        ("optimizer.factory._target_=os.system", "optimizer.factory._target_=os.system is no optimizer"),
+        ("optimizer.schedule._target_=torch.optim.SGD", "optimizer.schedule._target_=torch.optim.SGD is no schedule"),
+        ("optimizer.factory.lr=-1", "optimizer.factory: torch.optim.AdamW cannot be made"),
+        ("optimizer.schedule.max_lr=-1", "optimizer: "),
+        ("loss.dice_weight=nan", "loss: gives no finite number"),
+        ("loss._target_=torch.nn.Identity", "loss: "),
+        ("model._target_=torch.nn.Identity", "model: gives "),
+        ("model.width=1000000", "model.width=1000000 makes too large a network"),
+        ("model.depth=1000000", "model.depth=1000000 makes too large a network"),
+        ("model.width=1024", "model: "),
+        ("grid.rows=1000000000", "grid.rows=1000000000 is no size"),
+        ("grid.spacing_mm=1e-30", "grid.spacing_mm=1e-30 is no pixel size"),
+        ("trainer.accelerator=abacus", "trainer.accelerator=abacus: give auto or cpu"),
+        ("trainer.precision=3", "trainer.precision=3: give auto or"),
+        ("trainer.devices=x", "trainer.devices=x: give auto"),
+        ("trainer.strategy=hope", "trainer.strategy=hope: give auto or"),
+        ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val=-1.0: give a number above 0"),
+        ("callbacks.min_delta=nan", "callbacks.min_delta=nan: give a number"),
+        ("seed=99999999999999999999", "seed=99999999999999999999: give 0 or more, up to"),
+        ("study=" + "x" * 300, "study=xxx"),
+        ("runs=" + "x" * 300, "runs=xxx"),
+    ],
+)
+def test_what_no_run_could_use_is_refused_at_once(
+    config_dir: Path, override: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as raised:
+        check(plan_of(config_dir, override, multirun=False))
+    assert raised.value.problems[0].startswith(said)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["outer=range(0,100)", "inner=range(0,100)"], "outer inner: 10000 runs are asked for; ask for 2500 at most"),
+        (["seed=range(0,20)", "folds.seed=range(0,20)"], "400 studies are asked for; ask for 256 at most"),
+    ],
+)
+def test_more_runs_than_can_be_planned_are_refused(config_dir: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        plan_of(config_dir, *overrides)

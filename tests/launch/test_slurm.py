@@ -1,0 +1,217 @@
+"""Jobs of a Slurm array, without a Slurm: its commands are stand-ins. The real one is in tests/slurm."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from musclesense.errors import InputError
+from musclesense.launch import slurm
+from musclesense.launch.plan import Plan, check, make_plan
+from musclesense.training.config import Config
+from musclesense.training.folders import run_folder
+
+PROJECT = Path(__file__).parents[2]
+
+
+def plan_of(config_dir: Path, *overrides: str, multirun: bool = True) -> Plan:
+    return make_plan(["hydra/launcher=slurm", *overrides], config_dir=config_dir, multirun=multirun)
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Put a shell script in place of a command."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+    def write(name: str, script: str) -> None:
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+    return write
+
+
+def test_the_plan_knows_that_runs_are_elsewhere(config_dir: Path) -> None:
+    assert make_plan(["outer=0,1"], config_dir=config_dir, multirun=True).launching.here
+    assert make_plan(["hydra/launcher=joblib"], config_dir=config_dir, multirun=True).launching.here
+    assert not plan_of(config_dir, "outer=0,1").launching.here
+    assert plan_of(config_dir).launching.waits
+    assert not plan_of(config_dir, "hydra.launcher.wait=false").launching.waits
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("hydra.launcher.timeout_mn=5", "hydra.launcher.timeout_mn: no such key"),
+        ("hydra.launcher.timeout_min=long", "hydra.launcher.timeout_min=long:"),
+        ("trainer.devices=auto", "hydra.launcher: While dereferencing interpolation '${trainer.devices}'"),
+    ],
+)
+def test_bad_resources_are_one_clear_line(config_dir: Path, override: str, line: str) -> None:
+    with pytest.raises(InputError) as raised:
+        plan_of(config_dir, override)
+    (problem,) = raised.value.problems
+    assert problem.startswith(line)
+
+
+def test_one_run_without_multirun_is_refused(config_dir: Path) -> None:
+    with pytest.raises(InputError, match="add -m"):
+        plan_of(config_dir, multirun=False)
+
+
+def test_a_machine_without_slurm_is_refused_before_anything_is_written(
+    config_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="hydra/launcher=slurm: no sbatch on this machine; start it where"):
+        check(plan_of(config_dir))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.xdist_group("multirun")
+def test_what_is_asked_of_slurm_and_what_is_said_of_lost_jobs(
+    tmp_path: Path, commands: Callable[[str, str], None]
+) -> None:
+    """Two jobs are taken, one starts, and they are never seen in the queue again."""
+    commands("sbatch", f"cp $1 {tmp_path}/script; echo epoch > $(dirname $1)/7_0_0_log.out; echo Submitted batch job 7")
+    commands("srun", "exit 1")
+    commands("squeue", "exit 0")
+    commands("scontrol", "[ $3 = 7_1 ] || echo JobState=FAILED Reason=None")
+    done = subprocess.run(
+        [
+            *(sys.executable, PROJECT / "train.py", "-m", "outer=0", "inner=0,1", "experiment=smoke", "study=lost"),
+            *("hydra/launcher=slurm", "hydra.launcher.look_every_s=0.1", "hydra.launcher.array_parallelism=1"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    script = (tmp_path / "script").read_text().splitlines()
+    for line in ("gpus-per-node=1", "ntasks-per-node=1", "time=240", "signal=USR2@120", "requeue", "array=0-1%1"):
+        assert f"#SBATCH --{line}" in script
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "2 jobs sent: 7; slurm.log in each run's folder" in done.stderr
+    reasons = (
+        "job 7_0 ended without a result (FAILED); see slurm.log",
+        "job 7_1 left the queue before it started, as when it is cancelled",
+    )
+    for inner, reason in enumerate(reasons):
+        run = tmp_path / "runs" / "lost" / f"outer0_inner{inner}"
+        assert f"outer0_inner{inner}  failed: {reason}" in done.stderr
+        assert f"failed: runs/lost/outer0_inner{inner} (see error.txt there)" in done.stderr
+        assert json.loads((run / "failed.json").read_text())["error"] == reason
+        assert (run / "slurm.log").readlink() == Path(f"../../.sweep/slurm/7_{inner}_0_log.out")
+
+
+@pytest.fixture
+def runs(config_dir: Path, tmp_path: Path) -> dict[str, Config]:
+    """The runs of three jobs."""
+    plan = plan_of(config_dir, "inner=0,1,2", f"runs={tmp_path / 'runs'}")
+    for folder in plan.folders:
+        folder.mkdir(parents=True)
+    return {f"5_{number}": run for number, run in enumerate(plan.runs)}
+
+
+def test_only_jobs_that_are_gone_for_several_looks_are_lost(
+    runs: dict[str, Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One comes back, as a requeued job may; while Slurm does not answer nothing is concluded."""
+    one, two, three = runs
+    looks: Iterator[set[str] | None] = iter([{one, two}, None, {two}, {two}, None, {one}, {one}, set(), set(), set()])
+
+    def queue() -> set[str] | None:
+        look = next(looks)
+        if look == {one}:
+            (run_folder(runs[two]) / "done.json").write_text("{}")
+        return look
+
+    monkeypatch.setattr(slurm, "_queue", queue)
+    monkeypatch.setattr(slurm, "_ask", lambda *command: None)
+    (run_folder(runs[three]) / "failed.json").write_text('{"error": "out of memory"}')
+    slurm._wait(runs, look_every_s=0)
+    assert next(looks, "none left") == "none left"
+    records = {job: run_folder(run) / "failed.json" for job, run in runs.items()}
+    lost = json.loads(records[one].read_text())["error"]
+    assert lost == "job 5_0 left the queue before it started, as when it is cancelled"
+    assert json.loads(records[three].read_text())["error"] == "out of memory"
+    assert not records[two].exists()
+
+
+def test_stopping_to_wait_leaves_the_jobs_alone(runs: dict[str, Config], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(slurm, "_queue", interrupted)
+    with pytest.raises(SystemExit) as raised:
+        slurm._wait(runs, look_every_s=0)
+    assert raised.value.code == 130
+    assert not any((run_folder(run) / "failed.json").exists() for run in runs.values())
+
+
+@pytest.fixture
+def requeued(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The signals on which submitit's handler was called, in a job with ours above it."""
+    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")  # as one job of the array has it
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
+    calls: list[int] = []
+    signal.signal(signal.SIGUSR2, lambda number, frame: calls.append(number))
+    slurm.leave_when_preempted()
+    yield calls
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_preempted_job_is_requeued_once(
+    requeued: list[int], number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        slurm, "_ask", lambda *command: "RUNNING\n" if "--jobs=7_3" in command else "RUNNING\nRUNNING\n"
+    )
+    signal.raise_signal(number)
+    signal.raise_signal(signal.SIGTERM)  # Slurm's own, after the requeueing
+    assert requeued == [number]
+
+
+@pytest.mark.parametrize("state", ["COMPLETING\n", None])
+def test_a_cancelled_job_leaves_and_is_not_requeued(
+    requeued: list[int], state: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "_ask", lambda *command: state)
+    with pytest.raises(SystemExit):
+        signal.raise_signal(signal.SIGTERM)
+    assert requeued == []
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "array", "asked"),
+    [
+        (143, "RUNNING", {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, "requeue 7_3\n"),
+        (138, "RUNNING", {}, "requeue 7\n"),
+        (143, "COMPLETING", {}, ""),  # cancelled
+        (137, "RUNNING", {}, ""),  # out of memory
+        (0, "RUNNING", {}, ""),
+    ],
+)
+def test_a_job_killed_before_python_answers_is_requeued_by_its_script(
+    tmp_path: Path, commands: Callable[[str, str], None], code: int, state: str, array: dict[str, str], asked: str
+) -> None:
+    commands("squeue", f"echo {state}")
+    commands("scontrol", f'echo "$@" > {tmp_path}/asked')
+    script = "\n".join([f"(exit {code})", "", "# teardown", *slurm._TEARDOWN])
+    done = subprocess.run(["bash", "-c", script], env={**os.environ, "SLURM_JOB_ID": "7", **array})
+    assert done.returncode == code
+    assert ((tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else "") == asked

@@ -1,0 +1,71 @@
+"""Paths are refused before they are opened."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from musclesense.errors import InputError
+from musclesense.storage import paths
+from musclesense.storage.paths import is_file, is_folder, require_file, require_free, require_writable, size_and_change
+
+
+def test_places_that_can_be_written(tmp_path, monkeypatch):
+    require_writable(tmp_path / "not" / "there")
+    monkeypatch.chdir(tmp_path)
+    require_writable(Path("data"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("reason", ["Not a directory", "Permission denied", "No space left on device"])
+def test_places_that_cannot_be_written(tmp_path, monkeypatch, reason):
+    if reason == "Not a directory":
+        (tmp_path / "runs").write_text("")
+    if reason == "Permission denied":
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    if reason == "No space left on device":
+        usage = paths.shutil._ntuple_diskusage(2**30, 2**30 - 1, 1)
+        monkeypatch.setattr(paths.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(InputError, match=rf"runs: cannot be written \({reason}\)"):
+        require_writable(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("kind", ["nothing", "folder", "loop", "pipe", "device", "empty", "long"])
+def test_what_is_no_file_is_refused_before_it_is_opened(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300 if kind == "long" else "x")
+    match kind:
+        case "folder":
+            path.mkdir()
+        case "loop":
+            path.symlink_to("x")
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "empty":
+            path.touch()
+    with pytest.raises(InputError, match=r"no such file|is empty|cannot be read"):
+        require_file(path)
+    if kind != "empty":
+        assert not is_file(path)
+        assert size_and_change(path) is None
+    else:
+        assert size_and_change(path) == (0, path.stat().st_mtime_ns)
+    assert is_folder(path) == (kind == "folder")
+
+
+def test_a_folder_to_be_made_must_have_a_free_name(tmp_path):
+    require_free(tmp_path / "not" / "there")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    require_free(tmp_path / "empty", or_empty=True)
+    taken = "exists already; remove it or give another folder"
+    cases = [("empty", False, taken), *((name, True, taken) for name in ("file", "loop", "."))]
+    cases += [("file/x", True, "cannot be written (Not a directory); give a writable place with free space")]
+    for long in ("x" * 300, f"{'x' * 300}/y"):
+        cases.append((long, True, "cannot be written (File name too long); give a shorter name"))
+    for name, or_empty, said in cases:
+        with pytest.raises(InputError) as caught:
+            require_free(tmp_path / name, or_empty=or_empty)
+        assert caught.value.problems == (f"{tmp_path / name}: {said}",)

@@ -1,0 +1,175 @@
+"""Study folders, whole, unfinished and broken."""
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from musclesense.errors import InputError
+from musclesense.studies.reading import RunStatus, read_study
+
+StudyWriter = Callable[..., Path]
+
+
+def test_finished_study_has_every_case_of_every_run(write_study: StudyWriter) -> None:
+    study = read_study(write_study(finished=[(outer, inner) for outer in range(5) for inner in range(5)]))
+    assert [(run.outer, run.inner) for run in study.runs] == [
+        (outer, inner) for outer in range(5) for inner in range(5)
+    ]
+    assert {run.status for run in study.runs} == {RunStatus.FINISHED}
+    # 10 subjects, two regions, each tested by the 5 inner runs of its outer fold.
+    assert len(study.cases) == 10 * 2 * 5
+    assert (study.regions, study.labels) == (("calf", "thigh"), ("muscle",))
+    assert study.groups == ("ALS", "CMT", "HYPOPP", "control")
+    assert len(study.subjects) == 10
+    assert study.runs[0].best_epoch == 9
+    assert [epoch.epoch for epoch in study.runs[0].epochs] == list(range(12))
+
+
+def test_values_are_typed_and_blank_is_undefined(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0)])
+    cases = folder / "outer0_inner0" / "cases.csv"
+    lines = cases.read_text().splitlines()
+    cases.write_text("\n".join([lines[0], "0,0,2,S00,v1,ALS,calf,5,muscle,,nan,0,0,,12.5,0,0,0"]) + "\n")
+    (case,) = read_study(folder).cases
+    assert (case.subject, case.session, case.line, case.slice, case.tp) == ("S00", "v1", 2, 5, 0)
+    assert case.dice is None
+    assert case.hd95_mm is None
+    assert case.volume_true_ml == 0.0
+    assert case.fat_fraction_predicted_mask == 12.5
+    assert case.fat_fraction_bias is None
+    assert case.volume_bias_ml == 0.0
+
+
+def test_unfinished_study_says_which_runs_failed_and_which_are_missing(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0), (0, 1)])
+    failed, interrupted = folder / "outer0_inner2", folder / "outer1_inner0"
+    failed.mkdir()
+    (failed / "failed.json").write_text(json.dumps({"outer": 0, "inner": 2, "error": "loss is not finite"}))
+    interrupted.mkdir()
+    for name in ("cases.csv", "metrics.csv"):
+        (interrupted / name).write_bytes((folder / "outer0_inner0" / name).read_bytes())
+    study = read_study(folder)
+    assert [run.name for run in study.with_status(RunStatus.FINISHED)] == ["outer0_inner0", "outer0_inner1"]
+    (run,) = study.with_status(RunStatus.FAILED)
+    assert (run.name, run.error) == ("outer0_inner2", "loss is not finite")
+    missing = study.with_status(RunStatus.MISSING)
+    assert len(missing) == 22
+    by_name = {run.name: run for run in missing}
+    assert by_name["outer1_inner0"].cases == ()
+    assert len(by_name["outer1_inner0"].epochs) == 12
+
+
+def test_a_run_that_finished_after_a_failure_is_finished(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0)])
+    (folder / "outer0_inner0" / "failed.json").write_text(json.dumps({"error": "earlier"}))
+    assert read_study(folder).runs[0].status is RunStatus.FINISHED
+
+
+def test_phantom_is_a_made_cohort_or_a_table_beside_its_mark(write_study: StudyWriter, tmp_path: Path) -> None:
+    table = tmp_path / "cohort" / "cohort.csv"
+    table.parent.mkdir()
+    made, own = read_study(write_study("made", finished=[])), read_study(write_study("own", finished=[], table=table))
+    assert made.phantom
+    assert made.table is None
+    assert not own.phantom
+    assert own.table == table
+    (table.parent / "phantom.json").write_text("{}")
+    assert read_study(own.folder).phantom
+
+
+@pytest.mark.parametrize("lacking", ["study.yaml", "folds.json"])
+def test_folder_that_is_no_study_is_refused(write_study: StudyWriter, lacking: str) -> None:
+    folder = write_study(finished=[])
+    (folder / lacking).unlink()
+    with pytest.raises(InputError, match=f"not a study \\(no {lacking}\\)"):
+        read_study(folder)
+
+
+def test_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere: not a study"):
+        read_study(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("content", ["- a list\n", "a: [unclosed\n"])
+def test_broken_settings_are_refused(write_study: StudyWriter, content: str) -> None:
+    folder = write_study(finished=[])
+    (folder / "study.yaml").write_text(content)
+    with pytest.raises(InputError, match=r"study\.yaml"):
+        read_study(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("cases.csv", None, r"cases\.csv: cannot be read"),
+        ("cases.csv", "outer,inner\n0,0\n", r"cases\.csv: no column 'line'"),
+        ("metrics.csv", "epoch,train_loss,val_loss,val_dice\nzero,1,1,1\n", r"metrics\.csv: cannot be read .*'zero'"),
+        ("metrics.csv", "epoch,train_loss,val_loss,val_dice\n0,1\n", r"metrics\.csv: cannot be read"),
+        ("done.json", "{", r"done\.json: cannot be read"),
+    ],
+)
+def test_broken_record_of_a_finished_run_is_named(
+    write_study: StudyWriter, name: str, content: str | None, said: str
+) -> None:
+    folder = write_study(finished=[(0, 0)])
+    record = folder / "outer0_inner0" / name
+    if content is None:
+        record.unlink()
+    else:
+        record.write_text(content)
+    with pytest.raises(InputError, match=said) as caught:
+        read_study(folder)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+# Past failures, found by `make fuzz`: files beside the report, warnings, tracebacks.
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("region", "../../../x", "region '../../../x' is none"),
+        ("dice", "7", "Dice 7.0 lies outside 0 to 1"),
+        ("volume_true_ml", "1e308", "1e308 is too large"),
+        ("slice", "-1", "-1 is no count"),
+        ("tp", "9" * 5000, "cannot be read"),
+        ("label", "a\x1b[31m", "is no name"),
+        ("label", "x" * 5000, "is no name"),
+        ("outer", "3", "holds cases of run 3-0"),
+    ],
+)
+def test_scores_that_cannot_be_are_refused(write_study: StudyWriter, column: str, value: str, said: str) -> None:
+    folder = write_study(finished=[(0, 0)])
+    record = folder / "outer0_inner0" / "cases.csv"
+    with record.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[0][column] = value
+    with record.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(InputError, match=r"cases\.csv: .*" + re.escape(said)):
+        read_study(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("study.yaml", "a: &a [x]\nb: *a"),
+        ("study.yaml", "cohort: 3"),
+        ("study.yaml", "cohort: {path: [1]}"),
+        ("study.yaml", "1: 2"),
+        ("folds.json", '{"table": "", "seed": 1e999, "outer": []}'),
+        ("outer0_inner0/done.json", '{"best_epoch": "../x"}'),
+        ("outer0_inner0/done.json", '{"best_epoch": -1}'),
+    ],
+)
+def test_records_that_cannot_be_are_refused(write_study: StudyWriter, name: str, content: str) -> None:
+    folder = write_study(finished=[(0, 0)])
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=re.escape(name)):
+        read_study(folder)

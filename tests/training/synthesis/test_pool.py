@@ -1,0 +1,172 @@
+"""Slices drawn into files: each a function of its number, drawn once whoever draws."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from musclesense.errors import InputError
+from musclesense.imaging.frame import normalise
+from musclesense.imaging.grid import Grid
+from musclesense.imaging.labels import LabelSet
+from musclesense.storage.locks import locked_if_free
+from musclesense.training.synthesis import pool as pools
+from musclesense.training.synthesis.pool import Pool, Recipe
+from musclesense.vocabulary import Region
+
+MUSCLE = LabelSet.from_config({"muscle": []})
+RECIPE = Recipe(
+    seed=3, regions=(Region.THIGH,), without=(), grid=Grid(6.4, 32, 64), labels=MUSCLE, column="mask", shard=4
+)
+
+
+@pytest.fixture
+def pool(tmp_path: Path, drawn: list[Any]) -> Pool:
+    made = Pool.below(tmp_path, RECIPE)
+    made.begin()
+    return made
+
+
+def test_a_record_is_what_the_cache_would_hold_of_the_slice(drawn: list[Any]) -> None:
+    record = RECIPE.draw(5)
+    (slice_,) = drawn
+    native = slice_.stored(slice_.image)
+    placement = RECIPE.grid.place(slice_.geometry, native)
+    image, air = normalise(native, placement)
+    np.testing.assert_array_equal(record["image"], image.astype(np.float16))
+    assert record["air"] == np.float32(air)
+    truth = placement.labels_to_grid(slice_.stored(slice_.mask), 1)
+    np.testing.assert_array_equal(record["classes"], truth)
+    assert 0 < truth.mean() < 1
+
+
+def test_the_column_of_the_truth_is_chosen(drawn: list[Any]) -> None:
+    sides = LabelSet.from_config({"a_right": [1], "a_left": [101]})
+    record = replace(RECIPE, labels=sides, column="compartments").draw(0)
+    assert set(np.unique(record["classes"])) == {0, 1, 2}
+
+
+def test_what_is_read_does_not_depend_on_who_drew_and_when(pool: Pool, tmp_path: Path) -> None:
+    pool.fill(10)
+    backwards = Pool.below(tmp_path / "again", RECIPE)
+    for path in reversed(backwards.shards(10)):
+        path.parent.mkdir(exist_ok=True, parents=True)
+        backwards.draw(path, lambda: False)
+    wanted = [9, 0, 3, 4, 9]
+    records = pool.read(wanted)
+    np.testing.assert_array_equal(records, backwards.read(wanted))
+    for record, number in zip(records, wanted, strict=True):
+        np.testing.assert_array_equal(record, RECIPE.draw(number))
+    assert len({record.tobytes() for record in pool.read(range(12))}) == 12, "no slice comes twice"
+    assert sorted(path.name for path in pool.folder.glob("*.npy")) == [f"shard-0000{i}.npy" for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"seed": 4}, {"regions": (Region.CALF,)}, {"without": ("disease",)}, {"grid": Grid(6.4, 32, 32)}, {"shard": 8}],
+)
+def test_another_recipe_is_another_pool(changed: dict[str, Any]) -> None:
+    assert Pool.below(Path(), replace(RECIPE, **changed)).folder != Pool.below(Path(), RECIPE).folder
+
+
+def test_another_generator_is_another_pool_and_cannot_go_on_with_this_one(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Pool.open(pool.folder) == pool
+    monkeypatch.setattr(pools, "PHANTOM_VERSION", 99)
+    assert Pool.below(pool.folder.parent, RECIPE).folder != pool.folder
+    with pytest.raises(InputError, match="another version of the phantom"):
+        Pool.open(pool.folder)
+
+
+@pytest.mark.parametrize(
+    ("slices", "named"),
+    [("0", "--slices 0: give 1 or more"), ("4", "recipe.json: cannot be read (no such file); let a run")],
+)
+def test_what_cannot_be_filled_is_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, slices: str, named: str
+) -> None:
+    monkeypatch.setattr(os, "nice", lambda increment: increment)
+    with pytest.raises(SystemExit) as raised:
+        pools.main([str(tmp_path), "--slices", slices])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert raised.value.code == 2 and line.startswith("error: ") and named in line
+
+
+def test_a_folder_without_a_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"recipe\.json: cannot be read"):
+        Pool.open(tmp_path)
+    (tmp_path / "recipe.json").write_text("{}")
+    with pytest.raises(InputError, match=r"recipe\.json: no recipe"):
+        Pool.open(tmp_path)
+
+
+def test_a_shard_that_somebody_draws_is_left_to_them(pool: Pool, drawn: list[Any]) -> None:
+    first, second = pool.shards(8)
+    with locked_if_free(first) as mine:
+        assert mine
+        stopping = iter([False] * 5 + [True] * 9)
+        pool.fill(8, lambda: next(stopping))
+    assert [path.is_file() for path in (first, second)] == [False, True]
+    assert len(drawn) == 4
+
+
+def test_told_to_stop_it_leaves_no_half_file(pool: Pool, drawn: list[Any]) -> None:
+    pool.fill(8, lambda: len(drawn) >= 6)
+    assert [path.is_file() for path in pool.shards(8)] == [True, False]
+    assert {path.name for path in pool.folder.iterdir() if not path.name.startswith(".")} == {
+        "recipe.json",
+        "shard-00000.npy",
+    }
+
+
+def test_a_process_draws_until_its_input_is_closed(tmp_path: Path) -> None:
+    """The real generator, in processes of their own: two share the work, and end with the one that started them."""
+    pool = Pool.below(tmp_path, replace(RECIPE, shard=1))
+    pool.begin()
+    command = [
+        sys.executable,
+        "-m",
+        "musclesense.training.synthesis.pool",
+        str(pool.folder),
+        "--while-open",
+        "--slices",
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def start(slices: int) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([*command, str(slices)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+
+    with start(3) as one, start(3) as other:
+        for process in (one, other):
+            assert process.stderr is not None
+            process.wait(120)
+            assert (process.returncode, process.stderr.read()) == (0, b"")
+    assert [path.is_file() for path in pool.shards(3)] == [True] * 3
+    np.testing.assert_array_equal(pool.read([2])[0], pool.recipe.draw(2))
+    with start(100_000) as endless:
+        _until(lambda: pool.shards(4)[-1].is_file())
+        assert endless.stdin is not None
+        endless.stdin.close()
+        assert endless.wait(60) == 0
+    assert not pool.shards(1000)[-1].is_file()
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < 120
+        time.sleep(0.05)
+
+
+def test_the_recipe_survives_its_file() -> None:
+    written = json.loads(json.dumps(RECIPE.to_config()))
+    assert Recipe.from_config(written) == RECIPE
