@@ -22,7 +22,7 @@ RUNS = {
     "the demo's": ("experiment=demo",),
     "the default": (),
     "experiment=fast": ("experiment=fast",),
-    "experiment=robust_fat": ("experiment=robust_fat",),
+    "experiment=any_scanner_fat": ("experiment=any_scanner_fat",),
 }
 
 

@@ -201,10 +201,10 @@ GROUPS = {
     "labels": ("whole_muscle", "sides", "compartments", "muscles/calf", "../model/unet"),
     "grid": ("isotropic", "coarse", "stretch", "fine"),
     "augmentation": ("paper", "gentle", "none", "any_scanner"),
-    "synthesis": ("none", "robust", "x"),
+    "synthesis": ("none", "any_scanner", "robust", "x"),
     "model": ("unet", "unet_small", "unet_classic", "/etc/passwd", "unet.yaml", "../train"),
     "trainer": ("auto", "cpu", "gpu", "tpu"),
-    "experiment": ("demo", "smoke", "paper", "overfit", "robust_fat", "nope", "[demo,smoke]", "null"),
+    "experiment": ("demo", "smoke", "paper", "overfit", "any_scanner_fat", "nope", "[demo,smoke]", "null"),
 }
 FLAGS = (
     *("-m", "--multirun", "-x", "--nope", "--cfg", "--cfg=job", "--cfg=nope", "--help", "--hydra-help", "--info", "-c"),

@@ -38,7 +38,7 @@ def limb(
 
 @pytest.fixture
 def approximate(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "experiments" / "robust_fat")
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "experiments" / "any_scanner_fat")
     from magnitude_fat import approximate_fat
 
     yield approximate_fat

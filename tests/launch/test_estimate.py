@@ -30,7 +30,7 @@ def test_the_estimate_counts_runs_epochs_and_cases(
     assert estimate.seconds_of(plan, tables) == pytest.approx(3 * 10 * 2.0 * (25 + 50) * (0.64 + 0.16 / 3))
 
 
-@pytest.mark.parametrize(("synthesis", "said"), [("none", False), ("robust", True)])
+@pytest.mark.parametrize(("synthesis", "said"), [("none", False), ("any_scanner", True)])
 def test_what_the_estimate_leaves_out_is_said(
     config_dir: Path, table: CohortTable, monkeypatch: pytest.MonkeyPatch, synthesis: str, said: bool
 ) -> None:

@@ -60,7 +60,7 @@ def test_an_overlay_changes_what_it_lists(config_dir: Path) -> None:
     assert demo.labels == plain.labels
 
 
-@pytest.mark.parametrize("overlay", ["smoke", "demo", "paper", "overfit", "robust_fat", "robust_ablation"])
+@pytest.mark.parametrize("overlay", ["smoke", "demo", "paper", "overfit", "any_scanner_fat", "any_scanner_ablation"])
 @pytest.mark.parametrize("region", ["calf", "thigh", "lower_limb"])
 def test_every_overlay_and_region_passes_the_checks(
     config_dir: Path, overlay: str, region: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

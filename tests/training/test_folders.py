@@ -39,8 +39,8 @@ def test_what_cannot_change_a_score_does_not_change_the_name(composed, elsewhere
 @pytest.mark.parametrize(
     ("one", "other"),
     [
-        (["synthesis=robust"], ["synthesis=robust", "synthesis.workers=7", "synthesis.shard=8"]),
-        *[[["synthesis=robust", f"synthesis.without=[{names}]"] for names in ("pose,noise", "noise,pose")]],
+        (["synthesis=any_scanner"], ["synthesis=any_scanner", "synthesis.workers=7", "synthesis.shard=8"]),
+        *[[["synthesis=any_scanner", f"synthesis.without=[{names}]"] for names in ("pose,noise", "noise,pose")]],
         *[[["cohort.path=/scans/a.csv", f"cohort.phantom.preset={preset}"] for preset in ("demo", "paper")]],
     ],
 )
@@ -51,8 +51,8 @@ def test_what_changes_a_score_only_elsewhere_does_not_change_the_name_here(compo
 @pytest.mark.parametrize("changed", ["slices=4096", "initial=2048", "growth=1", "per_epoch=512", "replace=true",
                                      "seed=2", "without=[pose]"])  # fmt: skip
 def test_whatever_changes_what_is_drawn_changes_the_name(composed, changed):
-    assert study_folder(composed("synthesis=robust", f"synthesis.{changed}")) != study_folder(
-        composed("synthesis=robust")
+    assert study_folder(composed("synthesis=any_scanner", f"synthesis.{changed}")) != study_folder(
+        composed("synthesis=any_scanner")
     )
 
 
@@ -92,7 +92,7 @@ def test_runs_is_the_folder_above(composed):
         "callbacks.patience=3",
         "callbacks.min_delta=0.1",
         "callbacks.averaging=0.9",
-        "synthesis=robust",
+        "synthesis=any_scanner",
     ],
 )
 def test_whatever_changes_the_result_changes_the_name(composed, changed):

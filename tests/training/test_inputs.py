@@ -33,8 +33,11 @@ from musclesense.training.folders import study_folder
         ("cohort.phantom.slices=some", "slices 'some' is unknown; use all or mid"),
         ("callbacks.keep_every=0", "callbacks.keep_every=0: give 1 or more"),
         ("callbacks.averaging=1.0", "callbacks.averaging=1.0: give a decay from 0 to below 1, or null"),
-        ("synthesis=robust", "synthesis=robust: only fat images can be drawn, and the channels are fat, water, te345"),
-        ("synthesis.name=gold", "synthesis.name=gold: give none or robust"),
+        (
+            "synthesis=any_scanner",
+            "synthesis=any_scanner: only fat images can be drawn, and the channels are fat, water, te345",
+        ),
+        ("synthesis.name=gold", "synthesis.name=gold: give none or any_scanner"),
         ("cohort.path=/nowhere/cohort.csv", "/nowhere/cohort.csv: no such cohort table"),
     ],
 )
@@ -73,7 +76,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(configured
 )
 def test_a_pool_that_cannot_be_drawn_is_refused_in_a_line(configured, tmp_path, override, named):
     with pytest.raises(InputError) as raised:
-        inputs.check(configured("edition=simplified", "synthesis=robust", *override.split()))
+        inputs.check(configured("edition=simplified", "synthesis=any_scanner", *override.split()))
     (problem,) = raised.value.problems
     assert problem.startswith(named)
     assert not list(tmp_path.iterdir())
@@ -82,11 +85,11 @@ def test_a_pool_that_cannot_be_drawn_is_refused_in_a_line(configured, tmp_path, 
 @pytest.mark.parametrize("region", ["calf", "thigh", "lower_limb"])
 @pytest.mark.parametrize("labels", ["whole_muscle", "compartments"])
 def test_every_label_set_of_the_project_that_can_be_drawn_passes(configured, region, labels):
-    inputs.check(configured("edition=simplified", "synthesis=robust", f"region={region}", f"labels={labels}"))
+    inputs.check(configured("edition=simplified", "synthesis=any_scanner", f"region={region}", f"labels={labels}"))
 
 
 def test_muscles_of_another_region_are_not_drawn(configured):
-    muscles = ("edition=simplified", "synthesis=robust", "region=lower_limb", "labels=compartments")
+    muscles = ("edition=simplified", "synthesis=any_scanner", "region=lower_limb", "labels=compartments")
     with pytest.raises(InputError, match=r"value 1 of rectus_femoris_right, .* and 33 more are not in drawn comp"):
         inputs.check(configured(*muscles, "region.regions=[calf]"))
 
@@ -109,7 +112,7 @@ def test_a_phantom_of_another_version_is_refused(composed, data, tmp_path, conte
 
 def test_how_fast_slices_are_drawn_does_not_make_another_pool_or_study(configured):
     def folders(*overrides):
-        config = configured("edition=simplified", "synthesis=robust", *overrides)
+        config = configured("edition=simplified", "synthesis=any_scanner", *overrides)
         return inputs.synthesis(config).pool.folder, study_folder(config)
 
     pool, study = folders()

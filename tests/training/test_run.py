@@ -222,7 +222,13 @@ def test_a_run_goes_on_with_workers_that_read_ahead(configured, finished):
 
 DRAWN = (
     "edition=simplified",
-    *("synthesis=robust", "synthesis.initial=8", "synthesis.per_epoch=6", "synthesis.growth=4", "synthesis.shard=4"),
+    *(
+        "synthesis=any_scanner",
+        "synthesis.initial=8",
+        "synthesis.per_epoch=6",
+        "synthesis.growth=4",
+        "synthesis.shard=4",
+    ),
     "synthesis.workers=0",
 )
 AVERAGED = ("callbacks.averaging=0.9", "callbacks.keep_every=2")

@@ -90,7 +90,7 @@ class AugmentationConfig:
 
 @dataclass
 class SynthesisConfig:
-    """Slices that are drawn for D3; see `musclesense.training.synthesis.schedule`. ``name``: ``robust``, or ``none``.
+    """Slices drawn for D3; see `musclesense.training.synthesis.schedule`. ``name``: ``any_scanner``, or ``none``.
 
     ``slices`` is the size of the pool when it is full, ``initial`` that of the first epoch, ``growth`` what each epoch
     adds; ``per_epoch`` of them are trained on. ``replace`` leaves the cohort's own slices out. ``without`` names

@@ -200,8 +200,8 @@ def _problems_of_synthesis(config: Config) -> Iterator[str]:
     from musclesense.phantom import any_scanner
 
     chosen = config.synthesis
-    if chosen.name != "robust":
-        yield f"synthesis.name={chosen.name}: give none or robust"
+    if chosen.name != "any_scanner":
+        yield f"synthesis.name={chosen.name}: give none or any_scanner"
     if active_channels(config) != ("fat",):
         yield (
             f"synthesis={chosen.name}: only fat images can be drawn, and the channels are "

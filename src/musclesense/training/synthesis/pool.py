@@ -135,7 +135,7 @@ class Pool:
         Raises:
             InputError: There is none, or it was begun with another generator.
         """
-        path, remedy = folder / "recipe.json", "let a run with synthesis=robust begin a pool"
+        path, remedy = folder / "recipe.json", "let a run with synthesis=any_scanner begin a pool"
         config = read_json(path, remedy=remedy)
         try:
             recipe = Recipe.from_config(config)

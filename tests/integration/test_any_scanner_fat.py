@@ -1,4 +1,4 @@
-"""``python train.py experiment=robust_fat``: one run on drawn slices, killed and gone on with."""
+"""``python train.py experiment=any_scanner_fat``: one run on drawn slices, killed and gone on with."""
 
 import csv
 import json
@@ -13,14 +13,20 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]
 
 LITTLE = (
-    *("experiment=robust_fat", "study=robust", "cohort.phantom.preset=smoke", "region=thigh", "model.width=2"),
+    *(
+        "experiment=any_scanner_fat",
+        "study=any_scanner",
+        "cohort.phantom.preset=smoke",
+        "region=thigh",
+        "model.width=2",
+    ),
     *("grid.spacing_mm=6.4", "grid.rows=32", "grid.columns=64", "trainer.max_epochs=6", "callbacks.keep_every=2"),
     *("synthesis.initial=8", "synthesis.per_epoch=8", "synthesis.growth=4", "synthesis.shard=2"),
 )
 
 
 def test_a_killed_run_goes_on_and_ends(tmp_path: Path, start: Start, train: Command) -> None:
-    run = tmp_path / "runs" / "robust" / "outer0_inner0"
+    run = tmp_path / "runs" / "any_scanner" / "outer0_inner0"
     process = start(tmp_path, *LITTLE)
     last = run / "checkpoints" / "last.ckpt"
     until = time.monotonic() + 300

@@ -1,6 +1,6 @@
 """Real scans segmented by networks that were trained on phantoms alone.
 
-``MUSCLESENSE_REAL_DATA=DIR python experiments/robust_fat/real_scans.py RUN OUT`` writes into OUT, for a run's folder:
+``MUSCLESENSE_REAL_DATA=DIR python experiments/any_scanner_fat/real_scans.py RUN OUT`` writes into OUT, of a run:
 
 - ``slices.csv``: whole-muscle Dice on each slice of ``ideal_thigh``, from its fat image alone, by ``best.ckpt``, with
   the part of the labels that is found (sensitivity) and the part of what is found that is labelled (precision), beside

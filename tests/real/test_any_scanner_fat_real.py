@@ -10,12 +10,12 @@ from musclesense.imaging.nifti import Geometry, read_volume
 from musclesense.metrics.overlap import overlap
 from musclesense.segmentation.segmenter import Segmenter
 
-NETWORK = Path(__file__).parents[2] / "experiments" / "robust_fat" / "model.ckpt"
+NETWORK = Path(__file__).parents[2] / "experiments" / "any_scanner_fat" / "model.ckpt"
 SCORED = range(2, 9)
 
 
 def test_fat_alone_is_enough_for_whole_muscle(real_data: Path) -> None:
-    """At the fixed threshold; experiments/robust_fat has 0.917 for these weights, and 0.727 for water > fat."""
+    """At the fixed threshold; experiments/any_scanner_fat has 0.917 for these weights, and 0.727 for water > fat."""
     fat, labels = (read_volume(real_data / "ideal_thigh" / f"{name}.nii.gz") for name in ("fat", "muscles"))
     predicted = Segmenter.load(NETWORK).segment({"fat": fat.data.astype(np.float32)}, fat.geometry)
     scores = [
