@@ -1,0 +1,160 @@
+"""Golden bytes of the phantom: what each preset and the generator for any scanner make, slice by slice.
+
+``python -m tests.phantom.golden`` writes them anew after ``PHANTOM_VERSION`` was raised. With the same version it adds
+what this machine computes, which must lie within `MOST_OTHER` of what is there: processors round differently.
+"""
+
+import hashlib
+import itertools
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+from threadpoolctl import threadpool_limits
+
+from musclesense.phantom import any_scanner
+from musclesense.phantom.cohorts.generate import scan_subject
+from musclesense.phantom.cohorts.presets import PRESETS
+from musclesense.phantom.cohorts.subjects import list_subjects
+from musclesense.phantom.version import PHANTOM_VERSION
+
+DIGESTS = Path(__file__).parents[1] / "fixtures" / "golden_phantom.json"
+PIXELS = DIGESTS.with_suffix(".npz")
+ACQUISITIONS = 2
+"""Of the first subjects of each preset, the middle slice of each."""
+DRAWN = 4
+"""Slices for any scanner."""
+KEPT = 48
+"""About as many rows and columns of each image are kept, evenly spread."""
+MOST_OTHER = 1 / 500
+"""Part of the kept pixels that may differ where a machine rounds otherwise; the most of nine settings was 1 / 2500."""
+CHANGED = (
+    "images changed; if meant, raise PHANTOM_VERSION (src/musclesense/phantom/version.py) and remake the golden bytes "
+    "with 'python -m tests.phantom.golden'"
+)
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Golden:
+    """What is kept of the images of one version of the phantom.
+
+    Attributes:
+        phantom: The version.
+        digests: By fingerprint of the machine's arithmetic, the digest of each array by its name.
+        pixels: Every so many pixels of each array, by its name.
+    """
+
+    phantom: int
+    digests: Mapping[str, Mapping[str, str]]
+    pixels: Arrays
+
+    @classmethod
+    def read(cls) -> "Golden":
+        record = json.loads(DIGESTS.read_text())
+        with np.load(PIXELS) as kept:
+            return cls(record["phantom"], record["digests"], dict(kept))
+
+    def write(self) -> None:
+        DIGESTS.write_text(json.dumps({"phantom": self.phantom, "digests": self.digests}, indent=1) + "\n")
+        np.savez_compressed(PIXELS, allow_pickle=False, **self.pixels)
+
+
+def made(name: str) -> Arrays:
+    """Make the slices of a preset, or those for ``any scanner``, by one thread as ``musclesense phantom`` does."""
+    with threadpool_limits(1):
+        return dict(_any_scanner() if name == "any scanner" else _preset(name))
+
+
+def _preset(name: str) -> Iterator[tuple[str, NDArray[Any]]]:
+    preset = PRESETS[name]
+    subjects = list_subjects(preset)[:ACQUISITIONS]
+    sessions = (
+        (subject, session)
+        for subject in subjects
+        for session in scan_subject(preset, subject, seed=1, middle_only=True)
+    )
+    for subject, session in itertools.islice(sessions, ACQUISITIONS):
+        place = f"{name}/{subject.name}/{session.visit.name}/{session.region}"
+        yield from ((f"{place}/{file}", data) for file, data in sorted(session.scan.volumes().items()))
+        yield f"{place}/affine", session.scan.affine
+
+
+def _any_scanner() -> Iterator[tuple[str, NDArray[Any]]]:
+    for number in range(DRAWN):
+        drawn = any_scanner.draw(np.random.default_rng([4, 1, number]))
+        place = f"any scanner/{number} {drawn.region} {drawn.limbs}"
+        # Whole numbers, as they are stored: the last digits of floats differ between processors.
+        yield f"{place}/image", np.rint(drawn.image).astype(np.int16)
+        yield f"{place}/mask", drawn.mask
+        yield f"{place}/compartments", drawn.compartments
+        yield f"{place}/affine", drawn.geometry.affine
+
+
+def digest(array: NDArray[Any]) -> str:
+    """Digest an array's kind, shape and bytes."""
+    what = array.dtype.str.encode() + repr(tuple(map(int, array.shape))).encode()
+    return hashlib.sha256(what + np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
+
+
+def thinned(array: NDArray[Any]) -> NDArray[Any]:
+    """Give every so many rows and columns of an image."""
+    rows, columns = (max(1, size // KEPT) for size in array.shape[:2])
+    return np.ascontiguousarray(array[::rows, ::columns])
+
+
+def other(array: NDArray[Any], kept: NDArray[Any]) -> float:
+    """Give the part of the kept pixels that differ."""
+    if array.shape != kept.shape or array.dtype != kept.dtype:
+        return 1.0
+    return float(np.mean(~np.isclose(array, kept, rtol=1e-6, atol=1e-6)))
+
+
+def fingerprint() -> str:
+    """Digest what this machine's arithmetic makes of fixed numbers, by the operations that the phantom uses."""
+    rng, results = np.random.default_rng(0), []
+    with threadpool_limits(1):
+        for kind in (np.float32, np.float64):
+            x, y = rng.uniform(0.01, 3, (2, 160, 320)).astype(kind)
+            results += [np.exp(x), np.log(x), np.sin(x), np.cos(x), np.sqrt(x), np.hypot(x, y), np.arctan2(x, y)]
+            results += [x**y, x @ y.T, x.mean(axis=0), x.sum(), np.std(x), np.einsum("ij,ij->j", x, y)]
+            z = x + 1j * y
+            results += [z * z.conj(), np.abs(z), np.angle(z), np.exp(1j * x), fft.fft2(z), np.fft.fft2(z)]
+            results += [ndimage.gaussian_filter(x, 1.5), ndimage.zoom(x, 0.5, order=3)]
+    return hashlib.sha256(b"".join(np.asarray(result).tobytes() for result in results)).hexdigest()[:16]
+
+
+def problems(arrays: Arrays, golden: Golden) -> list[str]:
+    """Name the arrays that are not as they were: to the bit on a known machine, within `MOST_OTHER` on another one."""
+    names = {array.partition("/")[0] for array in arrays}
+    expected = {name for name in next(iter(golden.digests.values())) if name.partition("/")[0] in names}
+    if expected != set(arrays):
+        return sorted(expected ^ set(arrays))
+    known = golden.digests.get(fingerprint())
+    if known is not None:
+        return [name for name, array in arrays.items() if digest(array) != known[name]]
+    return [name for name, array in arrays.items() if other(thinned(array), golden.pixels[name]) > MOST_OTHER]
+
+
+def main() -> None:
+    """Write or complete the golden bytes."""
+    arrays = {name: array for preset in (*PRESETS, "any scanner") for name, array in made(preset).items()}
+    digests = {fingerprint(): {name: digest(array) for name, array in arrays.items()}}
+    golden = Golden.read() if DIGESTS.is_file() else None
+    if golden is None or golden.phantom != PHANTOM_VERSION:
+        Golden(PHANTOM_VERSION, digests, {name: thinned(array) for name, array in arrays.items()}).write()
+    elif wrong := problems(arrays, golden):
+        sys.exit(f"{', '.join(wrong[:3])} and others: {CHANGED}")
+    else:
+        Golden(PHANTOM_VERSION, {**golden.digests, **digests}, golden.pixels).write()
+
+
+if __name__ == "__main__":
+    main()

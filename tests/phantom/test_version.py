@@ -1,0 +1,64 @@
+"""The number that stands for the phantom's images: golden bytes hold it, and records name it."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.phantom import golden
+from tests.phantom.golden import CHANGED, Golden
+
+from musclesense.phantom.cohorts.presets import PRESETS
+from musclesense.phantom.scanner import signal
+from musclesense.phantom.version import PHANTOM_VERSION, version_of
+
+
+@pytest.fixture(scope="module")
+def kept() -> Golden:
+    return Golden.read()
+
+
+@pytest.mark.parametrize("name", [*PRESETS, "any scanner"])
+def test_this_version_of_the_phantom_gives_the_images_it_always_gave(name: str, kept: Golden) -> None:
+    assert kept.phantom == PHANTOM_VERSION, "remake the golden bytes: python -m tests.phantom.golden"
+    assert not golden.problems(golden.made(name), kept), CHANGED
+
+
+def test_a_machine_that_rounds_differently_is_no_change_but_a_constant_is(
+    kept: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = next(iter(kept.digests.values()))
+    unknown, known = (replace(kept, digests={name: digests}) for name in ("another machine", golden.fingerprint()))
+    arrays = golden.made("smoke")
+    assert not golden.problems(arrays, unknown)
+    fat = next(name for name in arrays if name.endswith("/fat"))
+    rounded = arrays[fat].copy()
+    rounded[0, 0] += 1
+    assert not golden.problems({**arrays, fat: rounded}, unknown)
+    assert golden.problems({**arrays, fat: rounded}, known)
+    monkeypatch.setattr(signal, "DENSITY", signal.DENSITY * np.float32(1.01))
+    assert golden.problems(golden.made("smoke"), unknown)
+
+
+def test_arrays_that_come_or_go_are_named(kept: Golden) -> None:
+    arrays = golden.made("secondary")
+    name = next(name for name in arrays if name.endswith("/mask"))
+    assert golden.problems({other: array for other, array in arrays.items() if other != name}, kept) == [name]
+
+
+@pytest.mark.parametrize(
+    ("record", "version"),
+    [
+        ({"phantom": 1}, 1),
+        ({"phantom": 7, "sources": "290b571bbd7cfbad"}, 7),
+        ({"sources": "290b571bbd7cfbad"}, 1),
+        ({"sources": "0123456789abcdef"}, None),
+        ({"phantom": "1"}, None),
+        ({"phantom": True}, None),
+        ({}, None),
+    ],
+)
+def test_a_record_tells_the_version_by_its_number_or_by_its_old_digest(
+    record: dict[str, Any], version: int | None
+) -> None:
+    assert version_of(record) == version
