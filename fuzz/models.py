@@ -13,6 +13,7 @@ from fuzz import seeds as sound
 from fuzz.case import Case, Draw, Verdict
 from fuzz.images import placed_like
 from fuzz.seeds import HYPER, Seeds
+from musclesense.studies.layout import StudyFolder
 
 ACCEPT, REFUSE, EITHER = Verdict
 VALUES: tuple[Any, ...] = (
@@ -215,13 +216,14 @@ def _folder(draw: Draw, path: Path, seeds: Seeds) -> str:
         return how
     path.mkdir()
     for number in range(0 if how == "empty" else 2):
-        checkpoints = path / f"outer0_inner{number}" / "checkpoints"
-        checkpoints.mkdir(parents=True)
-        (checkpoints.parent / "done.json").write_text("{}")
+        run = StudyFolder(path).run(0, number)
+        best = run.checkpoints.best
+        best.parent.mkdir(parents=True)
+        run.done.write_text("{}")
         if number == 0:
-            (checkpoints / "best.ckpt").write_bytes(seeds.model)
+            best.write_bytes(seeds.model)
         elif how == "damaged":
-            (checkpoints / "best.ckpt").write_bytes(seeds.model[:-300])
+            best.write_bytes(seeds.model[:-300])
         elif how == "other":
-            sound.write_checkpoint(checkpoints / "best.ckpt", seeds.weights, {**HYPER, "threshold": 0.4})
+            sound.write_checkpoint(best, seeds.weights, {**HYPER, "threshold": 0.4})
     return how

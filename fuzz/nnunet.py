@@ -9,6 +9,7 @@ from fuzz.case import Case, Draw
 from fuzz.seeds import Seeds, table_text, write_cohort
 from fuzz.studies import spoilt_json, spoilt_yaml
 from fuzz.tables import TEXTS
+from musclesense.studies.layout import FOLDS
 
 OUTS = ("out", "new/out", "x" * 250, "x" * 300, "cohort.csv", "cohort.csv/x", "s0", "empty", "loop", ".")
 NUMBERS = ("-1", "0", "1", "4", "5", "1e3", "9" * 30, "nan")
@@ -17,7 +18,7 @@ RECORDS = (
     "musclesense.json",
     "musclesense.json",
     "musclesense.json",
-    "folds.json",
+    FOLDS,
     "dataset.json",
     "splits_final.json",
 )

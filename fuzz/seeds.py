@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from musclesense.cli import main as cli
 from musclesense.nnunet.record import RECORD
+from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import CASE_COLUMNS
 from musclesense.training.module import SegmentationModule
 
@@ -180,22 +181,23 @@ def _study(folder: Path, model: bytes) -> dict[str, bytes]:
         "model": HYPER["model"],
         "trainer": {"max_epochs": 3},
     }
+    study = StudyFolder(Path())
     files = {
-        "study.yaml": yaml.safe_dump(config, sort_keys=False).encode(),
-        "folds.json": json.dumps({"table": "0" * 64, "seed": 0, "outer": folds}).encode(),
-        "command.txt": b"python train.py -m outer=0,1 inner=0,1\n",
+        study.settings: yaml.safe_dump(config, sort_keys=False).encode(),
+        study.folds: json.dumps({"table": "0" * 64, "seed": 0, "outer": folds}).encode(),
+        study.command: b"python train.py -m outer=0,1 inner=0,1\n",
     }
     folder.mkdir()
     for fold, d2 in enumerate(outer):
         for inner in (0, 1):
-            run = f"outer{fold}_inner{inner}"
+            run = study.run(fold, inner)
             if (fold, inner) == (1, 1):
-                files[f"{run}/failed.json"] = json.dumps({"outer": 1, "inner": 1, "error": "out of memory"}).encode()
+                files[run.failed] = json.dumps({"outer": 1, "inner": 1, "error": "out of memory"}).encode()
                 continue
             rows = [_scores(fold, inner, subject, index) for index, subject in enumerate(d2)]
             files |= {
-                f"{run}/cases.csv": _csv(folder, CASE_COLUMNS, rows),
-                f"{run}/metrics.csv": _csv(
+                run.cases: _csv(folder, CASE_COLUMNS, rows),
+                run.metrics: _csv(
                     folder,
                     ("epoch", "train_loss", "val_loss", "val_dice"),
                     [
@@ -203,13 +205,13 @@ def _study(folder: Path, model: bytes) -> dict[str, bytes]:
                         for e in range(3)
                     ],
                 ),
-                f"{run}/overlays.npz": _overlays(folder, [row["line"] for row in rows]),
-                f"{run}/checkpoints/best.ckpt": model,
-                f"{run}/done.json": json.dumps(
+                run.overlays: _overlays(folder, [row["line"] for row in rows]),
+                run.checkpoints.best: model,
+                run.done: json.dumps(
                     {"outer": fold, "inner": inner, "scores": {"dice": 0.9}, "best_epoch": 2, "epochs": 3}
                 ).encode(),
             }
-    return files
+    return {path.as_posix(): content for path, content in files.items()}
 
 
 def _scores(outer: int, inner: int, subject: str, index: int) -> dict[str, Any]:
@@ -249,5 +251,6 @@ def _overlays(folder: Path, lines: list[int]) -> bytes:
     frames = np.zeros((len(lines), 24, 40), dtype=np.uint8)
     frames[:, 8:16, 10:30] = 1
     images = {"image": frames * 200, "truth": frames, "prediction": np.roll(frames, 1, axis=2)}
-    np.savez_compressed(folder / "overlays.npz", **images, line=np.array(lines), slice=np.ones(len(lines), int))
-    return (folder / "overlays.npz").read_bytes()
+    path = RunFolder(folder).overlays
+    np.savez_compressed(path, **images, line=np.array(lines), slice=np.ones(len(lines), int))
+    return path.read_bytes()

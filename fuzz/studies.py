@@ -11,6 +11,7 @@ import numpy as np
 from fuzz.case import Case, Draw
 from fuzz.seeds import Seeds
 from fuzz.tables import PATHS, TEXTS
+from musclesense.studies.layout import StudyFolder
 
 NUMBERS = (
     "",
@@ -81,19 +82,16 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     if draw.chance(0.1):
-        said.append(_odd_files(draw, folder / "study"))
+        said.append(_odd_files(draw, StudyFolder(folder / "study")))
     return Case(arguments=("report", "study"), changes=", ".join(said), right=_page)
 
 
 def _damage(draw: Draw, files: dict[str, bytes]) -> str:
-    read = ("study.yaml", "folds.json", "command.txt", "outer0_inner0/cases.csv", "outer0_inner0/metrics.csv")
-    read += (
-        "outer0_inner0/done.json",
-        "outer0_inner0/overlays.npz",
-        "outer1_inner1/failed.json",
-        "outer1_inner0/cases.csv",
-    )
-    name = draw.one_of(read)
+    study = StudyFolder(Path())
+    run, other, failed = study.run(0, 0), study.run(1, 0), study.run(1, 1)
+    read = (study.settings, study.folds, study.command, run.cases, run.metrics)
+    read += (run.done, run.overlays, failed.failed, other.cases)
+    name = draw.one_of(read).as_posix()
     content = files[name]
     if draw.chance(0.25):
         files[name], how = draw.damaged(content)
@@ -215,11 +213,10 @@ def _npy(shape: tuple[int, ...], size: int) -> bytes:
     return buffer.getvalue() + bytes(size)
 
 
-def _odd_files(draw: Draw, study: Path) -> str:
+def _odd_files(draw: Draw, study: StudyFolder) -> str:
     """Put a folder or a loop in the place of a file."""
-    path = study / draw.one_of(
-        ("command.txt", "outer0_inner0/metrics.csv", "outer0_inner0/done.json", "report", "study.yaml")
-    )
+    run = study.run(0, 0)
+    path = draw.one_of((study.command, run.metrics, run.done, study.report.path, study.settings))
     if path.exists():
         path.unlink()
     how = draw.one_of(("folder", "loop", "file"))
@@ -233,10 +230,10 @@ def _odd_files(draw: Draw, study: Path) -> str:
 
 
 def _page(folder: Path, said: str) -> str | None:
-    report = folder / "study" / "report"
-    if not (report / "index.html").is_file() or not said.startswith("Study study: "):
+    page = StudyFolder(folder / "study").report.page
+    if not page.is_file() or not said.startswith("Study study: "):
         return "no page or no table"
-    if "<script" in (report / "index.html").read_text(encoding="utf-8"):
+    if "<script" in page.read_text(encoding="utf-8"):
         return "a script on the page"
-    outside = [path for path in folder.rglob("*.png") if not path.is_relative_to(report)]
+    outside = [path for path in folder.rglob("*.png") if not path.is_relative_to(page.parent)]
     return f"{outside[0]} lies outside the report" if outside else None

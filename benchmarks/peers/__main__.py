@@ -31,6 +31,7 @@ from musclesense.nnunet.export import export, read_labels
 from musclesense.nnunet.predictions import import_predictions
 from musclesense.phantom.cohorts.generate import generate
 from musclesense.storage.records import write_csv
+from musclesense.studies.layout import RunFolder
 from musclesense.vocabulary import Region
 
 CHANNELS = ("fat", "water", "te345", "te575")
@@ -151,7 +152,7 @@ def run(peer: Peer, work: Path, table: Path, dataset: Path, options: argparse.Na
     if "skipped" in result:
         return result
     scored = import_predictions(dataset, folder / "masks", folder / "study", inner=options.inner)
-    with (scored / "cases.csv").open(newline="") as file:
+    with RunFolder(scored).cases.open(newline="") as file:
         dice = [float(row["dice"]) for row in csv.DictReader(file) if row["dice"]]
     written = [CONF / f"{name}.yaml" for name in peer.written] or [dataset / "dataset.json"]
     return {

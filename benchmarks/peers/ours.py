@@ -15,6 +15,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume, write_volume
 from musclesense.nnunet.record import Record
 from musclesense.segmentation.segmenter import Segmenter
+from musclesense.studies.layout import RunFolder
 from musclesense.training import inputs
 from musclesense.training.config import Config, register
 from musclesense.training.folders import run_folder
@@ -47,7 +48,7 @@ class Ours(Worker):
     def train(self, name: str, epochs: int) -> list[float]:
         self._last = self._configured(name, epochs)
         train(self._last)
-        with (run_folder(self._last) / "metrics.csv").open(newline="") as file:
+        with RunFolder(run_folder(self._last)).metrics.open(newline="") as file:
             ends = [0.0, *(float(row["seconds"]) for row in csv.DictReader(file))]
         return np.diff(ends).tolist()
 

@@ -16,6 +16,7 @@ from real_scans import mean_dice, segment
 from musclesense.imaging.nifti import read_volume
 from musclesense.segmentation.segmenter import Segmenter
 from musclesense.storage.records import write_csv
+from musclesense.studies.layout import RunFolder
 
 
 def main() -> None:
@@ -27,10 +28,10 @@ def main() -> None:
     folder = Path(os.environ["MUSCLESENSE_REAL_DATA"]) / "ideal_thigh"
     fat, labels = read_volume(folder / "fat.nii.gz"), read_volume(folder / "muscles.nii.gz")
     rows = []
-    for run in options.runs:
-        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-        done = json.loads((run / "done.json").read_text(encoding="utf-8"))
-        predicted = segment(Segmenter.load(run / "checkpoints" / "best.ckpt"), fat)
+    for run in map(RunFolder, options.runs):
+        config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+        done = json.loads(run.done.read_text(encoding="utf-8"))
+        predicted = segment(Segmenter.load(run.checkpoints.best), fat)
         rows.append(
             {
                 "without": " ".join(config["synthesis"]["without"]) or "nothing",

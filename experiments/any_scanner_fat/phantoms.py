@@ -13,6 +13,7 @@ from musclesense.cohort.folds import NestedFolds
 from musclesense.cohort.table import read_table
 from musclesense.imaging.nifti import read_volume
 from musclesense.segmentation.segmenter import Segmenter
+from musclesense.studies.layout import StudyFolder
 
 VIEWS = (
     (False, (1.0,)),
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument("part", choices=("d4", "d2"))
     parser.add_argument("models", type=Path, nargs="+")
     options = parser.parse_args()
-    subjects = getattr(NestedFolds.load(options.study / "folds.json").split(0, 0), options.part)
+    subjects = getattr(NestedFolds.load(StudyFolder(options.study).folds).split(0, 0), options.part)
     cases = [case for case in read_table(options.cohort).acquisitions if case.subject in subjects]
     scans = [(read_volume(case.channels["fat"]), read_volume(case.mask), case.slice) for case in cases]
     for model in options.models:

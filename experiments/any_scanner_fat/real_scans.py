@@ -37,6 +37,7 @@ from musclesense.segmentation.scan import from_echoes
 from musclesense.segmentation.segmenter import Segmenter
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.records import write_csv
+from musclesense.studies.layout import RunFolder
 
 SCORED = range(2, 9)
 """The slices of ``ideal_thigh`` whose mean is reported."""
@@ -53,7 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     data = Path(os.environ["MUSCLESENSE_REAL_DATA"])
     options.out.mkdir(parents=True, exist_ok=True)
-    best = load(options.run / "checkpoints" / "best.ckpt", one_view=options.one_view)
+    best = load(RunFolder(options.run).checkpoints.best, one_view=options.one_view)
 
     fat, water, labels = (read_volume(data / "ideal_thigh" / f"{name}.nii.gz") for name in ("fat", "water", "muscles"))
     predicted = segment(best, fat)
@@ -74,7 +75,7 @@ def main() -> None:
     for name in list(rows[0])[1:]:
         scored = [row[name] for row in rows if row["slice"] in SCORED]
         print(f"ideal_thigh, slices {SCORED[0]}..{SCORED[-1]}: mean {name} {np.mean(scored):.4f}")
-    points = curve(options.run, fat, labels, one_view=options.one_view)
+    points = curve(RunFolder(options.run), fat, labels, one_view=options.one_view)
     write_csv(options.out / "curve.csv", ("epoch", "minutes", "val_dice", "real_dice"), points)
     plot(options.out / "curve.png", points)
 
@@ -120,13 +121,12 @@ def naive(fat: Volume, water: Volume) -> NDArray[np.bool_]:
     return muscle
 
 
-def curve(run: Path, fat: Volume, labels: Volume, *, one_view: bool) -> list[dict[str, float]]:
+def curve(run: RunFolder, fat: Volume, labels: Volume, *, one_view: bool) -> list[dict[str, float]]:
     """Score the checkpoints that were kept while training."""
-    with (run / "metrics.csv").open(encoding="utf-8", newline="") as file:
+    with run.metrics.open(encoding="utf-8", newline="") as file:
         epochs = {int(row["epoch"]): row for row in csv.DictReader(file)}
     rows = []
-    for checkpoint in sorted((run / "checkpoints").glob("epoch-*.ckpt")):
-        epoch = int(checkpoint.stem.removeprefix("epoch-"))
+    for epoch, checkpoint in run.checkpoints.epochs().items():
         predicted = segment(load(checkpoint, one_view=one_view), fat)
         rows.append(
             {

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from musclesense.storage.records import write_csv
+from musclesense.studies.layout import RunFolder
 from musclesense.training.module import SegmentationModule
 
 DRAWS = 10_000
@@ -40,7 +41,7 @@ def main() -> None:
     for run, own in zip(options.runs, scores, strict=True):
         if own.keys() != scores[0].keys():
             raise SystemExit(f"{run}: other test cases than those of {options.runs[0]}; give runs of one fold")
-    modules = [SegmentationModule.load(run / "checkpoints" / "best.ckpt") for run in options.runs]
+    modules = [SegmentationModule.load(RunFolder(run).checkpoints.best) for run in options.runs]
     rows = []
     for run, own, module, milliseconds in zip(options.runs, scores, modules, time_of(modules), strict=True):
         differences = np.array([own[case] - scores[0][case] for case in cases])
@@ -66,7 +67,7 @@ def main() -> None:
 
 def dice_of(run: Path) -> dict[Case, float]:
     """Give the DSC of each test case of a run that has one."""
-    with (run / "cases.csv").open(encoding="utf-8", newline="") as file:
+    with RunFolder(run).cases.open(encoding="utf-8", newline="") as file:
         return {
             tuple(row[name] for name in ("subject", "line", "slice", "label")): float(row["dice"])
             for row in csv.DictReader(file)

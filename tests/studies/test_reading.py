@@ -78,7 +78,7 @@ def test_phantom_is_a_made_cohort_or_a_table_beside_its_mark(write_study: StudyW
     assert not own.phantom
     assert own.table == table
     (table.parent / "phantom.json").write_text("{}")
-    assert read_study(own.folder).phantom
+    assert read_study(own.folder.path).phantom
 
 
 @pytest.mark.parametrize("lacking", ["study.yaml", "folds.json"])

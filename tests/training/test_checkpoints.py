@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from musclesense.errors import DiskError, InputError
+from musclesense.studies.layout import CheckpointFolder
 from musclesense.training.checkpoints import WholeCheckpoints, is_whole, require_best, to_go_on_from
 
 
@@ -47,7 +48,7 @@ def test_the_one_before_the_last_is_kept(kept: Path) -> None:
         "last.ckpt": 2,
         "previous.ckpt": 1,
     }
-    assert to_go_on_from(kept) == kept / "last.ckpt"
+    assert to_go_on_from(CheckpointFolder(kept)) == kept / "last.ckpt"
 
 
 def test_a_full_disk_leaves_the_earlier_checkpoints(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,25 +95,25 @@ def test_damage_is_seen(kept: Path, damage) -> None:
 def test_a_run_goes_on_from_the_last_whole_one(kept: Path, capsys, damaged, left, said) -> None:
     for name in damaged:
         cut(kept / f"{name}.ckpt")
-    found = to_go_on_from(kept)
+    found = to_go_on_from(CheckpointFolder(kept))
     assert found == (None if left is None else kept / f"{left}.ckpt")
     assert capsys.readouterr().err.splitlines() == [f"{kept}/{line}" for line in said]
-    assert to_go_on_from(kept) == found, "asked again, as further devices do"
+    assert to_go_on_from(CheckpointFolder(kept)) == found, "asked again, as further devices do"
     assert capsys.readouterr().err == ""
 
 
 def test_killed_between_two_names_the_one_before_is_gone_on_from(kept: Path, capsys) -> None:
     (kept / "last.ckpt").unlink()
-    assert to_go_on_from(kept) == kept / "previous.ckpt"
+    assert to_go_on_from(CheckpointFolder(kept)) == kept / "previous.ckpt"
     assert capsys.readouterr().err == ""
     write(kept, "last", 2)
     assert epoch_of(kept / "previous.ckpt") == 1
 
 
 def test_nothing_to_go_on_from(tmp_path: Path, capsys) -> None:
-    assert to_go_on_from(tmp_path) is None
+    assert to_go_on_from(CheckpointFolder(tmp_path)) is None
     write(tmp_path, "best", 0)  # killed before the first last.ckpt
-    assert to_go_on_from(tmp_path) is None
+    assert to_go_on_from(CheckpointFolder(tmp_path)) is None
     assert capsys.readouterr().err == ""
     assert is_whole(tmp_path / "best.ckpt")
 

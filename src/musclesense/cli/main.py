@@ -217,7 +217,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--region", choices=("calf", "thigh"), help="rows of this region only")
     export.add_argument("--outer", type=int, default=0, help="outer fold whose D2 is the test set (default 0)")
     drawn = export.add_mutually_exclusive_group()
-    drawn.add_argument("--folds", type=Path, metavar="FILE", help="folds.json of a study (default: drawn, 5 x 5)")
+    drawn.add_argument("--folds", type=Path, metavar="FILE", help="folds of a study (default: drawn, 5 x 5)")
     drawn.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
 
     imported = verb("import-nnunet", _import_nnunet, "Read a raw data set of nnU-Net as a cohort, or score its masks.")

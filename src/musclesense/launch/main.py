@@ -23,6 +23,7 @@ from musclesense.launch.progress import sweep_progress
 from musclesense.storage.locks import locked, locked_if_free
 from musclesense.storage.processes import end_with_parent
 from musclesense.storage.records import write_text
+from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.training import inputs
 from musclesense.training.config import Config, register
 from musclesense.training.folders import is_finished, record_failure, run_folder
@@ -151,8 +152,9 @@ def _conclude(plan: Plan, console: Console, *, command: str | None) -> int:
 
         for study in plan.studies:
             if study.is_dir():
-                with locked(study / "command.txt"):
-                    write_text(study / "command.txt", command + "\n")
+                path = StudyFolder(study).command
+                with locked(path):
+                    write_text(path, command + "\n")
             if any(is_finished(folder) for folder in plan.folders if folder.parent == study):
                 page = write_report(study)
                 print(study_table(study))
@@ -163,5 +165,7 @@ def _conclude(plan: Plan, console: Console, *, command: str | None) -> int:
         return 0
     failed = [folder for folder in plan.folders if not is_finished(folder)]
     for folder in failed:
-        console.print(f"failed: {folder} (see error.txt there)", highlight=False, soft_wrap=True, style="red")
+        console.print(
+            f"failed: {folder} (see {RunFolder(folder).error.name} there)", highlight=False, soft_wrap=True, style="red"
+        )
     return 1 if failed else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from musclesense.studies.layout import RunFolder
 from musclesense.training.folders import is_finished
 from musclesense.training.watch.progress import in_words, shown_in
 
@@ -49,7 +50,7 @@ class _Watch:
         self._display = display
         self._waiting = [folder for folder in folders if not is_finished(folder)]
         # An earlier sweep's failures are tried again: only a record written from now on counts.
-        self._since = {folder: _changed(folder / "failed.json") for folder in self._waiting}
+        self._since = {folder: _changed(RunFolder(folder).failed) for folder in self._waiting}
         self._total, self._before = len(folders), len(folders) - len(self._waiting)
         self._several_studies = len({folder.parent for folder in folders}) > 1
         self._started = time.monotonic()
@@ -71,9 +72,9 @@ class _Watch:
 
     def _look(self) -> None:
         for folder in list(self._waiting):
-            failure = folder / "failed.json"
+            failure = RunFolder(folder).failed
             if is_finished(folder):
-                scores = json.loads((folder / "done.json").read_text(encoding="utf-8"))["scores"]
+                scores = json.loads(RunFolder(folder).done.read_text(encoding="utf-8"))["scores"]
                 said = "  ".join(
                     f"{name.replace('dice', 'DSC').replace('_', ' ')} {v:.3f}" for name, v in scores.items()
                 )

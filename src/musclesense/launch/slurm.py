@@ -32,6 +32,7 @@ from submitit.core.utils import FailedJobError
 from musclesense.errors import InputError
 from musclesense.launch.progress import sweep_progress
 from musclesense.storage.records import write_text
+from musclesense.studies.layout import RunFolder
 from musclesense.training.config import Config
 from musclesense.training.folders import forget_failure, is_finished, record_failure, run_folder
 from musclesense.training.watch.progress import say
@@ -91,7 +92,8 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
         for number, job in zip(new, jobs, strict=True):
             _record(runs[number], job)
             sent[number] = job.job_id
-        say(f"{len(new)} jobs sent: {_in_words(sent[number] for number in new)}; slurm.log in each run's folder")
+        log = RunFolder(run_folder(runs[new[0]])).slurm_log.name
+        say(f"{len(new)} jobs sent: {_in_words(sent[number] for number in new)}; {log} in each run's folder")
     if launcher.wait:
         _wait({job: runs[number] for number, job in sent.items()}, look_every_s=launcher.look_every_s)
     return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
@@ -135,14 +137,14 @@ def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]], config: Config
 def _record(config: Config, job: submitit.Job[Any]) -> None:
     """Let the run's folder say which job it is, and lead to the job's log."""
     folder = run_folder(config)
-    write_text(folder / "slurm_id", job.job_id + "\n")
-    log = folder / "slurm.log"
+    write_text(RunFolder(folder).slurm_id, job.job_id + "\n")
+    log = RunFolder(folder).slurm_log
     log.unlink(missing_ok=True)
     log.symlink_to(os.path.relpath(job.paths.stdout, folder.resolve()))
 
 
 def _recorded(config: Config) -> str:
-    path = run_folder(config) / "slurm_id"
+    path = RunFolder(run_folder(config)).slurm_id
     return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
@@ -155,7 +157,7 @@ def _wait(jobs: dict[str, Config], *, look_every_s: float) -> None:
             queue = _queue()
             for job, config in list(waiting.items()):
                 folder = run_folder(config)
-                if is_finished(folder) or (folder / "failed.json").is_file():
+                if is_finished(folder) or RunFolder(folder).failed.is_file():
                     del waiting[job]
                 elif queue is None or job in queue:
                     missed[job] = 0
@@ -170,12 +172,12 @@ def _wait(jobs: dict[str, Config], *, look_every_s: float) -> None:
 
 
 def _record_loss(config: Config, job: str) -> None:
-    log = run_folder(config) / "slurm.log"
+    log = RunFolder(run_folder(config)).slurm_log
     last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if log.is_file() else []
     state = re.search(r"JobState=(\w+)", _ask("scontrol", "show", "job", job) or "")
     if state or last:
         reason = f"job {job} ended without a result" + (f" ({state[1]})" if state else "")
-        reason += "; see slurm.log" if last else ", and without a log"
+        reason += f"; see {log.name}" if last else ", and without a log"
     else:  # Slurm keeps no record of a task that was cancelled before the array came to it
         reason = f"job {job} left the queue before it started, as when it is cancelled"
     record_failure(config, reason, details="\n".join([reason, *last]) + "\n")

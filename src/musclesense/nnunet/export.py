@@ -20,11 +20,12 @@ from musclesense.errors import InputError
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Volume, read_volume, write_volume
-from musclesense.nnunet.record import FILE_ENDING, FOLDS, SPLITS, Record, Scan
+from musclesense.nnunet.record import FILE_ENDING, SPLITS, Record, Scan
 from musclesense.nnunet.slices import single_slice
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import require_free
 from musclesense.storage.records import read_yaml, write_json
+from musclesense.studies.layout import FOLDS
 from musclesense.vocabulary import Region
 
 _RESERVED = ("background", "ignore")

@@ -18,7 +18,6 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import write_volume
 from musclesense.nnunet.record import (
     FILE_ENDING,
-    FOLDS,
     RECORD,
     SPLITS,
     Record,
@@ -31,6 +30,7 @@ from musclesense.nnunet.slices import lay_back, require_classes
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import is_file, is_there, require_free
 from musclesense.storage.records import read_json, write_text
+from musclesense.studies.layout import FOLDS
 from musclesense.vocabulary import CHANNELS, Region
 
 _READABLE = (FILE_ENDING, ".nii")

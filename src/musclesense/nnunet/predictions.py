@@ -18,6 +18,7 @@ from musclesense.nnunet.slices import require_classes, require_place, slice_geom
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import is_file, is_there, require_free
 from musclesense.storage.records import read_text, write_csv, write_json, write_text
+from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.vocabulary import CHANNELS
 
 
@@ -39,14 +40,15 @@ def import_predictions(dataset: Path, predictions: Path, study: Path, *, inner: 
     """
     record, folds = load_with_folds(dataset)
     folds.split(record.outer, inner)
-    run = study / f"outer{record.outer}_inner{inner}"
+    folder = StudyFolder(study)
+    run = folder.run(record.outer, inner).path
     require_free(run)
     rows = list(_score(record, predictions))
-    _open_study(study, record, folds)
+    _open_study(folder, record, folds)
     fold = {"outer": record.outer, "inner": inner}
     with atomic_folder(run) as draft:
-        write_csv(draft / "cases.csv", CASE_COLUMNS, [fold | row for row in rows])
-        write_json(draft / "done.json", fold | {"predictions": str(predictions.absolute())})
+        write_csv(RunFolder(draft).cases, CASE_COLUMNS, [fold | row for row in rows])
+        write_json(RunFolder(draft).done, fold | {"predictions": str(predictions.absolute())})
     return run
 
 
@@ -91,7 +93,7 @@ def _reference(table: Path, of_line: Mapping[int, Acquisition], scan: Scan, colu
     return row, mask
 
 
-def _open_study(study: Path, record: Record, folds: NestedFolds) -> None:
+def _open_study(study: StudyFolder, record: Record, folds: NestedFolds) -> None:
     """Write ``study.yaml`` and ``folds.json``, or refuse a folder with others."""
     regions = sorted({scan.acquisition.region.value for scan in record.scans})
     content = {
@@ -107,9 +109,9 @@ def _open_study(study: Path, record: Record, folds: NestedFolds) -> None:
         "model": {"name": "nnU-Net"},
     }
     settings = yaml.safe_dump(content, sort_keys=False)
-    path = study / "study.yaml"
+    path = study.settings
     if not is_there(path):
         write_text(path, settings)
-        folds.save(study / "folds.json")
-    elif read_text(path, remedy="give another folder") != settings or NestedFolds.load(study / "folds.json") != folds:
+        folds.save(study.folds)
+    elif read_text(path, remedy="give another folder") != settings or NestedFolds.load(study.folds) != folds:
         raise InputError(f"{path}: another study; give another folder, or remove this one")

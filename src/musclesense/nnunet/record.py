@@ -15,10 +15,10 @@ from musclesense.imaging.grid import slice_count
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import MOST_VOXELS, Geometry, affine_problem
 from musclesense.storage.records import read_json, write_json
+from musclesense.studies.layout import FOLDS
 from musclesense.vocabulary import CHANNELS, Limbs, Region
 
 RECORD = "musclesense.json"
-FOLDS = "folds.json"
 SPLITS = "splits_final.json"
 FILE_ENDING = ".nii.gz"
 PARTS = ("Tr", "Ts")

@@ -16,7 +16,7 @@ from musclesense.imaging.grid import Grid, slice_count, take_slice
 from musclesense.imaging.labels import LabelSet, decide
 from musclesense.imaging.nifti import Geometry
 from musclesense.storage.paths import is_file, is_folder
-from musclesense.training.folders import is_finished
+from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.training.module import SegmentationModule
 from musclesense.vocabulary import Region
 
@@ -132,8 +132,9 @@ def _checkpoints(model: Path) -> tuple[Path, ...]:
         return (model,)
     if not is_folder(model):
         raise InputError(f"{model}: no such model; give a study's folder below runs/, a run's folder or a checkpoint")
-    runs = [model] if is_finished(model) else sorted(run for run in model.iterdir() if is_finished(run))
-    found = tuple(run / "checkpoints" / "best.ckpt" for run in runs)
+    own = RunFolder(model)
+    runs = [own] if own.is_finished else StudyFolder(model).finished_runs()
+    found = tuple(run.checkpoints.best for run in runs)
     if not found:
         raise InputError(f"{model}: holds no finished run; train one first, or give a checkpoint")
     return found

@@ -14,6 +14,7 @@ from musclesense.cohort.folds import NestedFolds
 from musclesense.errors import InputError
 from musclesense.storage.paths import is_file
 from musclesense.storage.records import read_json, read_text, read_yaml
+from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.vocabulary import Region
 
 _MOST_LABELS_TOGETHER = 6
@@ -122,7 +123,7 @@ class Run:
 
     outer: int
     inner: int
-    folder: Path
+    folder: RunFolder
     status: RunStatus
     error: str | None
     best_epoch: int | None
@@ -146,7 +147,7 @@ class Study:
         runs: Every run that the folds ask for, by outer and inner fold.
     """
 
-    folder: Path
+    folder: StudyFolder
     config: Mapping[str, Any]
     subjects: tuple[str, ...]
     runs: tuple[Run, ...]
@@ -154,7 +155,7 @@ class Study:
     @property
     def name(self) -> str:
         """The name of the study, as its folder has it."""
-        return self.folder.resolve().name
+        return self.folder.path.resolve().name
 
     @property
     def outer_folds(self) -> int:
@@ -207,17 +208,18 @@ class Study:
         return tuple(run for run in self.runs if run.status is status)
 
 
-def read_study(folder: Path) -> Study:
+def read_study(path: Path) -> Study:
     """Read a study folder; runs that have not finished are listed as such, with no cases.
 
     Raises:
         InputError: The folder is no study, or one of its files cannot be understood.
     """
-    settings, folds_file = folder / "study.yaml", folder / "folds.json"
+    folder = StudyFolder(path)
+    settings, folds_file = folder.settings, folder.folds
     if not is_file(settings) or not is_file(folds_file):
         lacking = folds_file if is_file(settings) else settings
         raise InputError(
-            f"{folder}: not a study (no {lacking.name}); give a folder that train.py wrote, such as runs/STUDY"
+            f"{path}: not a study (no {lacking.name}); give a folder that train.py wrote, such as runs/STUDY"
         )
     config = read_yaml(settings, remedy=_REMEDY)
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
@@ -227,26 +229,26 @@ def read_study(folder: Path) -> Study:
         raise InputError(f"{settings}: cohort {cohort!r} is no cohort; run train.py for this study again")
     folds = NestedFolds.load(folds_file)
     runs = tuple(
-        _read_run(folder / f"outer{outer}_inner{inner}", outer, inner)
+        _read_run(folder.run(outer, inner), outer, inner)
         for outer, inner_folds in enumerate(folds.inner)
         for inner in range(len(inner_folds))
     )
     return Study(folder=folder, config=config, subjects=folds.subjects, runs=runs)
 
 
-def _read_run(folder: Path, outer: int, inner: int) -> Run:
+def _read_run(folder: RunFolder, outer: int, inner: int) -> Run:
     status, error, best_epoch = RunStatus.MISSING, None, None
     cases: tuple[Case, ...] = ()
-    if is_file(folder / "done.json"):
-        status, cases = RunStatus.FINISHED, _read_rows(folder / "cases.csv", Case)
-        best_epoch = _read_best_epoch(folder / "done.json")
+    if folder.is_finished:
+        status, cases = RunStatus.FINISHED, _read_rows(folder.cases, Case)
+        best_epoch = _read_best_epoch(folder.done)
         for case in cases:
             if (case.outer, case.inner) != (outer, inner):
-                raise InputError(f"{folder / 'cases.csv'}: holds cases of run {case.outer}-{case.inner}; {_REMEDY}")
-    elif is_file(folder / "failed.json"):
-        failed = read_json(folder / "failed.json", remedy=_REMEDY)
+                raise InputError(f"{folder.cases}: holds cases of run {case.outer}-{case.inner}; {_REMEDY}")
+    elif is_file(folder.failed):
+        failed = read_json(folder.failed, remedy=_REMEDY)
         status, error = RunStatus.FAILED, str(failed.get("error", "")) if isinstance(failed, dict) else ""
-    curves = folder / "metrics.csv"
+    curves = folder.metrics
     epochs = _read_rows(curves, Epoch, number=_point_of_curve) if is_file(curves) else ()
     return Run(
         outer=outer,

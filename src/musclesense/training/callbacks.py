@@ -19,6 +19,7 @@ from musclesense.cohort.cache import SliceCache
 from musclesense.metrics.case import CASE_COLUMNS
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.records import write_csv
+from musclesense.studies.layout import CheckpointFolder, RunFolder
 from musclesense.training import checkpoints
 from musclesense.training.datamodule import Batch
 from musclesense.training.module import SegmentationModule
@@ -128,8 +129,8 @@ class BestEpoch(Callback):
         averaging: Of the weights, where they are averaged.
     """
 
-    def __init__(self, folder: Path, history: "History", averaging: Averaging | None) -> None:
-        self._path = folder / checkpoints.BEST
+    def __init__(self, folder: CheckpointFolder, history: "History", averaging: Averaging | None) -> None:
+        self._path = folder.best
         self._history = history
         self._averaging = averaging
 
@@ -149,7 +150,7 @@ class KeptEpochs(Callback):
         averaging: Of the weights, where they are averaged.
     """
 
-    def __init__(self, folder: Path, every: int, averaging: Averaging | None) -> None:
+    def __init__(self, folder: CheckpointFolder, every: int, averaging: Averaging | None) -> None:
         self._folder = folder
         self._every = every
         self._averaging = averaging
@@ -158,7 +159,7 @@ class KeptEpochs(Callback):
         """Write the weights where it is their turn."""
         epoch = trainer.current_epoch
         if (epoch + 1) % self._every == 0:
-            _write_weights(self._folder / f"epoch-{epoch:04}.ckpt", trainer, pl_module, self._averaging)
+            _write_weights(self._folder.epoch(epoch), trainer, pl_module, self._averaging)
 
 
 def _write_weights(path: Path, trainer: Trainer, module: LightningModule, averaging: Averaging | None) -> None:
@@ -175,11 +176,11 @@ def _write_weights(path: Path, trainer: Trainer, module: LightningModule, averag
     checkpoints.save(checkpoint, path)
 
 
-def last_epoch(folder: Path) -> ModelCheckpoint:
+def last_epoch(folder: CheckpointFolder) -> ModelCheckpoint:
     """Keep the last epoch in ``last.ckpt``, with all that is needed to go on from it."""
     return ModelCheckpoint(
-        folder,
-        filename=Path(checkpoints.LAST).stem,
+        folder.path,
+        filename=folder.last.stem,
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
@@ -239,7 +240,7 @@ class TestFoldScores(Callback):
         column: The table's column of reference labels.
     """
 
-    def __init__(self, folder: Path, cache: SliceCache, fold: dict[str, int], column: str) -> None:
+    def __init__(self, folder: RunFolder, cache: SliceCache, fold: dict[str, int], column: str) -> None:
         self._folder = folder
         self._cache = cache
         self._fold = fold
@@ -270,8 +271,8 @@ class TestFoldScores(Callback):
         if not trainer.is_global_zero:
             return
         rows = [self._fold | row for case in self.cases for row in case.rows]
-        write_csv(self._folder / "cases.csv", CASE_COLUMNS, rows)
-        with atomic_path(self._folder / "overlays.npz") as draft:
+        write_csv(self._folder.cases, CASE_COLUMNS, rows)
+        with atomic_path(self._folder.overlays) as draft:
             np.savez_compressed(
                 draft,
                 allow_pickle=False,

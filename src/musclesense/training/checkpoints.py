@@ -12,9 +12,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from musclesense.errors import InputError
 from musclesense.storage.atomic import atomic_path
+from musclesense.studies.layout import CheckpointFolder
 from musclesense.training.watch.progress import warn
-
-BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -37,7 +36,8 @@ def save(checkpoint: Mapping[str, Any], path: Path) -> None:
     """
     content = io.BytesIO()  # torch would tell of a full disk in words that name neither file nor reason
     torch.save(checkpoint, content)
-    with atomic_path(path, keep=path.with_name(PREVIOUS) if path.name == LAST else None) as draft:
+    folder = CheckpointFolder(path.parent)
+    with atomic_path(path, keep=folder.previous if path == folder.last else None) as draft:
         draft.write_bytes(content.getbuffer())
 
 
@@ -50,13 +50,13 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def to_go_on_from(folder: Path) -> Path | None:
+def to_go_on_from(folder: CheckpointFolder) -> Path | None:
     """Give the last checkpoint that is whole, or None where training starts from the beginning.
 
     Damaged ones are told of in a line and removed. A damaged ``best.ckpt`` cannot be made again from a later epoch:
     then all are.
     """
-    best, states = folder / BEST, [path for path in (folder / LAST, folder / PREVIOUS) if path.is_file()]
+    best, states = folder.best, [path for path in (folder.last, folder.previous) if path.is_file()]
     if states and not is_whole(best):
         warn(f"{best}: missing or damaged; the run is trained from the beginning")
         for path in (*states, best):  # the best one last: should this be interrupted, it says again what is to be done

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 from musclesense.errors import InputError
 from musclesense.storage.locks import locked
-from musclesense.storage.paths import is_file
 from musclesense.storage.records import read_yaml, write_json, write_text
+from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.training.config import Config, active_channels
 
 _FOLDS = ("outer", "inner")
@@ -50,30 +50,34 @@ def study_folder(config: Config) -> Path:
 
 def run_name(config: Config) -> str:
     """Name the run after its folds."""
-    return f"outer{config.outer}_inner{config.inner}"
+    return _run(config).name
 
 
 def run_folder(config: Config) -> Path:
     """Name the folder of the run below that of its study."""
-    return study_folder(config) / run_name(config)
+    return _run(config).path
 
 
 def is_finished(run: Path) -> bool:
     """Tell whether nothing is left to do for a run."""
-    return is_file(run / "done.json")
+    return RunFolder(run).is_finished
+
+
+def _run(config: Config) -> RunFolder:
+    return StudyFolder(study_folder(config)).run(config.outer, config.inner)
 
 
 def record_failure(config: Config, reason: str, *, details: str) -> None:
     """Write down why a run has no result: ``error.txt`` with all details, and ``failed.json``, last, with one line."""
-    folder = run_folder(config)
-    write_text(folder / "error.txt", details)
-    write_json(folder / "failed.json", {"outer": config.outer, "inner": config.inner, "error": reason})
+    run = _run(config)
+    write_text(run.error, details)
+    write_json(run.failed, {"outer": config.outer, "inner": config.inner, "error": reason})
 
 
 def forget_failure(config: Config) -> None:
     """Take away what `record_failure` wrote, since the run is tried again."""
-    for name in ("failed.json", "error.txt"):
-        (run_folder(config) / name).unlink(missing_ok=True)
+    for path in (_run(config).failed, _run(config).error):
+        path.unlink(missing_ok=True)
 
 
 def require_same_study(config: Config) -> None:
@@ -82,7 +86,7 @@ def require_same_study(config: Config) -> None:
     Raises:
         InputError: Names what differs.
     """
-    path = study_folder(config) / "study.yaml"
+    path = StudyFolder(study_folder(config)).settings
     if not path.is_file():
         return
     written = read_yaml(path, remedy="remove the study folder or give study=ANOTHER")
@@ -100,7 +104,7 @@ def open_study(config: Config) -> Path:
         InputError: The folder belongs to another configuration.
     """
     folder = study_folder(config)
-    path = folder / "study.yaml"
+    path = StudyFolder(folder).settings
     with locked(path):
         require_same_study(config)
         if not path.is_file():

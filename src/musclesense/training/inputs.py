@@ -18,6 +18,7 @@ from musclesense.phantom.cohorts.presets import find_preset
 from musclesense.phantom.version import PHANTOM_VERSION, version_of
 from musclesense.storage.locks import locked
 from musclesense.storage.records import read_json
+from musclesense.studies.layout import StudyFolder
 from musclesense.training.augmentation import Augmentation
 from musclesense.training.config import Config, active_channels
 from musclesense.training.folders import open_study, require_same_study, study_folder
@@ -92,7 +93,7 @@ def check(config: Config) -> None:
         table = scan_table(Path(config.cohort.path))
         used = used_rows(config, table)
         _require_good(config, table, used)
-        drawn, asked = study_folder(config) / "folds.json", config.folds
+        drawn, asked = StudyFolder(study_folder(config)).folds, config.folds
         if drawn.is_file():
             there = folds.NestedFolds.load(drawn)
             folds.require_fit(drawn, there, table, used, seed=asked.seed, outer=asked.outer, inner=asked.inner)
@@ -131,9 +132,9 @@ def prepare(config: Config) -> Inputs:
     """
     table = find_table(config)
     used = used_rows(config, table)
-    study = open_study(config)
+    drawn = StudyFolder(open_study(config)).folds
     nested = folds.load_or_draw(
-        study / "folds.json", table, used, seed=config.folds.seed, outer=config.folds.outer, inner=config.folds.inner
+        drawn, table, used, seed=config.folds.seed, outer=config.folds.outer, inner=config.folds.inner
     )
     slices = cache.open_or_build(
         _cache_folder(config, used), used, grid=grid(config), labels=labels(config), column=config.labels.column

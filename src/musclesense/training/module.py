@@ -114,7 +114,9 @@ class SegmentationModule(LightningModule):
             module.require_fit()
         except Exception as error:  # torch raises many kinds for a damaged file
             reason = " ".join(str(error).removeprefix(f"{checkpoint}: ").split())[:200] or type(error).__name__
-            raise InputError(f"{checkpoint}: not a usable checkpoint ({reason}); give a best.ckpt of a run") from error
+            raise InputError(
+                f"{checkpoint}: not a usable checkpoint ({reason}); give the best checkpoint of a run"
+            ) from error
         return module.eval()
 
     def require_fit(self) -> None:

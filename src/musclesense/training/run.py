@@ -20,6 +20,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from musclesense import __version__
 from musclesense.storage.locks import locked
 from musclesense.storage.records import write_json, write_text
+from musclesense.studies.layout import CheckpointFolder, RunFolder
 from musclesense.training import checkpoints, inputs
 from musclesense.training.callbacks import (
     Averaging,
@@ -69,7 +70,7 @@ def train(config: Config) -> Scores:
                         _train(config, folder, data, own)
                     else:
                         _train_together(config, folder, own)
-    scores: Scores = json.loads((folder / "done.json").read_text(encoding="utf-8"))["scores"]
+    scores: Scores = json.loads(RunFolder(folder).done.read_text(encoding="utf-8"))["scores"]
     return scores
 
 
@@ -97,19 +98,21 @@ def make_module(config: Config) -> SegmentationModule:
 def _begin(config: Config, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     forget_failure(config)
-    write_text(folder / "config.yaml", yaml.safe_dump(to_plain(config), sort_keys=False))
+    write_text(RunFolder(folder).config, yaml.safe_dump(to_plain(config), sort_keys=False))
 
 
 def _train_together(config: Config, folder: Path, own: tuple[int, ...]) -> None:
     """Train with a process for each device, and show how far they are from what they write."""
     epochs = _epochs(config)
-    checkpoints.to_go_on_from(folder / "checkpoints")  # removes damaged ones before the processes look, all at once
+    checkpoints.to_go_on_from(
+        RunFolder(folder).checkpoints
+    )  # removes damaged ones before the processes look, all at once
     try:
         devices.train_in_step(
             _as_rank,
             (config, folder, own),
             devices=len(own),
-            look=lambda: epochs.follow(folder / "metrics.csv"),
+            look=lambda: epochs.follow(RunFolder(folder).metrics),
         )
     finally:
         epochs.close()
@@ -127,7 +130,7 @@ def _train(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
     try:
         session = set_up(config, folder, data, own, logger)
         session.fit()
-        rows, path = session.history.rows, session.checkpoints / checkpoints.BEST
+        rows, path = session.history.rows, session.checkpoints.best
         best_epoch = max(rows, key=lambda row: row["val_dice"])["epoch"]
         checkpoints.require_best(path, epoch=int(best_epoch))
         best = SegmentationModule.load(path)
@@ -153,8 +156,8 @@ def _train(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
                     "lightning": lightning.__version__,
                 },
             }
-            (session.checkpoints / checkpoints.PREVIOUS).unlink(missing_ok=True)
-            write_json(folder / "done.json", content)
+            session.checkpoints.previous.unlink(missing_ok=True)
+            write_json(RunFolder(folder).done, content)
         failed = False
     finally:
         if logger is not None:
@@ -190,9 +193,9 @@ class Session:
     test: TestFoldScores
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoints(self) -> CheckpointFolder:
         """The folder of the run's checkpoints."""
-        return self.folder / "checkpoints"
+        return RunFolder(self.folder).checkpoints
 
     def fit(self) -> None:
         """Train to the end, from the last epoch if there is one."""
@@ -236,10 +239,10 @@ def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
         pin_memory=hardware.accelerator == "cuda",
         synthesis=data.synthesis,
     )
-    history = History(folder / "metrics.csv")
-    test = TestFoldScores(folder, data.slices, _fold(config), config.labels.column)
+    history = History(RunFolder(folder).metrics)
+    test = TestFoldScores(RunFolder(folder), data.slices, _fold(config), config.labels.column)
     callbacks: list[Callback] = [StepSeed(seed), history, test, RunBar(_epochs(config))]
-    callbacks += _keeping(config, folder / "checkpoints", history)
+    callbacks += _keeping(config, RunFolder(folder).checkpoints, history)
     cases = len(datamodule.train_dataloader()) * batch_size
     compiled = compilation.wanted(config.trainer, hardware, cases=cases, devices=len(own))
     if compiled:
@@ -255,7 +258,7 @@ def _drawing(config: Config, data: inputs.Inputs, *, here: bool) -> AbstractCont
     return data.synthesis.drawing(config.trainer.max_epochs, here=here)
 
 
-def _keeping(config: Config, folder: Path, history: History) -> list[Callback]:
+def _keeping(config: Config, folder: CheckpointFolder, history: History) -> list[Callback]:
     """Make what averages, keeps and stops, in this order."""
     chosen = config.callbacks
     averaging = None if chosen.averaging is None else Averaging(chosen.averaging)

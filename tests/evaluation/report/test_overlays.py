@@ -57,7 +57,7 @@ def test_best_median_and_worst_are_chosen_by_dice(write_study: StudyWriter) -> N
 def test_picture_shows_the_masks_of_its_case(write_study: StudyWriter) -> None:
     study = read_study(write_study(finished=[(0, 0)]))
     worst = overlays(study, "calf")[-1]
-    arrays = np.load(study.runs[0].folder / "overlays.npz")
+    arrays = np.load(study.runs[0].folder.overlays)
     (index,) = np.flatnonzero(arrays["line"] == worst.case.line)
     expected = draw(arrays["image"][index], arrays["truth"][index], arrays["prediction"][index])
     assert np.array_equal(worst.pixels, expected)

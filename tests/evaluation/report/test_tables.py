@@ -17,6 +17,7 @@ from musclesense.evaluation.report.tables import (
     study_table,
     write_tables,
 )
+from musclesense.studies.layout import ReportFolder
 from musclesense.studies.reading import CASE_COLUMNS, Case, read_study
 
 StudyWriter = Callable[..., Path]
@@ -67,7 +68,7 @@ def test_cases_are_selected_by_what_is_named(make_case: CaseMaker) -> None:
 def test_tables_have_a_row_for_each_run_and_each_group(write_study: StudyWriter, tmp_path: Path) -> None:
     folder = write_study()
     study = read_study(folder)
-    write_tables(study, tmp_path / "report")
+    write_tables(study, ReportFolder(tmp_path / "report"))
     nested = rows_of(tmp_path / "report" / "nested_cv.csv")
     assert tuple(nested[0]) == NESTED_CV_COLUMNS
     assert len(nested) == 25 * 3
@@ -92,11 +93,11 @@ def test_tables_have_a_row_for_each_run_and_each_group(write_study: StudyWriter,
 
 def test_tables_depend_on_the_scores_alone(write_study: StudyWriter, tmp_path: Path) -> None:
     folder = write_study(finished=[(1, 0), (0, 3)])
-    write_tables(read_study(folder), tmp_path / "first")
+    write_tables(read_study(folder), ReportFolder(tmp_path / "first"))
     for run in folder.glob("outer*"):
         record = json.loads((run / "done.json").read_text())
         (run / "done.json").write_text(json.dumps(record | {"seconds": 999.0, "epochs": 1}))
-    write_tables(read_study(folder), tmp_path / "second")
+    write_tables(read_study(folder), ReportFolder(tmp_path / "second"))
     for name in ("nested_cv.csv", "summary.csv", "cases.csv"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
 
@@ -106,7 +107,7 @@ def test_undefined_measures_are_blank(write_study: StudyWriter, tmp_path: Path) 
     cases = folder / "outer0_inner0" / "cases.csv"
     header = cases.read_text().splitlines()[0]
     cases.write_text(f"{header}\n0,0,2,S00,,ALS,calf,5,muscle,,,0,0,,,0,0,0\n")
-    write_tables(read_study(folder), tmp_path)
+    write_tables(read_study(folder), ReportFolder(tmp_path))
     row = rows_of(tmp_path / "nested_cv.csv")[0]
     assert (row["cases"], row["dice_undefined"], row["dice_mean"], row["hd95_mm_mean"]) == ("1", "1", "", "")
     assert row["volume_bias_ml"] == "0.000000"

@@ -100,7 +100,7 @@ def _kept(run: Run, region: str) -> Iterable[tuple[float, Case]]:
     for case in run.cases:
         if case.region == region and case.dice is not None:
             slices.setdefault((case.line, case.slice), []).append(case)
-    if not slices or not is_file(run.folder / "overlays.npz"):
+    if not slices or not is_file(run.folder.overlays):
         return
     lines, numbers = _load(run, *_INDEX)
     for line, number in zip(lines.tolist(), numbers.tolist(), strict=True):
@@ -117,7 +117,7 @@ def _images(run: Run, case: Case) -> tuple[NDArray[np.uint8], NDArray[np.uint8],
 
 def _load(run: Run, *names: str) -> list[NDArray[Any]]:
     """Read arrays that a run kept: whole numbers (cases,) that name slices, and images (cases, rows, columns)."""
-    path = run.folder / "overlays.npz"
+    path = run.folder.overlays
     remedy = "remove its folder and run train.py again"
     require_file(path)
     try:

@@ -76,17 +76,17 @@ def write_report(folder: Path) -> Path:
         InputError: The folder is no study, or one of its files cannot be understood.
     """
     study = read_study(folder)
-    report = folder / "report"
+    report = study.folder.report
     # All of it is made before any of it is written: what cannot be read is found while nothing has changed.
     figures: dict[str, bytes] = {}
     page = _template().render(**_content(study, figures))
-    with locked(report):
+    with locked(report.path):
         write_tables(study, report)
         for name, png in figures.items():
-            with atomic_path(report / "figures" / name) as draft:
+            with atomic_path(report.figure(name)) as draft:
                 draft.write_bytes(png)
-        write_text(report / "index.html", page)
-    return report / "index.html"
+        write_text(report.page, page)
+    return report.page
 
 
 def _template() -> Any:
@@ -132,7 +132,7 @@ def _content(study: Study, figures: dict[str, bytes]) -> dict[str, Any]:
         "fat_fraction_pictures": pictures(fat_fraction_charts),
         "overlays": [(region, _overlays(overlays(study, region), figures)) for region in study.regions],
         "colours": {"truth": TRUTH, "prediction": PREDICTION, "both": BOTH},
-        "command": _command(study.folder),
+        "command": _command(study.folder.command),
     }
 
 
@@ -208,15 +208,14 @@ def _inline(value: Any) -> str:
     return str(value)
 
 
-def _command(folder: Path) -> str | None:
+def _command(recorded: Path) -> str | None:
     """Give the training command, where it was recorded."""
-    recorded = folder / "command.txt"
     return read_text(recorded, remedy="remove it").strip() if is_file(recorded) else None
 
 
 def _chart(chart: Chart, figures: dict[str, bytes]) -> Picture:
     light = chart.png(LIGHT)
-    figures[f"{chart.name}.png"] = light
+    figures[chart.name] = light
     return Picture(alt=chart.alt, light=_data_uri(light), dark=_data_uri(chart.png(DARK)))
 
 
@@ -224,7 +223,7 @@ def _overlays(drawn: Iterable[Overlay], figures: dict[str, bytes]) -> list[tuple
     pictures = []
     for overlay in drawn:
         png = overlay.png()
-        figures[f"{overlay.name}.png"] = png
+        figures[overlay.name] = png
         alt = f"{overlay.rank} case, {overlay.case.region}: contours of truth and prediction on the image"
         pictures.append((overlay, Picture(alt=alt, light=_data_uri(png), dark=None)))
     return pictures

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from musclesense.storage.records import write_csv
+from musclesense.studies.layout import ReportFolder
 from musclesense.studies.reading import CASE_COLUMNS, Case, RunStatus, Study, read_study
 
 ALL = "all"
@@ -169,14 +170,14 @@ def summary_rows(study: Study) -> list[dict[str, str]]:
     ]
 
 
-def write_tables(study: Study, folder: Path) -> None:
+def write_tables(study: Study, folder: ReportFolder) -> None:
     """Write ``nested_cv.csv``, ``summary.csv`` and ``cases.csv`` of a study into a folder, each atomically."""
-    for name, columns, rows in (
-        ("nested_cv.csv", NESTED_CV_COLUMNS, nested_cv_rows(study, study.labels)),
-        ("summary.csv", SUMMARY_COLUMNS, summary_rows(study)),
-        ("cases.csv", CASE_COLUMNS, [_case_cells(case) for case in study.cases]),
+    for path, columns, rows in (
+        (folder.nested_cv, NESTED_CV_COLUMNS, nested_cv_rows(study, study.labels)),
+        (folder.summary, SUMMARY_COLUMNS, summary_rows(study)),
+        (folder.cases, CASE_COLUMNS, [_case_cells(case) for case in study.cases]),
     ):
-        write_csv(folder / name, columns, [{column: row[column] for column in columns} for row in rows])
+        write_csv(path, columns, [{column: row[column] for column in columns} for row in rows])
 
 
 def study_table(folder: Path) -> str:

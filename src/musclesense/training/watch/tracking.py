@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from musclesense.imaging.labels import LabelSet
 from musclesense.storage.records import write_text
+from musclesense.studies.layout import RunFolder
 from musclesense.training.config import Config
 from musclesense.training.folders import run_folder, run_name, study_folder, to_plain
 from musclesense.training.scoring import ScoredCase
@@ -104,7 +105,7 @@ def _start(config: Config) -> Logger:
         group=study_folder(config).name,
         job_type=f"outer{config.outer}",
         name=run_name(config).replace("_", "-"),
-        id=_stored_id(folder / "wandb_id"),
+        id=_stored_id(RunFolder(folder).wandb_id),
         resume="allow",
         save_dir=folder,
         config=to_plain(config),
