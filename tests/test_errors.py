@@ -2,7 +2,7 @@
 
 import pytest
 
-from musclesense.errors import InputError, one_line, report_input_errors
+from musclesense.errors import ArgumentError, InputError, one_line, report_input_errors
 
 
 def test_each_problem_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -62,3 +62,13 @@ def test_of_very_many_problems_the_first_are_shown(capsys: pytest.CaptureFixture
     assert len(lines) == 1001
     assert lines[0] == "error: problem 0"
     assert lines[-1] == "error: and 9000 more problems; correct these first"
+
+
+def test_the_command_line_tells_of_options_in_place_of_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"te345": ("MAG", "PHASE"), "phase_unit": "", "fat": "{x}"}
+    error = ArgumentError("give {te345} with {phase_unit}, or {fat}", **given)
+    assert str(error) == "give te345=(MAG, PHASE) with phase_unit, or fat={x}"
+    with pytest.raises(SystemExit), report_input_errors(debug=False):
+        raise error
+    assert capsys.readouterr().err == "error: give --te345 MAG PHASE with --phase-unit, or --fat {x}\n"
+    assert isinstance(error, ValueError)

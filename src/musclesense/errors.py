@@ -9,7 +9,7 @@ _MOST_LINES = 1000
 _LONGEST_LINE = 1000
 
 
-class InputError(Exception):
+class InputError(ValueError):
     """Something the user gave cannot be used.
 
     The message names the file or option, the value and the remedy in one line.
@@ -19,6 +19,45 @@ class InputError(Exception):
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+
+    @property
+    def at_command_line(self) -> tuple[str, ...]:
+        """The problems as the command line tells them."""
+        return self.problems
+
+
+class ArgumentError(InputError):
+    """An argument of a function of this package cannot be used; the command line tells of its option instead.
+
+    Args:
+        problem: Names arguments as ``{name}``.
+        arguments: What was given or is to be given for each; nothing: the name alone; several: the parts of a pair.
+
+    >>> error = ArgumentError("{region}: the model was trained on calves; add {water}", region="thigh", water="FILE")
+    >>> print(error)
+    region=thigh: the model was trained on calves; add water=FILE
+    >>> error.at_command_line
+    ('--region thigh: the model was trained on calves; add --water FILE',)
+    """
+
+    def __init__(self, problem: str, **arguments: str | tuple[str, ...]) -> None:
+        super().__init__(problem.format(**{name: _as_argument(name, value) for name, value in arguments.items()}))
+        self._as_options = problem.format(**{name: _as_option(name, value) for name, value in arguments.items()})
+
+    @property
+    def at_command_line(self) -> tuple[str, ...]:
+        """The problem with options in place of arguments."""
+        return (self._as_options,)
+
+
+def _as_argument(name: str, value: str | tuple[str, ...]) -> str:
+    shown = value if isinstance(value, str) else f"({', '.join(value)})"
+    return f"{name}={shown}" if shown else name
+
+
+def _as_option(name: str, value: str | tuple[str, ...]) -> str:
+    parts = (value,) if isinstance(value, str) else value
+    return " ".join((f"--{name.replace('_', '-')}", *filter(None, parts)))
 
 
 class DiskError(InputError):
@@ -38,9 +77,10 @@ def report_input_errors(*, debug: bool) -> Iterator[None]:
     except InputError as error:
         if debug:
             raise
-        for problem in error.problems[:_MOST_LINES]:
+        problems = error.at_command_line
+        for problem in problems[:_MOST_LINES]:
             print(f"error: {one_line(problem)}", file=sys.stderr)
-        if (more := len(error.problems) - _MOST_LINES) > 0:
+        if (more := len(problems) - _MOST_LINES) > 0:
             print(f"error: and {more} more problems; correct these first", file=sys.stderr)
         sys.exit(2)
 

@@ -200,7 +200,7 @@ def test_threads_that_start_together_build_once(cohort, tmp_path, monkeypatch):
 
 def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(cohort, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "normalise", lambda *_: 1 / 0)
+        patch.setattr(cache.Frame, "prepare", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             built(tmp_path / "cache", cohort)
     assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musclesense.imaging.frame import normalise, reference_channel
+from musclesense.imaging.frame import Frame, normalise, reference_channel, restore
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.nifti import Geometry
 
@@ -60,3 +60,24 @@ def test_a_constant_image_becomes_zeros():
 )
 def test_the_body_is_found_in_the_same_channel_whatever_else_there_is(channels, chosen):
     assert reference_channel(channels) == reference_channel(channels[::-1]) == chosen
+
+
+@pytest.mark.parametrize("placed_by", ["water", "fat"])
+def test_a_slice_is_placed_by_one_image_and_each_channel_is_normalised_there(placed_by):
+    fat, water = limb(), np.roll(limb(), -8, axis=1)
+    frame = Frame(Grid(spacing_mm=2.5, rows=40, columns=64), ("water", "fat"), placed_by)
+    images, air, placement = frame.prepare(GEOMETRY, {"fat": fat, "water": water})
+    assert images.shape == (2, 40, 64) and images.dtype == air.dtype == np.float32
+    assert placement == frame.grid.place(GEOMETRY, fat if placed_by == "fat" else water)
+    for image, level, native in zip(images, air, (water, fat), strict=True):
+        expected, expected_air = normalise(native, placement)
+        assert np.array_equal(image, expected) and level == np.float32(expected_air)
+
+
+def test_what_is_restored_lies_where_it_was():
+    image = limb()
+    frame = Frame(Grid(spacing_mm=1.0, rows=130, columns=130), ("fat",), "fat")
+    images, _, placement = frame.prepare(GEOMETRY, {"fat": image})
+    back = restore(placement, images)
+    assert back.shape == (1, 60, 40)
+    assert np.corrcoef(back[0].ravel(), image.ravel())[0, 1] > 0.99

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from musclesense.cli.main import main
 from musclesense.imaging.body import body_mask
-from musclesense.imaging.grid import Grid, take_slice
+from musclesense.imaging.grid import take_slice
 from musclesense.imaging.limbs import split_limbs
 from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.metrics.overlap import overlap
@@ -147,7 +147,7 @@ def test_limbs_are_parted_on_the_subjects_sides(name: str, real_data: Path) -> N
     volume = read_volume(real_data / name / f"{stack.file}.nii.gz")
     for number in (*stack.apart, *stack.touching):
         image = take_slice(volume.data, volume.geometry, number)
-        halves = split_limbs(image, Grid().place(volume.geometry, image))
+        halves = split_limbs(image, volume.geometry)
         body = body_mask(image)
         right = to_the_right(volume)
         own = {limb: right[half & body] for limb, half in halves.items()}

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from musclesense.imaging.grid import Grid
 from musclesense.segmentation.results import fat_fraction_rows, limb_halves
 from musclesense.segmentation.scan import from_images
 from musclesense.vocabulary import Limbs, Side
@@ -15,7 +14,7 @@ def test_each_class_has_its_row_and_an_absent_one_is_blank(limbs: TwoLimbs) -> N
     classes = np.zeros(limbs.geometry.shape, dtype=np.uint8)
     classes[limbs.left] = 2
     classes[0][limbs.left[0]] = 0
-    halves = limb_halves(scan, Grid(), Limbs.BOTH)
+    halves = limb_halves(scan, Limbs.BOTH)
     rows = fat_fraction_rows(scan, ("gracilis", "vastus"), classes, halves)
     assert [(row["limb"], row["label"]) for row in rows[-4:]] == [
         ("right", "gracilis"),
@@ -36,7 +35,7 @@ def test_each_class_has_its_row_and_an_absent_one_is_blank(limbs: TwoLimbs) -> N
 
 def test_halves_hold_every_voxel_once(limbs: TwoLimbs) -> None:
     scan = from_images({"fat": limbs.fat})
-    halves = limb_halves(scan, Grid(), Limbs.BOTH)
+    halves = limb_halves(scan, Limbs.BOTH)
     assert np.array_equal(halves[Side.RIGHT], ~halves[Side.LEFT])
     assert halves[Side.RIGHT][limbs.right].all() and halves[Side.LEFT][limbs.left].all()
-    assert list(limb_halves(scan, Grid(), Limbs.RIGHT)) == [Side.RIGHT]
+    assert list(limb_halves(scan, Limbs.RIGHT)) == [Side.RIGHT]

@@ -15,7 +15,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike, NDArray
 
 from musclesense.cohort.table import Acquisition
-from musclesense.imaging.frame import normalise, reference_channel
+from musclesense.imaging.frame import Frame, reference_channel
 from musclesense.imaging.grid import Grid, slice_axis, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Volume, read_volume
@@ -56,6 +56,10 @@ class SliceCache:
     classes: NDArray[np.uint8]
     classes_of: Mapping[Region, frozenset[int]]
 
+    def frame(self, grid: Grid) -> Frame:
+        """Give how the slices were laid on the grid of the cache, which a network trained on them needs to know."""
+        return frame_of(self.channels, grid)
+
     @classmethod
     def open(cls, folder: Path, acquisitions: Sequence[Acquisition]) -> Self:
         """Map the arrays of a finished cache without reading them."""
@@ -69,6 +73,11 @@ class SliceCache:
             classes=np.load(folder / "classes.npy", mmap_mode="r"),
             classes_of={Region(region): frozenset(found) for region, found in index["classes_of"].items()},
         )
+
+
+def frame_of(channels: tuple[str, ...], grid: Grid) -> Frame:
+    """Lay slices by the channels that all of a cohort have, so that they lie alike whatever a network takes."""
+    return Frame(grid, channels, reference_channel(channels))
 
 
 def common_channels(acquisitions: Sequence[Acquisition]) -> tuple[str, ...]:
@@ -116,13 +125,14 @@ def open_or_build(
 
 def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels: LabelSet, column: str) -> None:
     channels = common_channels(acquisitions)
+    frame = frame_of(channels, grid)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         numbers = list(pool.map(partial(labelled_slices, column=column), acquisitions))
         firsts = np.concatenate([[0], np.cumsum([len(own) for own in numbers])])
         count = int(firsts[-1])
-        frame = (grid.rows, grid.columns)
-        images = _new_array(folder / "images.npy", np.float16, (count, len(channels), *frame))
-        classes = _new_array(folder / "classes.npy", np.uint8, (count, *frame))
+        size = (grid.rows, grid.columns)
+        images = _new_array(folder / "images.npy", np.float16, (count, len(channels), *size))
+        classes = _new_array(folder / "classes.npy", np.uint8, (count, *size))
         air = np.zeros((count, len(channels)), dtype=np.float32)
 
         def fill(position: int) -> set[int]:
@@ -132,9 +142,7 @@ def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels
             reference = _read_labels(acquisition, column)
             for case, number in enumerate(numbers[position], start=int(firsts[position])):
                 slices = {name: take_slice(volume.data, volume.geometry, number) for name, volume in volumes.items()}
-                placement = grid.place(reference.geometry, slices[reference_channel(channels)])
-                for channel, image in enumerate(slices.values()):
-                    images[case, channel], air[case, channel] = normalise(image, placement)
+                images[case], air[case], placement = frame.prepare(volumes[frame.placed_by].geometry, slices)
                 native = labels.encode(take_slice(reference.data, reference.geometry, number))
                 classes[case] = placement.labels_to_grid(native, labels.n_classes)
                 found.update(np.unique(classes[case]).tolist())

@@ -83,8 +83,8 @@ class NestedFolds:
         Raises:
             InputError: The file is missing or does not hold nested folds.
         """
+        content = read_json(path, remedy=remedy)
         try:
-            content = read_json(path, remedy=remedy)
             folds = cls(
                 table=str(content["table"]),
                 seed=int(content["seed"]),

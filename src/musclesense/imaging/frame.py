@@ -1,13 +1,18 @@
-"""What the network is given of a slice: on the grid, with zero mean and unit standard deviation a channel."""
+"""The only way from a native slice to what a network is given, and from what it gives back to the voxels of the slice.
 
-from collections.abc import Collection
-from typing import Any
+Training and segmentation go the same way, so that a network meets on a new scan what it was trained on.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.imaging.body import background_level
-from musclesense.imaging.grid import Placement
+from musclesense.imaging.grid import Grid, Placement
+from musclesense.imaging.nifti import Geometry
 
 # Every image shows the body, but fat outlines the limb in all contrasts and does not depend on the other channels.
 _REFERENCE_ORDER = ("fat", "te345", "te460", "te575", "water")
@@ -16,6 +21,69 @@ _REFERENCE_ORDER = ("fat", "te345", "te460", "te575", "water")
 def reference_channel(channels: Collection[str]) -> str:
     """Choose the channel in which the body is found, so that the grid lies alike whatever else a network takes."""
     return next((name for name in _REFERENCE_ORDER if name in channels), next(iter(channels)))
+
+
+class Prepared(NamedTuple):
+    """A slice as a network takes it.
+
+    Attributes:
+        images: (channels, rows, columns) float32, each of zero mean and unit standard deviation.
+        air: (channels,) float32, the value that air has in each: what lies beyond the slice.
+        placement: The way back.
+    """
+
+    images: NDArray[np.float32]
+    air: NDArray[np.float32]
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How slices are laid before a network.
+
+    Attributes:
+        grid: Orientation, spacing and size.
+        channels: Images that are prepared, in the order of the network.
+        placed_by: The image in which the body is found, by which the slice is placed; it need not be a channel.
+    """
+
+    grid: Grid
+    channels: tuple[str, ...]
+    placed_by: str
+
+    def prepare(self, geometry: Geometry, slices: Mapping[str, NDArray[Any]]) -> Prepared:
+        """Bring a native slice to the grid.
+
+        Args:
+            geometry: Where the voxels of its volume lie.
+            slices: 2-D image by name, as ``take_slice`` gives it: those of ``channels`` and that of ``placed_by``.
+
+        >>> grid = Grid(spacing_mm=10.0, rows=4, columns=6)
+        >>> disc = np.pad(np.full((4, 4), 100.0), 8)
+        >>> frame = Frame(grid, channels=("water",), placed_by="fat")
+        >>> geometry = Geometry.from_affine((20, 20, 1), np.diag([5.0, 5.0, 10.0, 1.0]))
+        >>> images, air, placement = frame.prepare(geometry, {"fat": disc, "water": disc + 20})
+        >>> images.shape, bool(abs(images.mean()) < 1e-6)
+        ((1, 4, 6), True)
+        >>> restore(placement, images).shape
+        (1, 20, 20)
+        """
+        placement = self.place(geometry, slices)
+        normal = [normalise(slices[name], placement) for name in self.channels]
+        return Prepared(
+            images=np.stack([image for image, _ in normal]),
+            air=np.array([air for _, air in normal], dtype=np.float32),
+            placement=placement,
+        )
+
+    def place(self, geometry: Geometry, slices: Mapping[str, NDArray[Any]]) -> Placement:
+        """Give the placement that `prepare` gives, from the one image that it needs."""
+        return self.grid.place(geometry, slices[self.placed_by])
+
+
+def restore(placement: Placement, probabilities: NDArray[Any]) -> NDArray[np.float32]:
+    """Bring probabilities (classes, rows, columns) from the grid to the voxels of the slice: (classes, *native)."""
+    return placement.to_scanner(probabilities)
 
 
 def normalise(image: NDArray[Any], placement: Placement) -> tuple[NDArray[np.float32], float]:

@@ -43,6 +43,12 @@ def slice_count(geometry: Geometry) -> int:
     return geometry.shape[slice_axis(geometry)]
 
 
+def right_to_left(geometry: Geometry) -> tuple[int, bool]:
+    """Give the axis of a slice that runs between right and left, and whether its index grows to the subject's left."""
+    axis, sign = _axis_along(geometry, _RIGHT_LEFT)
+    return axis - (axis > slice_axis(geometry)), sign > 0
+
+
 def slice_zooms(geometry: Geometry) -> tuple[float, float]:
     """Give the voxel size in mm along the two axes of a slice, in storage order."""
     first, second = (zoom for axis, zoom in enumerate(geometry.zooms) if axis != slice_axis(geometry))

@@ -6,32 +6,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.imaging.body import body_mask
-from musclesense.imaging.grid import Placement
+from musclesense.imaging.grid import right_to_left
+from musclesense.imaging.nifti import Geometry
 from musclesense.vocabulary import Side
 
 # The cut lies in this middle part of the body's width, since one limb may be half as wide again as the other.
 _MIDDLE = (0.3, 0.7)
 
 
-def split_limbs(image: NDArray[Any], placement: Placement) -> dict[Side, NDArray[np.bool_]]:
+def split_limbs(image: NDArray[Any], geometry: Geometry) -> dict[Side, NDArray[np.bool_]]:
     """Part a native slice that shows both limbs.
 
-    The cut follows the columns of the grid: the middle of the gap between the limbs or, where they touch, where least
-    of the body is crossed near its middle.
+    The cut follows the axis from front to back: the middle of the gap between the limbs or, where they touch, where
+    least of the body is crossed near its middle.
 
     Args:
         image: Native 2-D slice in which the body is found: any magnitude image.
-        placement: Where the grid lies on it: it knows the subject's right.
+        geometry: Of its volume: it knows the subject's right.
 
     Returns:
         For each limb the half of the slice in which it lies, of the shape of ``image``.
     """
-    right_to_left = 0 if placement.transposed else 1
-    profile = body_mask(image).sum(axis=1 - right_to_left)
+    axis, to_left = right_to_left(geometry)
+    profile = body_mask(image).sum(axis=1 - axis)
     from_right = np.arange(len(profile))
-    if placement.step[1] < 0:
+    if not to_left:
         profile, from_right = profile[::-1], from_right[::-1]
-    on_right = np.broadcast_to(np.expand_dims(from_right < _cut(profile), 1 - right_to_left), image.shape)
+    on_right = np.broadcast_to(np.expand_dims(from_right < _cut(profile), 1 - axis), image.shape)
     return {Side.RIGHT: on_right, Side.LEFT: ~on_right}
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from musclesense import __version__
 from musclesense.errors import InputError
 from musclesense.imaging.frame import reference_channel
-from musclesense.imaging.grid import Grid, slice_count, take_slice
+from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.limbs import split_limbs
 from musclesense.imaging.nifti import write_volume
 from musclesense.metrics.fat_fraction import mean_fat_fraction
@@ -52,14 +52,14 @@ def segment_scan(scan: Scan, *, model: Path, region: Region, limbs: Limbs, out: 
         # Opened before the work, which takes long, and moved to their places together, after the last one is whole.
         mask, table, picture, record = (drafts.enter_context(atomic_path(out / name)) for name in FILES)
         classes = segmenter.segment(scan.channels, scan.geometry)
-        halves = limb_halves(scan, segmenter.grid, limbs)
+        halves = limb_halves(scan, limbs)
         write_volume(mask, segmenter.labels.decode(classes), scan.geometry, np.uint16)
         write_csv(table, COLUMNS, fat_fraction_rows(scan, segmenter.labels.names, classes, halves))
         draw_quality_control(scan, segmenter.grid, classes, halves).savefig(picture)
         write_json(record, _record(scan, segmenter, region, limbs))
 
 
-def limb_halves(scan: Scan, grid: Grid, limbs: Limbs) -> dict[Side, NDArray[np.bool_]]:
+def limb_halves(scan: Scan, limbs: Limbs) -> dict[Side, NDArray[np.bool_]]:
     """Give the part of the volume in which each limb lies, of ``scan.geometry.shape``."""
     if limbs is not Limbs.BOTH:
         return {Side(limbs): np.ones(scan.geometry.shape, dtype=bool)}
@@ -67,7 +67,7 @@ def limb_halves(scan: Scan, grid: Grid, limbs: Limbs) -> dict[Side, NDArray[np.b
     reference = scan.channels[reference_channel(scan.channels)]
     for number in range(slice_count(scan.geometry)):
         image = take_slice(reference, scan.geometry, number)
-        for limb, half in split_limbs(image, grid.place(scan.geometry, image)).items():
+        for limb, half in split_limbs(image, scan.geometry).items():
             take_slice(halves[limb], scan.geometry, number)[:] = half
     return halves
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from musclesense.errors import InputError
-from musclesense.imaging.frame import normalise, reference_channel
+from musclesense.imaging.frame import Frame, reference_channel, restore
 from musclesense.imaging.grid import Grid, slice_count, take_slice
 from musclesense.imaging.labels import LabelSet, decide
 from musclesense.imaging.nifti import Geometry
@@ -104,17 +104,16 @@ class Segmenter:
             InputError: A channel is missing.
         """
         self.require_channels(images)
+        frame = Frame(self.grid, self.channels, reference_channel(images))
         classes = np.zeros(geometry.shape, dtype=np.uint8)
         for first in range(0, slice_count(geometry), _SLICES_AT_ONCE):
             numbers = range(first, min(first + _SLICES_AT_ONCE, slice_count(geometry)))
-            placements, stacked = [], []
-            for number in numbers:
-                slices = {name: take_slice(image, geometry, number) for name, image in images.items()}
-                placements.append(self.grid.place(geometry, slices[reference_channel(slices)]))
-                stacked.append([normalise(slices[name], placements[-1])[0] for name in self.channels])
-            likely = self._mean_probabilities(torch.from_numpy(np.array(stacked)))
-            for number, placement, probabilities in zip(numbers, placements, likely, strict=True):
-                take_slice(classes, geometry, number)[:] = decide(placement.to_scanner(probabilities), self.threshold)
+            slices = ({name: take_slice(image, geometry, n) for name, image in images.items()} for n in numbers)
+            prepared = [frame.prepare(geometry, images) for images in slices]
+            likely = self._mean_probabilities(torch.from_numpy(np.stack([one.images for one in prepared])))
+            for number, one, probabilities in zip(numbers, prepared, likely, strict=True):
+                native = restore(one.placement, probabilities)
+                take_slice(classes, geometry, number)[:] = decide(native, self.threshold)
         return classes
 
     def _mean_probabilities(self, images: Tensor) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.cohort.cache import SliceCache
-from musclesense.imaging.frame import reference_channel
+from musclesense.imaging.frame import restore
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import read_volume
@@ -48,8 +48,9 @@ def score(
     file = acquisition.labels(column)
     assert file is not None  # no case without one
     mask = read_volume(file)
-    reference = read_volume(acquisition.channels[reference_channel(cache.channels)])
-    placement = module.grid.place(mask.geometry, take_slice(reference.data, mask.geometry, case.slice))
+    frame = cache.frame(module.grid)
+    image = read_volume(acquisition.channels[frame.placed_by])
+    placement = frame.place(image.geometry, {frame.placed_by: take_slice(image.data, image.geometry, case.slice)})
     rows = case_rows(
         acquisition,
         case.slice,
@@ -57,7 +58,7 @@ def score(
         labels=module.labels,
         classes=cache.classes_of[acquisition.region],
         truth=module.labels.encode(take_slice(mask.data, mask.geometry, case.slice)),
-        predicted=decide(placement.to_scanner(probabilities), module.threshold),
+        predicted=decide(restore(placement, probabilities), module.threshold),
     )
     return ScoredCase(
         position=position,

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError, report_input_errors
-from musclesense.imaging.frame import normalise
+from musclesense.imaging.frame import Frame
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.phantom.version import PHANTOM_VERSION
@@ -75,10 +75,10 @@ class Recipe:
             np.random.default_rng([_POOL_STREAM, self.seed, number]), regions=self.regions, without=self.without
         )
         native = drawn.stored(drawn.image)
-        placement = self.grid.place(drawn.geometry, native)
+        images, air, placement = Frame(self.grid, ("fat",), "fat").prepare(drawn.geometry, {"fat": native})
         truth = self.labels.encode(drawn.stored(getattr(drawn, self.column)))
         record: NDArray[Any] = np.zeros((), self.dtype)
-        record["image"], record["air"] = normalise(native, placement)
+        record["image"], record["air"] = images[0], air[0]
         record["classes"] = placement.labels_to_grid(truth, self.labels.n_classes)
         return record
 
