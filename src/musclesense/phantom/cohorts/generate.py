@@ -1,6 +1,5 @@
 """Make a cohort from nothing: draw subjects, scan them, write files and table."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ from musclesense import __version__
 from musclesense.cohort.table import Acquisition, write_table
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import write_volume
+from musclesense.messages import log
 from musclesense.phantom.anatomy.limbs import Body, child, sample_limbs
 from musclesense.phantom.anatomy.templates import compartment_values
 from musclesense.phantom.cohorts.presets import (
@@ -201,7 +201,7 @@ def _told(parts: Iterator[Made], count: int) -> Iterator[Made]:
         now = time.monotonic()
         if now - told > QUIET_SECONDS and number < count:
             left = (now - started) / number * (count - number)
-            print(f"phantom: {number} of {count} subjects, about {left / 60:.1f} min left", file=sys.stderr, flush=True)
+            log.info(f"phantom: {number} of {count} subjects, about {left / 60:.1f} min left")
             told = now
         yield part
 
