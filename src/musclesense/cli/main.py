@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
 
     phantom = verb("phantom", "phantom:run", "Make a phantom cohort: images by MR physics, masks and a cohort table.")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder to make")
-    phantom.add_argument("--preset", default="demo", help="demo (default), smoke, paper, secondary or robust")
+    phantom.add_argument("--preset", default="demo", help="demo (default), smoke, paper, secondary or any_scanner")
     phantom.add_argument("--seed", type=int, default=1, help="same seed, same bytes (default 1)")
     cores = os.cpu_count() or 1
     phantom.add_argument("--workers", type=int, default=cores, help=f"processes (default: all {cores} cores)")
