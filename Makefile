@@ -4,7 +4,7 @@ PEERS := .venv-peers
 # Two test processes share the cores, so each computes on one thread.
 TEST_THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup demo test test-slurm faults fuzz lint bench peers clean
+.PHONY: help setup demo test test-slurm faults fuzz lint docs bench peers clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
@@ -33,6 +33,13 @@ lint: setup  ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(BIN)/.docs-installed  ## the documentation as a site, in site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+$(BIN)/.docs-installed: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 fuzz: setup  ## five thousand spoilt inputs; each must end in a right result or a clean refusal
 	$(BIN)/python -m fuzz $(FUZZ)
 
@@ -53,4 +60,4 @@ $(PEERS)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:  ## remove what the other targets made, apart from runs/
-	rm -rf .venv $(PEERS) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* data
+	rm -rf .venv $(PEERS) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* data

@@ -172,7 +172,7 @@ def lines(file: Path) -> int:
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Lay the results out as the table of docs/performance.md."""
+    """Lay the results out as the table of docs/reports/2026-11-baselines.md."""
     head = (
         *("peer", "Dice on D2, mean (SD)", "prepare, s", "trained, s", "epochs", "s an epoch", "CPU s"),
         *("ms a slice", "peak memory, MiB", "parameters", "lines of configuration"),

@@ -104,7 +104,7 @@ def test_t1_weighting_is_taken_off_whatever_scale_and_way_of_turning(
         echoes = echoes.conj()
     model = FatModel(peaks=6, excitation=excitation)
     error = abs(np.median(separate(echoes, model=model).fat_fraction[INSIDE]) - percent)
-    # Where fat gives some 60 % of the signal, nothing is left of the outer echoes (docs/dixon.md): there it errs more.
+    # Where fat gives some 60 % of the signal, nothing is left of the outer echoes (docs/reports): there it errs more.
     seen = excitation.fat_gain * percent / (excitation.fat_gain * percent + 100 - percent)
     assert error < (2 if 0.45 < seen < 0.75 else 0.5)
 

@@ -1,4 +1,4 @@
-"""Three-point separation on real scans, against other programs; run with -s to print the figures of docs/dixon.md."""
+"""Three-point separation on real scans, against other programs; run with -s to print the figures in docs/reports."""
 
 from pathlib import Path
 

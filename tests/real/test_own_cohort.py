@@ -1,4 +1,4 @@
-"""``docs/your-own-cohort.md``, typed as it stands, in a folder of its own with a smaller network."""
+"""``docs/how-to/your-own-cohort.md``, typed as it stands, in a folder of its own with a smaller network."""
 
 import doctest
 import os
@@ -70,7 +70,7 @@ def test_the_page_holds(real_data: Path, tmp_path: Path) -> None:
     (tmp_path / "scans" / "S001").symlink_to(real_data / "ideal_thigh")
     shutil.copy(PROJECT / "train.py", tmp_path)
     shutil.copytree(PROJECT / "conf", tmp_path / "conf")
-    typed = follow(PROJECT / "docs" / "your-own-cohort.md", tmp_path)
+    typed = follow(PROJECT / "docs" / "how-to" / "your-own-cohort.md", tmp_path)
 
     assert len(typed) == 10
     for one in typed:

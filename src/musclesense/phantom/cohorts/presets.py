@@ -8,11 +8,10 @@ from musclesense.errors import InputError
 from musclesense.vocabulary import Region
 
 BOTH_REGIONS = (Region.CALF, Region.THIGH)
-USUAL_AGES = (20.0, 75.0)
-ADULT_AGE = 18.0
-"""Below it, a body is a child's."""
-ADULT_AGES = (20.0, 80.0)
-"""Ages of adult bodies (`anatomy.limbs.Body.sample`); outside them there is none."""
+ADULTS = (20.0, 75.0)
+GROWN = 18.0
+DRAWN_ADULTS = (20.0, 80.0)
+"""Ages of the bodies that are drawn: another range of adults would never be met."""
 WEEKS_TO_RETEST = 2
 WEEKS_A_YEAR = 52
 
@@ -22,10 +21,10 @@ class Group:
     """Subjects of one group.
 
     Attributes:
-        name: Its name, one of ``disease.patterns.PATTERNS``.
+        name: Its name, one of ``disease.PATTERNS``.
         subjects: How many.
         severity: Lowest and highest severity; the subjects spread over it.
-        ages: Youngest and oldest, in years: children below `ADULT_AGE`, or adults within `ADULT_AGES`.
+        ages: Youngest and oldest, in years: children below `GROWN`, or adults within `DRAWN_ADULTS`.
         retested: How many of them have a second session two weeks after the first.
         followed: For each region, how many come again after one year, after two, and so on.
         progress: By how much severity rises in a year.
@@ -37,18 +36,18 @@ class Group:
     name: str
     subjects: int
     severity: tuple[float, float]
-    ages: tuple[float, float] = USUAL_AGES
+    ages: tuple[float, float] = ADULTS
     retested: int = 0
     followed: Mapping[Region, tuple[int, ...]] = field(default_factory=dict, hash=False)
     progress: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.ages
-        youngest, oldest = ADULT_AGES
-        if not (0 <= low < high < ADULT_AGE or youngest <= low < high <= oldest):
+        youngest, oldest = DRAWN_ADULTS
+        if not (0 <= low < high < GROWN or youngest <= low < high <= oldest):
             raise InputError(
                 f"group {self.name}: ages {low:g} to {high:g} cannot be drawn; "
-                f"give a range below {ADULT_AGE:g}, or one within {youngest:g} to {oldest:g}"
+                f"give a range below {GROWN:g}, or one within {youngest:g} to {oldest:g}"
             )
 
 
@@ -89,7 +88,7 @@ class TurboSpinEcho:
 
 @dataclass(frozen=True, kw_only=True)
 class AnyScanner:
-    """One fat-bright slice from a scanner at random: `any_scanner.synthetic_slice`."""
+    """One fat-bright slice from a scanner at random: ``robust.draw``."""
 
 
 Sequence = Dixon | TurboSpinEcho | AnyScanner
@@ -201,13 +200,11 @@ SECONDARY = Preset(
 )
 """The paper's secondary cohort: 9 acquisitions of one limb each, by another sequence, of children but for one."""
 
-ANY_SCANNER = Preset(
-    groups=(Group(name="any", subjects=120, severity=(0.0, 1.0)),), sequence=AnyScanner(), alternate=True
-)
+ROBUST = Preset(groups=(Group(name="any", subjects=120, severity=(0.0, 1.0)),), sequence=AnyScanner(), alternate=True)
 """Slices from scanners at random, 120 of them, to validate and test the networks that are trained on such slices."""
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {"smoke": SMOKE, "demo": DEMO, "paper": PAPER, "secondary": SECONDARY, "any_scanner": ANY_SCANNER}
+    {"smoke": SMOKE, "demo": DEMO, "paper": PAPER, "secondary": SECONDARY, "robust": ROBUST}
 )
 
 

@@ -12,14 +12,13 @@ from lightning import Callback, Trainer
 from torch import Tensor, nn
 
 from musclesense.errors import InputError
-from musclesense.messages import log
 from musclesense.training.config import TrainerConfig
 from musclesense.training.machine.hardware import Hardware
 from musclesense.training.module import SegmentationModule
 
 PAYS_FROM = 10_000
 """Cases over all epochs from which ``auto`` compiles on a CPU: more than make up for the compiling with any network
-that was measured (docs/performance.md); shorter trainings, such as the demo's, are left as they are."""
+that was measured (docs/reference/performance.md); shorter trainings, such as the demo's, are left as they are."""
 _COMPILER = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")  # which PyTorch calls where CXX names none
 
 
@@ -113,5 +112,5 @@ class CompiledNetwork:
             cause = getattr(error, "inner_exception", None) or error
             reason = next(iter(str(cause).splitlines()), type(cause).__name__)
             logits = self._network(images)
-            log.warning(f"torch.compile failed ({reason[:200]}); training goes on without it")
+            print(f"torch.compile failed ({reason[:200]}); training goes on without it", file=sys.stderr)
             return logits  # type: ignore[no-any-return]

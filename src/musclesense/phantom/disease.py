@@ -1,0 +1,399 @@
+"""What disease does to muscle: which muscles, how much fat, in which texture, how much they shrink and swell.
+
+Involvements are read off the literature that stands with each pattern, by eye: most of it grades
+muscles on a scale of a few steps, so that the figures here are approximate. What the groups then hold is in
+docs/reports/2026-11-phantom.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.phantom.anatomy.section import Section
+from musclesense.phantom.anatomy.templates import TEMPLATES
+from musclesense.phantom.texture import Floats, lattice, ridges, sample
+from musclesense.vocabulary import Region
+
+END_STAGE = 0.735  # mean fat fraction of a muscle that is gone: fibrous strands and islands of muscle remain
+HIGHEST_MEAN = 0.765  # the same without the islands
+MOST_FAT = 0.90  # that of fat tissue
+STEEPNESS = 3.0  # of the rise of fat with the share that the disease has taken
+HAZE = 0.4  # part of the usual fat of healthy muscle that lies within fibres, not between them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pattern:
+    """How a disease is spread over the muscles, and how it looks in them.
+
+    Attributes:
+        involvement: How much each muscle takes part at full severity, 0 to 1; muscles not named take ``others``.
+        others: Involvement of the other muscles.
+        scatter: Spread of involvement between muscles of one subject, as standard deviation.
+        asymmetry: Spread of severity between the sides, as standard deviation of its logarithm.
+        distal_slope: Relative rise of the disease per mm away from the hip.
+        wasting_mm: How far the border of a muscle withdraws at full involvement.
+        oedema: Chance that a muscle is oedematous, and how strongly, each 0 to 1.
+        patchiness: Strength of patches that spare or replace parts of a muscle.
+        streakiness: Strength of streaks along the fascicles.
+        males_only: Women do not fall ill with it.
+    """
+
+    involvement: Mapping[str, float]
+    others: float
+    scatter: float = 0.12
+    asymmetry: float = 0.08
+    distal_slope: float = 0.0
+    wasting_mm: float = 2.2
+    oedema: tuple[float, float] = (0.0, 0.0)
+    patchiness: float = 1.0
+    streakiness: float = 1.0
+    males_only: bool = False
+
+
+CONTROL = Pattern(involvement=MappingProxyType({}), others=0.25, scatter=0.04, asymmetry=0.02, patchiness=0.6)
+"""No disease: a few percent of fat, more with age (Morrow et al., European Radiology 2014;24:1610-1620)."""
+
+IBM = Pattern(
+    involvement=MappingProxyType(
+        {
+            "vastus_lateralis": 1.0,
+            "vastus_intermedius": 0.95,
+            "vastus_medialis": 1.0,
+            "rectus_femoris": 0.6,
+            "sartorius": 0.6,
+            "adductor_longus": 0.2,
+            "adductor_magnus": 0.3,
+            "adductor_brevis": 0.2,
+            "gastrocnemius_medial": 0.95,
+            "gastrocnemius_lateral": 0.6,
+            "soleus": 0.55,
+            "tibialis_anterior": 0.6,
+            "long_extensors": 0.5,
+            "peronei": 0.5,
+        }
+    ),
+    others=0.4,
+    asymmetry=0.15,
+    distal_slope=0.002,
+    oedema=(0.25, 0.8),
+    patchiness=1.3,
+)
+"""Inclusion body myositis: the vasti, with relative sparing of rectus femoris and the adductors, and all of the lower
+leg, the medial gastrocnemius most; inflammation in 78 % of the patients, in two of 68 muscles in the median (Cox et
+al., Rheumatology 2011;50:1153-1161). That a quarter of the muscles is oedematous here is our assumption, and far more.
+The pattern is typical enough to tell it from other myopathies (Tasca et al., Muscle & Nerve 2015;52:956-962). More fat
+in the thigh than in the leg, and a gradient along quadriceps and medial gastrocnemius (Ansari et al., Muscle & Nerve
+2020;61:496-503), taken here to rise distally."""
+
+CMT = Pattern(
+    involvement=MappingProxyType(
+        {
+            "peronei": 0.95,
+            "tibialis_anterior": 0.8,
+            "long_extensors": 0.85,
+            "soleus": 0.6,
+            "gastrocnemius_medial": 0.7,
+            "gastrocnemius_lateral": 0.65,
+            "long_flexors_medial": 0.4,
+            "long_flexors_lateral": 0.45,
+            "tibialis_posterior": 0.4,
+            "popliteus": 0.25,
+        }
+    ),
+    others=0.25,
+    distal_slope=0.006,
+    oedema=(0.15, 0.5),
+)
+"""Charcot-Marie-Tooth disease 1A: length dependent, the anterior and lateral compartments of the leg most (16 patients:
+Bas et al., Fat fraction distribution in lower limb muscles of patients with CMT1A, Neurology 2020). Of five patients,
+tibialis anterior held 16 %, medial gastrocnemius 22 % and peroneus longus 35 % of fat, the first and the last about 3
+points more with each centimetre distally (Evans et al., Journal of Neurology, Neurosurgery & Psychiatry 2014;85:e4). Of
+34 patients, the leg held 28, 30 and 41 % at its proximal, middle and distal level (Sun et al., Frontiers in Neurology
+2024;14:1334976). The thigh is known to hold less; how much is recalled. Oedema is our assumption; we found no
+source."""
+
+ALS = Pattern(
+    involvement=MappingProxyType({"tibialis_anterior": 0.4, "long_extensors": 0.35, "gastrocnemius_medial": 0.35}),
+    others=0.15,
+    scatter=0.06,
+    asymmetry=0.2,
+    wasting_mm=7.0,
+    oedema=(0.7, 0.7),
+    streakiness=1.2,
+)
+"""Amyotrophic lateral sclerosis: no significant fat is reported, but marked hyperintensity on STIR images of the lower
+limbs, which tells it from Kennedy's disease (Klickovic et al., Neurology 2019;93:e895-e907). Wasting and the muscles
+named are those of foot drop, from general knowledge."""
+
+KD = Pattern(
+    involvement=MappingProxyType(
+        {
+            "gastrocnemius_medial": 0.85,
+            "gastrocnemius_lateral": 0.8,
+            "soleus": 0.8,
+            "biceps_femoris_long_head": 0.8,
+            "biceps_femoris_short_head": 0.65,
+            "semimembranosus": 0.8,
+            "semitendinosus": 0.75,
+            "gluteus_maximus": 0.6,
+            "adductor_magnus": 0.5,
+            "vastus_lateralis": 0.45,
+            "vastus_intermedius": 0.45,
+            "vastus_medialis": 0.45,
+            "rectus_femoris": 0.4,
+            "gracilis": 0.3,
+            "sartorius": 0.35,
+            "tibialis_anterior": 0.25,
+            "long_extensors": 0.25,
+        }
+    ),
+    others=0.35,
+    oedema=(0.15, 0.5),
+    streakiness=1.4,
+    males_only=True,
+)
+"""Kennedy's disease (spinal bulbar muscular atrophy): significant fat in thigh and calf, unlike ALS (Klickovic et al.,
+Neurology 2019;93:e895-e907), first in the posterior calf, then the posterior thigh, the pelvis, the anterior and the
+medial thigh and last the anterior calf (Kim et al., Annals of Neurology 2024;95:596-606). Oedema is our assumption: the
+former found it to be marked in ALS alone. It is inherited with the X chromosome."""
+
+HYPOPP = Pattern(
+    involvement=MappingProxyType(
+        {
+            "biceps_femoris_long_head": 0.75,
+            "biceps_femoris_short_head": 0.6,
+            "semimembranosus": 0.75,
+            "semitendinosus": 0.7,
+            "adductor_magnus": 0.5,
+            "gluteus_maximus": 0.5,
+            "iliopsoas": 0.75,
+            "gastrocnemius_medial": 0.75,
+            "gastrocnemius_lateral": 0.7,
+            "soleus": 0.7,
+        }
+    ),
+    others=0.3,
+    scatter=0.2,
+    oedema=(0.3, 0.8),
+    patchiness=1.2,
+)
+"""Hypokalaemic periodic paralysis: from no fat at all to a fixed myopathy, with age; psoas and iliacus, the posterior
+thigh, gastrocnemius and soleus most (55 carriers of CACNA1S variants: Holm-Yildiz et al., Permanent muscle weakness in
+hypokalemic periodic paralysis, Neurology 2020). Over all periodic paralyses 78 % of patients had fat on MRI, and some
+hyperintensity around tendons on STIR images (Vivekanandam et al., Muscle & Nerve 2023;68:439-450)."""
+
+DMD = Pattern(
+    involvement=MappingProxyType(
+        {
+            "adductor_magnus": 0.95,
+            "gluteus_maximus": 0.95,
+            "biceps_femoris_long_head": 0.9,
+            "vastus_lateralis": 0.85,
+            "vastus_intermedius": 0.85,
+            "vastus_medialis": 0.8,
+            "rectus_femoris": 0.8,
+            "biceps_femoris_short_head": 0.65,
+            "semimembranosus": 0.6,
+            "semitendinosus": 0.55,
+            "sartorius": 0.25,
+            "gracilis": 0.15,
+            "adductor_longus": 0.3,
+            "peronei": 0.85,
+            "gastrocnemius_medial": 0.75,
+            "gastrocnemius_lateral": 0.65,
+            "soleus": 0.65,
+            "tibialis_anterior": 0.35,
+            "tibialis_posterior": 0.15,
+        }
+    ),
+    others=0.4,
+    wasting_mm=1.0,
+    oedema=(0.5, 0.8),
+    patchiness=0.8,
+    males_only=True,
+)
+"""Duchenne muscular dystrophy: gluteus maximus and adductor magnus most (Tang et al., Chinese Journal of Contemporary
+Pediatrics 2022;24:1231-1237), then quadriceps and biceps femoris, less in semimembranosus and semitendinosus, sparing
+sartorius, gracilis and adductor longus, oedema in 30 of 48 (Muscle magnetic resonance imaging of Duchenne muscular
+dystrophy: the abstract alone was read, its authors and journal are not known to us). In the leg the peronei, then
+medial gastrocnemius and soleus (Torriani et al., Skeletal Radiology 2012;41:437-445); that tibialis posterior and
+anterior are spared fits the T2 of a longitudinal study (PMC4955760, table 2). It is inherited with the X chromosome."""
+
+PATTERNS: Mapping[str, Pattern] = MappingProxyType(
+    {"control": CONTROL, "IBM": IBM, "CMT": CMT, "ALS": ALS, "KD": KD, "HYPOPP": HYPOPP, "DMD": DMD}
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Look:
+    """How infiltration looks in each muscle of a subject, arrays of shape (muscles,).
+
+    Attributes:
+        patches: Strength of patches.
+        streaks: Strength of streaks.
+        holes: Strength of small round holes, as if moth-eaten.
+        rim: How far the periphery is ahead of the centre; negative where the centre is ahead.
+        fascicles: Direction of the fascicles in the section, radians.
+        pennation: How much fascicles follow the border of the muscle instead.
+    """
+
+    patches: Floats
+    streaks: Floats
+    holes: Floats
+    rim: Floats
+    fascicles: Floats
+    pennation: Floats
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Infiltration:
+    """The state of the muscles of one limb at one time.
+
+    Attributes:
+        usual: Mean fat fraction without disease, 0 to 1, shape (muscles,).
+        share: How far the disease has taken each muscle at mid-level, 0 to 1, shape (muscles,).
+        distal_slope: Relative rise of the disease per mm away from the hip.
+        atrophy_mm: How far the border of each muscle has withdrawn, shape (muscles,).
+        swelling: How oedematous each muscle is, 0 to 1, shape (muscles,).
+        look: Texture of each muscle.
+        field: Lattice of the texture.
+    """
+
+    usual: Floats
+    share: Floats
+    distal_slope: float
+    atrophy_mm: Floats
+    swelling: Floats
+    look: Look
+    field: Floats
+
+    def fat_at(self, level_mm: float) -> Floats:
+        """Give the mean fat fraction of each muscle at a level, 0 to 1."""
+        return np.asarray(self.usual + (END_STAGE - self.usual) * self.replaced_at(level_mm), dtype=np.float32)
+
+    def replaced_at(self, level_mm: float) -> Floats:
+        """Give how much of each muscle fat has replaced at a level, 0 to 1: more often none or all than half."""
+        share = np.clip(self.share * np.clip(1 - self.distal_slope * level_mm, 0.2, 2.0), 0, 1)
+        return np.asarray(share**STEEPNESS / (share**STEEPNESS + (1 - share) ** STEEPNESS), dtype=np.float32)
+
+
+def sample_infiltration(
+    rng: np.random.Generator, pattern: Pattern, severity: float, region: Region, age: float = 50.0
+) -> tuple[Infiltration, Infiltration]:
+    """Draw the muscles of the right and the left limb of a subject.
+
+    The same random state with a higher severity or age gives the same muscles and texture later: more fat at
+    every point.
+
+    Args:
+        rng: Random state.
+        pattern: The disease.
+        severity: How far it has come, 0 (no fat beyond the usual) to 1.
+        region: Thigh or calf.
+        age: Age in years: from 30 on, fat and the width of septa rise.
+    """
+    names = list(TEMPLATES[region].muscles)
+    count = len(names)
+    older = max(age - 30, 0.0)
+    involvement = np.array([pattern.involvement.get(name, pattern.others) for name in names])
+    involvement = involvement + rng.normal(0, pattern.scatter, count)
+    # Peroneus longus held twice as much fat as its neighbours in healthy calves too (Evans et al., see CMT).
+    usual = np.where(np.array(names) == "peronei", 1.8, 1.0) * rng.lognormal(0, 0.3) * rng.lognormal(0, 0.3, count)
+    look = Look(
+        patches=_single(pattern.patchiness * rng.uniform(0.3, 1.1, count)),
+        streaks=_single(pattern.streakiness * rng.uniform(0.7, 1.3, count)),
+        holes=_single(rng.uniform(0.2, 1.0, count)),
+        rim=_single(rng.normal(0.3, 0.8, count)),
+        fascicles=_single(rng.uniform(0, np.pi, count)),
+        pennation=_single(rng.uniform(-0.7, 0.7, count)),
+    )
+    shrinks = rng.uniform(0.3, 1.0, count)
+    chance, strength = pattern.oedema
+    sides = []
+    for _ in range(2):
+        here = min(severity * rng.lognormal(0, pattern.asymmetry), 1.0)
+        share = np.clip(here * (involvement + rng.normal(0, pattern.scatter / 2, count)), 0, 1)
+        swells = strength * rng.uniform(0.4, 1.0, count) * (rng.random(count) < chance)
+        # Muscle swells before it is replaced.
+        swelling = swells * np.minimum(5 * share, 1) * (1 - share)
+        sides.append(
+            Infiltration(
+                usual=_single(usual * (0.015 + 0.0006 * older)),
+                share=_single(share),
+                distal_slope=pattern.distal_slope,
+                atrophy_mm=_single(shrinks * (pattern.wasting_mm * share + 0.012 * older)),
+                swelling=_single(swelling),
+                look=look,
+                field=lattice(rng),
+            )
+        )
+    return sides[0], sides[1]
+
+
+def infiltrate(section: Section, infiltration: Infiltration) -> Floats:
+    """Give the fat fraction (0 to 1) of every point of a section, 0 outside muscle.
+
+    Every point has a place in the order in which fat takes a muscle: streaks between fascicles first, then patches,
+    holes, and the periphery or the centre; islands hold out longest. The place shifts the logit of the fat fraction,
+    so the texture is faint in healthy muscle and in muscle that is gone, and strong between. Where muscle is gone,
+    fibrous strands and the fascia keep it a little darker than fat. The tissue coordinates of the section carry the
+    texture: it moves with the limb and is the same at every session.
+    """
+    inside = section.muscle > 0
+    muscle = section.muscle[inside] - 1
+    u, v, level = section.u_mm[inside], section.v_mm[inside], section.level_mm
+    depth = section.depth_mm[inside]
+    look, field = infiltration.look, infiltration.field
+    shift = np.float32(17.0) * muscle  # another part of the lattice for each muscle
+
+    patches = sample(field, level + 50, 0.30 * u + shift, 0.30 * v + shift)
+    holes = sample(field, level + 90, 1.8 * u, 1.8 * v)
+    from_border = depth + infiltration.atrophy_mm[muscle]  # as it was before the muscle shrank
+    cos, sin = np.cos(look.fascicles)[muscle], np.sin(look.fascicles)[muscle]
+    along = cos * u + sin * v
+    across = cos * v - sin * u + look.pennation[muscle] * from_border + 2.0 * patches
+    bundles = sample(field, level, 0.75 * along + shift, 2.5 * across + shift) + 0.35 * holes
+    septa = sample(field, level + 30, 0.20 * along + shift, 0.75 * across + shift) + 0.15 * holes
+    streaks = np.maximum(ridges(bundles, 0.45), 1.3 * ridges(septa, 0.2))
+
+    fullness = np.clip(0.8 + 0.45 * patches + 0.35 * holes, 0.1, 1.6)  # streaks are broken and come in groups
+    place = look.streaks[muscle] * (3.5 * streaks * fullness - 1.1)
+    place += look.patches[muscle] * patches
+    place += look.holes[muscle] * holes
+    place += look.rim[muscle] * np.clip(1 - from_border / 5, -1, 1)
+    strands = np.maximum((1.6 - fullness) * ridges(bundles - 1, 0.45), ridges(septa + np.float32(0.9), 0.25))
+    strands = np.maximum(strands, ridges(depth, 0.5))
+    ceiling = MOST_FAT * np.minimum(0.92 - 0.22 * strands + 0.03 * holes, 1)
+
+    spread = 1.5 * look.streaks**2 + look.patches**2 + look.holes**2 + 0.4 * look.rim**2
+    haze = HAZE * infiltration.usual
+    streaked = infiltration.fat_at(level) - haze * (1 - infiltration.replaced_at(level))
+    mean = np.clip(streaked / HIGHEST_MEAN, 1e-3, 0.999)
+    logit = np.log(mean / (1 - mean))
+    # A spread before the logistic curve pulls its mean towards a half, which the root undoes for a normal spread; the
+    # rest is fitted, since streaks are a skewed one.
+    start = logit * np.sqrt(1 + np.pi / 8 * spread) + 0.1 - 0.08 * logit**2
+    fat = np.zeros(section.muscle.shape, np.float32)
+    fat[inside] = haze[muscle] + (ceiling - haze[muscle]) / (1 + np.exp(-(start[muscle] + place)))
+    return fat
+
+
+def oedema(section: Section, infiltration: Infiltration) -> Floats:
+    """Give how oedematous the muscle is at every point of a section, 0 to 1, 0 outside muscle.
+
+    It is a property of the muscle that is left: fat at the same point has none.
+    """
+    swollen = np.zeros(section.muscle.shape, np.float32)
+    inside = section.muscle > 0
+    inside[inside] = infiltration.swelling[section.muscle[inside] - 1] > 0
+    u, v = section.u_mm[inside], section.v_mm[inside]
+    clouds = sample(infiltration.field, section.level_mm + 130, 0.22 * u, 0.22 * v)
+    swollen[inside] = infiltration.swelling[section.muscle[inside] - 1] * np.clip(0.7 + 0.5 * clouds, 0, 1)
+    return swollen
+
+
+def _single(values: NDArray[np.float64]) -> Floats:
+    return values.astype(np.float32)

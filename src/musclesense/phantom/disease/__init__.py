@@ -1,1 +1,0 @@
-"""Diseases: the muscles that each takes, and what it makes of them."""
