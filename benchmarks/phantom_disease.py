@@ -24,7 +24,8 @@ from musclesense.imaging.nifti import read_volume
 from musclesense.phantom.anatomy.limbs import Body, Pose, sample_limbs
 from musclesense.phantom.anatomy.section import Tissue, draw_section
 from musclesense.phantom.anatomy.templates import TEMPLATES
-from musclesense.phantom.disease import PATTERNS, infiltrate, sample_infiltration
+from musclesense.phantom.disease.infiltration import infiltrate, sample_infiltration
+from musclesense.phantom.disease.patterns import PATTERNS
 from musclesense.phantom.scanner.signal import FAT_FRACTION
 from musclesense.vocabulary import Region
 

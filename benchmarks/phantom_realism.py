@@ -2,7 +2,7 @@
 
 ``MUSCLESENSE_REAL_DATA=DIR python -m benchmarks.phantom_realism COHORT.csv MODEL OUT.png`` draws histograms of the
 z-scored fat image inside muscle, subcutaneous fat and marrow, and of its gradient at the border of muscle, over the
-thighs of a phantom cohort, slices drawn for any scanner (`phantom.robust`), ``ideal_thigh`` and ``siemens_thigh``, and
+thighs of a phantom cohort, synthetic slices (`phantom.any_scanner`), ``ideal_thigh`` and ``siemens_thigh``, and
 prints their quartiles. Muscle of ``siemens_thigh``, which has no mask, is what MODEL segments. Subcutaneous fat and
 marrow are found alike in all of them: a band below the skin, and bright bodies of some size enclosed by muscle.
 
@@ -55,7 +55,7 @@ def main() -> None:
     siemens, siemens_muscle = segmented(real / "siemens_thigh", model)
     sources = {
         "phantom, three echoes": from_table(table),
-        "phantom, any scanner": from_robust(),
+        "phantom, any scanner": from_any_scanner(),
         "ideal_thigh": from_ideal(real / "ideal_thigh"),
         "siemens_thigh": from_scan(siemens, siemens_muscle),
     }
@@ -104,9 +104,9 @@ def from_table(table: Path) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
             yield on_grid(read_volume(row.channels["fat"]), read_volume(row.mask).data, row.slice)
 
 
-def from_robust() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+def from_any_scanner() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
     for number in range(ROBUST_SLICES):
-        drawn = any_scanner.draw(np.random.default_rng([0, number]), regions=[Region.THIGH])
+        drawn = any_scanner.synthetic_slice(np.random.default_rng([0, number]), regions=[Region.THIGH])
         fat = Volume(drawn.stored(drawn.image)[..., None], drawn.geometry)
         yield on_grid(fat, drawn.stored(drawn.mask)[..., None], 0)
 

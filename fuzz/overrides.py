@@ -93,7 +93,7 @@ VALUES = (
         "unet",
         "demo",
         "none",
-        "robust",
+        "any_scanner",
         "paper",
     ),
     *(
@@ -201,7 +201,7 @@ GROUPS = {
     "labels": ("whole_muscle", "sides", "compartments", "muscles/calf", "../model/unet"),
     "grid": ("isotropic", "coarse", "stretch", "fine"),
     "augmentation": ("paper", "gentle", "none", "any_scanner"),
-    "synthesis": ("none", "any_scanner", "robust", "x"),
+    "synthesis": ("none", "any_scanner", "x"),
     "model": ("unet", "unet_small", "unet_classic", "/etc/passwd", "unet.yaml", "../train"),
     "trainer": ("auto", "cpu", "gpu", "tpu"),
     "experiment": ("demo", "smoke", "paper", "overfit", "any_scanner_fat", "nope", "[demo,smoke]", "null"),

@@ -13,7 +13,7 @@ from musclesense.errors import InputError
 from musclesense.phantom.cohorts.generate import scan_subject
 from musclesense.phantom.cohorts.presets import PRESETS, AnyScanner, Preset, find_preset
 from musclesense.phantom.cohorts.subjects import Subject, list_subjects
-from musclesense.phantom.scanner.acquisition import Scan
+from musclesense.phantom.scanner.acquisition import SimulatedScan
 from musclesense.storage.atomic import atomic_path
 from musclesense.vocabulary import Region
 
@@ -72,12 +72,12 @@ def draw_any_scanner(out: Path, preset: Preset, seed: int) -> None:
     plt.close(figure)
 
 
-def _first(preset: Preset, subject: Subject, seed: int, region: Region, *, middle_only: bool) -> Scan:
+def _first(preset: Preset, subject: Subject, seed: int, region: Region, *, middle_only: bool) -> SimulatedScan:
     sessions = scan_subject(preset, subject, seed, middle_only=middle_only)
     return next(session.scan for session in sessions if session.region is region)
 
 
-def _draw(out: Path, rows: list[tuple[str, Scan, int]]) -> None:
+def _draw(out: Path, rows: list[tuple[str, SimulatedScan, int]]) -> None:
     """Draw images, outline and true fat fraction of slices, one a row."""
     names = [name for name in TITLES if name in rows[0][1].images]
     height = COLUMN_INCHES * rows[0][1].mask.shape[1] / rows[0][1].mask.shape[2]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from musclesense.dixon.fat import FAT_PPM, FAT_SHARES, LARMOR_MHZ, Excitation, FatModel, fat_phasor, spoiled
+from musclesense.dixon.fat import FAT_PPM, FAT_SHARES, LARMOR_MHZ, Excitation, FatModel, fat_phasor, spoiled_signal
 from musclesense.errors import InputError
 
 
@@ -39,7 +39,7 @@ def test_gain_is_the_ratio_of_steady_states() -> None:
 def test_spoiled_gradient_echo_is_brightest_at_the_ernst_angle() -> None:
     flips = np.linspace(1, 90, 891)
     ernst = np.rad2deg(np.arccos(np.exp(-125 / 1420)))
-    assert flips[spoiled(flips, 125.0, 1420.0).argmax()] == pytest.approx(ernst, abs=0.1)
+    assert flips[spoiled_signal(flips, 125.0, 1420.0).argmax()] == pytest.approx(ernst, abs=0.1)
 
 
 def test_gain_leaves_one_without_t1_weighting() -> None:

@@ -48,7 +48,7 @@ def test_what_is_not_in_the_preset_is_refused(tmp_path: Path) -> None:
 def test_slices_for_any_scanner_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("docs.figures.phantom_sheet.ANY_SCANNER", (2, 2))
     out = tmp_path / "sheet.png"
-    monkeypatch.setattr(sys, "argv", ["contact_sheet", str(out), "--preset", "robust"])
+    monkeypatch.setattr(sys, "argv", ["contact_sheet", str(out), "--preset", "any_scanner"])
     main()
     assert matplotlib.image.imread(out).std() > 0.1
 
@@ -57,7 +57,7 @@ def test_slices_for_any_scanner_are_drawn(tmp_path: Path, monkeypatch: pytest.Mo
 def test_slices_for_any_scanner_take_no_region_or_levels(
     option: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["contact_sheet", str(tmp_path / "sheet.png"), "--preset", "robust", *option])
-    with pytest.raises(SystemExit, match=r"^preset robust: takes neither --region nor --levels; leave them out$"):
+    monkeypatch.setattr(sys, "argv", ["contact_sheet", str(tmp_path / "sheet.png"), "--preset", "any_scanner", *option])
+    with pytest.raises(SystemExit, match=r"^preset any_scanner: takes neither --region nor --levels; leave them out$"):
         main()
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from musclesense.launch.progress import sweep_progress
-from musclesense.training.watch.progress import in_words
+from musclesense.messages import in_words
 
 
 def finish(folder: Path, dice: float) -> None:

@@ -1,4 +1,4 @@
-"""Golden bytes of the phantom: what each preset and the generator for any scanner make, slice by slice.
+"""Golden bytes of the phantom: what each preset and the generator of synthetic slices make, slice by slice.
 
 ``python -m tests.phantom.golden`` writes them anew after ``PHANTOM_VERSION`` was raised. With the same version it adds
 what this machine computes, which must lie within `MOST_OTHER` of what is there: processors round differently.
@@ -29,7 +29,7 @@ PIXELS = DIGESTS.with_suffix(".npz")
 ACQUISITIONS = 2
 """Of the first subjects of each preset, the middle slice of each."""
 DRAWN = 4
-"""Slices for any scanner."""
+"""Synthetic slices."""
 KEPT = 48
 """About as many rows and columns of each image are kept, evenly spread."""
 MOST_OTHER = 1 / 500
@@ -68,9 +68,9 @@ class Golden:
 
 
 def made(name: str) -> Arrays:
-    """Make the slices of a preset, or those for ``any scanner``, by one thread as ``musclesense phantom`` does."""
+    """Make the slices of a preset, or ``synthetic slices``, by one thread as ``musclesense phantom`` does."""
     with threadpool_limits(1):
-        return dict(_any_scanner() if name == "any scanner" else _preset(name))
+        return dict(_synthetic_slices() if name == "synthetic slices" else _preset(name))
 
 
 def _preset(name: str) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -87,15 +87,15 @@ def _preset(name: str) -> Iterator[tuple[str, NDArray[Any]]]:
         yield f"{place}/affine", session.scan.affine
 
 
-def _any_scanner() -> Iterator[tuple[str, NDArray[Any]]]:
+def _synthetic_slices() -> Iterator[tuple[str, NDArray[Any]]]:
     for number in range(DRAWN):
-        drawn = any_scanner.draw(np.random.default_rng([4, 1, number]))
-        place = f"any scanner/{number} {drawn.region} {drawn.limbs}"
+        one = any_scanner.synthetic_slice(np.random.default_rng([4, 1, number]))
+        place = f"synthetic slices/{number} {one.region} {one.limbs}"
         # Whole numbers, as they are stored: the last digits of floats differ between processors.
-        yield f"{place}/image", np.rint(drawn.image).astype(np.int16)
-        yield f"{place}/mask", drawn.mask
-        yield f"{place}/compartments", drawn.compartments
-        yield f"{place}/affine", drawn.geometry.affine
+        yield f"{place}/image", np.rint(one.image).astype(np.int16)
+        yield f"{place}/mask", one.mask
+        yield f"{place}/compartments", one.compartments
+        yield f"{place}/affine", one.geometry.affine
 
 
 def digest(array: NDArray[Any]) -> str:
@@ -145,7 +145,7 @@ def problems(arrays: Arrays, golden: Golden) -> list[str]:
 
 def main() -> None:
     """Write or complete the golden bytes."""
-    arrays = {name: array for preset in (*PRESETS, "any scanner") for name, array in made(preset).items()}
+    arrays = {name: array for preset in (*PRESETS, "synthetic slices") for name, array in made(preset).items()}
     digests = {fingerprint(): {name: digest(array) for name, array in arrays.items()}}
     golden = Golden.read() if DIGESTS.is_file() else None
     if golden is None or golden.phantom != PHANTOM_VERSION:

@@ -9,22 +9,22 @@ from musclesense.imaging.grid import slice_axis, take_slice
 from musclesense.phantom import any_scanner
 from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values
 from musclesense.phantom.cohorts.presets import Stack
-from musclesense.phantom.scanner import exposure
-from musclesense.phantom.slices import Part, draw_slice
+from musclesense.phantom.scanner import contrast
+from musclesense.phantom.slices import PlacedLimb, draw_slice
 from musclesense.vocabulary import Limbs, Region
 
 
-def draw(number: int, **options: object) -> any_scanner.SyntheticSlice:
-    return any_scanner.draw(np.random.default_rng([7, number]), **options)  # type: ignore[arg-type]
+def slice_of(number: int, **options: object) -> any_scanner.SyntheticSlice:
+    return any_scanner.synthetic_slice(np.random.default_rng([7, number]), **options)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
 def slices() -> list[any_scanner.SyntheticSlice]:
-    return [draw(number) for number in range(24)]
+    return [slice_of(number) for number in range(24)]
 
 
 def test_the_same_random_state_gives_the_same_slice(slices: list[any_scanner.SyntheticSlice]) -> None:
-    again = draw(3)
+    again = slice_of(3)
     assert np.array_equal(again.image, slices[3].image)
     assert np.array_equal(again.compartments, slices[3].compartments)
     assert not np.array_equal(slices[4].image[:40, :40], slices[3].image[:40, :40])
@@ -62,7 +62,7 @@ def test_only_the_limbs_named_are_shown(slices: list[any_scanner.SyntheticSlice]
 
 
 def test_a_right_limb_lies_on_the_left_of_the_display() -> None:
-    both = draw(1, without=("pose",))
+    both = slice_of(1, without=("pose",))
     right = np.nonzero((both.compartments > 0) & (both.compartments < 100))[1].mean()
     left = np.nonzero(both.compartments > 100)[1].mean()
     assert right < left
@@ -79,14 +79,14 @@ def test_the_geometry_leads_from_storage_to_display(slices: list[any_scanner.Syn
 
 
 def test_regions_are_those_asked_for() -> None:
-    assert {draw(number, regions=[Region.CALF]).region for number in range(4)} == {Region.CALF}
+    assert {slice_of(number, regions=[Region.CALF]).region for number in range(4)} == {Region.CALF}
 
 
 @pytest.mark.parametrize("ingredient", any_scanner.INGREDIENTS)
 def test_an_ingredient_left_out_leaves_the_others(ingredient: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Image or truth differ for some slices, while the subject's region and, but for pose, its limbs stay."""
-    monkeypatch.setattr(exposure, "SWAPPED", 1.0)  # seldom otherwise
-    pairs = [(draw(number), draw(number, without=(ingredient,))) for number in range(10)]
+    monkeypatch.setattr(contrast, "SWAPPED", 1.0)  # seldom otherwise
+    pairs = [(slice_of(number), slice_of(number, without=(ingredient,))) for number in range(10)]
     assert any(a.image.shape != b.image.shape or not np.allclose(a.image, b.image) for a, b in pairs)
     assert all(a.region == b.region for a, b in pairs)
     for one, other in pairs:
@@ -98,12 +98,12 @@ def test_an_ingredient_left_out_leaves_the_others(ingredient: str, monkeypatch: 
 
 
 def test_pixels_bodies_and_thickness_are_wider_than_those_of_the_cohorts(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[tuple[Stack, list[Part]]] = []
+    drawn: list[tuple[Stack, list[PlacedLimb]]] = []
     monkeypatch.setattr(
         any_scanner, "draw_slice", lambda stack, parts, z: drawn.append((stack, parts)) or draw_slice(stack, parts, z)
     )
     for number in range(40):
-        one = draw(number)
+        one = slice_of(number)
         assert one.geometry.zooms == pytest.approx((*2 * [drawn[-1][0].voxel_mm], drawn[-1][0].slice_mm))
     pixels = [stack.voxel_mm for stack, _ in drawn]
     assert 0.7 <= min(pixels) < 0.85 and 1.5 < max(pixels) <= 1.8
@@ -122,35 +122,35 @@ def test_a_thick_slice_mixes_what_lies_along_the_limb(monkeypatch: pytest.Monkey
     steep = []
     for thickness in ((3.0, 3), (20.0, 3)):
         monkeypatch.setattr(any_scanner, "THIN", thickness)
-        images = [draw(number, without=(*rest, "thickness")).image for number in range(6)]
+        images = [slice_of(number, without=(*rest, "thickness")).image for number in range(6)]
         steep.append(np.mean([np.abs(np.diff(image, axis=1)).mean() for image in images]))
     assert steep[1] < 0.97 * steep[0]
 
 
 def test_noise_lifts_the_air() -> None:
     def darkest(without: tuple[str, ...]) -> float:
-        return float(np.mean([np.percentile(draw(number, without=without).image, 2) for number in range(6)]))
+        return float(np.mean([np.percentile(slice_of(number, without=without).image, 2) for number in range(6)]))
 
     without = ("artefacts", "surroundings")
     assert darkest(("noise", *without)) < 0.2 * darkest(without)
 
 
 def test_a_limb_alone_is_not_pressed_flat(monkeypatch: pytest.MonkeyPatch) -> None:
-    laid: list[list[Part]] = []
+    placed: list[list[PlacedLimb]] = []
     monkeypatch.setattr(
-        any_scanner, "draw_slice", lambda stack, parts, z: laid.append(parts) or draw_slice(stack, parts, z)
+        any_scanner, "draw_slice", lambda stack, parts, z: placed.append(parts) or draw_slice(stack, parts, z)
     )
     for number in range(12):
-        draw(number)
-    alone = [parts[0][1] for parts in laid if len(parts) == 1]
+        slice_of(number)
+    alone = [parts[0][1] for parts in placed if len(parts) == 1]
     assert alone
     assert all(pose.contact_mm is None for pose in alone)
 
 
 def test_without_disease_muscle_is_dark_in_fat_images() -> None:
     plain = [name for name in any_scanner.INGREDIENTS if name != "disease"]
-    healthy = [draw(number, without=any_scanner.INGREDIENTS) for number in range(10)]
-    ill = [draw(number, without=plain) for number in range(10)]
+    healthy = [slice_of(number, without=any_scanner.INGREDIENTS) for number in range(10)]
+    ill = [slice_of(number, without=plain) for number in range(10)]
     dark, bright = (np.mean([one.image[one.mask > 0].mean() for one in many]) for many in (healthy, ill))
     assert dark < 0.15 * any_scanner.BRIGHTNESS
     assert bright > 1.5 * dark
@@ -158,4 +158,4 @@ def test_without_disease_muscle_is_dark_in_fat_images() -> None:
 
 def test_an_unknown_ingredient_is_refused() -> None:
     with pytest.raises(InputError, match="ingredient 'salt' is unknown; leave out some of disease"):
-        draw(0, without=("salt",))
+        slice_of(0, without=("salt",))

@@ -10,8 +10,9 @@ from musclesense.phantom.anatomy.limbs import Body, sample_limbs, sample_poses
 from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.anatomy.templates import compartment_values
 from musclesense.phantom.cohorts.presets import Stack
-from musclesense.phantom.disease import PATTERNS, sample_infiltration
-from musclesense.phantom.slices import draw_slice, most_common, voxel_points, whole_muscle
+from musclesense.phantom.disease.infiltration import sample_infiltration
+from musclesense.phantom.disease.patterns import PATTERNS
+from musclesense.phantom.slices import PlacedLimb, draw_slice, most_common, voxel_points, whole_muscle
 from musclesense.vocabulary import Region
 
 
@@ -43,16 +44,15 @@ def test_one_point_is_the_voxel() -> None:
 
 
 @pytest.fixture(scope="module")
-def parts() -> list:
+def limbs() -> list[PlacedLimb]:
     rng = np.random.default_rng(1)
-    limbs = sample_limbs(rng, Body.sample(rng), Region.THIGH)
-    return list(
-        zip(limbs, sample_poses(rng, limbs), sample_infiltration(rng, PATTERNS["DMD"], 0.7, Region.THIGH), strict=True)
-    )
+    pair = sample_limbs(rng, Body.sample(rng), Region.THIGH)
+    infiltrations = sample_infiltration(rng, PATTERNS["DMD"], 0.7, Region.THIGH)
+    return [PlacedLimb(*limb) for limb in zip(pair, sample_poses(rng, pair), infiltrations, strict=True)]
 
 
-def test_fat_and_oedema_lie_in_muscle_alone(parts: list) -> None:
-    drawing = draw_slice(Stack(rows=80, columns=160, voxel_mm=2.5, slices=1, points=2), parts, 0.0)
+def test_fat_and_oedema_lie_in_muscle_alone(limbs: list[PlacedLimb]) -> None:
+    drawing = draw_slice(Stack(rows=80, columns=160, voxel_mm=2.5, slices=1, points=2), limbs, 0.0)
     flesh = drawing.tissue == Tissue.MUSCLE
     for values in (drawing.muscle_fat, drawing.oedema):
         assert not values[~flesh].any()
@@ -62,10 +62,10 @@ def test_fat_and_oedema_lie_in_muscle_alone(parts: list) -> None:
     assert set(np.unique(drawing.compartment)) - {0} <= set(values.values())
 
 
-def test_mask_leaves_out_what_the_paper_leaves_out(parts: list) -> None:
+def test_mask_leaves_out_what_the_paper_leaves_out() -> None:
     values = compartment_values(Region.THIGH)
     compartments = np.array([[0] * 6 + [values["adductor_longus_left"], values["gracilis_right"]]], np.uint8)
-    assert whole_muscle(compartments, parts[0][0], 0.6).tolist() == [[0] * 7 + [1]]
+    assert whole_muscle(compartments, Region.THIGH, 0.6).tolist() == [[0] * 7 + [1]]
 
 
 @pytest.mark.parametrize(
@@ -75,21 +75,21 @@ def test_mask_leaves_out_what_the_paper_leaves_out(parts: list) -> None:
         *[(1, 1.6, True), (2, 1.6, False), (1, 2.5, False)],
     ],
 )
-def test_mask_fills_gaps_that_nobody_draws(parts: list, gap: int, voxel_mm: float, filled: bool) -> None:
+def test_mask_fills_gaps_that_nobody_draws(gap: int, voxel_mm: float, filled: bool) -> None:
     value = compartment_values(Region.THIGH)["vastus_lateralis_left"]
     compartments = np.full((1, 40, 40), value, np.uint8)
     compartments[:, :, 20 : 20 + gap] = 0
-    mask = whole_muscle(compartments, parts[0][0], voxel_mm)
+    mask = whole_muscle(compartments, Region.THIGH, voxel_mm)
     assert mask[0, 20, 20 : 20 + gap].all() == filled
     assert mask[0, :, :20].all()
 
 
-def test_partial_volume_along_the_limb_softens_edges(parts: list) -> None:
+def test_partial_volume_along_the_limb_softens_edges(limbs: list[PlacedLimb]) -> None:
     """A thick slice holds points of muscle and of other tissue in more voxels than a thin one."""
 
     def mixed(slice_mm: float) -> int:
         stack = Stack(rows=160, columns=320, voxel_mm=1.25, slices=1, slice_mm=slice_mm, points=4)
-        flesh = draw_slice(stack, parts, 0.0).tissue == Tissue.MUSCLE
+        flesh = draw_slice(stack, limbs, 0.0).tissue == Tissue.MUSCLE
         return int(np.count_nonzero(flesh.any(axis=0) & ~flesh.all(axis=0)))
 
     assert mixed(30.0) > 1.05 * mixed(0.1)

@@ -18,7 +18,7 @@ def kept() -> Golden:
     return Golden.read()
 
 
-@pytest.mark.parametrize("name", [*PRESETS, "any scanner"])
+@pytest.mark.parametrize("name", [*PRESETS, "synthetic slices"])
 def test_this_version_of_the_phantom_gives_the_images_it_always_gave(name: str, kept: Golden) -> None:
     assert kept.phantom == PHANTOM_VERSION, "remake the golden bytes: python -m tests.phantom.golden"
     assert not golden.problems(golden.made(name), kept), CHANGED

@@ -54,7 +54,7 @@ def slices(composed: Compose, data: Path, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[any_scanner.SyntheticSlice]:
-    """Let the robust generator draw two discs in no time; the slices drawn in this process so far."""
+    """Let the generator of synthetic slices draw two discs in no time; the slices drawn in this process so far."""
     made: list[any_scanner.SyntheticSlice] = []
 
     def draw(
@@ -79,7 +79,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[any_scanner.SyntheticSlice]:
         )
         return made[-1]
 
-    monkeypatch.setattr(any_scanner, "draw", draw)
+    monkeypatch.setattr(any_scanner, "synthetic_slice", draw)
     return made
 
 

@@ -29,7 +29,7 @@ def fat_phasor(echo_time_ms: float, *, larmor_mhz: float = LARMOR_MHZ) -> comple
     return complex(FAT_SHARES @ np.exp(2j * np.pi * cycles))
 
 
-def spoiled(flip_degrees: float | NDArray[Any], tr_ms: float, t1_ms: float) -> NDArray[Any]:
+def spoiled_signal(flip_degrees: float | NDArray[Any], tr_ms: float, t1_ms: float) -> NDArray[Any]:
     """Give the steady state of a spoiled gradient echo: the transverse part of a magnetisation of 1."""
     flip = np.deg2rad(flip_degrees)
     # expm1 keeps its digits where TR is far below T1.
@@ -60,7 +60,7 @@ class Excitation:
     @property
     def fat_gain(self) -> float:
         """Brightness of fat relative to muscle of the same density, in the steady state (1 without T1 weighting)."""
-        fat, muscle = (spoiled(self.flip_degrees, self.tr_ms, t1) for t1 in (T1_FAT_MS, T1_MUSCLE_MS))
+        fat, muscle = (spoiled_signal(self.flip_degrees, self.tr_ms, t1) for t1 in (T1_FAT_MS, T1_MUSCLE_MS))
         return float(fat / muscle)
 
 

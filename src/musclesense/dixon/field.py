@@ -35,8 +35,14 @@ _CLEARLY_FATTIER = 0.4
 
 
 @dataclass(frozen=True, eq=False)
-class _Limb:
-    """A limb in one slice: its voxels, the middle of its doubled field in turns, and how much fattier its rim is."""
+class _LimbPatch:
+    """The connected voxels of a limb in one slice.
+
+    Attributes:
+        voxels: Which voxels they are.
+        middle: Median of the doubled field phase in them, in turns.
+        rim_excess: How much fattier the rim is than the core, as a part of the signal.
+    """
 
     voxels: NDArray[np.bool_]
     middle: float
@@ -48,7 +54,7 @@ class _Limb:
 
 
 @dataclass(frozen=True, eq=False)
-class _Slice:
+class _UnwrappedSlice:
     """The part of a slice around the signal, before its whole turns are settled.
 
     Attributes:
@@ -63,7 +69,7 @@ class _Slice:
     turns: NDArray[np.float32]
     patches: NDArray[np.int32]
     strength: NDArray[np.float32]
-    limbs: tuple[_Limb, ...]
+    limbs: tuple[_LimbPatch, ...]
 
 
 def doubled_turns(
@@ -98,7 +104,7 @@ def _unwrap(
     strength: NDArray[np.float32],
     wrapped: NDArray[np.float32],
     difference: NDArray[np.float32],
-) -> _Slice:
+) -> _UnwrappedSlice:
     signal = _with_signal(magnitude)
     box = _box(signal)
     magnitude, strength, wrapped, difference = (image[box] for image in (magnitude, strength, wrapped, difference))
@@ -108,7 +114,7 @@ def _unwrap(
     amid = ndimage.binary_erosion(signal, np.ones((3, 3)))
     patches, _ = ndimage.label(amid)
     if not amid.any():
-        return _Slice(box, wrapped, patches, strength, ())
+        return _UnwrappedSlice(box, wrapped, patches, strength, ())
     # Phases of whole codes tie in its queue, and ties go by that order too, hence the tiny fixed disorder.
     radians = _TURN * wrapped.astype(np.float64) + 1e-9 * np.random.default_rng(0).random(wrapped.shape)
     unwrapped = unwrap_phase(np.ma.masked_array(radians, ~signal), rng=0).filled(0)
@@ -130,8 +136,8 @@ def _unwrap(
         excess = _rim_excess(
             outlines[grown] == label, patches[grown] == number, water_minus_fat[grown], magnitude[grown]
         )
-        limbs.append(_Limb(patches == number, float(np.median(turns[around][mine])), excess))
-    return _Slice(box, turns, patches, strength, tuple(limbs))
+        limbs.append(_LimbPatch(patches == number, float(np.median(turns[around][mine])), excess))
+    return _UnwrappedSlice(box, turns, patches, strength, tuple(limbs))
 
 
 def _box(signal: NDArray[np.bool_]) -> tuple[slice, slice]:
@@ -155,7 +161,7 @@ def _with_signal(magnitude: NDArray[np.float32]) -> NDArray[np.bool_]:
     return signal
 
 
-def _settle(part: _Slice, centre: float) -> NDArray[np.float32]:
+def _settle(part: _UnwrappedSlice, centre: float) -> NDArray[np.float32]:
     """Settle the whole turns: of limbs about the centre, of all else by the field of the limbs around it."""
     if not part.limbs:
         return part.turns
@@ -212,7 +218,7 @@ def _rim_excess(
     return float(core_share - rim_share) / 2
 
 
-def _centre_frequency(limbs: Sequence[_Limb]) -> float:
+def _centre_frequency(limbs: Sequence[_LimbPatch]) -> float:
     """Choose the centre, in turns, about which the limbs' fields lie.
 
     An odd number of turns swaps fat and water, so the excess of fat in the rims tells the centres apart.

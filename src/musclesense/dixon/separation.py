@@ -23,9 +23,10 @@ from musclesense.imaging.grid import slice_axis
 from musclesense.imaging.nifti import write_volume
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.paths import is_there
+from musclesense.vocabulary import Channel, Echo
 
 # At 3 T fat turns by very nearly -pi, 0 and +pi against water between these echoes.
-ECHO_TIMES_MS = (3.45, 4.60, 5.75)
+ECHO_TIMES_MS = (Echo.TE345.time_ms, Echo.TE460.time_ms, Echo.TE575.time_ms)
 ONE_PEAK = FatModel()
 """As Glover and Schneider, and as the paper."""
 
@@ -134,12 +135,12 @@ def separate_files(
         InputError: An image cannot be used, ``out`` cannot be written or holds such files (they may be the scanner's
             own); then nothing is written.
     """
-    for name in ("fat", "water", "fat_fraction"):
+    for name in (Channel.FAT, Channel.WATER, "fat_fraction"):
         if is_there(there := out / f"{name}.nii.gz"):
             raise InputError(f"{there}: is there already; give another folder, or remove it")
     echoes, geometry = read_echoes((te345, te460, te575), phase_unit=phase_unit)
     parts = separate(echoes, slice_axis=slice_axis(geometry), model=model)
-    images = {"fat": parts.fat, "water": parts.water, "fat_fraction": parts.fat_fraction}
+    images = {Channel.FAT: parts.fat, Channel.WATER: parts.water, "fat_fraction": parts.fat_fraction}
     with ExitStack() as drafts:
         # The drafts move to their places together, after the last one is whole.
         for name, data in images.items():

@@ -20,6 +20,7 @@ from musclesense.launch import estimate
 from musclesense.launch.overrides import expand_ranges
 from musclesense.launch.plan import CONFIG_NAME, Plan, check, make_plan
 from musclesense.launch.progress import sweep_progress
+from musclesense.messages import in_words, to_console
 from musclesense.storage.locks import locked, locked_if_free
 from musclesense.storage.processes import end_with_parent
 from musclesense.storage.records import write_text
@@ -30,7 +31,6 @@ from musclesense.training.folders import is_finished, record_failure, run_folder
 from musclesense.training.machine.devices import runs_at_once
 from musclesense.training.machine.hardware import choose
 from musclesense.training.run import train
-from musclesense.training.watch.progress import in_words
 
 _MULTIRUN = ("-m", "--multirun")
 _ASKS = re.compile("-h|--help|--hydra-help|--version|--info|--cfg=(job|hydra|all)|--resolve")
@@ -49,6 +49,7 @@ def main(config_dir: Path) -> None:
 
 def _main(spoken: list[str], config_dir: Path) -> int:
     arguments = _joined(expand_ranges(spoken))
+    to_console()
     register()
     logging.getLogger("hydra").setLevel(logging.CRITICAL)  # what it would log is raised, too
     overrides = [argument for argument in arguments if not argument.startswith("-")]

@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from musclesense.messages import in_words, log, shown_in
 from musclesense.studies.layout import RunFolder
 from musclesense.training.folders import is_finished
-from musclesense.training.watch.progress import in_words, shown_in
 
 _LOOK_EVERY_SECONDS = 0.5
 
@@ -86,7 +86,7 @@ class _Watch:
             ended = self._total - len(self._waiting)
             self._display.update(self._bar, completed=ended)
             name = f"{folder.parent.name}/{folder.name}" if self._several_studies else folder.name
-            self._display.console.print(f"{name}  {said}  ({self._place(ended)})", highlight=False, soft_wrap=True)
+            log.info(f"{name}  {said}  ({self._place(ended)})")
 
     def _place(self, ended: int) -> str:
         left = (time.monotonic() - self._started) / (ended - self._before) * len(self._waiting)

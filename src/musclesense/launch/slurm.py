@@ -31,11 +31,11 @@ from submitit.core.utils import FailedJobError
 
 from musclesense.errors import InputError
 from musclesense.launch.progress import sweep_progress
+from musclesense.messages import log
 from musclesense.storage.records import write_text
 from musclesense.studies.layout import RunFolder
 from musclesense.training.config import Config
 from musclesense.training.folders import forget_failure, is_finished, record_failure, run_folder
-from musclesense.training.watch.progress import say
 
 _LOOKS = 3  # a job counts as gone when so many looks at the queue have missed it: files of other nodes come late
 _TAIL_LINES = 40
@@ -86,14 +86,14 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
     sent = {number: job for number in left if (job := _recorded(runs[number])) in queue}
     new = [number for number in left if number not in sent]
     if sent:
-        say(f"{len(sent)} runs are in the queue already: {_in_words(sent.values())}")
+        log.info(f"{len(sent)} runs are in the queue already: {_in_words(sent.values())}")
     if new:
         jobs = _submit(launcher, [(list(job_overrides[number]), first + number) for number in new], runs[new[0]])
         for number, job in zip(new, jobs, strict=True):
             _record(runs[number], job)
             sent[number] = job.job_id
-        log = RunFolder(run_folder(runs[new[0]])).slurm_log.name
-        say(f"{len(new)} jobs sent: {_in_words(sent[number] for number in new)}; {log} in each run's folder")
+        name = RunFolder(run_folder(runs[new[0]])).slurm_log.name
+        log.info(f"{len(new)} jobs sent: {_in_words(sent[number] for number in new)}; {name} in each run's folder")
     if launcher.wait:
         _wait({job: runs[number] for number, job in sent.items()}, look_every_s=launcher.look_every_s)
     return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
@@ -167,7 +167,7 @@ def _wait(jobs: dict[str, Config], *, look_every_s: float) -> None:
                         _record_loss(config, job)
                         del waiting[job]
     except KeyboardInterrupt:
-        say(f"the jobs go on; the same command waits for them again, and scancel {_in_words(waiting)} stops them")
+        log.info(f"the jobs go on; the same command waits for them again, and scancel {_in_words(waiting)} stops them")
         raise SystemExit(130) from None
 
 

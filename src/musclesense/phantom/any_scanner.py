@@ -5,7 +5,7 @@ Analysis 2023;86:102789): a network that has seen images more varied than any sc
 more of them. Unlike the latter's, these images come from drawn anatomy and disease, not from patients' label maps.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,15 +14,26 @@ from numpy.typing import NDArray
 
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import Geometry
-from musclesense.phantom.anatomy.limbs import Body, Limb, child, drawn_range_mm, reach_mm, sample_limbs, sample_poses
+from musclesense.phantom.anatomy.limbs import (
+    Body,
+    LimbAnatomy,
+    Pose,
+    child,
+    drawn_range_mm,
+    reach_mm,
+    sample_limbs,
+    sample_poses,
+)
 from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.anatomy.templates import TEMPLATES
 from musclesense.phantom.cohorts.presets import Stack
-from musclesense.phantom.disease import CONTROL, PATTERNS, Pattern, sample_infiltration
+from musclesense.phantom.disease.infiltration import sample_infiltration
+from musclesense.phantom.disease.patterns import CONTROL, PATTERNS, Pattern
 from musclesense.phantom.scanner.artefacts import blurred, ghosted, noisy, ringing, shading, wrapped
-from musclesense.phantom.scanner.exposure import expose, other_greys
+from musclesense.phantom.scanner.contrast import brightness, other_greys
+from musclesense.phantom.scanner.signal import Drawing
 from musclesense.phantom.scanner.surroundings import surroundings
-from musclesense.phantom.slices import Part, draw_slice, most_common, whole_muscle
+from musclesense.phantom.slices import PlacedLimb, draw_slice, most_common, whole_muscle
 from musclesense.phantom.texture import Floats
 from musclesense.vocabulary import Limbs, Region
 
@@ -55,7 +66,7 @@ class SyntheticSlice:
         compartments: Values of `templates.compartment_values`.
         geometry: Of a volume that holds this slice alone, its axes to the left and to posterior.
         region: Thigh or calf.
-        limbs: Which limbs were laid in the frame.
+        limbs: Which limbs are shown.
     """
 
     image: Floats
@@ -71,10 +82,14 @@ class SyntheticSlice:
         return np.ascontiguousarray(display.T)
 
 
-def draw(
+def synthetic_slice(
     rng: np.random.Generator, *, regions: Collection[Region] = tuple(Region), without: Collection[str] = ()
 ) -> SyntheticSlice:
     """Draw a subject, lay it in some scanner and take one slice.
+
+    >>> one = synthetic_slice(np.random.default_rng(0), regions=[Region.CALF])
+    >>> one.region, one.image.shape == one.mask.shape
+    (<Region.CALF: 'calf'>, True)
 
     Args:
         rng: Random state; the same gives the same slice.
@@ -87,53 +102,17 @@ def draw(
     unknown = [name for name in without if name not in INGREDIENTS]
     if unknown:
         raise InputError(f"ingredient {unknown[0]!r} is unknown; leave out some of {', '.join(INGREDIENTS)}")
-    # A stream for each, so that leaving one out leaves the others as they are.
-    streams = dict(zip(("anatomy", "frame", *INGREDIENTS), rng.spawn(2 + len(INGREDIENTS)), strict=True))
-    anatomy, wanted = streams["anatomy"], {name: name not in without for name in INGREDIENTS}
-    region = sorted(regions)[int(anatomy.integers(len(regions)))]
-    body = Body.sample(anatomy)
-    if wanted["bodies"]:
-        body = _any_body(streams["bodies"], body)
-    limbs = sample_limbs(anatomy, body, region)
-    if wanted["bodies"]:
-        limbs = _any_vessels(streams["bodies"], limbs)
-    pattern, severity = _disease(streams["disease"], region) if wanted["disease"] else (CONTROL, 0.0)
-    infiltrations = sample_infiltration(anatomy, pattern, severity, region, body.age)
-    level = _level(streams["levels"], limbs) if wanted["levels"] else 0.0
-    poses = sample_poses(anatomy, limbs, level)
-    parts, shown = list(zip(limbs, poses, infiltrations, strict=True)), Limbs.BOTH
-    if wanted["pose"]:
-        parts, shown = _turned(streams["pose"], parts)
-    pixel = _pixel(streams["resolution"]) if wanted["resolution"] else 1.0
-    thickness = _thickness(streams["thickness"]) if wanted["thickness"] else THIN
-    stack = _frame(streams["frame"], parts, pixel, *thickness)
-    parts = _laid(parts, stack, _aside(streams["pose"]) if wanted["pose"] else (0.0, 0.0))
-    drawing = draw_slice(stack, parts, 0.0)
-    image = expose(
-        streams["contrast"],
-        drawing,
-        voxel_mm=pixel,
-        usual=not wanted["contrast"],
-        swaps=streams["swaps"] if wanted["swaps"] else None,
-    )
-    if wanted["surroundings"]:
-        image += surroundings(streams["surroundings"], (drawing.tissue == Tissue.AIR).all(axis=0), pixel)
-    compartments = most_common(drawing.compartment)
-    blur = _blur(streams["resolution"]) if wanted["resolution"] else (0.5, 0.5)
-    image = blurred(image, (blur[0] / pixel, blur[1] / pixel))
-    if wanted["artefacts"]:
-        image, compartments = _with_artefacts(streams["artefacts"], image, compartments)
-    if wanted["shading"]:
-        image = _shaded(streams["shading"], image)
-    if wanted["noise"]:
-        sigma = np.percentile(image, 95) * streams["noise"].uniform(0.003, 0.05)
-        image = noisy(streams["noise"], image, float(sigma))
-    if wanted["contrast"]:
-        image = other_greys(streams["contrast"], image)
+    states = _RandomStates.of(rng, frozenset(without))
+    region = sorted(regions)[int(states["anatomy"].integers(len(regions)))]
+    limbs, shown = _sample_subject(states, region)
+    limbs, stack = _sample_frame(states, limbs)
+    drawing = draw_slice(stack, limbs, 0.0)
+    image, compartments = _take_image(states, drawing, stack.voxel_mm)
     rows, columns = image.shape
+    pixel = stack.voxel_mm
     return SyntheticSlice(
         image=np.float32(BRIGHTNESS) * image,
-        mask=whole_muscle(compartments, limbs[0], pixel),
+        mask=whole_muscle(compartments, region, pixel),
         compartments=compartments,
         geometry=Geometry.from_affine((columns, rows, 1), np.diag([-pixel, -pixel, stack.slice_mm, 1.0])),
         region=region,
@@ -141,7 +120,74 @@ def draw(
     )
 
 
-def _any_body(rng: np.random.Generator, body: Body) -> Body:
+@dataclass(frozen=True)
+class _RandomStates:
+    """A random state for each ingredient, so that leaving one out leaves the others as they are.
+
+    Attributes:
+        states: By ingredient; beside them ``anatomy`` and ``frame``, which are never left out.
+        without: Ingredients that are left out.
+    """
+
+    states: Mapping[str, np.random.Generator]
+    without: frozenset[str]
+
+    @classmethod
+    def of(cls, rng: np.random.Generator, without: frozenset[str]) -> "_RandomStates":
+        names = ("anatomy", "frame", *INGREDIENTS)
+        return cls(dict(zip(names, rng.spawn(len(names)), strict=True)), without)
+
+    def __getitem__(self, name: str) -> np.random.Generator:
+        return self.states[name]
+
+    def wanted(self, name: str) -> np.random.Generator | None:
+        """Give the state of an ingredient, None where it is left out."""
+        return None if name in self.without else self.states[name]
+
+
+def _sample_subject(states: _RandomStates, region: Region) -> tuple[list[PlacedLimb], Limbs]:
+    """Draw the limbs of a subject, their disease and how they lie; and which of them are scanned."""
+    anatomy = states["anatomy"]
+    body = Body.sample(anatomy)
+    if bodies := states.wanted("bodies"):
+        body = _vary_body(bodies, body)
+    limbs = sample_limbs(anatomy, body, region)
+    if bodies:
+        limbs = _vary_vessels(bodies, limbs)
+    disease, levels, turns = (states.wanted(name) for name in ("disease", "levels", "pose"))
+    pattern, severity = _sample_disease(disease, region) if disease else (CONTROL, 0.0)
+    infiltrations = sample_infiltration(anatomy, pattern, severity, region, body.age)
+    poses = sample_poses(anatomy, limbs, _sample_level(levels, limbs) if levels else 0.0)
+    placed = [PlacedLimb(*limb) for limb in zip(limbs, poses, infiltrations, strict=True)]
+    return _turn_limbs(turns, placed) if turns else (placed, Limbs.BOTH)
+
+
+def _take_image(states: _RandomStates, drawing: Drawing, pixel: float) -> tuple[Floats, NDArray[np.uint8]]:
+    """Turn a drawing into an image of some scanner, 1 for fat tissue, and its compartments."""
+    image = brightness(
+        states["contrast"],
+        drawing,
+        voxel_mm=pixel,
+        usual=states.wanted("contrast") is None,
+        swaps=states.wanted("swaps"),
+    )
+    if rng := states.wanted("surroundings"):
+        image += surroundings(rng, (drawing.tissue == Tissue.AIR).all(axis=0), pixel)
+    compartments = most_common(drawing.compartment)
+    blur = _sample_blur_mm(rng) if (rng := states.wanted("resolution")) else (0.5, 0.5)
+    image = blurred(image, (blur[0] / pixel, blur[1] / pixel))
+    if rng := states.wanted("artefacts"):
+        image, compartments = _add_artefacts(rng, image, compartments)
+    if rng := states.wanted("shading"):
+        image = _shade(rng, image)
+    if rng := states.wanted("noise"):
+        image = noisy(rng, image, float(np.percentile(image, 95) * rng.uniform(0.003, 0.05)))
+    if rng := states.wanted("contrast"):
+        image = other_greys(rng, image)
+    return image, compartments
+
+
+def _vary_body(rng: np.random.Generator, body: Body) -> Body:
     """Leave four in ten bodies as they are; make the others thin, fat, weak or athletic, a third of these children."""
     kind = rng.random()
     if kind < 0.4:
@@ -157,14 +203,14 @@ def _any_body(rng: np.random.Generator, body: Body) -> Body:
     )
 
 
-def _any_vessels(rng: np.random.Generator, limbs: tuple[Limb, Limb]) -> tuple[Limb, Limb]:
+def _vary_vessels(rng: np.random.Generator, limbs: tuple[LimbAnatomy, LimbAnatomy]) -> tuple[LimbAnatomy, LimbAnatomy]:
     """Draw how wide the vessels of a subject are."""
     calibre = float(np.clip(rng.lognormal(0.1, 0.3), 0.6, 2.0))
     right, left = (replace(limb, calibre=calibre * float(rng.normal(1, 0.05))) for limb in limbs)
     return right, left
 
 
-def _disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, float]:
+def _sample_disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, float]:
     """Draw a disease and how far it has come: a third healthy, a third known, a third that takes any muscle."""
     kind = int(rng.integers(3))
     if kind == 0:
@@ -180,90 +226,89 @@ def _disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, float]:
     return replace(pattern, patchiness=patchiness, streakiness=streakiness), float(rng.uniform(0.1, 1.0))
 
 
-def _level(rng: np.random.Generator, limbs: tuple[Limb, Limb]) -> float:
+def _sample_level(rng: np.random.Generator, limbs: tuple[LimbAnatomy, LimbAnatomy]) -> float:
     """Draw where along the limbs the slice lies."""
     low, high = np.array([drawn_range_mm(limb) for limb in limbs]).T
     return float(rng.uniform(low.max(), high.min()))
 
 
-def _turned(rng: np.random.Generator, parts: list[Part]) -> tuple[list[Part], Limbs]:
+def _turn_limbs(rng: np.random.Generator, limbs: list[PlacedLimb]) -> tuple[list[PlacedLimb], Limbs]:
     """Turn the limbs further than at a usual session; now and then one of them is scanned alone."""
     turned = [
-        (limb, replace(pose, rotation=pose.rotation + float(rng.normal(0, 0.15))), infiltration)
-        for limb, pose, infiltration in parts
+        limb._replace(pose=replace(limb.pose, rotation=limb.pose.rotation + float(rng.normal(0, 0.15))))
+        for limb in limbs
     ]
     if rng.random() < 0.7:
         return turned, Limbs.BOTH
-    limb, pose, infiltration = turned[int(rng.integers(2))]
+    limb = turned[int(rng.integers(2))]
     # Nothing presses against a limb that lies alone.
-    return [(limb, replace(pose, contact_mm=None), infiltration)], limb.side
+    return [limb._replace(pose=replace(limb.pose, contact_mm=None))], Limbs(limb.anatomy.side)
 
 
-def _aside(rng: np.random.Generator) -> tuple[float, float]:
+def _sample_off_centre(rng: np.random.Generator) -> tuple[float, float]:
     """Draw how far the limbs lie from the middle of the frame, as parts of its width and height."""
     spread = 0.02 if rng.random() < 0.8 else 0.12
     across, down = (spread * rng.normal(0, 1, 2)).tolist()
     return across, down
 
 
-def _pixel(rng: np.random.Generator) -> float:
+def _sample_pixel_mm(rng: np.random.Generator) -> float:
     """Draw the side of a pixel in mm: as many between 0.7 and 1.0 as between 1.2 and 1.7."""
     return float(0.7 * (1.8 / 0.7) ** rng.random())
 
 
-def _thickness(rng: np.random.Generator) -> tuple[float, int]:
+def _sample_thickness(rng: np.random.Generator) -> tuple[float, int]:
     """Draw the thickness of the slice in mm, and in how many layers it is drawn: half of all are as good as thin."""
     return (float(rng.uniform(3, 20)), 3) if rng.random() < 0.5 else THIN
 
 
-def _frame(rng: np.random.Generator, parts: list[Part], pixel: float, slice_mm: float, points: int) -> Stack:
-    """Draw a field of view around the limbs, from tight to wide."""
-    width = max(x for _, x in _extents(parts)) - min(x for x, _ in _extents(parts))
-    height = max(right - left for left, right in _extents(parts))
-    return Stack(
-        rows=int(height * rng.uniform(1.0, 1.6) / pixel),
-        columns=int(width * rng.uniform(1.0, 1.35) / pixel),
+def _sample_frame(states: _RandomStates, limbs: list[PlacedLimb]) -> tuple[list[PlacedLimb], Stack]:
+    """Draw a field of view around the limbs, from tight to wide, and move the limbs into it."""
+    resolution, thickness, pose = (states.wanted(name) for name in ("resolution", "thickness", "pose"))
+    pixel = _sample_pixel_mm(resolution) if resolution else 1.0
+    slice_mm, points = _sample_thickness(thickness) if thickness else THIN
+    extents, frame = _extents(limbs), states["frame"]
+    width = max(end for _, end in extents) - min(start for start, _ in extents)
+    height = max(end - start for start, end in extents)
+    stack = Stack(
+        rows=int(height * frame.uniform(1.0, 1.6) / pixel),
+        columns=int(width * frame.uniform(1.0, 1.35) / pixel),
         voxel_mm=pixel,
         slices=1,
         slice_mm=slice_mm,
         points=points,
     )
+    return _centre_limbs(limbs, stack, _sample_off_centre(pose) if pose else (0.0, 0.0)), stack
 
 
-def _laid(parts: list[Part], stack: Stack, aside: tuple[float, float]) -> list[Part]:
-    """Bring the limbs to the middle of the frame, or to one side so that a part of them lies outside."""
-    across = float(np.mean(_extents(parts))) + aside[0] * stack.voxel_mm * stack.columns
-    down = float(np.mean([pose.centre_mm[1] for _, pose, _ in parts])) + aside[1] * stack.voxel_mm * stack.rows
-    return [
-        (
-            limb,
-            replace(
-                pose,
-                centre_mm=(pose.centre_mm[0] - across, pose.centre_mm[1] - down),
-                contact_mm=None if pose.contact_mm is None else pose.contact_mm - across,
-            ),
-            infiltration,
-        )
-        for limb, pose, infiltration in parts
-    ]
+def _centre_limbs(limbs: list[PlacedLimb], stack: Stack, off_centre: tuple[float, float]) -> list[PlacedLimb]:
+    """Move the limbs to the middle of the frame, or off it so that a part of them lies outside."""
+    across = float(np.mean(_extents(limbs))) + off_centre[0] * stack.voxel_mm * stack.columns
+    down = float(np.mean([limb.pose.centre_mm[1] for limb in limbs])) + off_centre[1] * stack.voxel_mm * stack.rows
+
+    def moved(pose: Pose) -> Pose:
+        centre = (pose.centre_mm[0] - across, pose.centre_mm[1] - down)
+        return replace(pose, centre_mm=centre, contact_mm=None if pose.contact_mm is None else pose.contact_mm - across)
+
+    return [limb._replace(pose=moved(limb.pose)) for limb in limbs]
 
 
-def _extents(parts: list[Part]) -> list[tuple[float, float]]:
+def _extents(limbs: list[PlacedLimb]) -> list[tuple[float, float]]:
     """Give where each limb begins and ends from right to left, in mm; its reach is beyond all of it."""
-    reaches = [0.8 * reach_mm(limb, pose.level_mm) for limb, pose, _ in parts]
+    reaches = [0.8 * reach_mm(limb.anatomy, limb.pose.level_mm) for limb in limbs]
     return [
-        (pose.centre_mm[0] - reach, pose.centre_mm[0] + reach)
-        for (_, pose, _), reach in zip(parts, reaches, strict=True)
+        (limb.pose.centre_mm[0] - reach, limb.pose.centre_mm[0] + reach)
+        for limb, reach in zip(limbs, reaches, strict=True)
     ]
 
 
-def _blur(rng: np.random.Generator) -> tuple[float, float]:
+def _sample_blur_mm(rng: np.random.Generator) -> tuple[float, float]:
     """Draw the standard deviation of the point spread in mm, along rows and columns."""
     down, across = (rng.uniform(0.3, 1.0) * rng.uniform(0.8, 1.6, 2)).tolist()
     return down, across
 
 
-def _with_artefacts(
+def _add_artefacts(
     rng: np.random.Generator, image: Floats, compartments: NDArray[np.uint8]
 ) -> tuple[Floats, NDArray[np.uint8]]:
     """Add, each now and then, wrap (which narrows the frame), ringing and ghosts."""
@@ -280,7 +325,7 @@ def _with_artefacts(
     return image, compartments
 
 
-def _shaded(rng: np.random.Generator, image: Floats) -> Floats:
+def _shade(rng: np.random.Generator, image: Floats) -> Floats:
     """Shade as coils and transmit field do, from evened out to as received."""
     strength, blotches, gaps = float(rng.uniform(0, 1.2)), float(rng.uniform(0, 0.4)), int(rng.integers(3))
     return image * shading(rng, image.shape, strength=strength, blotches=blotches, gaps=gaps)

@@ -1,29 +1,39 @@
 """Both limbs in a slice: what lies at the points of each voxel, and which muscle the voxel then belongs to."""
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from musclesense.phantom.anatomy.limbs import Limb, Pose, reach_mm
+from musclesense.phantom.anatomy.limbs import LimbAnatomy, Pose, reach_mm
 from musclesense.phantom.anatomy.section import Tissue, draw_section
 from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values
 from musclesense.phantom.cohorts.presets import Stack
-from musclesense.phantom.disease import Infiltration, infiltrate, oedema
+from musclesense.phantom.disease.infiltration import Infiltration, infiltrate, oedema
 from musclesense.phantom.scanner.signal import Drawing
+from musclesense.phantom.texture import Floats
+from musclesense.vocabulary import Region
 
-Part = tuple[Limb, Pose, Infiltration]
 FINE_MM, COARSE_MM = 1.3, 2.0
 """Voxels up to the first size are too fine for an observer to go around gaps of two; up to the second, of one."""
 
 
-def draw_slice(stack: Stack, parts: list[Part], offset_mm: float) -> Drawing:
+class PlacedLimb(NamedTuple):
+    """A limb in the scanner: its anatomy, how it lies, and the state of its muscles."""
+
+    anatomy: LimbAnatomy
+    pose: Pose
+    infiltration: Infiltration
+
+
+def draw_slice(stack: Stack, limbs: list[PlacedLimb], offset_mm: float) -> Drawing:
     """Draw the limbs at every point of every voxel; where they touch, the first one keeps its place.
 
     Args:
         stack: The voxels.
-        parts: The limbs, how they lie, and the state of their muscles.
+        limbs: What lies in the scanner.
         offset_mm: Position of the slice relative to the middle of the stack, towards the hip.
     """
     shape = (stack.points, stack.rows, stack.columns)
@@ -36,35 +46,40 @@ def draw_slice(stack: Stack, parts: list[Part], offset_mm: float) -> Drawing:
     )
     x = ((np.arange(stack.columns) - (stack.columns - 1) / 2) * stack.voxel_mm).astype(np.float32)
     y = ((np.arange(stack.rows) - (stack.rows - 1) / 2) * stack.voxel_mm).astype(np.float32)
-    for limb, pose, infiltration in parts:
-        values = compartment_codes(limb)
-        middle = [centre + slope * offset_mm for centre, slope in zip(pose.centre_mm, pose.slope, strict=True)]
-        reach = reach_mm(limb, pose.level_mm + offset_mm)
-        rows, columns = (
-            slice(*np.searchsorted(axis, (at - reach, at + reach)))
-            for axis, at in zip((y, x), middle[::-1], strict=True)
-        )
-        near = np.hypot(*np.meshgrid(x[columns] - np.float32(middle[0]), y[rows] - np.float32(middle[1]))) < reach
-        for point, (right, down, along) in enumerate(voxel_points(stack.points)):
-            here = (point, rows, columns)
-            free = near & (drawing.tissue[here] == Tissue.AIR)
-            row, column = np.nonzero(free)
-            section = draw_section(
-                limb,
-                pose,
-                offset_mm + along * stack.slice_mm,
-                x[columns][column] + np.float32(right * stack.voxel_mm),
-                y[rows][row] + np.float32(down * stack.voxel_mm),
-                infiltration.atrophy_mm,
-            )
-            flesh = section.tissue == Tissue.MUSCLE
-            drawing.tissue[here][free] = section.tissue
-            drawing.muscle_fat[here][free] = infiltrate(section, infiltration) * flesh
-            drawing.density[here][free] = section.density
-            drawing.compartment[here][free] = values[section.muscle]
-            if infiltration.swelling.any():
-                drawing.oedema[here][free] = oedema(section, infiltration) * flesh
+    for limb in limbs:
+        _draw_limb(drawing, stack, limb, offset_mm, x, y)
     return drawing
+
+
+def _draw_limb(drawing: Drawing, stack: Stack, limb: PlacedLimb, offset_mm: float, x: Floats, y: Floats) -> None:
+    """Draw a limb where nothing lies yet; ``x`` and ``y`` are the middles of columns and rows in mm."""
+    anatomy, pose, infiltration = limb
+    values = compartment_codes(anatomy)
+    middle = [centre + slope * offset_mm for centre, slope in zip(pose.centre_mm, pose.slope, strict=True)]
+    reach = reach_mm(anatomy, pose.level_mm + offset_mm)
+    rows, columns = (
+        slice(*np.searchsorted(axis, (at - reach, at + reach))) for axis, at in zip((y, x), middle[::-1], strict=True)
+    )
+    near = np.hypot(*np.meshgrid(x[columns] - np.float32(middle[0]), y[rows] - np.float32(middle[1]))) < reach
+    for point, (right, down, along) in enumerate(voxel_points(stack.points)):
+        here = (point, rows, columns)
+        free = near & (drawing.tissue[here] == Tissue.AIR)
+        row, column = np.nonzero(free)
+        section = draw_section(
+            anatomy,
+            pose,
+            offset_mm + along * stack.slice_mm,
+            x[columns][column] + np.float32(right * stack.voxel_mm),
+            y[rows][row] + np.float32(down * stack.voxel_mm),
+            infiltration.atrophy_mm,
+        )
+        muscle = section.tissue == Tissue.MUSCLE
+        drawing.tissue[here][free] = section.tissue
+        drawing.muscle_fat[here][free] = infiltrate(section, infiltration) * muscle
+        drawing.density[here][free] = section.density
+        drawing.compartment[here][free] = values[section.muscle]
+        if infiltration.swelling.any():
+            drawing.oedema[here][free] = oedema(section, infiltration) * muscle
 
 
 @cache
@@ -81,10 +96,10 @@ def voxel_points(count: int) -> tuple[tuple[float, float, float], ...]:
     return tuple((float(right), float(down), float(along)) for right, down, along in points)
 
 
-def compartment_codes(limb: Limb) -> NDArray[np.uint8]:
+def compartment_codes(limb: LimbAnatomy) -> NDArray[np.uint8]:
     """Give the value in images of compartments for each value of ``Section.muscle``."""
     values = compartment_values(limb.region)
-    return np.array([0, *(values[f"{name}_{limb.side.value}"] for name in TEMPLATES[limb.region].muscles)], np.uint8)
+    return np.array([0, *(values[f"{name}_{limb.side}"] for name in TEMPLATES[limb.region].muscles)], np.uint8)
 
 
 def most_common(points: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -106,27 +121,27 @@ def most_common(points: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return voxels
 
 
-def whole_muscle(compartments: NDArray[np.uint8], limb: Limb, voxel_mm: float) -> NDArray[np.uint8]:
+def whole_muscle(compartments: NDArray[np.uint8], region: Region, voxel_mm: float) -> NDArray[np.uint8]:
     """Give the mask that the paper's readers draw: 1 in every muscle but the unlabelled ones, and between muscles.
 
     Nobody draws around septa a voxel or two wide, so these are filled, unless voxels are so coarse that a gap is fat.
 
     Args:
         compartments: Values of muscles, (slices, rows, columns) or (rows, columns).
-        limb: A limb of the region.
+        region: Thigh or calf.
         voxel_mm: Side of a voxel.
     """
-    values = compartment_values(limb.region)
-    left_out = [value for name, value in values.items() if name.rpartition("_")[0] in TEMPLATES[limb.region].unlabelled]
+    template, values = TEMPLATES[region], compartment_values(region)
+    left_out = [value for name, value in values.items() if name.rpartition("_")[0] in template.unlabelled]
     unlabelled = np.isin(compartments, left_out)
-    drawn = (compartments > 0) & ~unlabelled
-    for section in drawn.reshape(-1, *drawn.shape[-2:]):
+    labelled = (compartments > 0) & ~unlabelled
+    for section in labelled.reshape(-1, *labelled.shape[-2:]):
         if voxel_mm <= FINE_MM and section.any():
             section |= _closed(section, 1.5)
         elif voxel_mm <= COARSE_MM:
             for pair in ((1, 2), (2, 1)):
                 section |= ndimage.binary_closing(section, np.ones(pair))
-    return (drawn & ~unlabelled).astype(np.uint8)
+    return (labelled & ~unlabelled).astype(np.uint8)
 
 
 def _closed(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
@@ -138,7 +153,7 @@ def _closed(mask: NDArray[np.bool_], radius: float) -> NDArray[np.bool_]:
     return closed
 
 
-def half_size_mm(parts: list[Part]) -> tuple[float, float]:
+def half_size_mm(limbs: list[PlacedLimb]) -> tuple[float, float]:
     """Give half the width and height of all that lies in the scanner."""
-    widths = [abs(pose.centre_mm[0]) + limb.radius_mm[0] + limb.fat_mm for limb, pose, _ in parts]
-    return max(widths), max(limb.radius_mm[1] + limb.fat_mm for limb, _, _ in parts)
+    widths = [abs(pose.centre_mm[0]) + anatomy.radius_mm[0] + anatomy.fat_mm for anatomy, pose, _ in limbs]
+    return max(widths), max(anatomy.radius_mm[1] + anatomy.fat_mm for anatomy, _, _ in limbs)

@@ -4,13 +4,13 @@ import os
 import re
 import shutil
 import socket
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
 
+from musclesense.messages import log
 from musclesense.storage.atomic import DRAFT_SUFFIX
 from musclesense.storage.paths import unwritable_errors
 
@@ -29,7 +29,7 @@ def locked(path: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=_QUIET_SECONDS)
         except Timeout:
-            print(f"{path}: waiting for {_holder(lock)}, which is at work on it", file=sys.stderr, flush=True)
+            log.warning(f"{path}: waiting for {_holder(lock)}, which is at work on it")
             lock.acquire()
     try:
         _take_over(path, lock)

@@ -11,9 +11,9 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from musclesense.errors import InputError
+from musclesense.messages import log
 from musclesense.storage.atomic import atomic_path
 from musclesense.studies.layout import CheckpointFolder
-from musclesense.training.watch.progress import warn
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -58,7 +58,7 @@ def to_go_on_from(folder: CheckpointFolder) -> Path | None:
     """
     best, states = folder.best, [path for path in (folder.last, folder.previous) if path.is_file()]
     if states and not is_whole(best):
-        warn(f"{best}: missing or damaged; the run is trained from the beginning")
+        log.warning(f"{best}: missing or damaged; the run is trained from the beginning")
         for path in (*states, best):  # the best one last: should this be interrupted, it says again what is to be done
             path.unlink(missing_ok=True)
         return None
@@ -67,7 +67,7 @@ def to_go_on_from(folder: CheckpointFolder) -> Path | None:
             return path
         path.unlink()
         instead = f"goes on from {states[number].name}" if number < len(states) else "is trained from the beginning"
-        warn(f"{path}: damaged; the run {instead}")
+        log.warning(f"{path}: damaged; the run {instead}")
     return None
 
 

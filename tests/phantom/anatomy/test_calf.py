@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from musclesense.phantom.anatomy.calf import CALF
 from musclesense.phantom.anatomy.keyframes import Keyframe, Points
-from musclesense.phantom.anatomy.limbs import Body, Limb, Pose, drawn_range_mm, level_range_mm, sample_limbs
+from musclesense.phantom.anatomy.limbs import Body, LimbAnatomy, Pose, drawn_range_mm, level_range_mm, sample_limbs
 from musclesense.phantom.anatomy.rasters import draw_curve
 from musclesense.phantom.anatomy.section import draw_section
 from musclesense.vocabulary import Region
@@ -67,12 +67,12 @@ def at(level: float) -> Keyframe:
     return next(keyframe for keyframe in CALF.keyframes if keyframe.level == level)
 
 
-def a_calf() -> Limb:
+def a_calf() -> LimbAnatomy:
     rng = np.random.default_rng(4)
     return sample_limbs(rng, Body.sample(rng), Region.CALF)[0]
 
 
-def muscle_drawn(limb: Limb, first: float, last: float, count: int) -> list[int]:
+def muscle_drawn(limb: LimbAnatomy, first: float, last: float, count: int) -> list[int]:
     """Points of muscle in sections at so many levels from the first to the last, in mm."""
     pose = Pose(centre_mm=(0.0, 0.0), rotation=0.0, flattening=0.0, level_mm=0.0)
     axis = np.arange(-90, 90, 2, dtype=np.float32)

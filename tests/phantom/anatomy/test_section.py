@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from musclesense.phantom.anatomy.limbs import (
     Body,
-    Limb,
+    LimbAnatomy,
     Pose,
     drawn_range_mm,
     level_range_mm,
@@ -19,30 +19,30 @@ from musclesense.phantom.anatomy.limbs import (
 )
 from musclesense.phantom.anatomy.section import Section, Tissue, draw_section
 from musclesense.phantom.anatomy.templates import TEMPLATES
-from musclesense.vocabulary import Limbs, Region
+from musclesense.vocabulary import Region, Side
 
 UPRIGHT = Pose(centre_mm=(0.0, 0.0), rotation=0.0, flattening=0.0, level_mm=0.0)
 STEP_MM = 1.0
 
 
-def limbs_of(region: Region, seed: int = 0) -> tuple[Limb, Limb]:
+def limbs_of(region: Region, seed: int = 0) -> tuple[LimbAnatomy, LimbAnatomy]:
     rng = np.random.default_rng(seed)
     return sample_limbs(rng, Body.sample(rng), region)
 
 
-def draw(limb: Limb, pose: Pose = UPRIGHT, offset_mm: float = 0.0, atrophy_mm: float = 0.0) -> Section:
+def draw(limb: LimbAnatomy, pose: Pose = UPRIGHT, offset_mm: float = 0.0, atrophy_mm: float = 0.0) -> Section:
     axis = np.arange(-120, 120, STEP_MM, dtype=np.float32)
     atrophy = np.full(limb.growth_mm.shape, atrophy_mm, np.float32)
     return draw_section(limb, pose, offset_mm, *np.meshgrid(axis, axis), atrophy)
 
 
-def centre(section: Section, limb: Limb, muscle: str) -> tuple[float, float]:
+def centre(section: Section, limb: LimbAnatomy, muscle: str) -> tuple[float, float]:
     value = list(TEMPLATES[limb.region].muscles).index(muscle) + 1
     y, x = np.nonzero(section.muscle == value)
     return float(x.mean()), float(y.mean())
 
 
-def areas(section: Section, limb: Limb) -> dict[str, float]:
+def areas(section: Section, limb: LimbAnatomy) -> dict[str, float]:
     """Area of each muscle in square cm."""
     counts = np.bincount(section.muscle.ravel(), minlength=len(TEMPLATES[limb.region].muscles) + 1)
     return dict(zip(TEMPLATES[limb.region].muscles, counts[1:] * STEP_MM**2 / 100, strict=True))
@@ -107,7 +107,7 @@ def test_the_femur_widens_and_its_cortex_thins_towards_the_knee() -> None:
 
 def test_left_limb_mirrors_right() -> None:
     right, left = limbs_of(Region.THIGH)
-    assert (right.side, left.side) == (Limbs.RIGHT, Limbs.LEFT)
+    assert (right.side, left.side) == (Side.RIGHT, Side.LEFT)
     # Columns run from the subject's right to the left: lateral is low in the right limb and high in the left one.
     for limb, sign in ((right, 1), (left, -1)):
         section = draw(limb)

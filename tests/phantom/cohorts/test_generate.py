@@ -281,14 +281,14 @@ def test_turbo_spin_echo_shows_one_limb(small: Callable[..., str], tmp_path: Pat
         assert drawn and drawn <= own
 
 
-def test_robust_slices_come_from_their_own_generator(
+def test_any_scanner_slices_come_from_their_own_generator(
     small: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    few = replace(PRESETS["robust"].groups[0], subjects=2)
+    few = replace(PRESETS["any_scanner"].groups[0], subjects=2)
     table = read_table(
         generate(
             tmp_path / "out",
-            preset=small(groups=(few,), sequence=PRESETS["robust"].sequence, alternate=True),
+            preset=small(groups=(few,), sequence=PRESETS["any_scanner"].sequence, alternate=True),
             seed=1,
         )
     )

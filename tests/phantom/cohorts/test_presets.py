@@ -8,7 +8,7 @@ import pytest
 from musclesense.errors import InputError
 from musclesense.phantom.cohorts.presets import PRESETS, AnyScanner, Dixon, Group, Preset, TurboSpinEcho, find_preset
 from musclesense.phantom.cohorts.subjects import Subject, list_subjects
-from musclesense.phantom.disease import PATTERNS
+from musclesense.phantom.disease.patterns import PATTERNS
 from musclesense.vocabulary import Region
 
 
@@ -53,8 +53,8 @@ def test_secondary_has_nine_acquisitions_of_another_sequence() -> None:
     assert stack.columns * stack.voxel_mm == pytest.approx(160, abs=0.36)
 
 
-def test_robust_alternates_regions() -> None:
-    preset = find_preset("robust")
+def test_any_scanner_alternates_regions() -> None:
+    preset = find_preset("any_scanner")
     assert isinstance(preset.sequence, AnyScanner)
     assert acquisitions(list_subjects(preset)) == {Region.CALF: 60, Region.THIGH: 60}
 
@@ -122,5 +122,5 @@ def test_ages_that_cannot_be_drawn_are_refused(ages: tuple[float, float]) -> Non
 
 
 def test_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"'gold' is unknown; use smoke, demo, paper, secondary or robust"):
+    with pytest.raises(InputError, match=r"'gold' is unknown; use smoke, demo, paper, secondary or any_scanner"):
         find_preset("gold")

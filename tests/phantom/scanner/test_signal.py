@@ -21,10 +21,10 @@ from musclesense.phantom.scanner.signal import (
     Drawing,
     Scanner,
     acquire,
+    as_complex,
+    as_stored,
     kspace_filter,
-    loaded,
     slice_signal,
-    stored,
 )
 
 SinglePeak = Callable[[np.ndarray, Scanner], np.ndarray]
@@ -199,16 +199,16 @@ def test_coils_brighten_what_lies_near_them() -> None:
 @given(st.floats(10, 2000), st.floats(-10, 10))
 def test_stored_echoes_come_back(magnitude: float, angle: float) -> None:
     echo = np.array([magnitude * np.exp(1j * angle)], np.complex64)
-    whole, phase = stored(echo, SCANNER)
+    whole, phase = as_stored(echo, SCANNER)
     assert whole.dtype == phase.dtype == np.int16
     assert 0 <= phase[0] <= 4095
     # Half a unit of magnitude, and half a step of phase.
-    assert abs(loaded(whole, phase)[0] - echo[0]) <= 0.51 + magnitude * np.pi / 4000
+    assert abs(as_complex(whole, phase)[0] - echo[0]) <= 0.51 + magnitude * np.pi / 4000
 
 
 def test_phase_of_noise_is_stored_as_zero() -> None:
     faint = np.full((4, 4), 2j * SCANNER.noise * SCANNER_UNIT, np.complex64)
-    magnitude, phase = stored(faint, SCANNER)
+    magnitude, phase = as_stored(faint, SCANNER)
     assert magnitude.any()
     assert not phase.any()
-    assert stored(10 * faint, SCANNER)[1] == pytest.approx(np.full((4, 4), 1024))
+    assert as_stored(10 * faint, SCANNER)[1] == pytest.approx(np.full((4, 4), 1024))

@@ -16,10 +16,10 @@ from rich.progress import Progress
 from musclesense.errors import InputError
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
+from musclesense.messages import shown_in
 from musclesense.training.synthesis import schedule as module
 from musclesense.training.synthesis.pool import Pool, Recipe
 from musclesense.training.synthesis.schedule import Synthesis
-from musclesense.training.watch.progress import shown_in
 from musclesense.vocabulary import Region
 
 RECIPE = Recipe(

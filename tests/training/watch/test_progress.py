@@ -6,9 +6,10 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
+from musclesense.messages import shown_in
 from musclesense.storage.records import write_csv
 from musclesense.training.run import train
-from musclesense.training.watch.progress import Epochs, RunBar, shown_in
+from musclesense.training.watch.progress import Epochs, RunBar
 
 
 def test_bar_shows_epochs_and_score_and_goes_away(configured, monkeypatch):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.phantom.anatomy.limbs import Limb, relative_level, shape_at
+from musclesense.phantom.anatomy.limbs import LimbAnatomy, relative_level, shape_at
 from musclesense.phantom.anatomy.rasters import (
     DEEP_HALF,
     DEEP_NODES,
@@ -59,13 +59,13 @@ class CrossSection:
     hub: Floats
 
 
-def lay_out(limb: Limb, level: float) -> CrossSection:
+def lay_out(limb: LimbAnatomy, level: float) -> CrossSection:
     """Lay out a limb at the multiple of ``LEVEL_STEP_MM`` nearest to a level; recent ones are kept."""
     return _lay_out(limb, LEVEL_STEP_MM * round(level / LEVEL_STEP_MM))
 
 
 @lru_cache(maxsize=32)
-def _lay_out(limb: Limb, level: float) -> CrossSection:
+def _lay_out(limb: LimbAnatomy, level: float) -> CrossSection:
     template, relative = TEMPLATES[limb.region], relative_level(limb, level)
     radius_mm, fat_mm, fat = shape_at(limb, level)
     unit_mm = np.float32(np.mean(radius_mm))
@@ -145,14 +145,14 @@ def _nearest(distances: Floats, owners: NDArray[np.intp]) -> tuple[Floats, NDArr
     return np.stack([here, right - here, down - here, across - right - down + here], axis=-1), owners[order]
 
 
-def _warp(limb: Limb, level: float, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+def _warp(limb: LimbAnatomy, level: float, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Displace points of the limb's frame into that of the template."""
     u, v = x * np.float32(WARP_NODES_PER_UNIT), y * np.float32(WARP_NODES_PER_UNIT)
     strength = np.float32(WARP)
     return x + strength * sample(limb.warp[0], level / 2, u, v), y + strength * sample(limb.warp[1], level / 2, u, v)
 
 
-def _unwarp(limb: Limb, level: float, points: NDArray[np.float64]) -> Floats:
+def _unwarp(limb: LimbAnatomy, level: float, points: NDArray[np.float64]) -> Floats:
     """Undo ``_warp``, nearly: points (n, 2) of the template in the limb's frame."""
     x, y = np.asarray(points, np.float32).T
     warped = _warp(limb, level, x, y)

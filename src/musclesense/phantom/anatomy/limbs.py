@@ -8,7 +8,7 @@ import numpy as np
 from musclesense.phantom.anatomy.rasters import neighbours
 from musclesense.phantom.anatomy.templates import TEMPLATES
 from musclesense.phantom.texture import Floats, lattice
-from musclesense.vocabulary import Limbs, Region
+from musclesense.vocabulary import Region, Side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def child(rng: np.random.Generator, body: Body, age: float) -> Body:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Limb:
+class LimbAnatomy:
     """The anatomy of one limb, the same at every session.
 
     Attributes:
@@ -88,7 +88,7 @@ class Limb:
     """
 
     region: Region
-    side: Limbs
+    side: Side
     radius_mm: tuple[float, float]
     length_mm: float
     bone: float
@@ -102,7 +102,7 @@ class Limb:
     calibre: float = 1.0
 
 
-def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[Limb, Limb]:
+def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[LimbAnatomy, LimbAnatomy]:
     """Draw the right and the left limb of a body: mirror images with some asymmetry."""
     template = TEMPLATES[region]
     muscles = len(template.muscles)
@@ -113,12 +113,12 @@ def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[
     lobes = rng.normal(0, 0.07, 4) + np.array([-0.06, 0.06, 0, 0]) * (1 if body.female else -1)
     common = [lattice(rng, size=16, planes=6, sigma=1.1) for _ in range(2)]
     limbs = []
-    for side in (Limbs.RIGHT, Limbs.LEFT):
+    for side in Side:
         scale = body.size * np.sqrt(body.muscularity) * rng.normal(1.0, 0.012)
         radius = np.asarray(template.radius_mm) * shape * scale
         own = [lattice(rng, size=16, planes=6, sigma=1.1) for _ in range(2)]
         limbs.append(
-            Limb(
+            LimbAnatomy(
                 region=region,
                 side=side,
                 radius_mm=(float(radius[0]), float(radius[1])),
@@ -136,12 +136,12 @@ def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[
     return limbs[0], limbs[1]
 
 
-def level_range_mm(limb: Limb) -> tuple[float, float]:
+def level_range_mm(limb: LimbAnatomy) -> tuple[float, float]:
     """Give the lowest and the highest level, towards the hip, of the region without joints; 0 is mid-level."""
     return -limb.length_mm / 2, limb.length_mm / 2
 
 
-def drawn_range_mm(limb: Limb) -> tuple[float, float]:
+def drawn_range_mm(limb: LimbAnatomy) -> tuple[float, float]:
     """Give the lowest and the highest level that can be drawn, joints included where the template has them."""
     low, high = _end_levels(limb.region)
     return (low - 0.5) * limb.length_mm, (high - 0.5) * limb.length_mm
@@ -168,7 +168,9 @@ class Pose:
     contact_mm: float | None = None
 
 
-def sample_poses(rng: np.random.Generator, limbs: tuple[Limb, Limb], level_mm: float = 0.0) -> tuple[Pose, Pose]:
+def sample_poses(
+    rng: np.random.Generator, limbs: tuple[LimbAnatomy, LimbAnatomy], level_mm: float = 0.0
+) -> tuple[Pose, Pose]:
     """Draw how the right and the left limb lie beside each other on the table.
 
     Args:
@@ -198,13 +200,13 @@ def sample_poses(rng: np.random.Generator, limbs: tuple[Limb, Limb], level_mm: f
     return poses[0], poses[1]
 
 
-def reach_mm(limb: Limb, level: float) -> float:
+def reach_mm(limb: LimbAnatomy, level: float) -> float:
     """Give a distance from the limb's centre beyond which there is only air."""
     radius, fat_mm, fat = shape_at(limb, level)
     return 1.3 * max(radius) + 1.3 * fat_mm * max(fat) + 5
 
 
-def shape_at(limb: Limb, level: float) -> tuple[tuple[float, float], float, tuple[float, float, float, float]]:
+def shape_at(limb: LimbAnatomy, level: float) -> tuple[tuple[float, float], float, tuple[float, float, float, float]]:
     """Give half width of the envelope, mean thickness of the subcutaneous fat and its relative values by angle."""
     template = TEMPLATES[limb.region]
     below, above, weight = neighbours(limb.region, relative_level(limb, level))
@@ -219,7 +221,7 @@ def shape_at(limb: Limb, level: float) -> tuple[tuple[float, float], float, tupl
     return radius, limb.fat_mm * between(low.fat, high.fat), (medial, posterior, lateral, anterior)
 
 
-def relative_level(limb: Limb, level: float) -> float:
+def relative_level(limb: LimbAnatomy, level: float) -> float:
     """Turn a level in mm from the middle into the template's, 0 to 1 between the joints."""
     low, high = _end_levels(limb.region)
     return min(max(0.5 + level / limb.length_mm, low), high)

@@ -8,36 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.phantom.anatomy.layout import CANDIDATES, CrossSection, lay_out
-from musclesense.phantom.anatomy.limbs import (
-    Body,
-    Limb,
-    Pose,
-    child,
-    drawn_range_mm,
-    level_range_mm,
-    reach_mm,
-    relative_level,
-    sample_limbs,
-    sample_poses,
-)
+from musclesense.phantom.anatomy.limbs import LimbAnatomy, Pose, relative_level
 from musclesense.phantom.anatomy.templates import TEMPLATES
 from musclesense.phantom.texture import Floats, sample
-from musclesense.vocabulary import Limbs
-
-__all__ = [
-    "Body",
-    "Limb",
-    "Pose",
-    "Section",
-    "Tissue",
-    "child",
-    "draw_section",
-    "drawn_range_mm",
-    "level_range_mm",
-    "reach_mm",
-    "sample_limbs",
-    "sample_poses",
-]
+from musclesense.vocabulary import Side
 
 SLACK_MM = 2.5  # how far a muscle may grow beyond its outline to close a gap; wider gaps stay fat
 SKIN_MM = 1.8
@@ -84,7 +58,9 @@ class Section:
     level_mm: float
 
 
-def draw_section(limb: Limb, pose: Pose, offset_mm: float, x_mm: Floats, y_mm: Floats, atrophy_mm: Floats) -> Section:
+def draw_section(
+    limb: LimbAnatomy, pose: Pose, offset_mm: float, x_mm: Floats, y_mm: Floats, atrophy_mm: Floats
+) -> Section:
     """Draw the cross-section of a limb at points of the image.
 
     The muscles of the template are warped and share the envelope among them: every point goes to the muscle
@@ -127,10 +103,10 @@ def draw_section(limb: Limb, pose: Pose, offset_mm: float, x_mm: Floats, y_mm: F
 
 
 def _limb_frame(
-    limb: Limb, pose: Pose, level: float, offset_mm: float, cross: CrossSection, x_mm: Floats, y_mm: Floats
+    limb: LimbAnatomy, pose: Pose, level: float, offset_mm: float, cross: CrossSection, x_mm: Floats, y_mm: Floats
 ) -> tuple[Floats, Floats, Floats]:
     """Bring points of the image into the frame of the limb; the third array tells how much they are pressed there."""
-    mirror = -1.0 if limb.side is Limbs.LEFT else 1.0
+    mirror = -1.0 if limb.side is Side.LEFT else 1.0
     centre_x = pose.centre_mm[0] + pose.slope[0] * offset_mm
     x = np.float32(mirror) * (x_mm - np.float32(centre_x))
     y = y_mm - np.float32(pose.centre_mm[1] + pose.slope[1] * offset_mm)
@@ -161,7 +137,7 @@ def _limb_frame(
 
 
 def _draw_subcutis(
-    limb: Limb, cross: CrossSection, level: float, envelope: Floats, x: Floats, y: Floats, pressed: Floats
+    limb: LimbAnatomy, cross: CrossSection, level: float, envelope: Floats, x: Floats, y: Floats, pressed: Floats
 ) -> NDArray[np.uint8]:
     """Draw subcutaneous fat with its septa and veins, skin and air at points outside the envelope."""
     angle = np.arctan2(y, x)
@@ -199,7 +175,7 @@ def _draw_subcutis(
 
 
 def _draw_deep(
-    limb: Limb, cross: CrossSection, level: float, envelope: Floats, x: Floats, y: Floats, atrophy_mm: Floats
+    limb: LimbAnatomy, cross: CrossSection, level: float, envelope: Floats, x: Floats, y: Floats, atrophy_mm: Floats
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Floats]:
     """Draw tissue, muscle and depth in the muscle at points within the envelope, arrays (points,)."""
     template = TEMPLATES[limb.region]
@@ -246,7 +222,7 @@ def _draw_deep(
 
 
 def _draw_sheets(
-    limb: Limb, cross: CrossSection, level: float, x: Floats, y: Floats, depth: Floats, owner: NDArray[np.intp]
+    limb: LimbAnatomy, cross: CrossSection, level: float, x: Floats, y: Floats, depth: Floats, owner: NDArray[np.intp]
 ) -> NDArray[np.uint8]:
     """Draw aponeuroses, thin septa between fascicles and small vessels at points within muscles."""
     template = TEMPLATES[limb.region]

@@ -1,8 +1,7 @@
 """Make a cohort from nothing: draw subjects, scan them, write files and table."""
 
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,10 +16,11 @@ from musclesense import __version__
 from musclesense.cohort.table import Acquisition, write_table
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import write_volume
+from musclesense.messages import log
 from musclesense.phantom.anatomy.limbs import Body, child, sample_limbs
 from musclesense.phantom.anatomy.templates import compartment_values
 from musclesense.phantom.cohorts.presets import (
-    GROWN,
+    ADULT_AGE,
     WEEKS_A_YEAR,
     AnyScanner,
     Dixon,
@@ -30,8 +30,9 @@ from musclesense.phantom.cohorts.presets import (
     find_preset,
 )
 from musclesense.phantom.cohorts.subjects import Subject, Visit, list_subjects
-from musclesense.phantom.disease import PATTERNS, sample_infiltration
-from musclesense.phantom.scanner.acquisition import Scan, scan_any, scan_dixon, scan_turbo_spin_echo
+from musclesense.phantom.disease.infiltration import sample_infiltration
+from musclesense.phantom.disease.patterns import PATTERNS
+from musclesense.phantom.scanner.acquisition import SimulatedScan, scan_any, scan_dixon, scan_turbo_spin_echo
 from musclesense.phantom.scanner.signal import Scanner
 from musclesense.phantom.scanner.turbo_spin_echo import TseScanner
 from musclesense.phantom.version import PHANTOM_VERSION
@@ -39,11 +40,11 @@ from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import require_free
 from musclesense.storage.processes import end_with_parent
 from musclesense.storage.records import write_csv, write_json
-from musclesense.vocabulary import CHANNELS, Region
+from musclesense.vocabulary import Channel, Region
 
 Slices = Literal["all", "mid"]
-Made = tuple[list[Acquisition], list[dict[str, Any]]]
-"""Rows of the cohort table and of the sessions."""
+TableRows = tuple[list[Acquisition], list[dict[str, Any]]]
+"""Rows of the cohort table and of the table of sessions."""
 SESSION_COLUMNS = ("subject", "session", "weeks", "group", "sex", "age", "severity")
 FORMAT = 2
 """Of ``phantom.json``; 1 had the digest of the sources in the place of ``phantom``, the version."""
@@ -67,7 +68,7 @@ class Session:
     region: Region
     body: Body | None
     severity: float | None
-    scan: Scan
+    scan: SimulatedScan
 
 
 def generate(
@@ -99,7 +100,7 @@ def generate(
     subjects = list_subjects(cohort)
     with atomic_folder(out) as draft:
         make = partial(make_subject, draft, cohort, seed, slices == "mid", label_all)
-        parts = list(_told(_each(make, subjects, min(workers, len(subjects))), len(subjects)))
+        parts = list(_report_progress(_map_subjects(make, subjects, min(workers, len(subjects))), len(subjects)))
         write_table(draft / "cohort.csv", [row for rows, _ in parts for row in rows])
         write_csv(draft / "sessions.csv", SESSION_COLUMNS, [row for _, rows in parts for row in rows])
         made = {
@@ -150,7 +151,7 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
         older, now = replace(body, age=body.age + years), min(severity + years * subject.group.progress, 1.0)
         for region in visit.regions:
             rng = _session_state(seed, subject, visit, region)
-            always = np.random.default_rng([seed, subject.index, _place(region)])
+            always = np.random.default_rng([seed, subject.index, _region_number(region)])
             limbs = sample_limbs(always, body, region)
             state = sample_infiltration(always, PATTERNS[subject.group.name], now, region, older.age)
             match preset.sequence, scanners.get(region):
@@ -165,26 +166,26 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
 
 
 def _session_state(seed: int, subject: Subject, visit: Visit, region: Region) -> np.random.Generator:
-    return np.random.default_rng([seed, subject.index, _place(region), visit.session])
+    return np.random.default_rng([seed, subject.index, _region_number(region), visit.session])
 
 
-def _place(region: Region) -> int:
+def _region_number(region: Region) -> int:
     return 1 + list(Region).index(region)
 
 
 def sample_body(rng: np.random.Generator, group: Group) -> Body:
     """Draw a body of the ages of a group, and of the sex that falls ill."""
     low, high = group.ages
-    adult, males_only = high >= GROWN, PATTERNS[group.name].males_only
+    adult, males_only = high >= ADULT_AGE, PATTERNS[group.name].males_only
     body = Body.sample(rng)
     while (adult and not low <= body.age <= high) or (males_only and body.female):
         body = Body.sample(rng)
-    if adult:
-        return body
-    return child(rng, body, float(rng.uniform(low, high)))
+    return body if adult else child(rng, body, float(rng.uniform(low, high)))
 
 
-def _each(make: Callable[[Subject], Made], subjects: Sequence[Subject], workers: int) -> Iterator[Made]:
+def _map_subjects(
+    make: Callable[[Subject], TableRows], subjects: Sequence[Subject], workers: int
+) -> Iterator[TableRows]:
     """Give what is made of each subject, in order."""
     if workers == 1:
         yield from map(make, subjects)
@@ -194,63 +195,71 @@ def _each(make: Callable[[Subject], Made], subjects: Sequence[Subject], workers:
         yield from pool.map(make, subjects)
 
 
-def _told(parts: Iterator[Made], count: int) -> Iterator[Made]:
+def _report_progress(parts: Iterator[TableRows], count: int) -> Iterator[TableRows]:
     """Pass on what is made, and tell on stderr now and then how long the rest will take."""
     started = told = time.monotonic()
     for number, part in enumerate(parts, start=1):
         now = time.monotonic()
         if now - told > QUIET_SECONDS and number < count:
             left = (now - started) / number * (count - number)
-            print(f"phantom: {number} of {count} subjects, about {left / 60:.1f} min left", file=sys.stderr, flush=True)
+            log.info(f"phantom: {number} of {count} subjects, about {left / 60:.1f} min left")
             told = now
         yield part
 
 
-def make_subject(root: Path, preset: Preset, seed: int, middle_only: bool, label_all: bool, subject: Subject) -> Made:
+def make_subject(
+    root: Path, preset: Preset, seed: int, middle_only: bool, label_all: bool, subject: Subject
+) -> TableRows:
     """Scan a subject and write its files below ``root``; gives its rows of the two tables."""
+    acquisitions, sessions = [], []
     # Its matrices are small: a second thread on them would cost more than it brings, beside other workers above all.
     with threadpool_limits(1):
-        return _make_subject(root, preset, seed, middle_only, label_all, subject)
-
-
-def _make_subject(root: Path, preset: Preset, seed: int, middle_only: bool, label_all: bool, subject: Subject) -> Made:
-    acquisitions, sessions = [], []
-    for session in scan_subject(preset, subject, seed, middle_only=middle_only):
-        visit, body, scan = session.visit, session.body, session.scan
-        folder = root / subject.name / visit.name / session.region.value
-        folder.mkdir(parents=True)
-        geometry, files = scan.geometry(), {}
-        for name, data in scan.volumes().items():
-            files[name] = folder / f"{name}.nii.gz"
-            write_volume(files[name], data, geometry, data.dtype)
-        if scan.header:
-            write_json(folder / "scan.json", dict(scan.header))
-        channels = {name: files.get(name) or files.get(f"{name}_magnitude") for name in CHANNELS}
-        acquisitions.append(
-            Acquisition(
-                line=0,
-                subject=subject.name,
-                session=visit.name,
-                group=subject.group.name,
-                region=session.region,
-                limbs=scan.limbs,
-                channels={name: file for name, file in channels.items() if file is not None},
-                mask=files["mask"],
-                compartments=files["compartments"],
-                slice=None if label_all else scan.middle,
-                fat_fraction=files.get("true_fat_fraction"),
-            )
-        )
-        sessions.append(
-            {
-                "subject": subject.name,
-                "session": visit.name,
-                "weeks": visit.weeks,
-                "group": subject.group.name,
-                "sex": "" if body is None else "female" if body.female else "male",
-                "age": "" if body is None else int(body.age),
-                "severity": "" if session.severity is None else round(session.severity, 3),
-            }
-        )
+        for session in scan_subject(preset, subject, seed, middle_only=middle_only):
+            folder = root / subject.name / session.visit.name / session.region
+            files = _write_scan(session.scan, folder)
+            acquisitions.append(_acquisition(subject, session, files, label_all=label_all))
+            sessions.append(_session_row(subject, session))
     # A visit is one row, however many regions were scanned.
     return acquisitions, list({row["session"]: row for row in sessions}.values())
+
+
+def _write_scan(scan: SimulatedScan, folder: Path) -> dict[str, Path]:
+    """Write the images of a scan and its header; gives the files by the names of `SimulatedScan.volumes`."""
+    folder.mkdir(parents=True)
+    geometry, files = scan.geometry(), {}
+    for name, data in scan.volumes().items():
+        files[name] = folder / f"{name}.nii.gz"
+        write_volume(files[name], data, geometry, data.dtype)
+    if scan.header:
+        write_json(folder / "scan.json", dict(scan.header))
+    return files
+
+
+def _acquisition(subject: Subject, session: Session, files: Mapping[str, Path], *, label_all: bool) -> Acquisition:
+    channels = {name.value: files.get(name) or files.get(f"{name}_magnitude") for name in Channel}
+    return Acquisition(
+        line=0,
+        subject=subject.name,
+        session=session.visit.name,
+        group=subject.group.name,
+        region=session.region,
+        limbs=session.scan.limbs,
+        channels={name: file for name, file in channels.items() if file is not None},
+        mask=files["mask"],
+        compartments=files["compartments"],
+        slice=None if label_all else session.scan.middle,
+        fat_fraction=files.get("true_fat_fraction"),
+    )
+
+
+def _session_row(subject: Subject, session: Session) -> dict[str, Any]:
+    body, severity = session.body, session.severity
+    return {
+        "subject": subject.name,
+        "session": session.visit.name,
+        "weeks": session.visit.weeks,
+        "group": subject.group.name,
+        "sex": "" if body is None else "female" if body.female else "male",
+        "age": "" if body is None else int(body.age),
+        "severity": "" if severity is None else round(severity, 3),
+    }

@@ -8,10 +8,11 @@ from musclesense.errors import InputError
 from musclesense.vocabulary import Region
 
 BOTH_REGIONS = (Region.CALF, Region.THIGH)
-ADULTS = (20.0, 75.0)
-GROWN = 18.0
-DRAWN_ADULTS = (20.0, 80.0)
-"""Ages of the bodies that are drawn: another range of adults would never be met."""
+USUAL_AGES = (20.0, 75.0)
+ADULT_AGE = 18.0
+"""Below it, a body is a child's."""
+ADULT_AGES = (20.0, 80.0)
+"""Ages of adult bodies (`anatomy.limbs.Body.sample`); outside them there is none."""
 WEEKS_TO_RETEST = 2
 WEEKS_A_YEAR = 52
 
@@ -21,10 +22,10 @@ class Group:
     """Subjects of one group.
 
     Attributes:
-        name: Its name, one of ``disease.PATTERNS``.
+        name: Its name, one of ``disease.patterns.PATTERNS``.
         subjects: How many.
         severity: Lowest and highest severity; the subjects spread over it.
-        ages: Youngest and oldest, in years: children below `GROWN`, or adults within `DRAWN_ADULTS`.
+        ages: Youngest and oldest, in years: children below `ADULT_AGE`, or adults within `ADULT_AGES`.
         retested: How many of them have a second session two weeks after the first.
         followed: For each region, how many come again after one year, after two, and so on.
         progress: By how much severity rises in a year.
@@ -36,18 +37,18 @@ class Group:
     name: str
     subjects: int
     severity: tuple[float, float]
-    ages: tuple[float, float] = ADULTS
+    ages: tuple[float, float] = USUAL_AGES
     retested: int = 0
     followed: Mapping[Region, tuple[int, ...]] = field(default_factory=dict, hash=False)
     progress: float = 0.0
 
     def __post_init__(self) -> None:
         low, high = self.ages
-        youngest, oldest = DRAWN_ADULTS
-        if not (0 <= low < high < GROWN or youngest <= low < high <= oldest):
+        youngest, oldest = ADULT_AGES
+        if not (0 <= low < high < ADULT_AGE or youngest <= low < high <= oldest):
             raise InputError(
                 f"group {self.name}: ages {low:g} to {high:g} cannot be drawn; "
-                f"give a range below {GROWN:g}, or one within {youngest:g} to {oldest:g}"
+                f"give a range below {ADULT_AGE:g}, or one within {youngest:g} to {oldest:g}"
             )
 
 
@@ -88,7 +89,7 @@ class TurboSpinEcho:
 
 @dataclass(frozen=True, kw_only=True)
 class AnyScanner:
-    """One fat-bright slice from a scanner at random: ``robust.draw``."""
+    """One fat-bright slice from a scanner at random: `any_scanner.synthetic_slice`."""
 
 
 Sequence = Dixon | TurboSpinEcho | AnyScanner
@@ -200,11 +201,13 @@ SECONDARY = Preset(
 )
 """The paper's secondary cohort: 9 acquisitions of one limb each, by another sequence, of children but for one."""
 
-ROBUST = Preset(groups=(Group(name="any", subjects=120, severity=(0.0, 1.0)),), sequence=AnyScanner(), alternate=True)
+ANY_SCANNER = Preset(
+    groups=(Group(name="any", subjects=120, severity=(0.0, 1.0)),), sequence=AnyScanner(), alternate=True
+)
 """Slices from scanners at random, 120 of them, to validate and test the networks that are trained on such slices."""
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {"smoke": SMOKE, "demo": DEMO, "paper": PAPER, "secondary": SECONDARY, "robust": ROBUST}
+    {"smoke": SMOKE, "demo": DEMO, "paper": PAPER, "secondary": SECONDARY, "any_scanner": ANY_SCANNER}
 )
 
 

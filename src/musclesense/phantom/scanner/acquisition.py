@@ -7,23 +7,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.dixon.separation import ECHO_TIMES_MS, separate
+from musclesense.dixon.separation import ECHO_TIMES_MS, Separation, separate
 from musclesense.imaging.nifti import Geometry
 from musclesense.phantom import any_scanner
-from musclesense.phantom.anatomy.limbs import Limb, sample_poses
+from musclesense.phantom.anatomy.limbs import LimbAnatomy, sample_poses
 from musclesense.phantom.cohorts.presets import Dixon, Stack, TurboSpinEcho
-from musclesense.phantom.disease import Infiltration
-from musclesense.phantom.scanner.signal import FLIP_DEGREES, TR_MS, Scanner, acquire, loaded, slice_signal, stored
+from musclesense.phantom.disease.infiltration import Infiltration
+from musclesense.phantom.scanner.signal import (
+    FLIP_DEGREES,
+    TR_MS,
+    Scanner,
+    acquire,
+    as_complex,
+    as_stored,
+    slice_signal,
+)
 from musclesense.phantom.scanner.turbo_spin_echo import TseScanner, fat_and_water_images
-from musclesense.phantom.slices import draw_slice, half_size_mm, most_common, whole_muscle
+from musclesense.phantom.slices import PlacedLimb, draw_slice, half_size_mm, most_common, whole_muscle
 from musclesense.phantom.texture import Floats
-from musclesense.vocabulary import Limbs, Region
-
-ECHOES = ("te345", "te460", "te575")
+from musclesense.vocabulary import Channel, Echo, Limbs, Region
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Scan:
+class SimulatedScan:
     """An acquisition in display order: arrays (slices from distal, rows anterior to posterior, columns right to left).
 
     Attributes:
@@ -69,12 +75,12 @@ class Scan:
 def scan_dixon(
     rng: np.random.Generator,
     sequence: Dixon,
-    limbs: tuple[Limb, Limb],
+    limbs: tuple[LimbAnatomy, LimbAnatomy],
     infiltrations: tuple[Infiltration, Infiltration],
     *,
     scanner: Scanner | None = None,
     middle_only: bool = False,
-) -> Scan:
+) -> SimulatedScan:
     """Scan both limbs by three gradient echoes and separate fat and water.
 
     Args:
@@ -86,33 +92,32 @@ def scan_dixon(
         middle_only: Make the middle slice alone: the same echoes as in the whole stack.
     """
     stack = sequence.stack
-    parts = list(zip(limbs, sample_poses(rng, limbs), infiltrations, strict=True))
-    scanner = scanner or Scanner.sample(rng, *half_size_mm(parts))
-    affine, noises = _orientation(rng, stack, scanner.axes), rng.spawn(stack.slices)
-    made = _numbers(stack, middle_only=middle_only)
-    magnitudes = np.empty((len(ECHOES), len(made), stack.rows, stack.columns), np.int16)
+    placed = [PlacedLimb(*limb) for limb in zip(limbs, sample_poses(rng, limbs), infiltrations, strict=True)]
+    scanner = scanner or Scanner.sample(rng, *half_size_mm(placed))
+    affine, noises = _sample_affine(rng, stack, scanner.axes), rng.spawn(stack.slices)
+    numbers = _slice_numbers(stack, middle_only=middle_only)
+    magnitudes = np.empty((len(Echo), len(numbers), stack.rows, stack.columns), np.int16)
     phases = np.empty_like(magnitudes)
     compartments = np.empty(magnitudes.shape[1:], np.uint8)
     fractions = np.empty(magnitudes.shape[1:], np.float32)
-    for at, number in enumerate(made):
+    for at, number in enumerate(numbers):
         z_mm = _offset_mm(stack, number)
-        drawing = draw_slice(stack, parts, z_mm)
+        drawing = draw_slice(stack, placed, z_mm)
         signal = slice_signal(drawing, scanner, voxel_mm=stack.voxel_mm, z_mm=z_mm)
         echoes = acquire(noises[number], signal.echoes, scanner, voxel_mm=stack.voxel_mm)
-        magnitudes[:, at], phases[:, at] = stored(echoes, scanner)
+        magnitudes[:, at], phases[:, at] = as_stored(echoes, scanner)
         compartments[at], fractions[at] = most_common(drawing.compartment), signal.fat_fraction
-    separation = separate(loaded(magnitudes, phases), slice_axis=0)
-    images = {name: np.rint(getattr(separation, name)).astype(np.int16) for name in ("fat", "water")}
-    for echo, magnitude, phase in zip(ECHOES, magnitudes, phases, strict=True):
+    images = _fat_and_water(separate(as_complex(magnitudes, phases), slice_axis=0))
+    for echo, magnitude, phase in zip(Echo, magnitudes, phases, strict=True):
         images |= {f"{echo}_magnitude": magnitude, f"{echo}_phase": phase}
-    return Scan(
+    return SimulatedScan(
         images=images,
-        mask=whole_muscle(compartments, limbs[0], stack.voxel_mm),
+        mask=whole_muscle(compartments, limbs[0].region, stack.voxel_mm),
         compartments=compartments,
         fat_fraction=fractions,
-        middle=made.index(stack.slices // 2),
+        middle=numbers.index(stack.slices // 2),
         limbs=Limbs.BOTH,
-        affine=_cut(affine, made),
+        affine=_affine_from(affine, numbers[0]),
         scanner=scanner,
         header={
             "echo_times_ms": ECHO_TIMES_MS,
@@ -123,59 +128,63 @@ def scan_dixon(
     )
 
 
+def _fat_and_water(separation: Separation) -> dict[str, NDArray[np.int16]]:
+    return {name: np.rint(getattr(separation, name)).astype(np.int16) for name in (Channel.FAT, Channel.WATER)}
+
+
 def scan_turbo_spin_echo(
     rng: np.random.Generator,
     sequence: TurboSpinEcho,
-    limbs: tuple[Limb, Limb],
+    limbs: tuple[LimbAnatomy, LimbAnatomy],
     infiltrations: tuple[Infiltration, Infiltration],
     *,
     side: int,
     scanner: TseScanner | None = None,
     middle_only: bool = False,
-) -> Scan:
+) -> SimulatedScan:
     """Scan one limb by a turbo spin echo: that at ``side`` of ``limbs``; other arguments as of `scan_dixon`."""
     stack = sequence.stack
     limb, pose = limbs[side], sample_poses(rng, limbs)[side]
     # The limb lies alone, in the middle of the coil.
     pose = replace(pose, centre_mm=(float(rng.normal(0, 4)), float(rng.normal(0, 4))), contact_mm=None)
-    parts = [(limb, pose, infiltrations[side])]
+    placed = [PlacedLimb(limb, pose, infiltrations[side])]
     scanner = scanner or TseScanner.sample(rng)
-    affine, noises = _orientation(rng, stack, scanner.axes), rng.spawn(stack.slices)
-    made = _numbers(stack, middle_only=middle_only)
-    slices, compartments = [], []
-    for number in made:
+    affine, noises = _sample_affine(rng, stack, scanner.axes), rng.spawn(stack.slices)
+    numbers = _slice_numbers(stack, middle_only=middle_only)
+    slices, planes = [], []
+    for number in numbers:
         z_mm = _offset_mm(stack, number)
-        drawing = draw_slice(stack, parts, z_mm)
+        drawing = draw_slice(stack, placed, z_mm)
         slices.append(fat_and_water_images(noises[number], drawing, scanner, voxel_mm=stack.voxel_mm, z_mm=z_mm))
-        compartments.append(most_common(drawing.compartment))
-    drawn = np.stack(compartments)
-    return Scan(
-        images={name: np.stack([getattr(part, name) for part in slices]) for name in ("fat", "water")},
-        mask=whole_muscle(drawn, limb, stack.voxel_mm),
-        compartments=drawn,
+        planes.append(most_common(drawing.compartment))
+    compartments = np.stack(planes)
+    return SimulatedScan(
+        images={name: np.stack([getattr(part, name) for part in slices]) for name in (Channel.FAT, Channel.WATER)},
+        mask=whole_muscle(compartments, limb.region, stack.voxel_mm),
+        compartments=compartments,
         fat_fraction=np.stack([part.fat_fraction for part in slices]),
-        middle=made.index(stack.slices // 2),
-        limbs=limb.side,
-        affine=_cut(affine, made),
+        middle=numbers.index(stack.slices // 2),
+        limbs=Limbs(limb.side),
+        affine=_affine_from(affine, numbers[0]),
         scanner=scanner,
     )
 
 
-def scan_any(rng: np.random.Generator, region: Region) -> Scan:
+def scan_any(rng: np.random.Generator, region: Region) -> SimulatedScan:
     """Scan a subject of its own by a scanner at random: one slice, fat bright."""
-    drawn = any_scanner.draw(rng, regions=(region,))
-    return Scan(
-        images={"fat": np.rint(drawn.image).astype(np.int16)[None]},
-        mask=drawn.mask[None],
-        compartments=drawn.compartments[None],
+    synthetic = any_scanner.synthetic_slice(rng, regions=(region,))
+    return SimulatedScan(
+        images={Channel.FAT: np.rint(synthetic.image).astype(np.int16)[None]},
+        mask=synthetic.mask[None],
+        compartments=synthetic.compartments[None],
         fat_fraction=None,
         middle=0,
-        limbs=drawn.limbs,
-        affine=drawn.geometry.affine,
+        limbs=synthetic.limbs,
+        affine=synthetic.geometry.affine,
     )
 
 
-def _numbers(stack: Stack, *, middle_only: bool) -> list[int]:
+def _slice_numbers(stack: Stack, *, middle_only: bool) -> list[int]:
     """Give the slices to make, counted from the distal end."""
     return [stack.slices // 2] if middle_only else list(range(stack.slices))
 
@@ -185,7 +194,7 @@ def _offset_mm(stack: Stack, number: int) -> float:
     return (number - (stack.slices - 1) / 2) * stack.slice_mm
 
 
-def _orientation(rng: np.random.Generator, stack: Stack, axes: float) -> NDArray[np.float64]:
+def _sample_affine(rng: np.random.Generator, stack: Stack, axes: float) -> NDArray[np.float64]:
     """Draw an affine of a scanner's axes, the stack a little oblique or not."""
     zooms = np.array([axes * stack.voxel_mm, axes * stack.voxel_mm, stack.slice_mm])
     tilt = rng.choice([0.0, rng.normal(0, 0.04)])
@@ -197,8 +206,8 @@ def _orientation(rng: np.random.Generator, stack: Stack, axes: float) -> NDArray
     return affine
 
 
-def _cut(affine: NDArray[np.float64], made: list[int]) -> NDArray[np.float64]:
-    """Give the affine of the slices that are made."""
-    cut = affine.copy()
-    cut[:3, 3] += made[0] * affine[:3, 2]
-    return cut
+def _affine_from(affine: NDArray[np.float64], number: int) -> NDArray[np.float64]:
+    """Give the affine of the part of a stack that begins at a slice."""
+    moved = affine.copy()
+    moved[:3, 3] += number * affine[:3, 2]
+    return moved

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from musclesense.dixon.fat import T1_FAT_MS, T1_MUSCLE_MS, fat_phasor, spoiled
+from musclesense.dixon.fat import T1_FAT_MS, T1_MUSCLE_MS, fat_phasor, spoiled_signal
 from musclesense.dixon.separation import ECHO_TIMES_MS
 from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.scanner.coils import Coils, SmoothMap, polynomial
@@ -198,11 +198,11 @@ def slice_signal(drawing: Drawing, scanner: Scanner, *, voxel_mm: float, z_mm: f
     water[bloody] *= np.float32(scanner.blood)
     smooth = SmoothMap(drawing.tissue.shape[1:], voxel_mm, z_mm)
     flip = scanner.flip_degrees * smooth.coarse(lambda x, y, z: polynomial(scanner.flip_map, x, y, z))
-    nominal = spoiled(scanner.flip_degrees, TR_MS, T1_MUSCLE_MS)
+    nominal = spoiled_signal(scanner.flip_degrees, TR_MS, T1_MUSCLE_MS)
     sensitivity = smooth.coarse(scanner.coils.sensitivity)
-    water_gain = smooth.fine(sensitivity * spoiled(flip, TR_MS, T1_MUSCLE_MS) / nominal)
-    fat_gain = smooth.fine(sensitivity * spoiled(flip, TR_MS, T1_FAT_MS) / nominal)
-    turn = _phasor(smooth.fine(smooth.coarse(lambda x, y, z: polynomial(scanner.phase, x, y, z))))
+    water_gain = smooth.fine(sensitivity * spoiled_signal(flip, TR_MS, T1_MUSCLE_MS) / nominal)
+    fat_gain = smooth.fine(sensitivity * spoiled_signal(flip, TR_MS, T1_FAT_MS) / nominal)
+    turn = _unit_phasor(smooth.fine(smooth.coarse(lambda x, y, z: polynomial(scanner.phase, x, y, z))))
     hertz = smooth.fine(smooth.coarse(lambda x, y, z: polynomial(scanner.field_hz, x, y, z)))
     ghosts = _ghosts(bloody, scanner)
 
@@ -213,7 +213,7 @@ def slice_signal(drawing: Drawing, scanner: Scanner, *, voxel_mm: float, z_mm: f
         np.multiply(kept[0], np.complex64(fat_phasor(echo_time)), out=echo)
         kept = np.exp(-R2STAR * np.float32(echo_time / 1000))[drawing.tissue]
         echo += water_gain * ((water * kept).mean(axis=0) + ghosts)
-        echo *= turn * _phasor(np.float32(2 * np.pi * echo_time / 1000) * hertz)
+        echo *= turn * _unit_phasor(np.float32(2 * np.pi * echo_time / 1000) * hertz)
     return Signal(echoes=echoes, fat_fraction=percent)
 
 
@@ -255,7 +255,7 @@ def kspace_filter(shape: tuple[int, ...], voxel_mm: float, resolution_mm: tuple[
     return rows[:, None] * columns
 
 
-def stored(echo: NDArray[np.complex64], scanner: Scanner) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+def as_stored(echo: NDArray[np.complex64], scanner: Scanner) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
     """Give magnitude and phase as a scanner stores them: whole numbers to 4095, phases for 0..2 pi, 0 in noise."""
     magnitude = np.abs(echo)
     phase = np.rint(np.angle(echo) * np.float32(PHASE_LEVELS / (2 * np.pi))).astype(np.int16) % PHASE_LEVELS
@@ -263,7 +263,7 @@ def stored(echo: NDArray[np.complex64], scanner: Scanner) -> tuple[NDArray[np.in
     return np.rint(np.minimum(magnitude, PHASE_LEVELS - 1)).astype(np.int16), phase.astype(np.int16)
 
 
-def loaded(magnitude: NDArray[np.int16], phase: NDArray[np.int16]) -> NDArray[np.complex64]:
+def as_complex(magnitude: NDArray[np.int16], phase: NDArray[np.int16]) -> NDArray[np.complex64]:
     """Give the complex echo back, as a reader of the stored images sees it."""
     turns = np.exp(2j * np.pi * np.arange(PHASE_LEVELS) / PHASE_LEVELS).astype(np.complex64)
     return np.asarray(magnitude.astype(np.float32) * turns[phase])
@@ -271,11 +271,11 @@ def loaded(magnitude: NDArray[np.int16], phase: NDArray[np.int16]) -> NDArray[np
 
 def _t1_loss() -> np.float32:
     """How much signal the longer T1 of oedema costs."""
-    swollen, well = (spoiled(FLIP_DEGREES, TR_MS, longer * T1_MUSCLE_MS) for longer in (OEDEMA_T1, 1.0))
+    swollen, well = (spoiled_signal(FLIP_DEGREES, TR_MS, longer * T1_MUSCLE_MS) for longer in (OEDEMA_T1, 1.0))
     return np.float32(1 - swollen / well)
 
 
-def _phasor(angle: Floats) -> NDArray[np.complex64]:
+def _unit_phasor(angle: Floats) -> NDArray[np.complex64]:
     turned = np.empty(angle.shape, np.complex64)
     np.cos(angle, out=turned.real)
     np.sin(angle, out=turned.imag)

@@ -12,6 +12,7 @@ from lightning import Callback, Trainer
 from torch import Tensor, nn
 
 from musclesense.errors import InputError
+from musclesense.messages import log
 from musclesense.training.config import TrainerConfig
 from musclesense.training.machine.hardware import Hardware
 from musclesense.training.module import SegmentationModule
@@ -112,5 +113,5 @@ class CompiledNetwork:
             cause = getattr(error, "inner_exception", None) or error
             reason = next(iter(str(cause).splitlines()), type(cause).__name__)
             logits = self._network(images)
-            print(f"torch.compile failed ({reason[:200]}); training goes on without it", file=sys.stderr)
+            log.warning(f"torch.compile failed ({reason[:200]}); training goes on without it")
             return logits  # type: ignore[no-any-return]

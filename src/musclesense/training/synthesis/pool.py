@@ -71,7 +71,7 @@ class Recipe:
         """Draw slice ``number`` of the pool: a record of ``dtype``."""
         from musclesense.phantom import any_scanner
 
-        drawn = any_scanner.draw(
+        drawn = any_scanner.synthetic_slice(
             np.random.default_rng([_POOL_STREAM, self.seed, number]), regions=self.regions, without=self.without
         )
         native = drawn.stored(drawn.image)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError
+from musclesense.messages import log
 from musclesense.training.synthesis.pool import Pool
-from musclesense.training.watch.progress import say
 
 _SAMPLE_STREAM = 5
 _LOOK_EVERY_SECONDS = 0.2
@@ -78,13 +78,13 @@ class Synthesis:
             for process in self._drawing:
                 assert process.stdin is not None
                 process.stdin.close()
-            for process, log in self._drawing.items():
+            for process, words in self._drawing.items():
                 try:
                     process.wait(_CLOSING_SECONDS)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
-                log.close()
+                words.close()
             self._drawing = {}
 
     def wait(self, epoch: int) -> None:
@@ -103,15 +103,15 @@ class Synthesis:
                 return
             if earlier < 0:
                 share = f"{found} of {len(shards)} files are there"
-                say(f"epoch {epoch + 1} waits until {slices} slices are drawn; {share}")
+                log.info(f"epoch {epoch + 1} waits until {slices} slices are drawn; {share}")
             if found > earlier:
                 changed = time.monotonic()
             if self.workers == 0:
                 self.pool.fill(slices)
             elif ended and len(ended) == len(self._drawing):
-                log = self._drawing[max(ended, key=lambda process: process.returncode != 0)]
+                words = self._drawing[max(ended, key=lambda process: process.returncode != 0)]
                 raise InputError(
-                    f"{self.pool.folder}: the processes that draw slices ended too soon ({_last_line(log)}); "
+                    f"{self.pool.folder}: the processes that draw slices ended too soon ({_last_line(words)}); "
                     "give the same command again, or synthesis.workers=0"
                 )
             elif not self._drawing and time.monotonic() - changed > _PATIENCE_SECONDS:
@@ -127,12 +127,12 @@ class Synthesis:
         command = [sys.executable, "-m", "musclesense.training.synthesis.pool", str(self.pool.folder)]
         command += ["--slices", str(slices), "--while-open"]
         # A group of its own, so that Ctrl-C ends the run alone; not a session, since Linux weighs niceness within one.
-        log = tempfile.TemporaryFile(dir=self.pool.folder)  # noqa: SIM115  # closed where drawing ends; of no name
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=log, env=os.environ | one, process_group=0)
-        self._drawing[process] = log
+        words = tempfile.TemporaryFile(dir=self.pool.folder)  # noqa: SIM115  # closed where drawing ends; of no name
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=words, env=os.environ | one, process_group=0)
+        self._drawing[process] = words
 
 
-def _last_line(log: IO[bytes]) -> str:
-    log.seek(0)
-    lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+def _last_line(words: IO[bytes]) -> str:
+    words.seek(0)
+    lines = [line.strip() for line in words.read().decode(errors="replace").splitlines() if line.strip()]
     return lines[-1] if lines else "without a word"

@@ -1,50 +1,15 @@
 """The bar of a run, shown in whatever display the process has open."""
 
 import csv
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
-from rich.progress import Progress, TaskID
+from rich.progress import TaskID
+
+from musclesense.messages import in_words, log, open_display
 
 _LINE_EVERY_SECONDS = 30
-
-_display: Progress | None = None
-
-
-@contextmanager
-def shown_in(display: Progress) -> Iterator[None]:
-    """Let the runs of this process show their bar in ``display`` during the block."""
-    global _display
-    _display = display
-    try:
-        yield
-    finally:
-        _display = None
-
-
-def say(text: str) -> None:
-    """Write a line beside the bars, or nothing where the process has no display."""
-    if _display is not None:
-        _display.console.print(text, highlight=False, soft_wrap=True)
-
-
-def warn(text: str) -> None:
-    """Write a line that nobody should miss: beside the bars, or to stderr where the process has no display."""
-    if _display is not None:
-        say(text)
-    else:
-        print(text, file=sys.stderr, flush=True)
-
-
-def in_words(seconds: float) -> str:
-    """Say a duration as a person would: about 40 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Epochs:
@@ -68,15 +33,15 @@ class Epochs:
         """Show the bar at the epoch that the run goes on from."""
         self._started = self._said = time.monotonic()
         self._before = self._done = done
-        if _display is not None:
-            self._task = _display.add_task(self._name, total=self._total, completed=done)
+        if (display := open_display()) is not None:
+            self._task = display.add_task(self._name, total=self._total, completed=done)
 
     def show(self, done: int, dice: float) -> None:
         """Go on to so many epochs, of which the last had this DSC on D4."""
         self._done = done
-        if _display is not None and self._task is not None:
-            _display.update(self._task, completed=done, description=f"{self._name}  DSC on D4 {dice:.3f}")
-            if _display.disable:
+        if (display := open_display()) is not None and self._task is not None:
+            display.update(self._task, completed=done, description=f"{self._name}  DSC on D4 {dice:.3f}")
+            if display.disable:
                 self._say(dice)
 
     def follow(self, record: Path) -> None:
@@ -92,8 +57,8 @@ class Epochs:
 
     def close(self) -> None:
         """Take the bar away."""
-        if _display is not None and self._task is not None:
-            _display.remove_task(self._task)
+        if (display := open_display()) is not None and self._task is not None:
+            display.remove_task(self._task)
             self._task = None
 
     def _say(self, dice: float) -> None:
@@ -101,7 +66,7 @@ class Epochs:
         if now - self._said >= _LINE_EVERY_SECONDS and self._done < self._total:
             left = (now - self._started) / (self._done - self._before) * (self._total - self._done)
             epochs = f"epoch {self._done} of {self._total}"
-            say(f"{self._name}  {epochs}  DSC on D4 {dice:.3f}  {in_words(left)} left")
+            log.info(f"{self._name}  {epochs}  DSC on D4 {dice:.3f}  {in_words(left)} left")
             self._said = now
 
 

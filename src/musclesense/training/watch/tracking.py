@@ -11,12 +11,12 @@ import wandb
 from lightning.pytorch.loggers import WandbLogger
 
 from musclesense.imaging.labels import LabelSet
+from musclesense.messages import log
 from musclesense.storage.records import write_text
 from musclesense.studies.layout import RunFolder
 from musclesense.training.config import Config
 from musclesense.training.folders import run_folder, run_name, study_folder, to_plain
 from musclesense.training.scoring import ScoredCase
-from musclesense.training.watch.progress import warn
 
 
 class Logger(WandbLogger):
@@ -92,7 +92,7 @@ def start(config: Config) -> Logger | None:
 
 def _warn(error: Exception) -> None:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    warn(f"wandb: {reason}; the run goes on without it, with all its figures in the run folder")
+    log.warning(f"wandb: {reason}; the run goes on without it, with all its figures in the run folder")
 
 
 def _start(config: Config) -> Logger:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from musclesense.phantom.anatomy.section import Tissue
-from musclesense.phantom.scanner import exposure
+from musclesense.phantom.scanner import contrast
 from musclesense.phantom.scanner.signal import OEDEMA_DENSITY, Drawing
 
 ROWS, COLUMNS = 24, 40
@@ -25,7 +25,7 @@ def drawing(*, fat: float = 0.0, oedema: float = 0.0) -> Drawing:
 
 
 def expose(drawn: Drawing, number: int, *, usual: bool = False, swaps: bool = False) -> np.ndarray:
-    return exposure.expose(
+    return contrast.brightness(
         np.random.default_rng(number),
         drawn,
         voxel_mm=1.0,
@@ -34,10 +34,10 @@ def expose(drawn: Drawing, number: int, *, usual: bool = False, swaps: bool = Fa
     )
 
 
-def of(monkeypatch: pytest.MonkeyPatch, contrast: exposure.Contrast) -> None:
+def of(monkeypatch: pytest.MonkeyPatch, kind: contrast.Contrast) -> None:
     """Let every contrast that is drawn be this one."""
     for table in ("_WATER_SHOWN", "_FAT_SHIFT_MM"):
-        monkeypatch.setattr(exposure, table, dict.fromkeys(exposure.Contrast, getattr(exposure, table)[contrast]))
+        monkeypatch.setattr(contrast, table, dict.fromkeys(contrast.Contrast, getattr(contrast, table)[kind]))
 
 
 def test_fat_is_brighter_than_healthy_muscle_and_gone_muscle_is_as_bright() -> None:
@@ -55,14 +55,14 @@ def test_muscle_brightens_with_its_fat() -> None:
 
 
 def test_oedema_shows_where_water_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    of(monkeypatch, exposure.Contrast.PROTON_DENSITY)
+    of(monkeypatch, contrast.Contrast.PROTON_DENSITY)
     dry, wet = (expose(drawing(oedema=oedema), 2, usual=True)[:, -4].mean() for oedema in (0.0, 1.0))
     assert wet == pytest.approx((1 + OEDEMA_DENSITY) * dry, rel=1e-3)
 
 
 def test_swaps_turn_fat_and_water_around_in_a_part_of_some_fat_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert 0 < exposure.SWAPPED < 0.5
-    monkeypatch.setattr(exposure, "SWAPPED", 1.0)
+    assert 0 < contrast.SWAPPED < 0.5
+    monkeypatch.setattr(contrast, "SWAPPED", 1.0)
     parts = []
     for number in range(20):
         plain, swapped = expose(drawing(), number, usual=True), expose(drawing(), number, usual=True, swaps=True)
@@ -74,7 +74,7 @@ def test_swaps_turn_fat_and_water_around_in_a_part_of_some_fat_images(monkeypatc
 
 
 def test_images_of_water_and_fat_together_are_not_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exposure, "SWAPPED", 1.0)
+    monkeypatch.setattr(contrast, "SWAPPED", 1.0)
     fat = [np.random.default_rng(number).choice(3, p=(0.65, 0.22, 0.13)) == 0 for number in range(20)]
     swapped = [
         not np.array_equal(expose(drawing(), number, swaps=True), expose(drawing(), number)) for number in range(20)
@@ -83,19 +83,19 @@ def test_images_of_water_and_fat_together_are_not_swapped(monkeypatch: pytest.Mo
 
 
 def test_fat_lies_off_where_it_is_seen_beside_water(monkeypatch: pytest.MonkeyPatch) -> None:
-    of(monkeypatch, exposure.Contrast.T1)
-    monkeypatch.setattr(exposure, "_WATER_SHOWN", dict.fromkeys(exposure.Contrast, (0.3, 0.3)))
+    of(monkeypatch, contrast.Contrast.T1)
+    monkeypatch.setattr(contrast, "_WATER_SHOWN", dict.fromkeys(contrast.Contrast, (0.3, 0.3)))
     border = [expose(drawing(), number, usual=True)[:, COLUMNS // 2 - 3 : COLUMNS // 2 + 3] for number in range(8)]
     assert len({tuple(np.round(one.mean(axis=0), 3)) for one in border}) == 8
     monkeypatch.undo()
-    of(monkeypatch, exposure.Contrast.FAT)
+    of(monkeypatch, contrast.Contrast.FAT)
     sharp = expose(drawing(), 1, usual=True)
     assert np.ptp(sharp[:, : COLUMNS // 2]) == 0
 
 
 def test_other_greys_keep_the_order_and_the_bright_end() -> None:
     image = np.linspace(0, 2, 101, dtype=np.float32).reshape(1, -1)
-    bent = exposure.other_greys(np.random.default_rng(4), image)
+    bent = contrast.other_greys(np.random.default_rng(4), image)
     assert (np.diff(bent) >= 0).all()
     assert np.percentile(bent, 99) == pytest.approx(np.percentile(image, 99), rel=1e-4)
 

@@ -7,23 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musclesense.phantom.anatomy.limbs import Body, Limb, Pose, sample_limbs
+from musclesense.phantom.anatomy.limbs import Body, LimbAnatomy, Pose, sample_limbs
 from musclesense.phantom.anatomy.section import Section, draw_section
 from musclesense.phantom.anatomy.templates import TEMPLATES
-from musclesense.phantom.disease import (
+from musclesense.phantom.disease.infiltration import (
     END_STAGE,
     MOST_FAT,
-    PATTERNS,
     Infiltration,
     infiltrate,
     oedema,
     sample_infiltration,
 )
+from musclesense.phantom.disease.patterns import PATTERNS
 from musclesense.phantom.texture import Floats
 from musclesense.vocabulary import Region
 
 
-def limb_of(region: Region) -> Limb:
+def limb_of(region: Region) -> LimbAnatomy:
     rng = np.random.default_rng(3)
     return sample_limbs(rng, Body.sample(rng), region)[0]
 
@@ -231,8 +231,3 @@ def test_same_seed_gives_the_same_muscles() -> None:
     first, second = (sample_infiltration(np.random.default_rng(5), PATTERNS["IBM"], 0.6, Region.THIGH) for _ in "ab")
     for one, other in zip(first, second, strict=True):
         assert (infiltrate(SECTIONS[Region.THIGH], one) == infiltrate(SECTIONS[Region.THIGH], other)).all()
-
-
-def test_patterns_name_muscles_that_exist() -> None:
-    known = {name for template in TEMPLATES.values() for name in template.muscles}
-    assert all(set(pattern.involvement) <= known for pattern in PATTERNS.values())

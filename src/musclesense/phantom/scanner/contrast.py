@@ -41,7 +41,7 @@ SWAPPED = 0.06
 """Share of the fat images of a Dixon separation in which fat and water are swapped somewhere."""
 
 
-def expose(
+def brightness(
     rng: np.random.Generator, drawing: Drawing, *, voxel_mm: float, usual: bool, swaps: np.random.Generator | None
 ) -> Floats:
     """Turn a drawing into brightness, 1 for fat tissue, averaged over the points of each voxel.
@@ -75,7 +75,7 @@ def expose(
     of_fat = shifted(of_fat, _FAT_SHIFT_MM[contrast] / voxel_mm * float(rng.uniform(-1, 1)))
     image = of_fat + shown * of_water
     if swaps is not None and contrast is Contrast.FAT and swaps.random() < SWAPPED:
-        image = np.where(_swapped(swaps, drawing.tissue.shape[1:]), of_water + shown * of_fat, image)
+        image = np.where(_sample_swapped(swaps, drawing.tissue.shape[1:]), of_water + shown * of_fat, image)
     return np.asarray(image, np.float32)
 
 
@@ -85,7 +85,7 @@ def other_greys(rng: np.random.Generator, image: Floats) -> Floats:
     return np.asarray(bright * (image / bright) ** np.float32(np.exp(rng.normal(0, 0.18))), np.float32)
 
 
-def _swapped(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _sample_swapped(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """Draw where fat and water are swapped: in half of the frame, or where a smooth field is high."""
     rows, columns = shape
     if rng.random() < 0.5:

@@ -1,0 +1,75 @@
+"""What the project says beside its results: the logger ``musclesense``, whose one handler writes beside bars.
+
+Commands call `to_console`. A program that imports the project is told warnings alone, as Python's `logging` does where
+nothing is configured, and configures the logger as any other.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+log = logging.getLogger("musclesense")
+
+
+class ConsoleHandler(logging.Handler):
+    """Writes lines to stderr, or above the bars of the display that is open.
+
+    Attributes:
+        display: The open display.
+    """
+
+    display: "Progress | None" = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; an error is red."""
+        if self.display is None:
+            print(record.getMessage(), file=sys.stderr, flush=True)
+        else:
+            style = "red" if record.levelno >= logging.ERROR else None
+            self.display.console.print(record.getMessage(), style=style, highlight=False, markup=False, soft_wrap=True)
+
+
+_handler = ConsoleHandler()
+
+
+def to_console() -> None:
+    """Let this process say on stderr what it does; a command begins with it."""
+    log.addHandler(_handler)  # once, however often it is asked for
+    log.setLevel(logging.INFO)
+
+
+@contextmanager
+def shown_in(display: "Progress") -> Iterator[None]:
+    """Let the runs of this process show their bars in ``display`` during the block, and write above them."""
+    silent = _handler not in log.handlers
+    to_console()
+    _handler.display = display
+    try:
+        yield
+    finally:
+        _handler.display = None
+        if silent:
+            log.removeHandler(_handler)
+            log.setLevel(logging.NOTSET)
+
+
+def open_display() -> "Progress | None":
+    """Give the display of this process, where one is open."""
+    return _handler.display
+
+
+def in_words(seconds: float) -> str:
+    """Say a duration as a person would.
+
+    Examples:
+        >>> in_words(40), in_words(720), in_words(12600)
+        ('40 s', '12 min', '3.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""Diseases: the muscles that each takes, and what it makes of them."""
