@@ -1,10 +1,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-PEERS := .venv-peers
+BASELINES := .venv-baselines
 # Two test processes share the cores, so each computes on one thread.
 TEST_THREADS := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help setup demo test test-slurm faults fuzz lint docs bench peers clean
+.PHONY: help setup demo test test-slurm faults fuzz lint docs bench baselines clean
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
 
@@ -43,21 +43,21 @@ $(BIN)/.docs-installed: $(BIN)/.installed
 fuzz: setup  ## five thousand spoilt inputs; each must end in a right result or a clean refusal
 	$(BIN)/python -m fuzz $(FUZZ)
 
-bench: setup  ## speed of training beside a bare step and from the command on; after make peers, those as well
-	$(BIN)/python -m benchmarks.training_step
-	$(BIN)/python -m benchmarks.startup
-	@if [ -e $(PEERS)/.installed ]; then $(PEERS)/bin/python -m benchmarks.peers $(BENCH_PEERS); \
-	else echo 'make peers installs other networks to compare with'; fi
+bench: setup  ## speed of training beside a bare step and from the command on; after make baselines, those as well
+	$(BIN)/python -m benchmarks.speed.training_step
+	$(BIN)/python -m benchmarks.speed.startup
+	@if [ -e $(BASELINES)/.installed ]; then $(BASELINES)/bin/python -m benchmarks.speed.baselines $(BENCH_BASELINES); \
+	else echo 'make baselines installs other networks to compare with'; fi
 
-peers: $(PEERS)/.installed  ## MONAI, segmentation-models and nnU-Net for make bench, in a folder of their own
+baselines: $(BASELINES)/.installed  ## MONAI, segmentation-models and nnU-Net for make bench, in a folder of their own
 
 # A folder of their own, since what they need must not reach into what the tests pass with. A torchvision that was built
 # for another PyTorch breaks Lightning's import, and only segmentation-models cannot do without.
-$(PEERS)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[peers]'
-	$(PEERS)/bin/python -c 'import torchvision' 2>/dev/null || $(PEERS)/bin/python -m pip uninstall --quiet --yes torchvision
+$(BASELINES)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(BASELINES)
+	$(BASELINES)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[baselines]'
+	$(BASELINES)/bin/python -c 'import torchvision' 2>/dev/null || $(BASELINES)/bin/python -m pip uninstall --quiet --yes torchvision
 	touch $@
 
 clean:  ## remove what the other targets made, apart from runs/
-	rm -rf .venv $(PEERS) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* data
+	rm -rf .venv $(BASELINES) site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage* data

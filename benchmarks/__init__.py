@@ -1,1 +1,1 @@
-"""Speed on the machine at hand; never a test."""
+"""How fast and how good it is on the machine at hand: speed and validity; never a test."""

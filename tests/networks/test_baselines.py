@@ -19,7 +19,7 @@ MODELS = {
 def test_a_peer_is_made_by_its_name(composed, model, package) -> None:
     """On a frame of 80 x 160, the demo's; 80 is no multiple of 32."""
     if importlib.util.find_spec(package) is None:
-        pytest.skip(f"needs {package} (extra peers)")
+        pytest.skip(f"needs {package} (extra baselines)")
     try:
         __import__(package)
     except (ImportError, RuntimeError) as error:
@@ -36,4 +36,4 @@ def test_a_peer_that_is_not_installed_is_named(composed, model, package, monkeyp
         make_module(composed(f"model={model}", "~model.width", "~model.depth"))
     (problem,) = caught.value.problems
     assert problem.startswith("model: ") and "\n" not in problem
-    assert f"needs {package}; pip install 'musclesense[peers]', or choose another model" in problem
+    assert f"needs {package}; pip install 'musclesense[baselines]', or choose another model" in problem

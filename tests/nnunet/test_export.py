@@ -173,7 +173,7 @@ def test_a_damaged_record_is_named(write_cohort, export_cohort, tmp_path, damage
 
 def test_any_orientation_of_storage_is_read_alike_by_nnunet(write_cohort, export_cohort, tmp_path) -> None:
     """By nnU-Net's own reader where it is installed: one slice, in-plane spacing, the same voxels."""
-    reader = pytest.importorskip("nnunetv2.imageio.simpleitk_reader_writer", reason="needs nnU-Net (extra peers)")
+    reader = pytest.importorskip("nnunetv2.imageio.simpleitk_reader_writer", reason="needs nnU-Net (extra baselines)")
     for number, order in enumerate(itertools.permutations(range(3))):
         affine = np.zeros((4, 4))
         affine[3, 3] = 1

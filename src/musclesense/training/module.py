@@ -26,8 +26,8 @@ from musclesense.training.datamodule import Batch
 from musclesense.training.dice import MeanDice
 from musclesense.vocabulary import CHANNELS, Region
 
-_PEERS = ("monai", "segmentation_models_pytorch", "timm", "torchvision")
-"""Packages of the extra ``peers`` that networks come from, and what these need."""
+_BASELINES = ("monai", "segmentation_models_pytorch", "timm", "torchvision")
+"""Packages of the extra ``baselines`` that networks come from, and what these need."""
 MOST_PARAMETERS = 2**28
 """A network of more is refused before memory is taken: 1 GiB, and four times as much in training."""
 _KINDS: dict[type, str] = {nn.Module: "torch module", Optimizer: "optimizer", LRScheduler: "schedule"}
@@ -267,18 +267,18 @@ def _make(kind: type[_Made], config: Mapping[str, Any], name: str, *given: Any, 
     except InputError:
         raise
     except Exception as error:
-        if package := _absent_peer(error):
+        if package := _absent_baseline(error):
             raise InputError(
-                f"{name}: {target} needs {package}; pip install 'musclesense[peers]', or choose another {name}"
+                f"{name}: {target} needs {package}; pip install 'musclesense[baselines]', or choose another {name}"
             ) from error
         reason = " ".join(str(error).split())
         raise InputError(f"{name}: {target} cannot be made ({reason}); correct {name}=... or its arguments") from error
 
 
-def _absent_peer(error: BaseException | None) -> str | None:
+def _absent_baseline(error: BaseException | None) -> str | None:
     """Name the optional package whose absence is behind an error, or None."""
     while error is not None:
-        if isinstance(error, ModuleNotFoundError) and error.name in _PEERS:
+        if isinstance(error, ModuleNotFoundError) and error.name in _BASELINES:
             return error.name
         error = error.__cause__ or error.__context__
     return None

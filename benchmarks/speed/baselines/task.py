@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from benchmarks.peers.process_tree import cpu_seconds
+from benchmarks.speed.baselines.process_tree import cpu_seconds
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = Path(__file__).parents[3] / "conf"
 PILOT_EPOCHS = 2
 
 
@@ -54,7 +54,7 @@ class Result:
     Attributes:
         prepare_s: Seconds before training: preprocessing, planning.
         train_s: Seconds of training from the first epoch to the last, validation among it; the pilot is not.
-        epochs: Passes over D3.
+        epochs: Passes over the training set.
         seconds_an_epoch: Median of the epochs, validation among it.
         train_cpu_s: CPU seconds of training.
         ms_a_slice: Milliseconds from the files of a slice to its mask file, the network loaded before.
@@ -83,7 +83,7 @@ class Worker(ABC):
 
     @abstractmethod
     def train(self, name: str, epochs: int) -> list[float]:
-        """Train for so many passes over D3, from the beginning; give the seconds of each, validation among it."""
+        """Train for so many epochs, from the beginning; give the seconds of each, validation among it."""
 
     @abstractmethod
     def predict(self, masks: Path) -> float:
@@ -116,6 +116,6 @@ def measure(worker: Worker, task: Task, folder: Path) -> None:
 
 
 def skip(folder: Path, error: Exception) -> None:
-    """Say why a peer cannot run here."""
+    """Say why a baseline cannot run here."""
     reason = " ".join(str(error).split()) or type(error).__name__
     (folder / "result.json").write_text(json.dumps({"skipped": reason}))

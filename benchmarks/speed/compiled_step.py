@@ -1,9 +1,11 @@
-"""Whether torch.compile pays: ``python -m benchmarks.compiled_step [NAMES]`` times bare steps with and without it.
+"""Whether torch.compile pays: ``python -m benchmarks.speed.compiled_step [NAMES]``.
 
-The steps are those of `benchmarks.training_step`. Both kinds take turns; what the first step takes, in which the
-network is compiled, is told apart, with the number of cases after which it is made up for (``trainer.compile=auto``
-goes by that). With ``TORCHINDUCTOR_CACHE_DIR=EMPTY`` compiling starts from nothing, else from PyTorch's cache on disk.
-Needs a C++ compiler on a CPU. Names are those of `RUNS`; without any, all are timed.
+Prints, for each run, cases a second of bare steps with and without it, the seconds of the first step, in which the
+network is compiled, and after how many cases these are made up for (``trainer.compile=auto`` goes by that).
+
+The steps are those of `benchmarks.speed.training_step`. Both kinds take turns. With
+``TORCHINDUCTOR_CACHE_DIR=EMPTY`` compiling starts from nothing, else from PyTorch's cache on disk. Needs a C++ compiler
+on a CPU. Names are those of `RUNS`; without any, all are timed.
 """
 
 import statistics
@@ -14,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.training_step import Bare, compose_run
+from benchmarks.speed.training_step import Bare, compose_run
 from musclesense.training.machine.hardware import choose
 
 TURNS, CASES_A_TURN = 5, 32

@@ -1,8 +1,8 @@
 """How hard a phantom cohort is, and how far its separated fat fractions can be trusted.
 
-``python -m benchmarks.phantom_difficulty COHORT.csv`` prints, over the labelled slices of a phantom: the whole-muscle
-Dice of the naive rule "water > fat within the body", the error of the separated fat fraction in muscle, and what
-subcutaneous fat reads. ``benchmarks.separation`` tells more of the fat fractions.
+``python -m benchmarks.validity.phantom_difficulty COHORT.csv`` prints, over the labelled slices of a phantom: the
+whole-muscle Dice of the naive rule "water > fat within the body", the error of the separated fat fraction in muscle,
+and what subcutaneous fat reads. ``benchmarks.validity.separation`` tells more of the fat fractions.
 """
 
 import sys

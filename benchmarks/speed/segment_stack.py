@@ -1,4 +1,6 @@
-"""Seconds and memory of ``musclesense segment`` as a stack grows: ``python -m benchmarks.segment_stack FAT MODEL``.
+"""Seconds and memory of ``musclesense segment`` as a stack grows.
+
+``python -m benchmarks.speed.segment_stack FAT MODEL`` prints both for each number of slices.
 
 Cuts the first slices off an image, as many as each number says, and segments them by the command, in a process of its
 own; more than once, the sizes taking turns. Memory is the most that the process held in RAM, imports among it.

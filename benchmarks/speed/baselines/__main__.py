@@ -1,10 +1,14 @@
-"""Ours and others', trained side by side on one fold: ``python -m benchmarks.peers [--minutes 5] [--out peers.csv]``.
+"""Our network and others', trained side by side on one fold.
 
-Each peer trains on D3 of the same fold of the demo phantom, in a process of its own with two threads, for the same
-minutes: a pilot of a few epochs tells how many fit, so that each learning-rate schedule runs to its end. Then it
-segments the scans of D2 from their files to mask files, and all masks are scored by our evaluation.
-Peers that are not installed are named with the reason. Others' networks train in our loop, with the demo's settings;
-nnU-Net plans, preprocesses, trains and predicts by its own code.
+``python -m benchmarks.speed.baselines [--minutes 5] [--out TABLE.csv]`` prints a row for each network: Dice on the test
+set, seconds of preparation, of training and of each epoch, processor seconds, milliseconds a slice, memory, parameters
+and lines of configuration.
+
+Each trains on the training set of the same fold of the demo phantom, in a process of its own with two threads, for the
+same minutes: a pilot of a few epochs tells how many fit, so that each learning-rate schedule runs to its end. Then it
+segments the scans of the test set from their files to mask files, and all masks are scored by our evaluation.
+Baselines that are not installed are named with the reason. Others' networks train in our loop, with the demo's
+settings; nnU-Net plans, preprocesses, trains and predicts by its own code.
 """
 
 import argparse
@@ -22,9 +26,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peak import Peak
-from benchmarks.peers.process_tree import memory_bytes
-from benchmarks.peers.task import CONF, Task
+from benchmarks.speed.baselines.process_tree import memory_bytes
+from benchmarks.speed.baselines.task import CONF, Task
+from benchmarks.speed.peak import Peak
 from musclesense.cohort import folds
 from musclesense.cohort.table import read_table
 from musclesense.nnunet.export import export, read_labels
@@ -39,7 +43,7 @@ DATASET = "Dataset101_Demo"
 
 
 @dataclass(frozen=True)
-class Peer:
+class Baseline:
     """One way to train.
 
     Attributes:
@@ -55,20 +59,20 @@ class Peer:
     written: tuple[str, ...]
 
 
-def in_our_loop(name: str, model: str, *overrides: str, written: Sequence[str] = ()) -> Peer:
+def in_our_loop(name: str, model: str, *overrides: str, written: Sequence[str] = ()) -> Baseline:
     """Describe a network that trains in our loop with the demo's settings."""
     files = ("experiment/demo", f"model/{model}", *written)
-    return Peer(name, "ours", ("experiment=demo", f"model={model}", *overrides), files)
+    return Baseline(name, "ours", ("experiment=demo", f"model={model}", *overrides), files)
 
 
-PEERS = (
+BASELINES = (
     in_our_loop("ours, demo", "unet_small"),
     in_our_loop("ours, 1.25 mm", "unet_16", "grid=isotropic", written=["grid/isotropic"]),
     in_our_loop("ours, fast, 1.25 mm", "unet_fast", "grid=isotropic", written=["grid/isotropic"]),
     in_our_loop("MONAI BasicUNet", "monai_basic_unet"),
     in_our_loop("MONAI DynUNet", "monai_dynunet"),
     in_our_loop("segmentation-models U-Net", "smp_unet"),
-    Peer("nnU-Net 2d", "nnunet", (), ()),
+    Baseline("nnU-Net 2d", "nnunet", (), ()),
 )
 
 COLUMNS = (
@@ -80,25 +84,25 @@ COLUMNS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=5, help="of training, each (default 5)")
-    parser.add_argument("--outer", type=int, default=0, help="outer fold, D2 (default 0)")
-    parser.add_argument("--inner", type=int, default=0, help="inner fold, D4 (default 0)")
+    parser.add_argument("--outer", type=int, default=0, help="outer fold: the test set (default 0)")
+    parser.add_argument("--inner", type=int, default=0, help="inner fold: the validation set (default 0)")
     parser.add_argument("--threads", type=int, default=2, help="each (default 2)")
-    parser.add_argument("--only", nargs="+", choices=[peer.name for peer in PEERS], help="some of the peers")
+    parser.add_argument("--only", nargs="+", choices=[one.name for one in BASELINES], help="some of them")
     parser.add_argument("--cohort", type=Path, metavar="TABLE", help="train on this (default: the demo phantom)")
     parser.add_argument("--work", type=Path, help="keep everything in this new folder (default: a temporary one)")
     parser.add_argument("--out", type=Path, help="write the table as CSV, too")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        work = options.work or Path(temporary) / "peers"
+        work = options.work or Path(temporary) / "baselines"
         table = options.cohort or generate(work / "phantom", preset="demo", seed=1, workers=os.cpu_count() or 1)
         dataset = prepare(table, work / "raw" / DATASET, options.outer)
         rows, skipped = [], []
-        for peer in PEERS:
-            if options.only and peer.name not in options.only:
+        for baseline in BASELINES:
+            if options.only and baseline.name not in options.only:
                 continue
-            result = run(peer, work, table, dataset, options)
+            result = run(baseline, work, table, dataset, options)
             if "skipped" in result:
-                skipped.append(f"{peer.name}: skipped, {result['skipped']}")
+                skipped.append(f"{baseline.name}: skipped, {result['skipped']}")
                 print(skipped[-1], file=sys.stderr, flush=True)
             else:
                 rows.append(result)
@@ -121,9 +125,9 @@ def prepare(cohort: Path, dataset: Path, outer: int) -> Path:
     return dataset
 
 
-def run(peer: Peer, work: Path, table: Path, dataset: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Let one peer train and predict in a process of its own; score its masks."""
-    folder = work / re.sub(r"\W+", "_", peer.name)
+def run(baseline: Baseline, work: Path, table: Path, dataset: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Let one baseline train and predict in a process of its own; score its masks."""
+    folder = work / re.sub(r"\W+", "_", baseline.name)
     folder.mkdir()
     task = Task(
         dataset=str(dataset.absolute()),
@@ -132,13 +136,13 @@ def run(peer: Peer, work: Path, table: Path, dataset: Path, options: argparse.Na
         inner=options.inner,
         seconds=60 * options.minutes,
         threads=options.threads,
-        overrides=peer.overrides,
+        overrides=baseline.overrides,
     )
     task.save(folder)
     threads = {name: str(options.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     with (folder / "log.txt").open("w") as log:
         worker = subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.peers.{peer.worker}", folder.absolute()],
+            [sys.executable, "-m", f"benchmarks.speed.baselines.{baseline.worker}", folder.absolute()],
             stdout=log,
             stderr=log,
             env=os.environ | threads,
@@ -154,9 +158,9 @@ def run(peer: Peer, work: Path, table: Path, dataset: Path, options: argparse.Na
     scored = import_predictions(dataset, folder / "masks", folder / "study", inner=options.inner)
     with RunFolder(scored).cases.open(newline="") as file:
         dice = [float(row["dice"]) for row in csv.DictReader(file) if row["dice"]]
-    written = [CONF / f"{name}.yaml" for name in peer.written] or [dataset / "dataset.json"]
+    written = [CONF / f"{name}.yaml" for name in baseline.written] or [dataset / "dataset.json"]
     return {
-        "name": peer.name,
+        "name": baseline.name,
         "dice": round(statistics.fmean(dice), 4),
         "dice_sd": round(statistics.stdev(dice), 4),
         "cases": len(dice),
@@ -174,7 +178,7 @@ def lines(file: Path) -> int:
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """Lay the results out as the table of docs/reports/2026-11-baselines.md."""
     head = (
-        *("peer", "Dice on D2, mean (SD)", "prepare, s", "trained, s", "epochs", "s an epoch", "CPU s"),
+        *("baseline", "Dice on test, mean (SD)", "prepare, s", "trained, s", "epochs", "s an epoch", "CPU s"),
         *("ms a slice", "peak memory, MiB", "parameters", "lines of configuration"),
     )
     body = [

@@ -1,4 +1,4 @@
-"""What a cohort costs as it grows: ``python -m benchmarks.cohort_size --picture docs/img/cohort_size.png``.
+"""What a cohort costs as it grows: ``python -m benchmarks.speed.cohort_size --picture docs/img/cohort_size.png``.
 
 Cohorts of 100, 1,000 and 10,000 acquisitions are the demo phantom again and again, each time as further subjects, by
 hard links to its files: what is read from a disk lies in the system's memory here after the first time. For each, in
@@ -26,8 +26,8 @@ from lightning import Callback
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.peak import Peak
-from benchmarks.startup import PROJECT, starts
+from benchmarks.speed.peak import Peak
+from benchmarks.speed.startup import PROJECT, starts
 from musclesense.cohort.table import Acquisition, read_table, write_table
 from musclesense.phantom.cohorts.generate import generate
 from musclesense.storage.records import write_csv
@@ -74,7 +74,7 @@ def measure(folder: Path, size: int) -> dict[str, float]:
     places = [f"cohort.path={own / 'cohort.csv'}", f"data={own / 'data'}", f"runs={own / 'runs'}"]
     longest = [f"trainer.max_epochs={STEPS}", f"callbacks.patience={STEPS}"]  # of a step at least, each
     overrides = [*places, "experiment=demo", "logger=none", *longest]
-    build, train = (told("benchmarks.cohort_size", "--stage", name, *overrides) for name in ("build", "train"))
+    build, train = (told("benchmarks.speed.cohort_size", "--stage", name, *overrides) for name in ("build", "train"))
     start = starts(overrides)
     caches = (own / "data" / "cache").rglob("*.npy")
     return {

@@ -1,8 +1,8 @@
-"""From the command to the first training step: ``python -m benchmarks.startup [OVERRIDES]`` (``experiment=smoke``).
+"""From the command to the first training step: ``python -m benchmarks.speed.startup [OVERRIDES]``.
 
-Starts ``train.py`` several times in processes of their own, on a phantom and a cache that are there already, and stops
-each at the end of its first step. Prints medians of seconds on the wall, and of the processor's, which are steadier
-where other work runs beside.
+Starts ``train.py`` several times in processes of their own (``experiment=smoke`` without overrides), on a phantom and a
+cache that are there already, and stops each at the end of its first step. Prints medians of seconds on the wall, and of
+the processor's, which are steadier where other work runs beside.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 STARTS = 5
 STAGES = ("imports", "plan, checks, cohort", "first step")
 
@@ -42,7 +42,7 @@ def starts(overrides: list[str]) -> dict[str, tuple[float, float]]:
     told = []
     for _ in range(STARTS + 1):
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.startup", "--once", *overrides],
+            [sys.executable, "-m", "benchmarks.speed.startup", "--once", *overrides],
             cwd=PROJECT,
             env=os.environ | {"STARTED": str(time.time())},
             stdout=subprocess.PIPE,

@@ -1,6 +1,6 @@
 """How far separated fat fractions can be trusted: one fat peak or six, with T1 correction or without.
 
-``python -m benchmarks.separation COHORT.csv [--every N]`` prints
+``python -m benchmarks.validity.separation COHORT.csv [--every N]`` prints
 
 - for a drawn limb of known fat fraction, without noise and at falling signal-to-noise ratios (in-phase muscle over the
   noise of the real and imaginary parts): the error of the fat fraction in muscle;

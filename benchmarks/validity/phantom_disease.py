@@ -1,4 +1,4 @@
-"""How much fat each group of the phantom has: ``python -m benchmarks.phantom_disease [COHORT.csv]``.
+"""How much fat each group of the phantom has: ``python -m benchmarks.validity.phantom_disease [COHORT.csv]``.
 
 Without a table: the mean true fat fraction of the labelled muscle at mid-level, over subjects of each group: severities
 spread evenly from 0.1 to 1 (controls 0 to 0.5), ages from 25 to 75 years. Points drawn inside muscle are counted, not

@@ -1,6 +1,6 @@
-"""How fast a phantom cohort is made, and how much it fills: ``python -m benchmarks.phantom_speed --preset paper``.
+"""What a phantom cohort takes in time and on disk: ``python -m benchmarks.speed.phantom_speed --preset paper``.
 
-Makes a sample of the subjects, spread over the cohort, in a temporary folder, and tells what the whole would take.
+Makes a sample of the subjects, spread over the cohort, in a temporary folder, and prints what the whole would take.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""nnU-Net's 2d configuration by its own code, for `benchmarks.peers`: ``python -m benchmarks.peers.nnunet FOLDER``.
+"""nnU-Net's 2d configuration by its own code: ``python -m benchmarks.speed.baselines.nnunet FOLDER``.
 
-Only the length of an epoch and the number of epochs are set: one pass over D3, as in our loop, instead of 250 batches,
-and as many as fit in the time instead of 1000. Planner, preprocessing, augmentation, schedule, sliding window and
-mirroring at prediction are nnU-Net's own.
+A worker of `benchmarks.speed.baselines`. Only the length of an epoch and the number of epochs are set: one pass over
+the training set, as in our loop, instead of 250 batches, and as many as fit in the time instead of 1000. Planner,
+preprocessing, augmentation, schedule, sliding window and mirroring at prediction are nnU-Net's own.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.peers.task import Task, Worker, measure, skip
+from benchmarks.speed.baselines.task import Task, Worker, measure, skip
 
 CONFIGURATION = "2d"
 

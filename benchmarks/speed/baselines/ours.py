@@ -1,4 +1,4 @@
-"""One network in our loop, for `benchmarks.peers`: ``python -m benchmarks.peers.ours FOLDER``."""
+"""One network in our loop: ``python -m benchmarks.speed.baselines.ours FOLDER``, a worker of that benchmark."""
 
 import csv
 import sys
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 
-from benchmarks.peers.task import CONF, PILOT_EPOCHS, Task, Worker, measure, skip
+from benchmarks.speed.baselines.task import CONF, PILOT_EPOCHS, Task, Worker, measure, skip
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume, write_volume
 from musclesense.nnunet.record import Record

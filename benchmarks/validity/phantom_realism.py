@@ -1,7 +1,7 @@
 """How the fat images of phantoms are distributed beside those of real scans.
 
-``MUSCLESENSE_REAL_DATA=DIR python -m benchmarks.phantom_realism COHORT.csv MODEL OUT.png`` draws histograms of the
-z-scored fat image inside muscle, subcutaneous fat and marrow, and of its gradient at the border of muscle, over the
+``MUSCLESENSE_REAL_DATA=DIR python -m benchmarks.validity.phantom_realism COHORT.csv MODEL OUT.png`` draws histograms of
+the z-scored fat image inside muscle, subcutaneous fat and marrow, and of its gradient at the border of muscle, over the
 thighs of a phantom cohort, synthetic slices (`phantom.any_scanner`), ``ideal_thigh`` and ``siemens_thigh``, and
 prints their quartiles. Muscle of ``siemens_thigh``, which has no mask, is what MODEL segments. Subcutaneous fat and
 marrow are found alike in all of them: a band below the skin, and bright bodies of some size enclosed by muscle.

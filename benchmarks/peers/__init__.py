@@ -1,1 +1,0 @@
-"""Ours and others', trained side by side: ``python -m benchmarks.peers``."""

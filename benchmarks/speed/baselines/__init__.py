@@ -1,0 +1,1 @@
+"""Our network and others', trained side by side: ``python -m benchmarks.speed.baselines``."""
