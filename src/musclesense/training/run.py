@@ -200,7 +200,7 @@ class Session:
     def fit(self) -> None:
         """Train to the end, from the last epoch if there is one."""
         last = checkpoints.to_go_on_from(self.checkpoints)
-        with _drawing(self.config, self.data, here=self.trainer.is_global_zero):
+        with _synthetic_slices(self.config, self.data, here=self.trainer.is_global_zero):
             self.trainer.fit(self.module, datamodule=self.datamodule, ckpt_path=last, weights_only=True)
 
 
@@ -251,11 +251,11 @@ def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
     return Session(config, folder, data, hardware, compiled, module, datamodule, trainer, history, test)
 
 
-def _drawing(config: Config, data: inputs.Inputs, *, here: bool) -> AbstractContextManager[None]:
-    """Draw slices during the block, where the configuration asks for them."""
+def _synthetic_slices(config: Config, data: inputs.Inputs, *, here: bool) -> AbstractContextManager[None]:
+    """Make synthetic slices during the block, where the configuration asks for them."""
     if data.synthesis is None:
         return nullcontext()
-    return data.synthesis.drawing(config.trainer.max_epochs, here=here)
+    return data.synthesis.running_workers(config.trainer.max_epochs, here=here)
 
 
 def _keeping(config: Config, folder: CheckpointFolder, history: History) -> list[Callback]:

@@ -1,4 +1,4 @@
-"""Slices drawn into files: each a function of its number, drawn once whoever draws."""
+"""Synthetic slices on disk: each depends on its number alone, and is made once whoever makes it."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def pool(tmp_path: Path, drawn: list[Any]) -> Pool:
 
 
 def test_a_record_is_what_the_cache_would_hold_of_the_slice(drawn: list[Any]) -> None:
-    record = RECIPE.draw(5)
+    record = RECIPE.make(5)
     (slice_,) = drawn
     native = slice_.stored(slice_.image)
     placement = RECIPE.grid.place(slice_.geometry, native)
@@ -50,7 +50,7 @@ def test_a_record_is_what_the_cache_would_hold_of_the_slice(drawn: list[Any]) ->
 
 def test_the_column_of_the_truth_is_chosen(drawn: list[Any]) -> None:
     sides = LabelSet.from_config({"a_right": [1], "a_left": [101]})
-    record = replace(RECIPE, labels=sides, column="compartments").draw(0)
+    record = replace(RECIPE, labels=sides, column="compartments").make(0)
     assert set(np.unique(record["classes"])) == {0, 1, 2}
 
 
@@ -59,12 +59,12 @@ def test_what_is_read_does_not_depend_on_who_drew_and_when(pool: Pool, tmp_path:
     backwards = Pool.below(tmp_path / "again", RECIPE)
     for path in reversed(backwards.shards(10)):
         path.parent.mkdir(exist_ok=True, parents=True)
-        backwards.draw(path, lambda: False)
+        backwards.make_shard(path, lambda: False)
     wanted = [9, 0, 3, 4, 9]
     records = pool.read(wanted)
     np.testing.assert_array_equal(records, backwards.read(wanted))
     for record, number in zip(records, wanted, strict=True):
-        np.testing.assert_array_equal(record, RECIPE.draw(number))
+        np.testing.assert_array_equal(record, RECIPE.make(number))
     assert len({record.tobytes() for record in pool.read(range(12))}) == 12, "no slice comes twice"
     assert sorted(path.name for path in pool.folder.glob("*.npy")) == [f"shard-0000{i}.npy" for i in range(3)]
 
@@ -109,6 +109,13 @@ def test_a_folder_without_a_recipe_is_refused(tmp_path: Path) -> None:
         Pool.open(tmp_path)
 
 
+def test_a_recipe_of_a_newer_format_is_refused(pool: Pool) -> None:
+    path = pool.folder / "recipe.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(InputError, match=r"recipe\.json: format 99 is newer than this Musclesense; update it"):
+        Pool.open(pool.folder)
+
+
 def test_a_shard_that_somebody_draws_is_left_to_them(pool: Pool, drawn: list[Any]) -> None:
     first, second = pool.shards(8)
     with locked_if_free(first) as mine:
@@ -151,7 +158,7 @@ def test_a_process_draws_until_its_input_is_closed(tmp_path: Path) -> None:
             process.wait(120)
             assert (process.returncode, process.stderr.read()) == (0, b"")
     assert [path.is_file() for path in pool.shards(3)] == [True] * 3
-    np.testing.assert_array_equal(pool.read([2])[0], pool.recipe.draw(2))
+    np.testing.assert_array_equal(pool.read([2])[0], pool.recipe.make(2))
     with start(100_000) as endless:
         _until(lambda: pool.shards(4)[-1].is_file())
         assert endless.stdin is not None

@@ -1,4 +1,4 @@
-"""What an epoch trains on, who draws it, and what happens while it is not there yet."""
+"""Which synthetic slices an epoch trains on, who makes them, and what happens while they are not there yet."""
 
 import io
 import sys
@@ -45,20 +45,20 @@ def synthesis_in(folder: Path, **changed: Any) -> Synthesis:
 def test_an_epoch_is_a_sample_of_what_there_is_by_then(
     initial: int, growth: int, more: int, epoch: int, seed: int
 ) -> None:
-    drawn = synthesis_in(Path(), initial=initial, growth=growth, slices=initial + more, per_epoch=initial)
-    available = drawn.available(epoch)
+    synthesis = synthesis_in(Path(), initial=initial, growth=growth, slices=initial + more, per_epoch=initial)
+    available = synthesis.available(epoch)
     assert available == min(initial + growth * epoch, initial + more)
-    sample = drawn.sample(seed=seed, epoch=epoch).tolist()
+    sample = synthesis.sample(seed=seed, epoch=epoch).tolist()
     assert len(sample) == len(set(sample)) == initial
     assert min(sample) >= 0 and max(sample) < available
-    assert sample == drawn.sample(seed=seed, epoch=epoch).tolist()
+    assert sample == synthesis.sample(seed=seed, epoch=epoch).tolist()
 
 
 def test_samples_differ_by_epoch_and_seed_and_reach_every_slice() -> None:
-    drawn = synthesis_in(Path())
-    samples = {tuple(drawn.sample(seed=seed, epoch=epoch)) for seed in range(3) for epoch in range(3)}
+    synthesis = synthesis_in(Path())
+    samples = {tuple(synthesis.sample(seed=seed, epoch=epoch)) for seed in range(3) for epoch in range(3)}
     assert len(samples) == 9
-    assert set(np.concatenate([drawn.sample(seed=0, epoch=epoch) for epoch in range(60)])) == set(range(20))
+    assert set(np.concatenate([synthesis.sample(seed=0, epoch=epoch) for epoch in range(60)])) == set(range(20))
 
 
 def test_without_workers_an_epoch_draws_what_it_lacks_and_says_so(
@@ -66,7 +66,7 @@ def test_without_workers_an_epoch_draws_what_it_lacks_and_says_so(
 ) -> None:
     synthesis = synthesis_in(tmp_path)
     display = Progress(console=Console(file=sys.stderr, width=200), disable=True)
-    with shown_in(display), synthesis.drawing(epochs=5):
+    with shown_in(display), synthesis.running_workers(epochs=5):
         assert not drawn
         synthesis.wait(0)
         assert len(drawn) == 8
@@ -76,32 +76,32 @@ def test_without_workers_an_epoch_draws_what_it_lacks_and_says_so(
         assert len(drawn) == 12
     said = capsys.readouterr().err.splitlines()
     assert said == [
-        "epoch 1 waits until 8 slices are drawn; 0 of 2 files are there",
-        "epoch 2 waits until 11 slices are drawn; 2 of 3 files are there",
+        "epoch 1 waits for 8 synthetic slices; 0 of 2 files are there",
+        "epoch 2 waits for 11 synthetic slices; 2 of 3 files are there",
     ]
 
 
 def test_workers_draw_all_that_the_training_needs_and_end_with_it(tmp_path: Path) -> None:
     """The real generator in processes beside: as many as asked, none where nothing is left to draw."""
     synthesis = synthesis_in(tmp_path, initial=4, growth=4, slices=8, per_epoch=2, workers=2)
-    with synthesis.drawing(epochs=9):
-        processes = list(synthesis._drawing)
+    with synthesis.running_workers(epochs=9):
+        processes = list(synthesis._workers)
         assert len(processes) == 2
         synthesis.wait(1)
         assert synthesis.pool.read([0, 7])["classes"].any()
     assert [process.poll() for process in processes] == [0, 0]
     assert all(path.suffix in (".npy", ".json", ".lock") for path in synthesis.pool.folder.iterdir())
-    with synthesis.drawing(epochs=9):
-        assert not synthesis._drawing
-    with synthesis_in(tmp_path, workers=2).drawing(epochs=9, here=False):
+    with synthesis.running_workers(epochs=9):
+        assert not synthesis._workers
+    with synthesis_in(tmp_path, workers=2).running_workers(epochs=9, here=False):
         pass
 
 
 def test_an_unfinished_pool_does_not_hold_up_the_end(tmp_path: Path) -> None:
     synthesis = synthesis_in(tmp_path, initial=4, slices=100_000, growth=100_000, per_epoch=2, workers=1)
-    with synthesis.drawing(epochs=2):
+    with synthesis.running_workers(epochs=2):
         synthesis.wait(0)
-        (process,) = synthesis._drawing
+        (process,) = synthesis._workers
         started = time.monotonic()
     assert process.poll() == 0
     assert time.monotonic() - started < 15
@@ -115,10 +115,10 @@ def test_workers_that_fail_end_the_waiting_and_their_last_words_are_told(
     broken.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(broken))
     synthesis = synthesis_in(tmp_path, workers=1)
-    with synthesis.drawing(epochs=1), pytest.raises(InputError) as raised:
+    with synthesis.running_workers(epochs=1), pytest.raises(InputError) as raised:
         synthesis.wait(0)
     assert raised.value.problems == (
-        f"{synthesis.pool.folder}: the processes that draw slices ended too soon (no such ingredient); "
+        f"{synthesis.pool.folder}: the processes that make synthetic slices ended too soon (no such ingredient); "
         "give the same command again, or synthesis.workers=0",
     )
 
@@ -138,7 +138,7 @@ def test_a_worker_that_ends_right_after_its_last_file_is_no_failure(
             return 0
 
     synthesis.pool.begin()
-    synthesis._drawing = {Ending(): io.BytesIO()}  # type: ignore[dict-item]
+    synthesis._workers = {Ending(): io.BytesIO()}  # type: ignore[dict-item]
     synthesis.wait(0)
     assert len(drawn) == 8
 
@@ -148,6 +148,6 @@ def test_a_device_that_waits_in_vain_draws_itself(
 ) -> None:
     monkeypatch.setattr(module, "_PATIENCE_SECONDS", 0.3)
     synthesis = synthesis_in(tmp_path, workers=1)
-    with synthesis.drawing(epochs=1, here=False):
+    with synthesis.running_workers(epochs=1, here=False):
         synthesis.wait(0)
     assert len(drawn) == 8

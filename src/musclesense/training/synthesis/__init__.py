@@ -1,1 +1,1 @@
-"""Synthetic slices: a pool of them on disk, and who draws it when."""
+"""Synthetic slices for training: a pool of them on disk, and which of them each epoch trains on."""

@@ -1,8 +1,8 @@
-"""A training set without end: synthetic slices in a pool on disk that any number of runs share.
+"""A pool of synthetic slices on disk, which any number of runs share.
 
-The pool lies in shards of some hundred slices. Each is a function of its number, so that it does not matter who draws
-it, and when. ``python -m musclesense.training.synthesis.pool FOLDER --slices N`` goes on with a pool that a run has
-begun.
+The pool is stored in files of some hundred slices, its shards. A slice depends on the recipe and on its number alone,
+so any process may make it at any time. ``python -m musclesense.training.synthesis.pool FOLDER --slices N`` continues a
+pool that a run has begun.
 """
 
 import argparse
@@ -31,9 +31,9 @@ from musclesense.storage.locks import locked, locked_if_free
 from musclesense.storage.records import read_json, write_json
 from musclesense.vocabulary import Region
 
-_FORMAT = 2
+_FORMAT = 2  # of recipe.json; 1 had the digest of the sources in the place of the phantom's version
 _POOL_STREAM = 4
-# Training goes first: what draws ahead of it takes the time that it leaves.
+# Training goes first: processes that make slices ahead of it take the time that it leaves.
 _NICENESS = 10
 _LOOK_EVERY_SECONDS = 0.2
 _OPEN_SHARDS = 64
@@ -45,11 +45,11 @@ class Recipe:
 
     Attributes:
         seed: Of everything random.
-        regions: Regions that are drawn.
-        without: Ingredients of the generator that are left out, of ``any_scanner.INGREDIENTS``.
-        grid: The frame of the network.
-        labels: What the values of the truth mean.
-        column: ``mask`` or ``compartments``: the truth that holds these values.
+        regions: Regions that are shown.
+        without: Ingredients of the generator that are left out, some of ``any_scanner.INGREDIENTS``.
+        grid: The network's grid.
+        labels: What the values of the reference labels mean.
+        column: ``mask`` or ``compartments``: the reference labels that hold these values.
         shard: Slices in a file.
     """
 
@@ -67,16 +67,16 @@ class Recipe:
         frame = (self.grid.rows, self.grid.columns)
         return np.dtype([("image", np.float16, frame), ("classes", np.uint8, frame), ("air", np.float32)])
 
-    def draw(self, number: int) -> NDArray[Any]:
-        """Draw slice ``number`` of the pool: a record of ``dtype``."""
+    def make(self, number: int) -> NDArray[Any]:
+        """Make slice ``number`` of the pool: a record of ``dtype``."""
         from musclesense.phantom import any_scanner
 
-        drawn = any_scanner.synthetic_slice(
+        synthetic = any_scanner.synthetic_slice(
             np.random.default_rng([_POOL_STREAM, self.seed, number]), regions=self.regions, without=self.without
         )
-        native = drawn.stored(drawn.image)
-        images, air, placement = Frame(self.grid, ("fat",), "fat").prepare(drawn.geometry, {"fat": native})
-        truth = self.labels.encode(drawn.stored(getattr(drawn, self.column)))
+        native = synthetic.stored(synthetic.image)
+        images, air, placement = Frame(self.grid, ("fat",), "fat").prepare(synthetic.geometry, {"fat": native})
+        truth = self.labels.encode(synthetic.stored(getattr(synthetic, self.column)))
         record: NDArray[Any] = np.zeros((), self.dtype)
         record["image"], record["air"] = images[0], air[0]
         record["classes"] = placement.labels_to_grid(truth, self.labels.n_classes)
@@ -112,11 +112,11 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Pool:
-    """The slices of a recipe, as far as they are drawn.
+    """The slices of a recipe, as far as they are made.
 
     Attributes:
-        folder: Where the shards lie.
-        recipe: What they hold.
+        folder: Folder of ``recipe.json`` and the shards.
+        recipe: What the slices are.
     """
 
     folder: Path
@@ -138,7 +138,11 @@ class Pool:
         path, remedy = folder / "recipe.json", "let a run with synthesis=any_scanner begin a pool"
         config = read_json(path, remedy=remedy)
         try:
+            if config["format"] > _FORMAT:
+                raise InputError(f"{path}: format {config['format']} is newer than this Musclesense; update it")
             recipe = Recipe.from_config(config)
+        except InputError:
+            raise
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: no recipe of a pool; {remedy}") from error
         if config != recipe.to_config():
@@ -153,11 +157,11 @@ class Pool:
                 write_json(path, self.recipe.to_config())
 
     def shards(self, slices: int) -> list[Path]:
-        """Give the files that hold the first ``slices`` slices, drawn or not."""
+        """Give the files that hold the first ``slices`` slices, made or not."""
         return [self.folder / f"shard-{index:05}.npy" for index in range(-(-slices // self.recipe.shard))]
 
     def read(self, slices: Sequence[int] | NDArray[np.integer[Any]]) -> NDArray[Any]:
-        """Give the records of these slices, which must have been drawn."""
+        """Give the records of these slices, which must have been made."""
         wanted = np.asarray(slices)
         records = np.empty(len(wanted), self.recipe.dtype)
         shards, within = np.divmod(wanted, self.recipe.shard)
@@ -166,29 +170,29 @@ class Pool:
             records[own] = _mapped(self.folder / f"shard-{shard:05}.npy")[within[own]]
         return records
 
-    def draw(self, path: Path, stopping: Callable[[], bool]) -> None:
-        """Draw a shard that this process holds the lock of, unless it is told to stop in between."""
+    def make_shard(self, path: Path, stopping: Callable[[], bool]) -> None:
+        """Make a shard that this process holds the lock of; where ``stopping`` gives true, end without a file."""
         first = self.recipe.shard * int(path.stem.rpartition("-")[2])
         records = np.empty(self.recipe.shard, self.recipe.dtype)
         for position in range(self.recipe.shard):
             if stopping():
                 return
-            records[position] = self.recipe.draw(first + position)
+            records[position] = self.recipe.make(first + position)
         with atomic_path(path) as draft:
             np.save(draft, records, allow_pickle=False)
 
     def fill(self, slices: int, stopping: Callable[[], bool] = lambda: False) -> None:
-        """Draw the first ``slices`` slices in order, sharing the work with whoever else does so at the same time."""
+        """Make the first ``slices`` slices in order, sharing the work with other processes that do the same."""
         while missing := [path for path in self.shards(slices) if not path.is_file()]:
             worked = False
             for path in missing:
                 with locked_if_free(path) as mine:
                     if mine and not path.is_file():
-                        self.draw(path, stopping)
+                        self.make_shard(path, stopping)
                         worked = True
                 if stopping():
                     return
-            if not worked:  # others draw what is left; should one of them die, its lock is free again
+            if not worked:  # other processes make what is left; should one of them die, its lock is free again
                 time.sleep(_LOOK_EVERY_SECONDS)
 
 

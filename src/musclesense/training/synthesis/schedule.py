@@ -1,4 +1,4 @@
-"""Which slices of a pool each epoch trains on, and who draws them meanwhile."""
+"""Which synthetic slices each epoch trains on, and the processes that make them beside training."""
 
 import os
 import subprocess
@@ -20,25 +20,25 @@ from musclesense.training.synthesis.pool import Pool
 _SAMPLE_STREAM = 5
 _LOOK_EVERY_SECONDS = 0.2
 _CLOSING_SECONDS = 20
-# Longer than a process needs for a few slices; a file that others draw may take longer, which does no harm.
+# Longer than a process needs for a few slices; a file that others make may take longer, which does no harm.
 _PATIENCE_SECONDS = 20
 
 
 @dataclass(eq=False)
 class Synthesis:
-    """The part of D3 that is drawn.
+    """The synthetic part of the training set.
 
-    An epoch trains on a sample of those slices that there are by then, and how many there are is a function of the
-    epoch alone: a resumed run equals an uninterrupted one, however fast the slices were drawn.
+    An epoch trains on a random sample of the slices that are available to it. How many are available depends on the
+    epoch alone: a resumed run equals an uninterrupted one, however fast the slices were made.
 
     Attributes:
         pool: Where the slices come from.
-        slices: Size of the pool when it is full.
-        initial: Slices of the first epoch's pool.
-        growth: Slices that the pool of each further epoch has more.
+        slices: Slices of the full pool.
+        initial: Slices that are available to the first epoch.
+        growth: Slices that become available with each further epoch.
         per_epoch: Slices that an epoch trains on, ``initial`` at most.
         replace: Leave the cohort's own slices out of training.
-        workers: Processes that draw beside training; without one the training process draws what an epoch lacks.
+        workers: Processes that make slices beside training; with 0 the training process makes what an epoch lacks.
     """
 
     pool: Pool
@@ -48,10 +48,10 @@ class Synthesis:
     per_epoch: int
     replace: bool
     workers: int
-    _drawing: dict["subprocess.Popen[bytes]", IO[bytes]] = field(default_factory=dict, init=False)
+    _workers: dict["subprocess.Popen[bytes]", IO[bytes]] = field(default_factory=dict, init=False)
 
     def available(self, epoch: int) -> int:
-        """Give the number of slices that an epoch is drawn from."""
+        """Give the number of slices that are available to an epoch."""
         return min(self.slices, self.initial + epoch * self.growth)
 
     def sample(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
@@ -60,12 +60,12 @@ class Synthesis:
         return rng.choice(self.available(epoch), self.per_epoch, replace=False)
 
     @contextmanager
-    def drawing(self, epochs: int, *, here: bool = True) -> Iterator[None]:
-        """Draw all that ``epochs`` epochs need, in processes beside the block.
+    def running_workers(self, epochs: int, *, here: bool = True) -> Iterator[None]:
+        """Make all slices that ``epochs`` epochs need, by worker processes beside the block.
 
         Args:
             epochs: Of the whole training.
-            here: Whether it is for this process to start them, which is the first of several devices.
+            here: Whether this process starts the workers; of several devices the first does.
         """
         slices = self.available(epochs - 1)
         self.pool.begin()
@@ -75,61 +75,61 @@ class Synthesis:
         try:
             yield
         finally:
-            for process in self._drawing:
+            for process in self._workers:
                 assert process.stdin is not None
                 process.stdin.close()
-            for process, words in self._drawing.items():
+            for process, words in self._workers.items():
                 try:
                     process.wait(_CLOSING_SECONDS)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
                 words.close()
-            self._drawing = {}
+            self._workers = {}
 
     def wait(self, epoch: int) -> None:
-        """Return when the slices of an epoch are there; draw them where no process does.
+        """Return when the slices of an epoch are there; make them where no worker does.
 
         Raises:
-            InputError: The processes that draw have ended before; it names what one of them wrote.
+            InputError: All workers ended too soon; it tells the last line that one of them wrote.
         """
         slices = self.available(epoch)
         shards, found, changed = self.pool.shards(slices), -1, time.monotonic()
         while True:
             # Asked before the files are counted: a process may end right after its last file.
-            ended = [process for process in self._drawing if process.poll() is not None]
+            ended = [process for process in self._workers if process.poll() is not None]
             earlier, found = found, sum(path.is_file() for path in shards)
             if found == len(shards):
                 return
             if earlier < 0:
                 share = f"{found} of {len(shards)} files are there"
-                log.info(f"epoch {epoch + 1} waits until {slices} slices are drawn; {share}")
+                log.info(f"epoch {epoch + 1} waits for {slices} synthetic slices; {share}")
             if found > earlier:
                 changed = time.monotonic()
             if self.workers == 0:
                 self.pool.fill(slices)
-            elif ended and len(ended) == len(self._drawing):
-                words = self._drawing[max(ended, key=lambda process: process.returncode != 0)]
+            elif ended and len(ended) == len(self._workers):
+                words = self._workers[max(ended, key=lambda process: process.returncode != 0)]
                 raise InputError(
-                    f"{self.pool.folder}: the processes that draw slices ended too soon ({_last_line(words)}); "
-                    "give the same command again, or synthesis.workers=0"
+                    f"{self.pool.folder}: the processes that make synthetic slices ended too soon "
+                    f"({_last_line(words)}); give the same command again, or synthesis.workers=0"
                 )
-            elif not self._drawing and time.monotonic() - changed > _PATIENCE_SECONDS:
-                # Whoever was to draw may be gone; where it is not, the work is shared.
+            elif not self._workers and time.monotonic() - changed > _PATIENCE_SECONDS:
+                # The process that was to make them may be gone; where it is not, the work is shared.
                 self.pool.fill(slices)
             else:
                 time.sleep(_LOOK_EVERY_SECONDS)
 
     def _start(self, slices: int) -> None:
-        """Start a process that draws until the pool is full or this process ends, however it ends."""
-        # One thread each: they draw side by side, and beside training.
+        """Start a worker, which ends when the pool is full or when this process ends, however it ends."""
+        # One thread each: they work side by side, and beside training.
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         command = [sys.executable, "-m", "musclesense.training.synthesis.pool", str(self.pool.folder)]
         command += ["--slices", str(slices), "--while-open"]
         # A group of its own, so that Ctrl-C ends the run alone; not a session, since Linux weighs niceness within one.
-        words = tempfile.TemporaryFile(dir=self.pool.folder)  # noqa: SIM115  # closed where drawing ends; of no name
+        words = tempfile.TemporaryFile(dir=self.pool.folder)  # noqa: SIM115  # closed where the workers end; of no name
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=words, env=os.environ | one, process_group=0)
-        self._drawing[process] = words
+        self._workers[process] = words
 
 
 def _last_line(words: IO[bytes]) -> str:
