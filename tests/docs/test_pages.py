@@ -1,0 +1,109 @@
+"""The pages: links, images and anchors lead somewhere, commands name what exists, and no module is forgotten."""
+
+import contextlib
+import importlib.util
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from musclesense.cli.main import main
+
+PROJECT = Path(__file__).parents[2]
+DOCS = PROJECT / "docs"
+PACKAGE = PROJECT / "src" / "musclesense"
+PAGES = sorted([*PROJECT.glob("*.md"), *DOCS.rglob("*.md"), *PROJECT.glob("experiments/*/*.md")])
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
+MODULE = re.compile(r"python -m ([\w.]+)")
+VERB = re.compile(r"(?<!import )\bmusclesense ([a-z][\w-]*)(?=[ `\n\\])")
+SCRIPT = re.compile(r"\bpython ((?:experiments|benchmarks|fuzz)/[\w/]+\.py)")
+OVERRIDE = re.compile(r"\b(experiment|labels|grid|augmentation|synthesis|model|region|edition|logger|trainer)=(\w+)")
+# What is no file of a group, but a name that the reader makes up or a module of somebody else.
+OWN_NAMES = {"labels": {"quadriceps", "other"}}
+FOREIGN = {"venv", "pip", "mkdocs", "build", "pytest"}
+
+
+def name(page: Path) -> str:
+    """Name a page from the project's folder on."""
+    return page.relative_to(PROJECT).as_posix()
+
+
+def anchors(page: Path) -> set[str]:
+    """Give the anchors of a page's headings, as Python-Markdown makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    plain = (re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings)
+    return {re.sub(r"[-\s]+", "-", heading) for heading in plain}
+
+
+def targets(page: Path) -> Iterator[tuple[Path, str]]:
+    """Give the file and the anchor of each relative link outside of code."""
+    text = re.sub(r"```.*?```|^ {4}.*$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    for link in LINK.findall(text):
+        if not re.match(r"[a-z]+:", link):
+            file, _, anchor = link.partition("#")
+            yield (page.parent / file if file else page), anchor
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_and_images_exist(page: Path) -> None:
+    for file, anchor in targets(page):
+        assert file.exists(), f"{name(page)}: {file} does not exist"
+        if anchor and file.suffix == ".md" and "api" not in file.parts:
+            assert anchor in anchors(file), f"{name(page)}: {file.name} has no heading #{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_commands_name_what_exists(page: Path) -> None:
+    text = "\n".join(CODE.findall(page.read_text(encoding="utf-8"))) + _indented(page)
+    for module in set(MODULE.findall(text)) - FOREIGN:
+        assert importlib.util.find_spec(module), f"{name(page)}: python -m {module}"
+    for verb in VERB.findall(text):
+        assert verb in _verbs(), f"{name(page)}: musclesense {verb}"
+    for script in SCRIPT.findall(text):
+        assert (PROJECT / script).is_file(), f"{name(page)}: python {script}"
+    for group, choice in OVERRIDE.findall(text) if page.name != "CHANGELOG.md" else ():  # which names old options, too
+        made_up = choice in OWN_NAMES.get(group, ())
+        assert made_up or (PROJECT / "conf" / group / f"{choice}.yaml").is_file(), f"{name(page)}: {group}={choice}"
+
+
+def _indented(page: Path) -> str:
+    return "\n".join(re.findall(r"^ {4}.*$", page.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def _verbs() -> set[str]:
+    said = io.StringIO()
+    with pytest.raises(SystemExit), contextlib.redirect_stdout(said):
+        main(["--help"])
+    return set(re.findall(r"^ {4}([a-z-]+)\b", said.getvalue(), re.MULTILINE))
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = (PROJECT / "mkdocs.yml").read_text(encoding="utf-8")
+    nav = yaml.safe_load(listed[listed.index("nav:") :])
+    assert sorted(_pages(nav["nav"])) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
+
+
+def _pages(nav: object) -> Iterator[str]:
+    if isinstance(nav, str):
+        yield nav
+    elif isinstance(nav, dict):
+        for below in nav.values():
+            yield from _pages(below)
+    elif isinstance(nav, list):
+        for below in nav:
+            yield from _pages(below)
+
+
+def test_every_room_has_a_page_of_the_api() -> None:
+    pages = {page.stem for page in (DOCS / "reference" / "api").glob("*.md")}
+    rooms = {place.name for place in PACKAGE.iterdir() if (place / "__init__.py").is_file()} - {"cli", "conf"}
+    assert rooms <= pages
+
+
+def test_reference_pages_are_short() -> None:
+    for page in (DOCS / "reference").glob("*.md"):
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= 130, f"{name(page)} is longer than a reference"
