@@ -30,6 +30,7 @@ from musclesense.dixon.separation import ECHO_TIMES_MS, Separation, separate
 from musclesense.imaging.grid import slice_axis, take_slice
 from musclesense.imaging.nifti import read_volume
 from musclesense.phantom.scanner.signal import FLIP_DEGREES, TR_MS
+from musclesense.vocabulary import Echo
 
 BINS = (0, 5, 10, 20, 35, 45, 55, 70, 100)
 ADDED_NOISE = (0.0, 0.05, 0.10)
@@ -71,8 +72,8 @@ class Case:
     def read(cls, row: Acquisition) -> "Case":
         """Read the labelled slice of a phantom's acquisition."""
         assert row.slice is not None and row.mask is not None and row.fat_fraction is not None
-        folder, names = row.mask.parent, ("te345", "te460", "te575")
-        pairs = [(folder / f"{name}_magnitude.nii.gz", folder / f"{name}_phase.nii.gz") for name in names]
+        folder = row.mask.parent
+        pairs = [(folder / f"{echo}_magnitude.nii.gz", folder / f"{echo}_phase.nii.gz") for echo in Echo]
         echoes, geometry = read_echoes(pairs)
         index, axis = row.slice, slice_axis(geometry)
         mask, muscles, true = (

@@ -18,10 +18,19 @@ class Region(StrEnum):
 
 
 class Side(StrEnum):
-    """A side of the subject: left and right are the subject's own, not the viewer's."""
+    """A side of the subject: left and right are the subject's own, not the viewer's.
+
+    >>> Side.LEFT.other
+    <Side.RIGHT: 'right'>
+    """
 
     RIGHT = "right"
     LEFT = "left"
+
+    @property
+    def other(self) -> "Side":
+        """The side that this one becomes in a mirror."""
+        return Side.RIGHT if self is Side.LEFT else Side.LEFT
 
 
 class Limbs(StrEnum):
@@ -61,7 +70,11 @@ class Echo(StrEnum):
 
 
 class Channel(StrEnum):
-    """An image that a network can take, in the order in which tables list them."""
+    """An image that a network can take, in the order in which tables list them.
+
+    >>> Channel("te460") == Echo.TE460
+    True
+    """
 
     FAT = "fat"
     WATER = "water"

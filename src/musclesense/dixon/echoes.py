@@ -38,6 +38,11 @@ def detect_phase_unit(phase: NDArray[Any]) -> PhaseUnit:
     Whole numbers 0..4095 and -4096..4095 are 12-bit codes; otherwise values within 2 pi are radians, and values within
     2000 pi that reach beyond 1000 are milliradians. Background of phase 0 does no harm.
 
+    >>> detect_phase_unit(np.array([-3.1, 0.2, 3.1]))
+    <PhaseUnit.RADIANS: 'radians'>
+    >>> detect_phase_unit(np.array([0, 2048, 4095]))
+    <PhaseUnit.TWELVE_BIT: '12bit'>
+
     Raises:
         InputError: The values are constant, not finite, or fit no unit.
     """
@@ -64,6 +69,9 @@ def detect_phase_unit(phase: NDArray[Any]) -> PhaseUnit:
 
 def to_radians(phase: NDArray[Any], unit: PhaseUnit) -> NDArray[np.float32]:
     """Turn stored phase into radians (shifted by pi for ``SIGNED_TWELVE_BIT`` against ``TWELVE_BIT``).
+
+    >>> float(to_radians(np.array([0, 1024, 2048]), PhaseUnit.TWELVE_BIT)[1] / np.pi)
+    0.5
 
     Raises:
         InputError: The unit is ``AUTO`` and cannot be found.

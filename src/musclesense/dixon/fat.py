@@ -24,13 +24,21 @@ T1_MUSCLE_MS, T1_FAT_MS = 1420.0, 371.0
 
 
 def fat_phasor(echo_time_ms: float, *, larmor_mhz: float = LARMOR_MHZ) -> complex:
-    """Give the sum of the fat peaks at an echo time, relative to water on resonance; 1 at time 0."""
+    """Give the sum of the fat peaks at an echo time, relative to water on resonance; 1 at time 0.
+
+    >>> round(abs(fat_phasor(0.0)), 3), round(abs(fat_phasor(4.6)), 3)
+    (1.0, 0.557)
+    """
     cycles = FAT_PPM * larmor_mhz * echo_time_ms / 1000
     return complex(FAT_SHARES @ np.exp(2j * np.pi * cycles))
 
 
 def spoiled_signal(flip_degrees: float | NDArray[Any], tr_ms: float, t1_ms: float) -> NDArray[Any]:
-    """Give the steady state of a spoiled gradient echo: the transverse part of a magnetisation of 1."""
+    """Give the steady state of a spoiled gradient echo: the transverse part of a magnetisation of 1.
+
+    >>> round(float(spoiled_signal(10.0, tr_ms=125.0, t1_ms=T1_FAT_MS)), 3)
+    0.167
+    """
     flip = np.deg2rad(flip_degrees)
     # expm1 keeps its digits where TR is far below T1.
     return np.asarray(np.sin(flip) * -np.expm1(-tr_ms / t1_ms) / (1 - np.exp(-tr_ms / t1_ms) * np.cos(flip)))
@@ -39,6 +47,9 @@ def spoiled_signal(flip_degrees: float | NDArray[Any], tr_ms: float, t1_ms: floa
 @dataclass(frozen=True)
 class Excitation:
     """How a spoiled gradient echo excites.
+
+    >>> round(Excitation(flip_degrees=10.0, tr_ms=125.0).fat_gain, 2)
+    1.12
 
     Attributes:
         flip_degrees: Flip angle, above 0 and below 180.
@@ -67,6 +78,9 @@ class Excitation:
 @dataclass(frozen=True, kw_only=True)
 class FatModel:
     """What a separation takes fat for.
+
+    >>> FatModel(peaks=6, excitation=Excitation(flip_degrees=10.0, tr_ms=125.0)).larmor_mhz
+    127.74
 
     Attributes:
         peaks: 1, as Glover and Schneider; or 6, the spectrum of human fat.

@@ -82,6 +82,10 @@ def doubled_turns(
 
     All arrays are (slices, rows, columns).
 
+    >>> limb = np.ones((1, 16, 16), np.float32)
+    >>> float(np.abs(doubled_turns(limb, limb, 0 * limb, limb)).max())
+    0.0
+
     Args:
         magnitude: In-phase magnitude.
         strength: Geometric mean of the outer echoes' magnitudes.

@@ -34,23 +34,39 @@ class Fit(StrEnum):
 
 
 def slice_axis(geometry: Geometry) -> int:
-    """Give the array axis closest to superior-inferior."""
+    """Give the array axis closest to superior-inferior.
+
+    >>> slice_axis(Geometry.from_affine((320, 160, 11), np.diag([1.25, 1.25, 10.0, 1.0])))
+    2
+    """
     return _axis_along(geometry, _SUPERIOR_INFERIOR)[0]
 
 
 def slice_count(geometry: Geometry) -> int:
-    """Give the number of slices along the slice axis."""
+    """Give the number of slices along the slice axis.
+
+    >>> slice_count(Geometry.from_affine((320, 160, 11), np.diag([1.25, 1.25, 10.0, 1.0])))
+    11
+    """
     return geometry.shape[slice_axis(geometry)]
 
 
 def right_to_left(geometry: Geometry) -> tuple[int, bool]:
-    """Give the axis of a slice that runs between right and left, and whether its index grows to the subject's left."""
+    """Give the axis of a slice that runs between right and left, and whether its index grows to the subject's left.
+
+    >>> right_to_left(Geometry.from_affine((320, 160, 11), np.diag([-1.25, 1.25, 10.0, 1.0])))
+    (0, True)
+    """
     axis, sign = _axis_along(geometry, _RIGHT_LEFT)
     return axis - (axis > slice_axis(geometry)), sign > 0
 
 
 def slice_zooms(geometry: Geometry) -> tuple[float, float]:
-    """Give the voxel size in mm along the two axes of a slice, in storage order."""
+    """Give the voxel size in mm along the two axes of a slice, in storage order.
+
+    >>> slice_zooms(Geometry.from_affine((320, 160, 11), np.diag([1.25, 1.5, 10.0, 1.0])))
+    (1.25, 1.5)
+    """
     first, second = (zoom for axis, zoom in enumerate(geometry.zooms) if axis != slice_axis(geometry))
     return first, second
 
@@ -59,6 +75,10 @@ def take_slice(data: NDArray[Any], geometry: Geometry, index: int) -> NDArray[An
     """Give slice ``index`` of ``data`` as a 2-D view: the other two axes in storage order.
 
     Writing into the view (``take_slice(mask, geometry, 3)[:] = ...``) puts a slice into the volume.
+
+    >>> geometry = Geometry.from_affine((6, 4, 3), np.eye(4))
+    >>> take_slice(np.zeros((6, 4, 3)), geometry, 1).shape
+    (6, 4)
 
     Raises:
         InputError: There is no such slice.
@@ -73,6 +93,11 @@ def take_slice(data: NDArray[Any], geometry: Geometry, index: int) -> NDArray[An
 @dataclass(frozen=True)
 class Grid:
     """The frame that the network sees.
+
+    >>> geometry = Geometry.from_affine((80, 40, 1), np.diag([-2.5, -2.5, 10.0, 1.0]))
+    >>> placement = Grid(spacing_mm=1.25, rows=160, columns=320).place(geometry, np.ones((80, 40)))
+    >>> placement.to_grid(np.ones((80, 40))).shape
+    (160, 320)
 
     Attributes:
         spacing_mm: Pixel size, the same along rows and columns; not used by ``stretch``.

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError
+from musclesense.vocabulary import Side
 
 BACKGROUND = 0
 _MOST_CLASSES = np.iinfo(np.uint8).max
 _LARGEST_VALUE = np.iinfo(np.uint16).max  # of a mask that is written
-_OTHER_SIDE = {"left": "right", "right": "left"}
+_OTHER_SIDE = {side.value: side.other.value for side in Side}
 
 
 @dataclass(frozen=True)

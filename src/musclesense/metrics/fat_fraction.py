@@ -9,6 +9,9 @@ def mean_fat_fraction(fat_fraction_percent: NDArray[np.floating], mask: NDArray[
 
     Voxels that are not finite (no signal, so no fraction) are left out.
 
+    >>> mean_fat_fraction(np.array([10.0, 20.0, 90.0]), np.array([True, True, False]))
+    15.0
+
     Args:
         fat_fraction_percent: 100 F / (F + W) in each voxel, any shape.
         mask: Of the same shape.

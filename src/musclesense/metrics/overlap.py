@@ -12,6 +12,9 @@ from scipy import ndimage
 class Overlap:
     """Voxels of a truth and a prediction, counted.
 
+    >>> Overlap(tp=3, fp=1, fn=2).dice
+    0.6666666666666666
+
     Attributes:
         tp: In both.
         fp: In the prediction only.
@@ -33,7 +36,11 @@ class Overlap:
 
 
 def overlap(truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> Overlap:
-    """Count the voxels in which two masks of the same shape agree and differ."""
+    """Count the voxels in which two masks of the same shape agree and differ.
+
+    >>> overlap(np.array([True, True, False]), np.array([True, False, True]))
+    Overlap(tp=1, fp=1, fn=1)
+    """
     _check_pair(truth, prediction)
     tp = int(np.count_nonzero(truth & prediction))
     return Overlap(tp, int(np.count_nonzero(prediction)) - tp, int(np.count_nonzero(truth)) - tp)
@@ -48,6 +55,11 @@ def hd95_mm(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], spacing: Se
     and prediction to truth.
 
     Source: Maier-Hein et al. (2024), Metrics reloaded, Nature Methods 21, 195-212.
+
+    >>> square = np.zeros((9, 9), bool)
+    >>> square[2:6, 2:6] = True
+    >>> hd95_mm(square, np.roll(square, 2, axis=1), spacing=(1.5, 1.5))
+    3.0
 
     Args:
         truth: Mask of two or three axes; axes of a single voxel do not count.
@@ -75,7 +87,11 @@ def hd95_mm(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], spacing: Se
 
 
 def volume_ml(mask: NDArray[np.bool_], voxel_mm3: float) -> float:
-    """Give the volume of a mask in millilitres from its voxels' volume in cubic millimetres."""
+    """Give the volume of a mask in millilitres from its voxels' volume in cubic millimetres.
+
+    >>> volume_ml(np.ones((10, 10, 1), bool), voxel_mm3=20.0)
+    2.0
+    """
     return int(np.count_nonzero(mask)) * voxel_mm3 / 1000
 
 

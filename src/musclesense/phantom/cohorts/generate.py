@@ -76,6 +76,9 @@ def generate(
 ) -> Path:
     """Make a phantom cohort in a new folder; the same arguments but for ``workers`` give the same bytes.
 
+    >>> generate(Path("phantom"), preset="smoke", seed=1, workers=4)  # doctest: +SKIP
+    PosixPath('phantom/cohort.csv')
+
     Args:
         out: The folder, absent or empty. It appears whole or not at all.
         preset: Name of one of ``presets.PRESETS``.
@@ -118,7 +121,10 @@ def generate(
 
 
 def require_known_slices(slices: str) -> None:
-    """Refuse what is neither ``all`` nor ``mid``."""
+    """Refuse what is neither ``all`` nor ``mid``.
+
+    >>> require_known_slices("mid")
+    """
     if slices not in get_args(Slices):
         raise InputError(f"slices {slices!r} is unknown; use all or mid")
 
@@ -129,6 +135,11 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
     Anatomy and disease come from random states of the subject, pose and noise from those of the session, the scanner
     from that of the first one. So two sessions in one year differ by how limbs and slices lie and by noise alone; from
     year to year the disease goes on.
+
+    >>> preset = find_preset("smoke")
+    >>> session = next(scan_subject(preset, list_subjects(preset)[0], seed=1))
+    >>> session.visit.name, session.region, session.scan.mask.shape
+    ('ses-1', <Region.CALF: 'calf'>, (1, 80, 160))
 
     Args:
         preset: The cohort.
@@ -174,7 +185,11 @@ def _region_number(region: Region) -> int:
 
 
 def sample_body(rng: np.random.Generator, group: Group) -> Body:
-    """Draw a body of the ages of a group, and of the sex that falls ill."""
+    """Draw a body of the ages of a group, and of the sex that falls ill.
+
+    >>> sample_body(np.random.default_rng(0), Group(name="KD", subjects=1, severity=(0.2, 0.9))).female
+    False
+    """
     low, high = group.ages
     adult, males_only = high >= ADULT_AGE, PATTERNS[group.name].males_only
     body = Body.sample(rng)
