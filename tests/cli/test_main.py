@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from musclesense import __version__
 from musclesense.cli import main as cli
 from musclesense.cli.main import main
 from musclesense.cohort.folds import NestedFolds, draw
 from musclesense.cohort.table import read_table, write_table
 from musclesense.dixon.echoes import PhaseUnit
 from musclesense.imaging.nifti import read_volume
+from musclesense.version import __version__
 from musclesense.vocabulary import Limbs, Region
 
 VERBS = ("check", "folds", "export-nnunet", "import-nnunet", "phantom", "separate", "segment", "report")

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from musclesense import __version__
 from musclesense.errors import InputError, report_input_errors
 from musclesense.messages import to_console
+from musclesense.version import __version__
 from musclesense.vocabulary import Echo, Limbs, Region
 
 _DEBUG = "--debug"

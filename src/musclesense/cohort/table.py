@@ -9,7 +9,9 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from musclesense.errors import InputError
 from musclesense.storage.paths import require_file
@@ -17,6 +19,9 @@ from musclesense.storage.records import write_csv
 from musclesense.vocabulary import CHANNELS, Limbs, Region
 
 LABEL_COLUMNS = ("mask", "compartments")
+if TYPE_CHECKING:
+    import pandas as pd
+
 COLUMNS = ("subject", "session", "group", "region", "limbs", *CHANNELS, *LABEL_COLUMNS, "slice", "fat_fraction")
 LARGEST_TABLE_BYTES = 32 * 1024**2
 MOST_ROWS = 20_000
@@ -52,6 +57,21 @@ class Acquisition:
         """Give the reference labels of one of `LABEL_COLUMNS`."""
         return {"mask": self.mask, "compartments": self.compartments}[column]
 
+    def cells(self) -> dict[str, str | int | Path]:
+        """Give the value of each of `COLUMNS`: files as paths, the empty text where there is nothing."""
+        values = {
+            "subject": self.subject,
+            "session": self.session,
+            "group": self.group,
+            "region": self.region.value,
+            "limbs": self.limbs.value,
+            **self.channels,
+            **{column: self.labels(column) for column in LABEL_COLUMNS},
+            "slice": self.slice,
+            "fat_fraction": self.fat_fraction,
+        }
+        return {column: "" if (value := values.get(column)) is None else value for column in COLUMNS}
+
 
 @dataclass(frozen=True)
 class CohortTable:
@@ -68,6 +88,13 @@ class CohortTable:
     acquisitions: tuple[Acquisition, ...]
     digest: str
     problems: tuple[str, ...] = ()
+
+    @cached_property
+    def frame(self) -> "pd.DataFrame":
+        """The rows as a pandas table: ``line`` and the columns of a cohort table, files as paths."""
+        import pandas as pd
+
+        return pd.DataFrame([{"line": row.line} | row.cells() for row in self.acquisitions])
 
 
 def read_table(path: Path) -> CohortTable:
@@ -149,24 +176,13 @@ def write_table(path: Path, acquisitions: list[Acquisition]) -> None:
     Raises:
         InputError: A name or a path is such that the table could not be read again.
     """
-    rows = []
-    for acquisition in acquisitions:
-        labels = {column: acquisition.labels(column) for column in LABEL_COLUMNS}
-        files = {**acquisition.channels, **labels, "fat_fraction": acquisition.fat_fraction}
-        rows.append(
-            {
-                "subject": acquisition.subject,
-                "session": acquisition.session,
-                "group": acquisition.group,
-                "region": acquisition.region.value,
-                "limbs": acquisition.limbs.value,
-                "slice": "" if acquisition.slice is None else acquisition.slice,
-                **{
-                    name: Path(os.path.relpath(file, path.parent)).as_posix() if file else ""
-                    for name, file in files.items()
-                },
-            }
-        )
+    rows = [
+        {
+            column: Path(os.path.relpath(cell, path.parent)).as_posix() if isinstance(cell, Path) else cell
+            for column, cell in acquisition.cells().items()
+        }
+        for acquisition in acquisitions
+    ]
     cells = {(column, str(cell)): None for row in rows for column, cell in row.items()}
     if problems := [f"{column} {cell!r}: {why}; rename it" for column, cell in cells if (why := cell_problem(cell))]:
         raise InputError(*problems)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from musclesense import __version__
 from musclesense.errors import InputError
 from musclesense.imaging.frame import reference_channel
 from musclesense.imaging.grid import slice_count, take_slice
@@ -24,6 +23,7 @@ from musclesense.segmentation.segmenter import Segmenter
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.paths import is_file, is_there
 from musclesense.storage.records import write_csv, write_json
+from musclesense.version import __version__
 from musclesense.vocabulary import Limbs, Region, Side
 
 COLUMNS = ("slice", "limb", "label", "voxels", "volume_ml", "fat_fraction_percent")

@@ -17,7 +17,6 @@ from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
-from musclesense import __version__
 from musclesense.storage.locks import locked
 from musclesense.storage.records import write_json, write_text
 from musclesense.studies.layout import CheckpointFolder, RunFolder
@@ -40,6 +39,7 @@ from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
 from musclesense.training.scoring import ScoredCase
 from musclesense.training.watch.progress import Epochs, RunBar
+from musclesense.version import __version__
 
 if TYPE_CHECKING:
     from musclesense.training.watch.tracking import Logger

@@ -12,7 +12,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from musclesense import __version__
 from musclesense.cohort.table import Acquisition, write_table
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import write_volume
@@ -40,6 +39,7 @@ from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import require_free
 from musclesense.storage.processes import end_with_parent
 from musclesense.storage.records import write_csv, write_json
+from musclesense.version import __version__
 from musclesense.vocabulary import Channel, Region
 
 Slices = Literal["all", "mid"]
