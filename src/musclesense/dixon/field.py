@@ -3,7 +3,7 @@
 docs/concepts/dixon.md tells the steps, docs/reports what was measured on real scans.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,24 +124,33 @@ def _unwrap(
     unwrapped = unwrap_phase(np.ma.masked_array(radians, ~signal), rng=0).filled(0)
     missing = np.where(amid, np.round((unwrapped - radians) / _TURN), 0).astype(np.float32)
     turns, water_minus_fat = wrapped + missing, np.where(missing % 2 == 1, -difference, difference)
+    limbs = tuple(_limb_patches(signal, patches, turns, water_minus_fat, magnitude))
+    return _UnwrappedSlice(box, turns, patches, strength, limbs)
+
+
+def _limb_patches(
+    signal: NDArray[np.bool_],
+    patches: NDArray[np.int32],
+    turns: NDArray[np.float32],
+    water_minus_fat: NDArray[np.float32],
+    magnitude: NDArray[np.float32],
+) -> Iterator[_LimbPatch]:
+    """Find the patches that are limbs: the largest patch within each large outline."""
     # What a limb encloses (marrow within cortical bone) is part of its filled outline, not a limb of its own.
     outlines, _ = ndimage.label(ndimage.binary_fill_holes(signal))
     areas = np.bincount(outlines[outlines > 0])
-    limbs = []
     for label, around in enumerate(ndimage.find_objects(outlines), start=1):
-        outline = outlines[around] == label
-        inside = outline & amid[around]
+        inside = (outlines[around] == label) & (patches[around] > 0)
         if areas[label] < _LIMB * areas.max() or not inside.any():
             continue
         number = np.bincount(patches[around][inside]).argmax()
-        mine = patches[around] == number
+        middle = float(np.median(turns[around][patches[around] == number]))
         # A frame of no limb around it, but for the sides on which the slice ends.
         grown = _grown(around, 1, outlines.shape)
         excess = _rim_excess(
             outlines[grown] == label, patches[grown] == number, water_minus_fat[grown], magnitude[grown]
         )
-        limbs.append(_LimbPatch(patches == number, float(np.median(turns[around][mine])), excess))
-    return _UnwrappedSlice(box, turns, patches, strength, tuple(limbs))
+        yield _LimbPatch(patches == number, middle, excess)
 
 
 def _box(signal: NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -358,35 +358,15 @@ BELOW_KNEE = keyframe_in_mm(
     },
     sheets={},
 )
-# fmt: on
 
 CALF = Template(
     keyframes=(
-        TALUS,
-        PLAFOND,
-        ANKLE,
-        DISTAL_QUARTER,
-        DISTAL_THIRD,
-        DISTAL_MIDDLE,
-        MIDDLE,
-        PROXIMAL_THIRD,
-        PROXIMAL_QUARTER,
-        BELOW_KNEE,
-        PLATEAU,
-        CONDYLES,
-        TROCHLEA,
+        TALUS, PLAFOND, ANKLE, DISTAL_QUARTER, DISTAL_THIRD, DISTAL_MIDDLE, MIDDLE, PROXIMAL_THIRD, PROXIMAL_QUARTER,
+        BELOW_KNEE, PLATEAU, CONDYLES, TROCHLEA,
     ),
     muscles=(
-        "tibialis_anterior",
-        "long_extensors",
-        "peronei",
-        "tibialis_posterior",
-        "long_flexors_medial",
-        "long_flexors_lateral",
-        "soleus",
-        "gastrocnemius_medial",
-        "gastrocnemius_lateral",
-        "popliteus",
+        "tibialis_anterior", "long_extensors", "peronei", "tibialis_posterior", "long_flexors_medial",
+        "long_flexors_lateral", "soleus", "gastrocnemius_medial", "gastrocnemius_lateral", "popliteus",
     ),
     unlabelled=frozenset(),
     veins=(-28.0, 98.0),
@@ -395,3 +375,4 @@ CALF = Template(
     length_mm=300.0,
     concentric=frozenset({"soleus", "gastrocnemius_medial", "gastrocnemius_lateral"}),
 )
+# fmt: on

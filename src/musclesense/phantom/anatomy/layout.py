@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musclesense.phantom.anatomy.keyframes import Keyframe
 from musclesense.phantom.anatomy.limbs import LimbAnatomy, relative_level, shape_at
 from musclesense.phantom.anatomy.rasters import (
     DEEP_HALF,
@@ -30,6 +31,9 @@ WARP = 0.042  # strength of the random displacement of the template, in its unit
 WARP_NODES_PER_UNIT = 4.0
 SHEET_POINTS = 9
 SHEET_MM = 0.45  # half thickness of aponeuroses
+
+Ends = tuple[tuple[Keyframe, float], tuple[Keyframe, float]]
+"""The keyframes below and above a level, each with its weight."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -67,13 +71,34 @@ def lay_out(limb: LimbAnatomy, level: float) -> CrossSection:
 @lru_cache(maxsize=32)
 def _lay_out(limb: LimbAnatomy, level: float) -> CrossSection:
     template, relative = TEMPLATES[limb.region], relative_level(limb, level)
-    radius_mm, fat_mm, fat = shape_at(limb, level)
-    unit_mm = np.float32(np.mean(radius_mm))
+    radius_mm, fat_mm, fat_by_angle = shape_at(limb, level)
     halo = envelope_between(limb.region, relative, *_warp(limb, level, *grid(HALO_HALF, HALO_NODES)))
-
     below, above, weight = neighbours(limb.region, relative)
-    low, high = template.keyframes[below], template.keyframes[above]
-    ends = ((low, 1 - weight), (high, weight))
+    ends = ((template.keyframes[below], 1 - weight), (template.keyframes[above], weight))
+    unit_mm = np.float32(np.mean(radius_mm))
+    deep, owners = _deep_fields(limb, level, relative, unit_mm, ends)
+    vessels, sheets = _vessels_between(limb, ends), _sheets_between(ends)
+    lines = [centre for centre, *_ in vessels] + [line for line, _ in sheets]
+    placed = np.split(_unwarp(limb, level, np.concatenate(lines)), np.cumsum([len(line) for line in lines])[:-1])
+    hub = _mixed([(np.mean(next(iter(frame.bones.values())).outline, axis=0), part) for frame, part in ends])
+    return CrossSection(
+        radius_mm=radius_mm,
+        fat_mm=fat_mm,
+        fat_by_angle=fat_by_angle,
+        halo=Raster.of(unit_mm * halo[None], HALO_HALF),
+        deep=Raster(DEEP_HALF, DEEP_NODES, deep),
+        owners=owners,
+        vessels=[(centre[0], size, nerve) for centre, (_, size, nerve) in zip(placed, vessels, strict=False)],
+        sheets=[(line, half) for line, (_, half) in zip(placed[len(vessels) :], sheets, strict=True)],
+        hub=_unwarp(limb, level, hub[None])[0].astype(np.float32),
+    )
+
+
+def _deep_fields(
+    limb: LimbAnatomy, level: float, relative: float, unit_mm: np.float32, ends: Ends
+) -> tuple[Floats, NDArray[np.intp]]:
+    """Give `CrossSection.deep` as patches, and `CrossSection.owners`."""
+    template, (low, high) = TEMPLATES[limb.region], (frame for frame, _ in ends)
     x, y = _warp(limb, level, *grid(DEEP_HALF, DEEP_NODES))
     muscles, owners = [], []
     far = np.full(x.shape, 100, np.float32)
@@ -85,7 +110,7 @@ def _lay_out(limb: LimbAnatomy, level: float) -> CrossSection:
             owners.append(index)
             muscles.append(distance - (limb.growth_mm[index] + limb.growth_slope[index] * np.float32(level)))
         elif name in low.bones or name in high.bones:
-            cortex = _mixed([(f.bones[name].cortex, w) for f, w in ends if name in f.bones])
+            cortex = _mixed([(frame.bones[name].cortex, part) for frame, part in ends if name in frame.bones])
             distance = distance - np.float32((limb.bone - 1) * 0.2 * unit_mm)
             bone, marrow = np.minimum(bone, distance), np.minimum(marrow, distance + np.float32(cortex) * unit_mm)
         else:
@@ -94,36 +119,33 @@ def _lay_out(limb: LimbAnatomy, level: float) -> CrossSection:
         muscles.append(far)
         owners.append(0)
     candidates, chosen = _nearest(np.stack(muscles), np.array(owners))
-    deep = np.concatenate([candidates, patches(np.stack([bone, marrow, dense]))], axis=1)
+    return np.concatenate([candidates, patches(np.stack([bone, marrow, dense]))], axis=1), chosen
 
-    vessels, sheets, lines = [], [], []
-    for name in dict.fromkeys([*low.vessels, *high.vessels]):
-        own = [(f.vessels[name], w) for f, w in ends if name in f.vessels and w > 0]
-        there = sum(w for _, w in own)
+
+def _vessels_between(limb: LimbAnatomy, ends: Ends) -> list[tuple[NDArray[np.float64], float, bool]]:
+    """Give the centre (1, 2) in the template, the radius in mm and whether it is a nerve, of each vessel."""
+    vessels = []
+    for name in dict.fromkeys(name for frame, _ in ends for name in frame.vessels):
+        own = [(frame.vessels[name], part) for frame, part in ends if name in frame.vessels and part > 0]
+        there = sum(part for _, part in own)
         if there > 0.05:
-            lines.append(np.sum([np.multiply(vessel.centre, w) for vessel, w in own], axis=0)[None] / there)
-            size = sum(vessel.radius_mm * w for vessel, w in own) / there
+            centre = np.sum([np.multiply(vessel.centre, part) for vessel, part in own], axis=0)[None] / there
+            size = sum(vessel.radius_mm * part for vessel, part in own) / there
             nerve = own[0][0].nerve
-            vessels.append((float(size * min(1.0, 2 * there)) * (1.0 if nerve else limb.calibre), nerve))
-    for name in dict.fromkeys([*low.sheets, *high.sheets]):
-        parts = [(f.sheets[name], w) for f, w in ends if name in f.sheets and w > 0]
-        there = sum(w for _, w in parts)
+            vessels.append((centre, float(size * min(1.0, 2 * there)) * (1.0 if nerve else limb.calibre), nerve))
+    return vessels
+
+
+def _sheets_between(ends: Ends) -> list[tuple[NDArray[np.float64], float]]:
+    """Give the line in the template and the half thickness in mm of each thin sheet."""
+    sheets = []
+    for name in dict.fromkeys(name for frame, _ in ends for name in frame.sheets):
+        own = [(frame.sheets[name], part) for frame, part in ends if name in frame.sheets and part > 0]
+        there = sum(part for _, part in own)
         if there > 0.2:
-            lines.append(np.sum([resample(line, SHEET_POINTS) * w for line, w in parts], axis=0) / there)
-            sheets.append(SHEET_MM * min(1.0, 1.6 * there))
-    placed = np.split(_unwarp(limb, level, np.concatenate(lines)), np.cumsum([len(line) for line in lines])[:-1])
-    hub = _mixed([(np.mean(next(iter(f.bones.values())).outline, axis=0), w) for f, w in ends])
-    return CrossSection(
-        radius_mm=radius_mm,
-        fat_mm=fat_mm,
-        fat_by_angle=fat,
-        halo=Raster.of(unit_mm * halo[None], HALO_HALF),
-        deep=Raster(DEEP_HALF, DEEP_NODES, deep),
-        owners=chosen,
-        vessels=[(centre[0], *vessel) for centre, vessel in zip(placed, vessels, strict=False)],
-        sheets=list(zip(placed[len(vessels) :], sheets, strict=True)),
-        hub=_unwarp(limb, level, hub[None])[0].astype(np.float32),
-    )
+            line = np.sum([resample(line, SHEET_POINTS) * part for line, part in own], axis=0) / there
+            sheets.append((line, SHEET_MM * min(1.0, 1.6 * there)))
+    return sheets
 
 
 def _mixed(ends: list[tuple[Any, float]]) -> Any:
