@@ -17,9 +17,9 @@ import yaml
 from numpy.typing import NDArray
 
 from musclesense.cli import main as cli
+from musclesense.metrics.case import COLUMNS
 from musclesense.nnunet.record import RECORD
 from musclesense.studies.layout import RunFolder, StudyFolder
-from musclesense.studies.reading import CASE_COLUMNS
 from musclesense.training.module import SegmentationModule
 
 SHAPE = (32, 20, 3)
@@ -196,7 +196,7 @@ def _study(folder: Path, model: bytes) -> dict[str, bytes]:
                 continue
             rows = [_scores(fold, inner, subject, index) for index, subject in enumerate(d2)]
             files |= {
-                run.cases: _csv(folder, CASE_COLUMNS, rows),
+                run.cases: _csv(folder, tuple(COLUMNS), rows),
                 run.metrics: _csv(
                     folder,
                     ("epoch", "train_loss", "val_loss", "val_dice"),

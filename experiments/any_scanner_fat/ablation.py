@@ -5,7 +5,6 @@ was left out, the Dice on D2 (phantoms with every ingredient), and the mean Dice
 """
 
 import argparse
-import json
 import os
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from musclesense.imaging.nifti import read_volume
 from musclesense.segmentation.segmenter import Segmenter
 from musclesense.storage.records import write_csv
 from musclesense.studies.layout import RunFolder
+from musclesense.studies.reading import read_done
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     rows = []
     for run in map(RunFolder, options.runs):
         config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-        done = json.loads(run.done.read_text(encoding="utf-8"))
+        done = read_done(run)
         predicted = segment(Segmenter.load(run.checkpoints.best), fat)
         rows.append(
             {

@@ -15,7 +15,6 @@ The labels of ``ideal_thigh`` are another network's. Nothing here is used to cho
 """
 
 import argparse
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +37,7 @@ from musclesense.segmentation.segmenter import Segmenter
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.records import write_csv
 from musclesense.studies.layout import RunFolder
+from musclesense.studies.reading import read_epochs
 
 SCORED = range(2, 9)
 """The slices of ``ideal_thigh`` whose mean is reported."""
@@ -123,16 +123,15 @@ def naive(fat: Volume, water: Volume) -> NDArray[np.bool_]:
 
 def curve(run: RunFolder, fat: Volume, labels: Volume, *, one_view: bool) -> list[dict[str, float]]:
     """Score the checkpoints that were kept while training."""
-    with run.metrics.open(encoding="utf-8", newline="") as file:
-        epochs = {int(row["epoch"]): row for row in csv.DictReader(file)}
+    epochs = {row.epoch: row for row in read_epochs(run)}
     rows = []
     for epoch, checkpoint in run.checkpoints.epochs().items():
         predicted = segment(load(checkpoint, one_view=one_view), fat)
         rows.append(
             {
                 "epoch": epoch,
-                "minutes": round(float(epochs[epoch]["seconds"]) / 60, 1),
-                "val_dice": float(epochs[epoch]["val_dice"]),
+                "minutes": round((epochs[epoch].seconds or 0) / 60, 1),
+                "val_dice": epochs[epoch].val_dice,
                 "real_dice": mean_dice(predicted, labels),
             }
         )

@@ -7,7 +7,6 @@ chosen by it.
 """
 
 import argparse
-import csv
 import statistics
 import time
 from collections.abc import Sequence
@@ -21,12 +20,13 @@ from rich.table import Table
 
 from musclesense.storage.records import write_csv
 from musclesense.studies.layout import RunFolder
+from musclesense.studies.reading import read_run
 from musclesense.training.module import SegmentationModule
 
 DRAWS = 10_000
 TURNS, SLICES_A_TURN = 20, 4
 
-Case = tuple[str, ...]
+Case = tuple[str, int, int, str]
 """Subject, line of the table, slice and label."""
 
 
@@ -67,12 +67,8 @@ def main() -> None:
 
 def dice_of(run: Path) -> dict[Case, float]:
     """Give the DSC of each test case of a run that has one."""
-    with RunFolder(run).cases.open(encoding="utf-8", newline="") as file:
-        return {
-            tuple(row[name] for name in ("subject", "line", "slice", "label")): float(row["dice"])
-            for row in csv.DictReader(file)
-            if row["dice"]
-        }
+    cases = read_run(RunFolder(run)).cases
+    return {(case.subject, case.line, case.slice, case.label): case.dice for case in cases if case.dice is not None}
 
 
 def interval(differences: NDArray[np.float64], subjects: Sequence[str]) -> tuple[float, float]:

@@ -1,24 +1,27 @@
 """A made-up study of 5 x 5 runs: scores drawn at random, two round limbs for every case."""
 
-import csv
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from numpy.typing import NDArray
 
+from musclesense.cohort.folds import NestedFolds
 from musclesense.evaluation.report.page import write_report
-from musclesense.studies.reading import CASE_COLUMNS, Case
+from musclesense.metrics.case import Case
+from musclesense.studies.layout import RunFolder, StudyFolder
+from musclesense.studies.overlays import KeptSlice, write_overlays
+from musclesense.studies.writing import open_study, record_failure, write_cases, write_done, write_epochs
 
 GROUPS = ("ALS", "CMT", "HYPOPP", "control")
 REGIONS = ("calf", "thigh")
 ROWS, COLUMNS = 160, 320
 ALL_RUNS = [(outer, inner) for outer in range(5) for inner in range(5)]
 EPOCHS = 12
+Lines = dict[tuple[str, str], int]
+"""Line of the table of each subject and region."""
 
 
 def limbs(radius: float) -> NDArray[np.bool_]:
@@ -28,26 +31,21 @@ def limbs(radius: float) -> NDArray[np.bool_]:
     return np.any([np.hypot(row - y, column - x) < radius for y, x in centres], axis=0)
 
 
-def write_rows(path: Path, columns: Iterable[str], rows: Iterable[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(columns))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_folds(folder: Path, subjects: list[str]) -> list[list[str]]:
+def made_folds(subjects: list[str]) -> NestedFolds:
     outer = [subjects[fold::5] for fold in range(5)]
-    inner = [[[s for s in subjects if s not in d2][fold::5] for fold in range(5)] for d2 in outer]
-    folds = [{"d2": d2, "d4": d4} for d2, d4 in zip(outer, inner, strict=True)]
-    (folder / "folds.json").write_text(json.dumps({"table": "0" * 64, "seed": 1, "outer": folds}))
-    return outer
+    inner = [[[s for s in subjects if s not in tested][fold::5] for fold in range(5)] for tested in outer]
+    return NestedFolds(
+        table="0" * 64,
+        seed=1,
+        outer=tuple(map(tuple, outer)),
+        inner=tuple(tuple(map(tuple, folds)) for folds in inner),
+    )
 
 
-def write_run(folder: Path, outer: int, inner: int, subjects: list[str], lines: dict[tuple[str, str], int]) -> None:
-    run = folder / f"outer{outer}_inner{inner}"
-    run.mkdir()
+def write_run(folder: RunFolder, outer: int, inner: int, subjects: Iterable[str], lines: Lines) -> None:
+    folder.path.mkdir()
     random = np.random.default_rng([outer, inner])
-    cases, overlays = [], []
+    cases, kept = [], []
     for subject in subjects:
         infiltration = 5 + 12 * (lines[subject, "calf"] % 7)
         for region in REGIONS:
@@ -58,38 +56,36 @@ def write_run(folder: Path, outer: int, inner: int, subjects: list[str], lines: 
             image = np.clip(limbs(radius + 16) * 190 - truth * (150 - 1.4 * infiltration) + noise, 0, 255)
             line = lines[subject, region]
             cases.append(
-                {
-                    "outer": outer,
-                    "inner": inner,
-                    "line": line,
-                    "subject": subject,
-                    "session": "",
-                    "group": GROUPS[int(subject[1:]) % len(GROUPS)],
-                    "region": region,
-                    "slice": 5,
-                    "label": "muscle",
-                    "dice": 2 * tp / (2 * tp + fp + fn),
-                    "hd95_mm": abs(random.normal(2, 1)),
-                    "volume_true_ml": (tp + fn) * 0.0156,
-                    "volume_predicted_ml": (tp + fp) * 0.0156,
-                    "fat_fraction_true_mask": infiltration,
-                    "fat_fraction_predicted_mask": infiltration + random.normal(0.3, 0.8),
-                    "tp": tp,
-                    "fp": fp,
-                    "fn": fn,
-                }
+                Case(
+                    outer=outer,
+                    inner=inner,
+                    line=line,
+                    subject=subject,
+                    session="",
+                    group=GROUPS[int(subject[1:]) % len(GROUPS)],
+                    region=region,
+                    slice=5,
+                    label="muscle",
+                    dice=2 * tp / (2 * tp + fp + fn),
+                    hd95_mm=abs(random.normal(2, 1)),
+                    volume_true_ml=(tp + fn) * 0.0156,
+                    volume_predicted_ml=(tp + fp) * 0.0156,
+                    fat_fraction_true_mask=infiltration,
+                    fat_fraction_predicted_mask=infiltration + random.normal(0.3, 0.8),
+                    tp=tp,
+                    fp=fp,
+                    fn=fn,
+                )
             )
-            overlays.append((image, truth, prediction, line, 5))
-    write_rows(run / "cases.csv", CASE_COLUMNS, cases)
-    names = ("image", "truth", "prediction", "line", "slice")
-    stacks = {n: np.array(s) for n, s in zip(names, zip(*overlays, strict=True), strict=True)}
-    np.savez(run / "overlays.npz", **{n: s.astype(np.uint8) if s.ndim == 3 else s for n, s in stacks.items()})
-    write_curves(run, random)
-    done = {"outer": outer, "inner": inner, "scores": {}, "best_epoch": 9, "epochs": EPOCHS, "seconds": 1.0}
-    (run / "done.json").write_text(json.dumps(done))
+            pictures = (plane.astype(np.uint8) for plane in (image, truth, prediction))
+            kept.append(KeptSlice(line, 5, *pictures))
+    write_cases(folder, cases)
+    write_overlays(folder, kept)
+    write_curves(folder, random)
+    write_done(folder, outer=outer, inner=inner, scores={}, best_epoch=9, epochs=EPOCHS, seconds=1.0)
 
 
-def write_curves(run: Path, random: np.random.Generator, epochs: int = EPOCHS) -> None:
+def write_curves(folder: RunFolder, random: np.random.Generator, epochs: int = EPOCHS) -> None:
     rows = []
     for epoch in range(epochs):
         loss = np.exp(-epoch / 3) + 0.1
@@ -100,9 +96,10 @@ def write_curves(run: Path, random: np.random.Generator, epochs: int = EPOCHS) -
                 "val_loss": loss * random.uniform(0.95, 1.3),
                 "val_dice": 0.96 - 0.8 * np.exp(-epoch / 2) * random.uniform(0.9, 1.1),
                 "learning_rate": 0.001,
+                "seconds": 1.0 + epoch,
             }
         )
-    write_rows(run / "metrics.csv", rows[0], rows)
+    write_epochs(folder, rows)
 
 
 StudyWriter = Callable[..., Path]
@@ -118,29 +115,30 @@ def study_writer(parent: Path) -> StudyWriter:
         table: Path | None = None,
         subjects: int = 10,
     ) -> Path:
-        folder = parent / name
-        folder.mkdir()
+        study = StudyFolder(parent / name)
         config = {
             "seed": 0,
             "runs": "runs",
             "folds": {"outer": 5, "inner": 5, "seed": 0},
             "edition": {"name": "professional"},
-            "channels": {"fat": True, "water": True, "te345": True, "te460": False, "te575": True},
+            "channels": ["fat", "water", "te345", "te575"],
             "region": {"name": "lower_limb", "regions": list(REGIONS)},
-            "labels": {"name": "whole_muscle", "classes": {"muscle": []}, "threshold": 0.5},
+            "labels": {"name": "whole_muscle", "classes": {"muscle": []}},
+            "inference": {"threshold": 0.5},
             "cohort": {"path": None if table is None else str(table), "phantom": {"preset": "demo", "seed": 1}},
             "grid": {"spacing_mm": 1.25, "rows": ROWS, "columns": COLUMNS, "fit": "centre"},
             "augmentation": {"shift": 0.5, "scale": [0.7, 1.3], "flip_horizontal": 0.5, "flip_vertical": 0.5},
-            "model": {"_target_": "musclesense.networks.unet.UNet", "width": 16, "depth": 4},
+            "model": {"name": "unet", "width": 16, "depth": 4},
             "trainer": {"max_epochs": EPOCHS},
         }
-        (folder / "study.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        open_study(study, config, {})
         names = [f"S{number:02}" for number in range(subjects)]
         lines = {key: line for line, key in enumerate(((s, r) for s in names for r in REGIONS), start=2)}
-        outer_folds = write_folds(folder, names)
+        folds = made_folds(names)
+        folds.save(study.folds)
         for outer, inner in finished:
-            write_run(folder, outer, inner, outer_folds[outer], lines)
-        return folder
+            write_run(study.run(outer, inner), outer, inner, folds.outer[outer], lines)
+        return study.path
 
     return write
 
@@ -155,9 +153,9 @@ def write_study(tmp_path: Path) -> StudyWriter:
 def reported_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study with two finished runs, a failed one and a written report, to be read only."""
     folder = study_writer(tmp_path_factory.mktemp("reported"))(finished=[(0, 0), (1, 1)])
-    failed = folder / "outer0_inner1"
-    failed.mkdir()
-    (failed / "failed.json").write_text(json.dumps({"outer": 0, "inner": 1, "error": "loss <is> not finite"}))
+    failed = StudyFolder(folder).run(0, 1)
+    failed.path.mkdir()
+    record_failure(failed, "loss <is> not finite", outer=0, inner=1, details="Traceback ...")
     write_report(folder)
     return folder
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from musclesense.errors import InputError
-from musclesense.studies.reading import RunStatus, read_study
+from musclesense.studies.reading import read_study
+from musclesense.studies.study import RunStatus
 
 StudyWriter = Callable[..., Path]
 

@@ -170,7 +170,7 @@ def test_a_failure_is_written_down_until_the_run_is_tried_again(composed, tmp_pa
     record_failure(config, "out of memory", details="Traceback ...")
     folder = run_folder(config)
     written = json.loads((folder / "failed.json").read_text())
-    assert written == {"outer": 0, "inner": 2, "error": "out of memory"}
+    assert written == {"format": 2, "outer": 0, "inner": 2, "error": "out of memory"}
     assert (folder / "error.txt").read_text() == "Traceback ..."
     forget_failure(config)
     assert list(folder.iterdir()) == []

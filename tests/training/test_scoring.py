@@ -7,7 +7,6 @@ import pytest
 
 from musclesense.cohort.cache import Case
 from musclesense.imaging.nifti import read_volume
-from musclesense.metrics.case import CASE_COLUMNS
 from musclesense.training.run import make_module
 from musclesense.training.scoring import score
 
@@ -20,7 +19,7 @@ def scored(composed, slices):
         case = slices.slices.cases[0]
         cases = (Case(dataclasses.replace(case.acquisition, **changed), case.slice), *slices.slices.cases[1:])
         cache = dataclasses.replace(slices.slices, cases=cases)
-        return score(cache, 0, prediction, make_module(composed()))
+        return score(cache, 0, prediction, make_module(composed()), outer=1, inner=2)
 
     return of
 
@@ -30,35 +29,35 @@ def everywhere(value: float) -> np.ndarray:
 
 
 def test_nothing_predicted_scores_nothing(scored):
-    (row,) = scored(everywhere(0.0)).rows
-    assert set(row) == set(CASE_COLUMNS) - {"outer", "inner"}
-    assert (row["dice"], row["tp"], row["fp"], row["volume_predicted_ml"]) == (0, 0, 0, 0)
-    assert row["fn"] > 0 and row["volume_true_ml"] > 0
-    assert row["hd95_mm"] is None and row["fat_fraction_predicted_mask"] is None
-    assert row["fat_fraction_true_mask"] > 0
+    (label,) = scored(everywhere(0.0)).scores
+    assert (label.outer, label.inner) == (1, 2)
+    assert (label.dice, label.tp, label.fp, label.volume_predicted_ml) == (0, 0, 0, 0)
+    assert label.fn > 0 and label.volume_true_ml > 0
+    assert label.hd95_mm is None and label.fat_fraction_predicted_mask is None
+    assert label.fat_fraction_true_mask > 0
 
 
 def test_truth_itself_scores_nearly_one(scored, slices):
     case = scored((slices.slices.classes[:1] == 1).astype(np.float32))
-    (row,) = case.rows
-    assert row["dice"] > 0.75  # the smoke grid's pixels are 6.4 mm
+    (label,) = case.scores
+    assert label.dice > 0.75  # the smoke grid's pixels are 6.4 mm
     np.testing.assert_array_equal(case.truth, case.prediction)
     assert case.image.dtype == np.uint8 and case.image.min() == 0 and case.image.max() == 255
 
 
 def test_fat_fraction_comes_from_the_table_else_from_fat_and_water_else_from_nowhere(scored, slices):
     acquisition = slices.slices.cases[0].acquisition
-    (given,) = scored(everywhere(1.0)).rows
-    (made,) = scored(everywhere(1.0), fat_fraction=None).rows
+    (given,) = scored(everywhere(1.0)).scores
+    (made,) = scored(everywhere(1.0), fat_fraction=None).scores
     fat, water = (read_volume(acquisition.channels[name]).data.astype(float) for name in ("fat", "water"))
     muscle = read_volume(acquisition.mask).data > 0
     percent = np.clip(100 * fat[muscle] / (fat + water)[muscle], 0, 100).mean()  # noise goes below zero
-    assert made["fat_fraction_true_mask"] == pytest.approx(percent, rel=1e-4)
-    assert made["fat_fraction_true_mask"] != given["fat_fraction_true_mask"]
+    assert made.fat_fraction_true_mask == pytest.approx(percent, rel=1e-4)
+    assert made.fat_fraction_true_mask != given.fat_fraction_true_mask
     channels = {name: file for name, file in acquisition.channels.items() if name != "water"}
-    (none,) = scored(everywhere(1.0), fat_fraction=None, channels=channels).rows
-    assert none["fat_fraction_true_mask"] is None and none["fat_fraction_predicted_mask"] is None
-    assert none["dice"] == made["dice"]
+    (none,) = scored(everywhere(1.0), fat_fraction=None, channels=channels).scores
+    assert none.fat_fraction_true_mask is None and none.fat_fraction_predicted_mask is None
+    assert none.dice == made.dice
 
 
 def test_a_class_that_the_region_lacks_has_no_row(composed, slices):
@@ -67,6 +66,6 @@ def test_a_class_that_the_region_lacks_has_no_row(composed, slices):
     module = make_module(composed("labels=sides", "~labels.classes.left", "~labels.classes.right", "+" + classes))
     region = slices.slices.cases[0].acquisition.region
     cache = dataclasses.replace(slices.slices, classes_of={region: frozenset({1, 3})})
-    case = score(cache, 0, np.zeros((3, 32, 64), np.float32), module)
-    assert [row["label"] for row in case.rows] == ["one", "three"]
-    assert [row["dice"] for row in case.rows] == [0, None]
+    case = score(cache, 0, np.zeros((3, 32, 64), np.float32), module, outer=0, inner=0)
+    assert [label.label for label in case.scores] == ["one", "three"]
+    assert [label.dice for label in case.scores] == [0, None]

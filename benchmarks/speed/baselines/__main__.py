@@ -12,7 +12,6 @@ settings; nnU-Net plans, preprocesses, trains and predicts by its own code.
 """
 
 import argparse
-import csv
 import json
 import os
 import re
@@ -36,6 +35,7 @@ from musclesense.nnunet.predictions import import_predictions
 from musclesense.phantom.cohorts.generate import generate
 from musclesense.storage.records import write_csv
 from musclesense.studies.layout import RunFolder
+from musclesense.studies.reading import read_run
 from musclesense.vocabulary import Region
 
 CHANNELS = ("fat", "water", "te345", "te575")
@@ -156,8 +156,7 @@ def run(baseline: Baseline, work: Path, table: Path, dataset: Path, options: arg
     if "skipped" in result:
         return result
     scored = import_predictions(dataset, folder / "masks", folder / "study", inner=options.inner)
-    with RunFolder(scored).cases.open(newline="") as file:
-        dice = [float(row["dice"]) for row in csv.DictReader(file) if row["dice"]]
+    dice = [case.dice for case in read_run(RunFolder(scored)).cases if case.dice is not None]
     written = [CONF / f"{name}.yaml" for name in baseline.written] or [dataset / "dataset.json"]
     return {
         "name": baseline.name,

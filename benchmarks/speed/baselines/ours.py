@@ -1,6 +1,5 @@
 """One network in our loop: ``python -m benchmarks.speed.baselines.ours FOLDER``, a worker of that benchmark."""
 
-import csv
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from musclesense.imaging.nifti import read_volume, write_volume
 from musclesense.nnunet.record import Record
 from musclesense.segmentation.segmenter import Segmenter
 from musclesense.studies.layout import RunFolder
+from musclesense.studies.reading import read_epochs
 from musclesense.training import inputs
 from musclesense.training.config import Config, register
 from musclesense.training.folders import run_folder
@@ -48,8 +48,8 @@ class Ours(Worker):
     def train(self, name: str, epochs: int) -> list[float]:
         self._last = self._configured(name, epochs)
         train(self._last)
-        with RunFolder(run_folder(self._last)).metrics.open(newline="") as file:
-            ends = [0.0, *(float(row["seconds"]) for row in csv.DictReader(file))]
+        epochs = read_epochs(RunFolder(run_folder(self._last)))
+        ends = [0.0, *(epoch.seconds or 0.0 for epoch in epochs)]
         return np.diff(ends).tolist()
 
     def predict(self, masks: Path) -> float:

@@ -21,10 +21,10 @@ from musclesense.launch.overrides import expand_ranges
 from musclesense.launch.plan import CONFIG_NAME, Plan, check, make_plan
 from musclesense.launch.progress import sweep_progress
 from musclesense.messages import in_words, to_console
-from musclesense.storage.locks import locked, locked_if_free
+from musclesense.storage.locks import locked_if_free
 from musclesense.storage.processes import end_with_parent
-from musclesense.storage.records import write_text
 from musclesense.studies.layout import RunFolder, StudyFolder
+from musclesense.studies.writing import write_command
 from musclesense.training import inputs
 from musclesense.training.config import Config, register
 from musclesense.training.folders import is_finished, record_failure, run_folder
@@ -153,9 +153,7 @@ def _conclude(plan: Plan, console: Console, *, command: str | None) -> int:
 
         for study in plan.studies:
             if study.is_dir():
-                path = StudyFolder(study).command
-                with locked(path):
-                    write_text(path, command + "\n")
+                write_command(StudyFolder(study), command)
             if any(is_finished(folder) for folder in plan.folders if folder.parent == study):
                 page = write_report(study)
                 print(study_table(study))

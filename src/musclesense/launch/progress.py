@@ -1,6 +1,5 @@
 """How far a sweep is: one bar and one line a finished run, read from the run folders whatever the launcher."""
 
-import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from musclesense.messages import in_words, log, shown_in
 from musclesense.studies.layout import RunFolder
+from musclesense.studies.reading import read_done, read_failure
 from musclesense.training.folders import is_finished
 
 _LOOK_EVERY_SECONDS = 0.5
@@ -74,12 +74,12 @@ class _Watch:
         for folder in list(self._waiting):
             failure = RunFolder(folder).failed
             if is_finished(folder):
-                scores = json.loads(RunFolder(folder).done.read_text(encoding="utf-8"))["scores"]
+                scores = read_done(RunFolder(folder))["scores"]
                 said = "  ".join(
                     f"{name.replace('dice', 'DSC').replace('_', ' ')} {v:.3f}" for name, v in scores.items()
                 )
             elif failure.is_file() and _changed(failure) != self._since[folder]:
-                said = "failed: " + json.loads(failure.read_text(encoding="utf-8"))["error"]
+                said = "failed: " + read_failure(RunFolder(folder))
             else:
                 continue
             self._waiting.remove(folder)

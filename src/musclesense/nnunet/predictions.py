@@ -3,22 +3,21 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from musclesense.cohort.folds import NestedFolds
 from musclesense.cohort.table import Acquisition, read_table
 from musclesense.errors import InputError
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import Volume, read_volume
-from musclesense.metrics.case import CASE_COLUMNS, case_rows
+from musclesense.metrics.case import Case, score_slice
 from musclesense.nnunet.record import FILE_ENDING, Record, Scan, load_with_folds
 from musclesense.nnunet.slices import require_classes, require_place, slice_geometry
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import is_file, is_there, require_free
-from musclesense.storage.records import read_text, write_csv, write_json, write_text
+from musclesense.studies.identity import differences
 from musclesense.studies.layout import RunFolder, StudyFolder
+from musclesense.studies.reading import read_settings
+from musclesense.studies.writing import open_study, write_cases, write_done
 from musclesense.vocabulary import CHANNELS
 
 
@@ -43,16 +42,16 @@ def import_predictions(dataset: Path, predictions: Path, study: Path, *, inner: 
     folder = StudyFolder(study)
     run = folder.run(record.outer, inner).path
     require_free(run)
-    rows = list(_score(record, predictions))
+    cases = list(_score(record, predictions, inner))
     _open_study(folder, record, folds)
-    fold = {"outer": record.outer, "inner": inner}
     with atomic_folder(run) as draft:
-        write_csv(RunFolder(draft).cases, CASE_COLUMNS, [fold | row for row in rows])
-        write_json(RunFolder(draft).done, fold | {"predictions": str(predictions.absolute())})
+        own = RunFolder(draft)
+        write_cases(own, cases)
+        write_done(own, outer=record.outer, inner=inner, predictions=str(predictions.absolute()))
     return run
 
 
-def _score(record: Record, predictions: Path) -> Iterator[dict[str, Any]]:
+def _score(record: Record, predictions: Path, inner: int) -> Iterator[Case]:
     table = read_table(record.table)
     if table.digest != record.digest:
         raise InputError(f"{table.path}: has changed since it was exported; export it again")
@@ -69,10 +68,12 @@ def _score(record: Record, predictions: Path) -> Iterator[dict[str, Any]]:
         predicted = read_volume(file)
         require_place(file, predicted, slice_geometry(mask.geometry, number))
         require_classes(file, predicted.data, record.labels.n_classes)
-        yield from case_rows(
+        yield from score_slice(
             acquisition,
             number,
             mask.geometry,
+            outer=record.outer,
+            inner=inner,
             labels=record.labels,
             classes=record.classes_of[acquisition.region],
             truth=record.labels.encode(take_slice(mask.data, mask.geometry, number)),
@@ -94,12 +95,12 @@ def _reference(table: Path, of_line: Mapping[int, Acquisition], scan: Scan, colu
 
 
 def _open_study(study: StudyFolder, record: Record, folds: NestedFolds) -> None:
-    """Write ``study.yaml`` and ``folds.json``, or refuse a folder with others."""
+    """Write configuration and folds, or refuse a folder with others."""
     regions = sorted({scan.acquisition.region.value for scan in record.scans})
     content = {
         "folds": {"outer": len(folds.outer), "inner": len(folds.inner[0]), "seed": folds.seed},
         "cohort": {"path": str(record.table)},
-        "channels": {name: name in record.channels for name in CHANNELS},
+        "channels": [name for name in CHANNELS if name in record.channels],
         "region": {"name": "+".join(regions), "regions": regions},
         "labels": {
             "name": ", ".join(record.labels.names[:3]),
@@ -108,10 +109,10 @@ def _open_study(study: StudyFolder, record: Record, folds: NestedFolds) -> None:
         },
         "model": {"name": "nnU-Net"},
     }
-    settings = yaml.safe_dump(content, sort_keys=False)
-    path = study.settings
-    if not is_there(path):
-        write_text(path, settings)
+    if not is_there(study.settings):
+        open_study(study, content, {})
         folds.save(study.folds)
-    elif read_text(path, remedy="give another folder") != settings or NestedFolds.load(study.folds) != folds:
-        raise InputError(f"{path}: another study; give another folder, or remove this one")
+        return
+    there = read_settings(study, remedy="give another folder")
+    if differences(there, content, {}) or NestedFolds.load(study.folds) != folds:
+        raise InputError(f"{study.settings}: another study; give another folder, or remove this one")

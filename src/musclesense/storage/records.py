@@ -90,3 +90,27 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, buffer.getvalue())
+
+
+def require_format(path: Path, content: Any, *, newest: int) -> int:
+    """Refuse a record of a newer format than this release knows.
+
+    Args:
+        path: The file.
+        content: What it holds; a record without a format number is of format 1.
+        newest: The newest format that is known.
+
+    Returns:
+        The format number.
+
+    Raises:
+        InputError: The format is newer, or no number.
+    """
+    number = content.get("format", 1) if isinstance(content, dict) else 1
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise InputError(f"{path}: format {str(number)[:40]!r} is no format; give a record as it was written")
+    if number > newest:
+        raise InputError(
+            f"{path}: format {str(number)[:40]}, and this release knows up to {newest}; install a newer musclesense"
+        )
+    return number

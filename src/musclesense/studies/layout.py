@@ -66,6 +66,12 @@ class RunFolder:
         return self.path.name
 
     @property
+    def folds(self) -> tuple[int, int] | None:
+        """Outer and inner fold by the name; None where it is no name of a run."""
+        found = re.fullmatch(r"outer(\d{1,9})_inner(\d{1,9})", self.path.resolve().name)
+        return (int(found[1]), int(found[2])) if found else None
+
+    @property
     def config(self) -> Path:
         """Its whole configuration."""
         return self.path / "config.yaml"

@@ -16,10 +16,9 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from musclesense.cohort.cache import SliceCache
-from musclesense.metrics.case import CASE_COLUMNS
-from musclesense.storage.atomic import atomic_path
-from musclesense.storage.records import write_csv
 from musclesense.studies.layout import CheckpointFolder, RunFolder
+from musclesense.studies.overlays import KeptSlice, write_overlays
+from musclesense.studies.writing import write_cases, write_epochs
 from musclesense.training import checkpoints
 from musclesense.training.datamodule import Batch
 from musclesense.training.module import SegmentationModule
@@ -193,10 +192,8 @@ class History(Callback):
     validation and waiting among it, the time between an interruption and the resumption not.
     """
 
-    COLUMNS = ("epoch", "train_loss", "val_loss", "val_dice", "learning_rate", "seconds")
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
         self._started = self._learning_rate = 0.0
         self.rows: list[dict[str, float]] = []
 
@@ -217,7 +214,7 @@ class History(Callback):
         row["seconds"] = round(time.monotonic() - self._started, 1)
         self.rows.append(row)
         if trainer.is_global_zero:
-            write_csv(self._path, self.COLUMNS, self.rows)
+            write_epochs(self._folder, self.rows)
 
     def state_dict(self) -> dict[str, Any]:
         """Give the rows so far."""
@@ -231,19 +228,21 @@ class History(Callback):
 
 
 class TestFoldScores(Callback):
-    """``cases.csv`` and ``overlays.npz``: every case of D2 scored in scanner space.
+    """``cases.csv`` and ``overlays.npz``: every test case scored in scanner space.
 
     Args:
         folder: Of the run.
         cache: That the test batches come from.
-        fold: ``outer`` and ``inner``, written into each row.
+        outer: Outer fold, written into each row.
+        inner: Inner fold, likewise.
         column: The table's column of reference labels.
     """
 
-    def __init__(self, folder: RunFolder, cache: SliceCache, fold: dict[str, int], column: str) -> None:
+    def __init__(self, folder: RunFolder, cache: SliceCache, *, outer: int, inner: int, column: str) -> None:
         self._folder = folder
         self._cache = cache
-        self._fold = fold
+        self._outer = outer
+        self._inner = inner
         self._column = column
         self.cases: list[ScoredCase] = []
 
@@ -259,7 +258,16 @@ class TestFoldScores(Callback):
         """Score the cases of a batch."""
         assert isinstance(pl_module, SegmentationModule)
         for position, probabilities in zip(batch.case.tolist(), outputs.cpu().numpy(), strict=True):
-            self.cases.append(score(self._cache, position, probabilities, pl_module, self._column))
+            case = score(
+                self._cache,
+                position,
+                probabilities,
+                pl_module,
+                outer=self._outer,
+                inner=self._inner,
+                column=self._column,
+            )
+            self.cases.append(case)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the cases of all devices together, in the order of the cache, and write them."""
@@ -270,15 +278,15 @@ class TestFoldScores(Callback):
         self.cases.sort(key=lambda case: case.position)
         if not trainer.is_global_zero:
             return
-        rows = [self._fold | row for case in self.cases for row in case.rows]
-        write_csv(self._folder.cases, CASE_COLUMNS, rows)
-        with atomic_path(self._folder.overlays) as draft:
-            np.savez_compressed(
-                draft,
-                allow_pickle=False,
-                image=np.stack([case.image for case in self.cases]),
-                truth=np.stack([case.truth for case in self.cases]),
-                prediction=np.stack([case.prediction for case in self.cases]),
-                line=np.array([self._cache.cases[case.position].acquisition.line for case in self.cases]),
-                slice=np.array([self._cache.cases[case.position].slice for case in self.cases]),
-            )
+        write_cases(self._folder, [label for case in self.cases for label in case.scores])
+        write_overlays(self._folder, [self._kept(case) for case in self.cases])
+
+    def _kept(self, case: ScoredCase) -> KeptSlice:
+        own = self._cache.cases[case.position]
+        return KeptSlice(
+            line=own.acquisition.line,
+            slice=own.slice,
+            image=case.image,
+            truth=case.truth,
+            prediction=case.prediction,
+        )

@@ -1,32 +1,22 @@
-"""Study and run folders: their names are a function of the configuration, never of the clock."""
+"""Study and run folders of a configuration: their names are a function of it, never of the clock."""
 
-import hashlib
-import json
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-import yaml
-from omegaconf import OmegaConf
+from omegaconf import MISSING, OmegaConf
 
 from musclesense.errors import InputError
-from musclesense.storage.locks import locked
-from musclesense.storage.records import read_yaml, write_json, write_text
+from musclesense.studies import writing
 from musclesense.studies.layout import RunFolder, StudyFolder
-from musclesense.training.config import Config, active_channels
+from musclesense.training.config import Config
 
-_FOLDS = ("outer", "inner")
 # File systems take 255, and drafts and locks beside the folder have longer names.
 _LONGEST_NAME = 200
-# Where and on what a study runs, and what it keeps, does not change its scores.
-_ELSEWHERE = ("study", "runs", "data", "logger")
-_ELSEWHERE_BELOW = {
-    "trainer": ("accelerator", "devices", "strategy", "compile"),
-    "loader": ("workers",),
-    "synthesis": ("workers", "shard"),
-    "callbacks": ("keep_every",),
-}
 
 
 def to_plain(config: Config) -> dict[str, Any]:
@@ -38,14 +28,38 @@ def to_plain(config: Config) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
+@cache
+def defaults() -> Mapping[str, Any]:
+    """Give the defaults of the configuration's keys, nested likewise."""
+    return _defaults_of(Config)
+
+
+def _defaults_of(schema: Any) -> dict[str, Any]:
+    hints, plain = get_type_hints(schema), OmegaConf.to_container(OmegaConf.structured(schema))
+    assert isinstance(plain, dict)
+    own = {
+        field.name: _defaults_of(hints[field.name]) if is_dataclass(hints[field.name]) else plain[field.name]
+        for field in fields(schema)
+    }
+    return {key: value for key, value in own.items() if value != MISSING}
+
+
 def study_folder(config: Config) -> Path:
     """Name the folder of the study: ``study``, or a name made from cohort, region, channels and everything else."""
-    name = config.study or _study_name(config)
+    if config.study is None:
+        folder = writing.named_study(Path(config.runs), to_plain(config), defaults()).path
+    else:
+        folder = Path(config.runs) / config.study
+    name = folder.name if config.study is None else config.study
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith(".") or len(os.fsencode(name)) > _LONGEST_NAME:
         raise InputError(
             f"study={name} is no folder name; use letters, digits, '-', '_', '+' and '.', {_LONGEST_NAME} bytes at most"
         )
-    return Path(config.runs) / name
+    return folder
+
+
+def _run(config: Config) -> RunFolder:
+    return StudyFolder(study_folder(config)).run(config.outer, config.inner)
 
 
 def run_name(config: Config) -> str:
@@ -63,21 +77,14 @@ def is_finished(run: Path) -> bool:
     return RunFolder(run).is_finished
 
 
-def _run(config: Config) -> RunFolder:
-    return StudyFolder(study_folder(config)).run(config.outer, config.inner)
-
-
 def record_failure(config: Config, reason: str, *, details: str) -> None:
-    """Write down why a run has no result: ``error.txt`` with all details, and ``failed.json``, last, with one line."""
-    run = _run(config)
-    write_text(run.error, details)
-    write_json(run.failed, {"outer": config.outer, "inner": config.inner, "error": reason})
+    """Write down why a run has no result."""
+    writing.record_failure(_run(config), reason, outer=config.outer, inner=config.inner, details=details)
 
 
 def forget_failure(config: Config) -> None:
     """Take away what `record_failure` wrote, since the run is tried again."""
-    for path in (_run(config).failed, _run(config).error):
-        path.unlink(missing_ok=True)
+    writing.forget_failure(_run(config))
 
 
 def require_same_study(config: Config) -> None:
@@ -86,64 +93,15 @@ def require_same_study(config: Config) -> None:
     Raises:
         InputError: Names what differs.
     """
-    path = StudyFolder(study_folder(config)).settings
-    if not path.is_file():
-        return
-    written = read_yaml(path, remedy="remove the study folder or give study=ANOTHER")
-    there, here = _flat(_identity(written if isinstance(written, dict) else {})), _flat(_identity(to_plain(config)))
-    different = sorted(key for key in {*there, *here} if there.get(key) != here.get(key))
-    if different:
-        shown = ", ".join(f"{key} is {there.get(key)} there and {here.get(key)} here" for key in different[:8])
-        raise InputError(f"{path}: another configuration ({shown}); give study=ANOTHER_NAME or the same configuration")
+    writing.require_same_study(StudyFolder(study_folder(config)), to_plain(config), defaults())
 
 
 def open_study(config: Config) -> Path:
-    """Make the study's folder and write ``study.yaml``, once among processes.
+    """Make the study's folder and write its configuration there, once among processes.
 
     Raises:
         InputError: The folder belongs to another configuration.
     """
     folder = study_folder(config)
-    path = StudyFolder(folder).settings
-    with locked(path):
-        require_same_study(config)
-        if not path.is_file():
-            content = {key: value for key, value in to_plain(config).items() if key not in _FOLDS}
-            write_text(path, yaml.safe_dump(content, sort_keys=False))
+    writing.open_study(StudyFolder(folder), to_plain(config), defaults())
     return folder
-
-
-def _identity(plain: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what cannot change a score."""
-    identity = {key: value for key, value in plain.items() if key not in (*_FOLDS, *_ELSEWHERE)}
-    for group, left_out in _ELSEWHERE_BELOW.items():
-        if group in identity:
-            identity[group] = {key: value for key, value in identity[group].items() if key not in left_out}
-    synthesis, cohort = identity.get("synthesis", {}), identity.get("cohort", {})
-    if synthesis.get("name") == "none":
-        identity["synthesis"] = {"name": "none"}
-    elif "without" in synthesis:
-        synthesis["without"] = sorted(synthesis["without"])
-    if cohort.get("path") is not None:
-        identity["cohort"] = {"path": cohort["path"]}
-    return identity
-
-
-def _study_name(config: Config) -> str:
-    digest = hashlib.sha256(json.dumps(_identity(to_plain(config)), sort_keys=True).encode()).hexdigest()[:8]
-    if config.cohort.path is None:
-        cohort = f"phantom-{config.cohort.phantom.preset}"
-    else:
-        table = Path(config.cohort.path)
-        cohort = table.resolve().parent.name if table.stem == "cohort" else table.stem
-    parts = (cohort, config.region.name, "+".join(active_channels(config)), digest)
-    return "-".join(re.sub(r"[^\w.+-]", "_", part) for part in parts)
-
-
-def _flat(nested: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(nested, dict) or not nested:
-        return {prefix: nested}
-    flat: dict[str, Any] = {}
-    for key, value in nested.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat

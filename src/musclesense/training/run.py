@@ -1,6 +1,5 @@
 """One run: train on D3, validate on D4, test the best epoch on D2."""
 
-import json
 import logging
 import time
 import warnings
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import lightning
 import numpy as np
 import torch
-import yaml
 from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
 from musclesense.storage.locks import locked
-from musclesense.storage.records import write_json, write_text
 from musclesense.studies.layout import CheckpointFolder, RunFolder
+from musclesense.studies.reading import read_done
+from musclesense.studies.writing import begin_run, write_done
 from musclesense.training import checkpoints, inputs
 from musclesense.training.callbacks import (
     Averaging,
@@ -33,7 +32,7 @@ from musclesense.training.callbacks import (
 )
 from musclesense.training.config import Config, active_channels
 from musclesense.training.datamodule import NestedFoldDataModule
-from musclesense.training.folders import forget_failure, is_finished, require_same_study, run_folder, run_name, to_plain
+from musclesense.training.folders import is_finished, require_same_study, run_folder, run_name, to_plain
 from musclesense.training.machine import compilation, devices
 from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
@@ -70,7 +69,7 @@ def train(config: Config) -> Scores:
                         _train(config, folder, data, own)
                     else:
                         _train_together(config, folder, own)
-    scores: Scores = json.loads(RunFolder(folder).done.read_text(encoding="utf-8"))["scores"]
+    scores: Scores = read_done(RunFolder(folder))["scores"]
     return scores
 
 
@@ -96,9 +95,7 @@ def make_module(config: Config) -> SegmentationModule:
 
 
 def _begin(config: Config, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    forget_failure(config)
-    write_text(RunFolder(folder).config, yaml.safe_dump(to_plain(config), sort_keys=False))
+    begin_run(RunFolder(folder), to_plain(config))
 
 
 def _train_together(config: Config, folder: Path, own: tuple[int, ...]) -> None:
@@ -140,7 +137,7 @@ def _train(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
         if logger is not None:
             logger.log_test(scores, cases, labels=best.labels, overlays=config.logger.overlays)
         if first:
-            content: dict[str, Any] = _fold(config) | {
+            content: dict[str, Any] = {
                 "scores": scores,
                 "best_epoch": best_epoch,
                 "epochs": len(rows),
@@ -157,7 +154,7 @@ def _train(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
                 },
             }
             session.checkpoints.previous.unlink(missing_ok=True)
-            write_json(RunFolder(folder).done, content)
+            write_done(RunFolder(folder), outer=config.outer, inner=config.inner, **content)
         failed = False
     finally:
         if logger is not None:
@@ -239,8 +236,10 @@ def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
         pin_memory=hardware.accelerator == "cuda",
         synthesis=data.synthesis,
     )
-    history = History(RunFolder(folder).metrics)
-    test = TestFoldScores(RunFolder(folder), data.slices, _fold(config), config.labels.column)
+    history = History(RunFolder(folder))
+    test = TestFoldScores(
+        RunFolder(folder), data.slices, outer=config.outer, inner=config.inner, column=config.labels.column
+    )
     callbacks: list[Callback] = [StepSeed(seed), history, test, RunBar(_epochs(config))]
     callbacks += _keeping(config, RunFolder(folder).checkpoints, history)
     cases = len(datamodule.train_dataloader()) * batch_size
@@ -321,17 +320,13 @@ def _epochs(config: Config) -> Epochs:
     return Epochs(run_name(config), config.trainer.max_epochs)
 
 
-def _fold(config: Config) -> dict[str, int]:
-    return {"outer": config.outer, "inner": config.inner}
-
-
 def _scores(cases: list[ScoredCase]) -> Scores:
     """Give the mean DSC over cases and classes, in all and by region; undefined ones do not count."""
-    rows = [row for case in cases for row in case.rows if row["dice"] is not None]
-    names = {"dice": rows}
-    for region in sorted({row["region"] for row in rows}):
-        names[f"dice_{region}"] = [row for row in rows if row["region"] == region]
-    return {name: float(np.mean([row["dice"] for row in own])) for name, own in names.items() if own}
+    defined = [(label.region, label.dice) for case in cases for label in case.scores if label.dice is not None]
+    names = {"dice": [dice for _, dice in defined]}
+    for region in sorted({region for region, _ in defined}):
+        names[f"dice_{region}"] = [dice for own, dice in defined if own == region]
+    return {name: float(np.mean(dice)) for name, dice in names.items() if dice}
 
 
 def _quieten_lightning() -> None:

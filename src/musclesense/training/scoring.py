@@ -1,7 +1,6 @@
 """Scores of one test case, in the voxels of the scan."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,25 +10,24 @@ from musclesense.imaging.frame import restore
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import read_volume
-from musclesense.metrics.case import case_rows
+from musclesense.metrics.case import Case, score_slice
 from musclesense.training.module import SegmentationModule
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredCase:
-    """One case of D2.
+    """One test case.
 
     Attributes:
         position: In the cache.
-        rows: One for each class that the region has, with the columns of `CASE_COLUMNS` but for the folds; undefined
-            values are None.
+        scores: One for each class that the region has.
         image: (rows, columns) uint8, the first channel windowed for display.
         truth: (rows, columns) uint8 class indices on the grid.
         prediction: (rows, columns) uint8 class indices on the grid.
     """
 
     position: int
-    rows: list[dict[str, Any]]
+    scores: tuple[Case, ...]
     image: NDArray[np.uint8]
     truth: NDArray[np.uint8]
     prediction: NDArray[np.uint8]
@@ -40,6 +38,9 @@ def score(
     position: int,
     probabilities: NDArray[np.float32],
     module: SegmentationModule,
+    *,
+    outer: int,
+    inner: int,
     column: str = "mask",
 ) -> ScoredCase:
     """Bring probabilities (classes, rows, columns) back to the scan and compare them with its labels."""
@@ -51,10 +52,12 @@ def score(
     frame = cache.frame(module.grid)
     image = read_volume(acquisition.channels[frame.placed_by])
     placement = frame.place(image.geometry, {frame.placed_by: take_slice(image.data, image.geometry, case.slice)})
-    rows = case_rows(
+    scores = score_slice(
         acquisition,
         case.slice,
         mask.geometry,
+        outer=outer,
+        inner=inner,
         labels=module.labels,
         classes=cache.classes_of[acquisition.region],
         truth=module.labels.encode(take_slice(mask.data, mask.geometry, case.slice)),
@@ -62,7 +65,7 @@ def score(
     )
     return ScoredCase(
         position=position,
-        rows=rows,
+        scores=scores,
         image=_display(np.asarray(cache.images[position, 0], dtype=np.float32)),
         truth=np.array(cache.classes[position]),
         prediction=decide(probabilities, module.threshold),

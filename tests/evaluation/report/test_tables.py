@@ -17,8 +17,9 @@ from musclesense.evaluation.report.tables import (
     study_table,
     write_tables,
 )
+from musclesense.metrics.case import COLUMNS, Case
 from musclesense.studies.layout import ReportFolder
-from musclesense.studies.reading import CASE_COLUMNS, Case, read_study
+from musclesense.studies.reading import read_study
 
 StudyWriter = Callable[..., Path]
 CaseMaker = Callable[..., Case]
@@ -86,7 +87,7 @@ def test_tables_have_a_row_for_each_run_and_each_group(write_study: StudyWriter,
     assert sum(int(row["cases"]) for row in summary[1:5]) == 50
 
     cases = rows_of(tmp_path / "report" / "cases.csv")
-    assert tuple(cases[0]) == CASE_COLUMNS
+    assert tuple(cases[0]) == tuple(COLUMNS)
     assert len(cases) == len(study.cases)
     assert float(cases[-1]["dice"]) == pytest.approx(study.cases[-1].dice, abs=1e-6)
 

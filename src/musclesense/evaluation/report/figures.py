@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from musclesense.evaluation.report.tables import MeanSD, paper_dice, pool, select
-from musclesense.studies.reading import Case, Epoch, RunStatus, Study
+from musclesense.metrics.case import Case
+from musclesense.studies.study import Epoch, RunStatus, Study
 
 _WIDTH = 4.8
 _DPI = 200

@@ -1,28 +1,22 @@
 """Masks drawn on scans: the best, the median and the worst case of each region."""
 
 import io
-import math
-import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
-from musclesense.errors import InputError
-from musclesense.storage.paths import is_file, require_file
-from musclesense.studies.reading import Case, Run, Study
+from musclesense.metrics.case import Case
+from musclesense.storage.paths import is_file
+from musclesense.studies.overlays import read_index, read_overlay
+from musclesense.studies.study import Run, Study
 
 SHOWN_WIDTH = 640
 CONTOUR_WIDTH = 2
 """Pixels; a page shows the picture at about half its width, where contours are then one pixel wide."""
-
-_INDEX, _IMAGES = ("line", "slice"), ("image", "truth", "prediction")
-_MOST_BYTES = 512 * 1024**2
 
 TRUTH, PREDICTION, BOTH = (255, 176, 32), (64, 196, 255), (255, 255, 255)
 """Colours of the contours: of the truth, of the prediction, and where they run together."""
@@ -64,9 +58,7 @@ def overlays(study: Study, region: str) -> list[Overlay]:
         return []
     ranks = {"best": 0, "median": len(kept) // 2, "worst": len(kept) - 1}
     chosen = [(rank, *kept[position]) for rank, position in ranks.items()]
-    return [
-        Overlay(rank=rank, case=case, dice=dice, pixels=draw(*_images(run, case))) for rank, dice, run, case in chosen
-    ]
+    return [Overlay(rank=rank, case=case, dice=dice, pixels=_draw_kept(run, case)) for rank, dice, run, case in chosen]
 
 
 def draw(image: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -102,51 +94,11 @@ def _kept(run: Run, region: str) -> Iterable[tuple[float, Case]]:
             slices.setdefault((case.line, case.slice), []).append(case)
     if not slices or not is_file(run.folder.overlays):
         return
-    lines, numbers = _load(run, *_INDEX)
-    for line, number in zip(lines.tolist(), numbers.tolist(), strict=True):
+    for line, number in read_index(run.folder):
         if cases := slices.get((line, number)):
             yield fmean(case.dice for case in cases if case.dice is not None), cases[0]
 
 
-def _images(run: Run, case: Case) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
-    lines, numbers, *images = _load(run, *_INDEX, *_IMAGES)
-    index = int(np.flatnonzero((lines == case.line) & (numbers == case.slice))[0])
-    image, truth, prediction = (stack[index] for stack in images)
-    return image, truth, prediction
-
-
-def _load(run: Run, *names: str) -> list[NDArray[Any]]:
-    """Read arrays that a run kept: whole numbers (cases,) that name slices, and images (cases, rows, columns)."""
-    path = run.folder.overlays
-    remedy = "remove its folder and run train.py again"
-    require_file(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
-                raise InputError(f"{path}: unpacks to more than {_MOST_BYTES // 1024**2} MiB; {remedy}")
-            arrays = [_array(archive, name) for name in names]
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, zlib.error, NotImplementedError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {remedy}") from error
-    shapes = {
-        name: array.shape[:1] if name in _INDEX else array.shape for name, array in zip(names, arrays, strict=True)
-    }
-    images = {shapes[name] for name in names if name in _IMAGES}
-    if len({shape[:1] for shape in shapes.values()}) > 1 or len(images) > 1:
-        raise InputError(f"{path}: arrays of {', '.join(map(str, shapes.values()))} do not belong together; {remedy}")
-    return arrays
-
-
-def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """Read one array, once its header has been compared with the bytes that are there."""
-    with archive.open(f"{name}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        if version != (1, 0):
-            raise ValueError(f"{name} has format {version}")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        size = archive.getinfo(f"{name}.npy").file_size - file.tell()
-        of_kind = len(shape) == 3 and dtype == np.uint8 if name in _IMAGES else len(shape) == 1 and dtype.kind in "iu"
-        if not of_kind or fortran or 0 in shape or math.prod(shape) * dtype.itemsize != size:
-            raise ValueError(f"{name} holds {size} bytes of type {dtype} and shape {shape}")
-        return np.frombuffer(file.read(), dtype=dtype).reshape(shape)
+def _draw_kept(run: Run, case: Case) -> NDArray[np.uint8]:
+    kept = read_overlay(run.folder, case.line, case.slice)
+    return draw(kept.image, kept.truth, kept.prediction)

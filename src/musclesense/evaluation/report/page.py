@@ -37,7 +37,11 @@ from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked
 from musclesense.storage.paths import is_file
 from musclesense.storage.records import read_text, write_text
-from musclesense.studies.reading import RunStatus, Study, read_study
+from musclesense.studies.reading import read_study
+from musclesense.studies.study import RunStatus, Study
+
+_NAMED = ("edition", "region", "labels", "synthesis")
+"""Settings of which the name says enough."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,28 +187,35 @@ def _settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         "Labels": "labels",
         "Grid": "grid",
         "Augmentation": "augmentation",
-        "Drawn slices": "synthesis",
+        "Synthetic slices": "synthesis",
         "Network": "model",
         "Loss": "loss",
         "Optimizer": "optimizer",
+        "Schedule": "schedule",
+        "Inference": "inference",
         "Training": "trainer",
         "Seed": "seed",
     }
-    return [(name, _inline(config[key])) for name, key in asked.items() if config.get(key) is not None]
+    return [
+        (
+            name,
+            str(value["name"]) if key in _NAMED and isinstance(value, Mapping) and "name" in value else _inline(value),
+        )
+        for name, key in asked.items()
+        if (value := config.get(key)) is not None
+    ]
 
 
 def _inline(value: Any) -> str:
-    """Give a setting as one short line; a class goes by its own name, switches by those that are on."""
+    """Give a setting as one short line; a class of one's own goes by its own name."""
     if isinstance(value, Mapping):
-        if "name" in value:
-            return str(value["name"])
-        named = {key: entry for key, entry in value.items() if entry is not None and not str(key).startswith("_")}
-        if value and all(isinstance(entry, bool) for entry in named.values()):
-            return ", ".join(str(key) for key, entry in named.items() if entry)
         parts = [str(value["_target_"]).rpartition(".")[2]] if "_target_" in value else []
+        parts += [str(value["name"]).replace("_", " ")] if "name" in value else []
+        named = {key: entry for key, entry in value.items() if entry is not None and not str(key).startswith("_")}
+        named.pop("name", None)
         return ", ".join([*parts, *(f"{str(key).replace('_', ' ')} {_inline(entry)}" for key, entry in named.items())])
     if isinstance(value, list):
-        return " / ".join(map(_inline, value))
+        return (", " if all(isinstance(entry, str) for entry in value) else " / ").join(map(_inline, value))
     return str(value)
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from musclesense.metrics.case import COLUMNS, Case
 from musclesense.storage.records import write_csv
 from musclesense.studies.layout import ReportFolder
-from musclesense.studies.reading import CASE_COLUMNS, Case, RunStatus, Study, read_study
+from musclesense.studies.reading import read_study
+from musclesense.studies.study import RunStatus, Study
 
 ALL = "all"
 PHANTOM_NOTICE = "Phantom data: simulated scans, not comparable with patients."
@@ -175,7 +177,7 @@ def write_tables(study: Study, folder: ReportFolder) -> None:
     for path, columns, rows in (
         (folder.nested_cv, NESTED_CV_COLUMNS, nested_cv_rows(study, study.labels)),
         (folder.summary, SUMMARY_COLUMNS, summary_rows(study)),
-        (folder.cases, CASE_COLUMNS, [_case_cells(case) for case in study.cases]),
+        (folder.cases, tuple(COLUMNS), [_case_cells(case) for case in study.cases]),
     ):
         write_csv(path, columns, [{column: row[column] for column in columns} for row in rows])
 
@@ -249,7 +251,7 @@ def _mean_sd_columns(mean: str, sd: str, value: MeanSD | None) -> dict[str, floa
 
 
 def _case_cells(case: Case) -> dict[str, str]:
-    values = ((column, getattr(case, column)) for column in CASE_COLUMNS)
+    values = ((column, getattr(case, column)) for column in COLUMNS)
     return {name: _number(value) if value is None or isinstance(value, float) else str(value) for name, value in values}
 
 

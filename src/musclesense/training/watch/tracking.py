@@ -64,7 +64,7 @@ class Logger(WandbLogger):
                         "truth": {"mask_data": case.truth, "class_labels": names},
                         "prediction": {"mask_data": case.prediction, "class_labels": names},
                     },
-                    caption="{subject} {session} {region} slice {slice}".format(**case.rows[0]),
+                    caption="{subject} {session} {region} slice {slice}".format(**vars(case.scores[0])),
                 )
                 for case in cases[:overlays]
             ]

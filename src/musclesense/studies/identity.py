@@ -1,0 +1,162 @@
+"""Which study a configuration belongs to: what can change a score, and the name that is made of it.
+
+Configurations are plain dictionaries and lists. A key that is absent reads as its default, both where two are compared
+and in the digest of a name. So a new key parts nobody from a study that was begun before, as long as its default does
+what was done before.
+"""
+
+import copy
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+_FOLDS = ("outer", "inner")
+# Where and on what a study runs, and what it keeps, does not change its scores.
+_ELSEWHERE = ("format", "study", "runs", "data", "logger")
+_ELSEWHERE_BELOW = {
+    "trainer": ("accelerator", "devices", "strategy", "compile"),
+    "loader": ("workers",),
+    "synthesis": ("workers", "shard"),
+    "checkpoints": ("keep_every",),
+}
+
+# What format 1 called otherwise.
+_MOVED = {
+    "labels.threshold": "inference.threshold",
+    "labels.mirrored": "inference.flip",
+    "labels.scales": "inference.scales",
+    "callbacks.patience": "early_stopping.patience",
+    "callbacks.min_delta": "early_stopping.min_delta",
+    "callbacks.averaging": "averaging.decay",
+    "callbacks.keep_every": "checkpoints.keep_every",
+    "optimizer.schedule": "schedule",
+}
+_NAMES = {
+    "musclesense.training.unet.UNet": "unet",
+    "musclesense.networks.unet.UNet": "unet",
+    "musclesense.training.unet.FoldedUNet": "folded_unet",
+    "musclesense.networks.unet.FoldedUNet": "folded_unet",
+    "musclesense.training.peers.SegmentationModelsUnet": "smp_unet",
+    "musclesense.networks.baselines.SegmentationModelsUnet": "smp_unet",
+    "musclesense.training.loss.DiceCrossEntropy": "dice_cross_entropy",
+    "torch.optim.AdamW": "adamw",
+    "torch.optim.lr_scheduler.OneCycleLR": "one_cycle",
+}
+_MADE_BY_NAME = ("model", "loss", "optimizer", "schedule")
+
+
+def study_name(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Make a folder name of cohort, region, channels and a digest of everything that can change a score.
+
+    Args:
+        plain: The configuration.
+        defaults: Of its keys, nested likewise.
+    """
+    own, usual = identity(plain), identity(defaults)
+    chosen = {key: value for key, value in own.items() if key not in usual or usual[key] != value}
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{name_stem(plain)}-{digest}"
+
+
+def name_stem(plain: Mapping[str, Any]) -> str:
+    """Make the part of a study's name that people read: cohort, region and channels."""
+    plain = upgrade(plain)
+    path = _group(plain, "cohort").get("path")
+    if path is None:
+        cohort = f"phantom-{plain['cohort']['phantom']['preset']}"
+    else:
+        table = Path(path)
+        cohort = table.resolve().parent.name if table.stem == "cohort" else table.stem
+    parts = (cohort, plain["region"]["name"], "+".join(plain["channels"]))
+    return "-".join(re.sub(r"[^\w.+-]", "_", part) for part in parts)
+
+
+def differences(
+    there: Mapping[str, Any], here: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Give what would change a score, by dotted key: the value there and the value here."""
+    usual = identity(defaults)
+    one, other = usual | identity(there), usual | identity(here)
+    return {key: (one.get(key), other.get(key)) for key in sorted({*one, *other}) if one.get(key) != other.get(key)}
+
+
+def identity(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Give all that can change a score, by dotted key."""
+    own = {key: value for key, value in upgrade(plain).items() if key not in (*_FOLDS, *_ELSEWHERE)}
+    for group, left_out in _ELSEWHERE_BELOW.items():
+        if group in own:
+            own[group] = {key: value for key, value in _group(own, group).items() if key not in left_out}
+    synthesis, schedule = _group(own, "synthesis"), _group(own, "schedule")
+    if synthesis.get("name") == "none":
+        own["synthesis"] = {"name": "none"}
+    elif isinstance(synthesis.get("without"), list):
+        synthesis["without"] = sorted(synthesis["without"], key=str)
+    if "max_lr" in schedule and schedule["max_lr"] == _group(own, "optimizer").get("lr"):
+        own["schedule"] = {key: value for key, value in schedule.items() if key != "max_lr"}
+    if _group(own, "cohort").get("path") is not None:
+        own["cohort"] = {"path": own["cohort"]["path"]}
+    return dict(_flat(own))
+
+
+def upgrade(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a configuration of format 1 in today's words; one in today's words comes back as it is."""
+    own = copy.deepcopy(dict(plain))
+    for old, new in _MOVED.items():
+        group, _, key = old.partition(".")
+        if key in _group(own, group):
+            _put(own, new, own[group].pop(key))
+    if own.get("callbacks") == {}:
+        del own["callbacks"]
+    if "schedule" in own and own["schedule"] is None:
+        own["schedule"] = {"name": "constant"}
+    if isinstance(factory := _group(own, "optimizer").pop("factory", None), dict):
+        own["optimizer"] = factory | own["optimizer"]
+    for group in _MADE_BY_NAME:
+        if (name := _short_name(_group(own, group))) is not None:
+            kept = {key: value for key, value in own[group].items() if key not in ("_target_", "_partial_")}
+            own[group] = {"name": name} | kept
+    if isinstance(channels := own.get("channels"), dict):
+        own["channels"] = [str(name) for name, wanted in channels.items() if wanted]
+    for path in (("synthesis", "name"), ("cohort", "phantom", "preset")):
+        _rename(own, path, "robust", "any_scanner")
+    return own
+
+
+def _short_name(made: Mapping[str, Any]) -> str | None:
+    target = made.get("_target_")
+    return _NAMES.get(target) if isinstance(target, str) else None
+
+
+def _rename(plain: dict[str, Any], path: tuple[str, ...], old: str, new: str) -> None:
+    *groups, key = path
+    for group in groups:
+        plain = _group(plain, group)
+    if plain.get(key) == old:
+        plain[key] = new
+
+
+def _put(plain: dict[str, Any], path: str, value: Any) -> None:
+    group, _, key = path.partition(".")
+    if key:
+        below = plain.setdefault(group, {})
+        if isinstance(below, dict):
+            below.setdefault(key, value)
+    else:
+        plain.setdefault(group, value)
+
+
+def _group(plain: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Give a group of keys; an empty one where there is none, or something else."""
+    group = plain.get(name)
+    return group if isinstance(group, dict) else {}
+
+
+def _flat(nested: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

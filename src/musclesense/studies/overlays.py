@@ -1,0 +1,101 @@
+"""Image, truth and prediction of each test case of a run, for pictures."""
+
+import math
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.errors import InputError
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.paths import require_file
+from musclesense.studies.layout import RunFolder
+
+_INDEX, _IMAGES = ("line", "slice"), ("image", "truth", "prediction")
+_MOST_BYTES = 512 * 1024**2
+
+
+@dataclass(frozen=True, eq=False)
+class KeptSlice:
+    """One labelled slice on the network's grid.
+
+    Attributes:
+        line: Line of the acquisition in the cohort table.
+        slice: Slice along the slice axis, the first is 0.
+        image: (rows, columns) uint8, windowed for display.
+        truth: (rows, columns) uint8 class indices.
+        prediction: (rows, columns) uint8 class indices.
+    """
+
+    line: int
+    slice: int
+    image: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    prediction: NDArray[np.uint8]
+
+
+def write_overlays(folder: RunFolder, slices: Sequence[KeptSlice]) -> None:
+    """Write the slices of a run, whole or not at all."""
+    columns = {name: np.array([getattr(slice_, name) for slice_ in slices]) for name in (*_IMAGES, *_INDEX)}
+    with atomic_path(folder.overlays) as draft:
+        np.savez_compressed(draft, allow_pickle=False, **columns)
+
+
+def read_index(folder: RunFolder) -> list[tuple[int, int]]:
+    """Read which slices a run kept: line of the table and slice.
+
+    Raises:
+        InputError: The file is damaged or none that `write_overlays` wrote.
+    """
+    lines, slices = _load(folder.overlays, *_INDEX)
+    return list(zip(lines.tolist(), slices.tolist(), strict=True))
+
+
+def read_overlay(folder: RunFolder, line: int, number: int) -> KeptSlice:
+    """Read one slice that a run kept.
+
+    Raises:
+        InputError: The file is damaged or none that `write_overlays` wrote.
+    """
+    lines, slices, *images = _load(folder.overlays, *_INDEX, *_IMAGES)
+    at = int(np.flatnonzero((lines == line) & (slices == number))[0])
+    return KeptSlice(line=line, slice=number, **{name: stack[at] for name, stack in zip(_IMAGES, images, strict=True)})
+
+
+def _load(path: Path, *names: str) -> list[NDArray[Any]]:
+    """Read arrays: whole numbers (cases,) that name slices, and images (cases, rows, columns)."""
+    remedy = "remove its folder and run train.py again"
+    require_file(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
+                raise InputError(f"{path}: unpacks to more than {_MOST_BYTES // 1024**2} MiB; {remedy}")
+            arrays = [_array(archive, name) for name in names]
+    except (OSError, ValueError, KeyError, EOFError, zlib.error, NotImplementedError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {remedy}") from error
+    shapes = {
+        name: array.shape[:1] if name in _INDEX else array.shape for name, array in zip(names, arrays, strict=True)
+    }
+    images = {shapes[name] for name in names if name in _IMAGES}
+    if len({shape[:1] for shape in shapes.values()}) > 1 or len(images) > 1:
+        raise InputError(f"{path}: arrays of {', '.join(map(str, shapes.values()))} do not belong together; {remedy}")
+    return arrays
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    """Read one array, once its header has been compared with the bytes that are there."""
+    with archive.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        if version != (1, 0):
+            raise ValueError(f"{name} has format {version}")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        size = archive.getinfo(f"{name}.npy").file_size - file.tell()
+        of_kind = len(shape) == 3 and dtype == np.uint8 if name in _IMAGES else len(shape) == 1 and dtype.kind in "iu"
+        if not of_kind or fortran or 0 in shape or math.prod(shape) * dtype.itemsize != size:
+            raise ValueError(f"{name} holds {size} bytes of type {dtype} and shape {shape}")
+        return np.frombuffer(file.read(), dtype=dtype).reshape(shape)

@@ -1,0 +1,155 @@
+"""A study in memory: what `musclesense.studies.reading` reads from a folder and `.writing` writes into one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from musclesense.metrics.case import Case
+from musclesense.studies.layout import RunFolder, StudyFolder
+
+FORMAT = 2
+"""Of the records of studies and runs. A record without a number is of format 1."""
+
+_MOST_LABELS_TOGETHER = 6
+
+
+class RunStatus(StrEnum):
+    """What became of a run."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One row of a run's learning curves; None where nothing was measured.
+
+    Attributes:
+        epoch: The first is 0.
+        train_loss: Mean over the training cases.
+        val_loss: Mean over the validation cases.
+        val_dice: Mean Dice over the validation cases.
+        learning_rate: Of the epoch's last step.
+        seconds: What training took up to the end of the epoch, interruptions not counted.
+    """
+
+    epoch: int
+    train_loss: float | None
+    val_loss: float | None
+    val_dice: float | None
+    learning_rate: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One network of the nested cross-validation.
+
+    Attributes:
+        outer: Outer fold.
+        inner: Inner fold.
+        folder: Where its files lie, or would lie.
+        status: What became of it.
+        error: Why it failed, or None.
+        best_epoch: Epoch of the tested checkpoint, or None where the run is not finished.
+        epochs: Learning curves; also of an unfinished run.
+        cases: Scores of the test cases; empty where the run is not finished.
+        unknown: Columns of scores that the run was made without.
+    """
+
+    outer: int
+    inner: int
+    folder: RunFolder
+    status: RunStatus
+    error: str | None
+    best_epoch: int | None
+    epochs: tuple[Epoch, ...]
+    cases: tuple[Case, ...]
+    unknown: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The name of the run, as its folder has it."""
+        return self.folder.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A nested cross-validation of one configuration.
+
+    Attributes:
+        folder: The study folder.
+        config: The composed configuration in today's words, without the folds of a run.
+        subjects: Everybody in the folds, tested yet or not.
+        runs: Every run that the folds ask for, by outer and inner fold.
+    """
+
+    folder: StudyFolder
+    config: Mapping[str, Any]
+    subjects: tuple[str, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the study, as its folder has it."""
+        return self.folder.path.resolve().name
+
+    @property
+    def outer_folds(self) -> int:
+        """Number of outer folds."""
+        return 1 + max(run.outer for run in self.runs)
+
+    @property
+    def inner_folds(self) -> int:
+        """Number of inner folds in each outer fold."""
+        return 1 + max(run.inner for run in self.runs)
+
+    @property
+    def table(self) -> Path | None:
+        """The cohort table that the user gave, or None where the project made a phantom."""
+        path = (self.config.get("cohort") or {}).get("path")
+        return Path(path) if path else None
+
+    @property
+    def phantom(self) -> bool:
+        """Whether the scans are simulated: made for this study, or a table with ``phantom.json`` beside it."""
+        return self.table is None or (self.table.parent / "phantom.json").is_file()
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases of all finished runs, in the order of the runs."""
+        return tuple(case for run in self.runs for case in run.cases)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions that were tested, sorted."""
+        return tuple(sorted({case.region for case in self.cases}))
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups that were tested, sorted; the empty string stands for cases without one."""
+        return tuple(sorted({case.group for case in self.cases}))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that were tested, in the order in which they were written."""
+        return tuple(dict.fromkeys(case.label for case in self.cases))
+
+    @property
+    def many_labels(self) -> bool:
+        """Whether there are more labels than a chart of regions can take."""
+        return len(self.labels) > _MOST_LABELS_TOGETHER
+
+    @property
+    def unknown(self) -> dict[str, int]:
+        """Columns of scores that finished runs were made without, and how many of these runs there are."""
+        lacking = [name for run in self.with_status(RunStatus.FINISHED) for name in sorted(run.unknown)]
+        return {name: lacking.count(name) for name in dict.fromkeys(lacking)}
+
+    def with_status(self, status: RunStatus) -> tuple[Run, ...]:
+        """Give the runs of one status."""
+        return tuple(run for run in self.runs if run.status is status)

@@ -1,0 +1,125 @@
+"""The writer of studies: all that is written into the folder of a study or a run, each file whole or not at all."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from musclesense.errors import InputError
+from musclesense.metrics.case import COLUMNS, Case
+from musclesense.storage.locks import locked
+from musclesense.storage.paths import is_file
+from musclesense.storage.records import read_text, write_csv, write_json, write_text
+from musclesense.studies.identity import differences, name_stem, study_name
+from musclesense.studies.layout import RunFolder, StudyFolder
+from musclesense.studies.reading import read_settings
+from musclesense.studies.study import FORMAT, Epoch
+
+_SHOWN = 8
+_OF_A_RUN = ("outer", "inner")
+EPOCH_COLUMNS = tuple(field.name for field in dataclasses.fields(Epoch))
+
+
+def named_study(runs: Path, plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> StudyFolder:
+    """Name the folder of a study after its configuration.
+
+    An earlier release, which made another digest, may have begun the study: then its folder is given.
+
+    Args:
+        runs: The folder above.
+        plain: The configuration.
+        defaults: Of its keys, nested likewise.
+    """
+    folder = StudyFolder(runs / study_name(plain, defaults))
+    if not folder.path.exists():
+        for earlier in map(StudyFolder, sorted(runs.glob(f"{name_stem(plain)}-????????"))):
+            if _is_same_of_format_1(earlier, plain, defaults):
+                return earlier
+    return folder
+
+
+def _is_same_of_format_1(folder: StudyFolder, plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+    try:
+        if "\nformat:" in "\n" + read_text(folder.settings, remedy=""):  # YAML is slow, and there may be many
+            return False
+        return not differences(read_settings(folder, remedy=""), plain, defaults)
+    except InputError:
+        return False
+
+
+def require_same_study(folder: StudyFolder, plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse a study folder that belongs to another configuration.
+
+    Raises:
+        InputError: Names what differs.
+    """
+    if not folder.settings.is_file():
+        return
+    there = read_settings(folder, remedy="remove the study folder or give study=ANOTHER")
+    if different := differences(there, plain, defaults):
+        shown = ", ".join(
+            f"{key} is {one} there and {other} here" for key, (one, other) in list(different.items())[:_SHOWN]
+        )
+        raise InputError(
+            f"{folder.settings}: another configuration ({shown}); give study=ANOTHER_NAME or the same configuration"
+        )
+
+
+def open_study(folder: StudyFolder, plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Make the folder of a study and write its configuration there, once among processes.
+
+    Args:
+        folder: Of the study.
+        plain: The configuration, with or without the folds of a run.
+        defaults: Of its keys, nested likewise.
+
+    Raises:
+        InputError: The folder belongs to another configuration.
+    """
+    with locked(folder.settings):
+        require_same_study(folder, plain, defaults)
+        if not is_file(folder.settings):
+            content = {"format": FORMAT} | {key: value for key, value in plain.items() if key not in _OF_A_RUN}
+            write_text(folder.settings, yaml.safe_dump(content, sort_keys=False))
+
+
+def write_command(folder: StudyFolder, command: str) -> None:
+    """Record the command that trained a study."""
+    with locked(folder.command):
+        write_text(folder.command, command + "\n")
+
+
+def begin_run(folder: RunFolder, plain: Mapping[str, Any]) -> None:
+    """Make the folder of a run, forget an earlier failure and write the configuration there."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    forget_failure(folder)
+    write_text(folder.config, yaml.safe_dump(dict(plain), sort_keys=False))
+
+
+def write_done(folder: RunFolder, *, outer: int, inner: int, **content: Any) -> None:
+    """Record that a run is finished: the last thing to be written."""
+    write_json(folder.done, {"format": FORMAT, "outer": outer, "inner": inner, **content})
+
+
+def record_failure(folder: RunFolder, reason: str, *, outer: int, inner: int, details: str) -> None:
+    """Record why a run has no result: all details, and then one line."""
+    write_text(folder.error, details)
+    write_json(folder.failed, {"format": FORMAT, "outer": outer, "inner": inner, "error": reason})
+
+
+def forget_failure(folder: RunFolder) -> None:
+    """Take away what `record_failure` wrote, since the run is tried again."""
+    for path in (folder.failed, folder.error):
+        path.unlink(missing_ok=True)
+
+
+def write_epochs(folder: RunFolder, rows: Iterable[Mapping[str, float]]) -> None:
+    """Write learning curves, a row an epoch with the attributes of `Epoch`."""
+    write_csv(folder.metrics, EPOCH_COLUMNS, list(rows))
+
+
+def write_cases(folder: RunFolder, cases: Iterable[Case]) -> None:
+    """Write the scores of the test cases."""
+    write_csv(folder.cases, tuple(COLUMNS), [vars(case) for case in cases])
