@@ -47,12 +47,13 @@ def _prove(plan: Plan) -> None:
     warnings.filterwarnings("ignore", module=r"lightning\.")
     for config in list(plan.studies.values())[:_MOST_PROVED]:
         module = make_module(config)
+        grid = module.spec.grid
         hardware = choose(config.trainer)
         batches = SimpleNamespace(train_dataloader=lambda: range(7))
         module._trainer = SimpleNamespace(datamodule=batches, max_epochs=config.trainer.max_epochs)  # type: ignore[assignment]
         module.configure_optimizers()
-        if module.grid.rows * module.grid.columns <= 160 * 320 and sum(p.numel() for p in module.parameters()) < 10**7:
-            size = (2, len(module.channels), module.grid.rows // 4 or 1, module.grid.columns // 4 or 1)
+        if grid.rows * grid.columns <= 160 * 320 and sum(p.numel() for p in module.parameters()) < 10**7:
+            size = (2, len(module.spec.channels), grid.rows // 4 or 1, grid.columns // 4 or 1)
             module.loss(module(torch.randn(size)), torch.zeros(2, *size[2:], dtype=torch.long)).item()
         module._trainer = None
         _trainer(config, hardware, (0,), Path("none"), None, [])

@@ -12,7 +12,7 @@ import torch
 from fuzz import seeds as sound
 from fuzz.case import Case, Draw, Verdict
 from fuzz.images import placed_like
-from fuzz.seeds import HYPER, Seeds
+from fuzz.seeds import HYPER, HYPER_2, Seeds
 from musclesense.studies.layout import StudyFolder
 
 ACCEPT, REFUSE, EITHER = Verdict
@@ -99,9 +99,10 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
         case "archive":
             said, verdict = _archive(draw, path, seeds.model), REFUSE
         case "hyper":
-            hyper, said = copy.deepcopy(HYPER), "hyper"
+            hyper, said = copy.deepcopy(draw.one_of((HYPER, HYPER_2))), "hyper"
+            spec = hyper.get("spec", hyper)
             for _ in range(1 + draw.below(2)):
-                target = draw.one_of((hyper, hyper, hyper.get("grid"), hyper.get("model")))
+                target = draw.one_of((spec, hyper, spec.get("grid"), spec.get("model", spec.get("network"))))
                 target = target if isinstance(target, dict) and target else hyper
                 name = draw.one_of(tuple(target))
                 target[name] = draw.one_of(VALUES)
@@ -109,7 +110,8 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
             sound.write_checkpoint(path, seeds.weights, hyper)
         case "network":
             chosen = draw.one_of(NETWORKS)
-            sound.write_checkpoint(path, seeds.weights, {**HYPER, draw.one_of(("model", "loss")): chosen})
+            former, present = {**HYPER, "model": chosen}, {**HYPER_2, "spec": {**sound.SPEC, "network": chosen}}
+            sound.write_checkpoint(path, seeds.weights, draw.one_of((former, present)))
             said = f"network {chosen}"
         case "weights":
             said = _weights(draw, path, seeds)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import lightning
 import nibabel as nib
 import numpy as np
 import torch
@@ -18,16 +17,35 @@ from numpy.typing import NDArray
 
 from musclesense.cli import main as cli
 from musclesense.metrics.case import COLUMNS
+from musclesense.networks.build import build_network
+from musclesense.networks.spec import NetworkSpec
 from musclesense.nnunet.record import RECORD
 from musclesense.studies.layout import RunFolder, StudyFolder
-from musclesense.training.module import SegmentationModule
 
 SHAPE = (32, 20, 3)
 ZOOMS = (5.0, 5.0, 8.0)
 SUBJECTS = 8
 IMAGES = ("fat", "water", "mask", *(f"te{t}_{kind}" for t in (345, 460, 575) for kind in ("magnitude", "phase")))
 GRID = {"spacing_mm": 5.0, "rows": 24, "columns": 40, "fit": "centre"}
-HYPER = {
+SPEC: dict[str, Any] = {
+    "channels": ["fat"],
+    "placed_by": "fat",
+    "labels": {"muscle": []},
+    "grid": GRID,
+    "regions": ["thigh"],
+    "network": {"_target_": "torch.nn.Conv2d", "kernel_size": 1},
+    "threshold": 0.5,
+    "flip": False,
+    "scales": [1.0],
+}
+HYPER_2: dict[str, Any] = {
+    "spec": SPEC,
+    "loss": {"name": "cross_entropy"},
+    "optimizer": {"name": "adamw"},
+    "schedule": None,
+}
+"""What a checkpoint of format 2 says of its network."""
+HYPER: dict[str, Any] = {
     "channels": ["fat"],
     "classes": {"muscle": []},
     "threshold": 0.5,
@@ -37,6 +55,7 @@ HYPER = {
     "loss": {"_target_": "torch.nn.CrossEntropyLoss"},
     "optimizer": {"factory": None, "schedule": None},
 }
+"""What one of format 1 says."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +86,13 @@ def make(folder: Path, conf: Path) -> Seeds:
     images = _images()
     files = {name: gzip.compress(nifti(data), mtime=0) for name, data in images.items()}
     torch.manual_seed(0)
-    module = SegmentationModule(**HYPER)
+    network = build_network(NetworkSpec.from_config(SPEC))
     with torch.no_grad():
-        for parameter in module.network.parameters():
+        for parameter in network.parameters():
             parameter.zero_()
-        module.network.weight[1], module.network.bias[1] = 20.0, -2.0
-    weights = module.state_dict()
-    write_checkpoint(folder / "model.ckpt", weights, HYPER)
+        network.weight[1], network.bias[1] = 20.0, -2.0
+    weights = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    write_checkpoint(folder / "model.ckpt", weights, HYPER_2)
     model = (folder / "model.ckpt").read_bytes()
     made = Seeds(conf, images, files, model, weights, _study(folder / "study", model), {})
     return replace(made, dataset=_dataset(folder, made))
@@ -102,9 +121,9 @@ def nifti(data: NDArray[Any]) -> bytes:
 
 
 def write_checkpoint(path: Path, weights: dict[str, torch.Tensor], hyper: dict[str, Any]) -> None:
-    """Write what Lightning would."""
-    content = {"state_dict": weights, "hyper_parameters": hyper}
-    torch.save({"pytorch-lightning_version": lightning.__version__, **content}, path)
+    """Write what training would."""
+    version = {"format": 2} if "spec" in hyper else {}
+    torch.save({**version, "state_dict": weights, "hyper_parameters": hyper}, path)
 
 
 def write_cohort(folder: Path, seeds: Seeds) -> list[dict[str, str]]:

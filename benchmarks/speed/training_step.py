@@ -144,8 +144,8 @@ class Bare:
         if compiled:
             self._module.compiled = CompiledNetwork(self._module.network, config.loader.batch_size)
         self._optimizer = torch.optim.AdamW(self._module.parameters())
-        size, grid = config.loader.batch_size, self._module.grid
-        shape = (size, len(self._module.channels), grid.rows, grid.columns)
+        size, grid = config.loader.batch_size, self._module.spec.grid
+        shape = (size, len(self._module.spec.channels), grid.rows, grid.columns)
         self._images = torch.randn(shape, device=self._device)
         self._classes = torch.randint(2, (size, grid.rows, grid.columns), device=self._device)
         self._scaler = torch.amp.GradScaler(self._device.type, enabled=self._kind is torch.float16)

@@ -7,12 +7,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from real_scans import compare, segment
+from real_scans import augmented, compare, segment
 
 from musclesense.cohort.folds import NestedFolds
 from musclesense.cohort.table import read_table
 from musclesense.imaging.nifti import read_volume
-from musclesense.segmentation.segmenter import Segmenter
 from musclesense.studies.layout import StudyFolder
 
 VIEWS = (
@@ -21,7 +20,7 @@ VIEWS = (
     (False, (1.0, 1.3)),
     *((True, scales) for scales in ((1.3,), (1.0, 1.15), (1.0, 1.3), (1.0, 1.5), (1.1, 1.3), (1.0, 1.15, 1.3))),
 )
-"""Mirrored or not, and at which sizes."""
+"""Flipped or not, and at which sizes."""
 
 
 def main() -> None:
@@ -36,11 +35,10 @@ def main() -> None:
     cases = [case for case in read_table(options.cohort).acquisitions if case.subject in subjects]
     scans = [(read_volume(case.channels["fat"]), read_volume(case.mask), case.slice) for case in cases]
     for model in options.models:
-        segmenter = Segmenter.load(model)
-        (network,) = segmenter.networks
-        for network.mirrored, network.scales in VIEWS:
+        for flip, scales in VIEWS:
+            segmenter = augmented(model, flip=flip, scales=scales)
             dice = [compare(segment(segmenter, fat), mask, number).dice for fat, mask, number in scans]
-            seen = f"{'mirrored, ' if network.mirrored else ''}at {', '.join(map(str, network.scales))}"
+            seen = f"{'flipped, ' if flip else ''}at {', '.join(map(str, scales))}"
             print(f"{model}: {np.mean(dice):.4f} over {len(dice)} cases, {seen}")
 
 

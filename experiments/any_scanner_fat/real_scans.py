@@ -17,6 +17,7 @@ The labels of ``ideal_thigh`` are another network's. Nothing here is used to cho
 import argparse
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from musclesense.imaging.body import body_mask
 from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, read_volume
 from musclesense.metrics.overlap import Overlap, overlap
+from musclesense.networks.bundle import read_trained
+from musclesense.networks.predictor import TorchPredictor
 from musclesense.segmentation.scan import from_echoes
 from musclesense.segmentation.segmenter import Segmenter
 from musclesense.storage.atomic import atomic_path
@@ -89,11 +92,13 @@ def main() -> None:
 
 def load(checkpoint: Path, *, one_view: bool) -> Segmenter:
     """Load a network, to see each image once or as often as it was trained to test."""
-    segmenter = Segmenter.load(checkpoint)
-    if one_view:
-        (network,) = segmenter.networks
-        network.mirrored, network.scales = False, (1.0,)
-    return segmenter
+    return augmented(checkpoint, flip=False, scales=(1.0,)) if one_view else Segmenter.load(checkpoint)
+
+
+def augmented(checkpoint: Path, *, flip: bool, scales: tuple[float, ...]) -> Segmenter:
+    """Load a network with a test-time augmentation of its own."""
+    trained = read_trained(checkpoint)
+    return Segmenter(TorchPredictor(trained.network, replace(trained.spec, flip=flip, scales=scales)), (checkpoint,))
 
 
 def segment(segmenter: Segmenter, fat: Volume) -> NDArray[np.uint8]:

@@ -86,7 +86,7 @@ def time_of(modules: Sequence[SegmentationModule]) -> list[float]:
     taken: list[list[float]] = [[] for _ in modules]
     for _ in range(TURNS):
         for module, own in zip(modules, taken, strict=True):
-            images = torch.randn(1, len(module.channels), module.grid.rows, module.grid.columns)
+            images = torch.randn(1, len(module.spec.channels), module.spec.grid.rows, module.spec.grid.columns)
             module.probabilities(images)
             started = time.perf_counter()
             for _ in range(SLICES_A_TURN):

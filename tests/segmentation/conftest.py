@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
 import nibabel as nib
 import numpy as np
 import pytest
@@ -14,8 +13,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from musclesense.imaging.grid import Grid
+from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, write_volume
-from musclesense.training.module import SegmentationModule
+from musclesense.networks.build import build_network
+from musclesense.networks.bundle import CHECKPOINT_FORMAT
+from musclesense.networks.spec import NetworkSpec
 
 GRID = {"spacing_mm": 2.5, "rows": 80, "columns": 160, "fit": "centre"}
 RIGHT_MM, LEFT_MM = 35.0, 50.0
@@ -26,6 +29,7 @@ def write_checkpoint(
     path: Path,
     *,
     channels: Sequence[str] = ("fat", "water"),
+    placed_by: str = "fat",
     regions: Sequence[str] = ("thigh",),
     classes: Mapping[str, list[int]] | None = None,
     grid: Mapping[str, Any] = GRID,
@@ -33,24 +37,25 @@ def write_checkpoint(
     bias: float = -10.0,
 ) -> Path:
     """Write a network whose logit is ``weight`` times the sum of its normalised images, plus ``bias``."""
-    module = SegmentationModule(
-        channels=list(channels),
-        classes=dict(classes or {"muscle": []}),
-        threshold=0.5,
-        grid=dict(grid),
-        regions=list(regions),
-        model={"_target_": "torch.nn.Conv2d", "kernel_size": 1},
-        loss={"_target_": "torch.nn.CrossEntropyLoss"},
-        optimizer={"factory": None, "schedule": None},
+    spec = NetworkSpec(
+        channels=tuple(channels),
+        placed_by=placed_by,
+        labels=LabelSet.from_config(classes or {"muscle": []}),
+        grid=Grid(**grid),
+        regions=tuple(regions),
+        network={"_target_": "torch.nn.Conv2d", "kernel_size": 1},
     )
+    network = build_network(spec)
     with torch.no_grad():
-        for parameter in module.network.parameters():
+        for parameter in network.parameters():
             parameter.zero_()
-        module.network.weight[1] = weight
-        module.network.bias[1] = bias
+        network.weight[1] = weight
+        network.bias[1] = bias
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
-    torch.save({"pytorch-lightning_version": lightning.__version__, **content}, path)
+    state = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
+    trained = {"loss": {"name": "cross_entropy"}, "optimizer": {"name": "adamw"}, "schedule": None}
+    hyper = {"spec": spec.to_config(), **trained}
+    torch.save({"format": CHECKPOINT_FORMAT, "state_dict": state, "hyper_parameters": hyper}, path)
     return path
 
 

@@ -37,9 +37,9 @@ def test_a_study_is_its_finished_runs_a_run_and_a_checkpoint_are_themselves(tmp_
     (study / "report").mkdir()
     (study / "study.yaml").write_text("")
     best = [run / "checkpoints" / "best.ckpt" for run in runs]
-    assert Segmenter.load(study).checkpoints == (best[0], best[2])
-    assert Segmenter.load(runs[0]).checkpoints == (best[0],)
-    assert Segmenter.load(best[1]).checkpoints == (best[1],)
+    assert Segmenter.load(study).files == (best[0], best[2])
+    assert Segmenter.load(runs[0]).files == (best[0],)
+    assert Segmenter.load(best[1]).files == (best[1],)
     best[2].unlink()
     with pytest.raises(InputError, match=r"outer0_inner2/checkpoints/best\.ckpt: not a usable checkpoint"):
         Segmenter.load(study)
@@ -52,6 +52,7 @@ def test_a_study_is_its_finished_runs_a_run_and_a_checkpoint_are_themselves(tmp_
         ("labels", {"classes": {"thigh": []}}),
         ("grid", {"grid": {**GRID, "spacing_mm": 2.0}}),
         ("regions", {"regions": ["calf"]}),
+        ("placed_by", {"placed_by": "water"}),
     ],
 )
 def test_networks_that_differ_are_no_ensemble(tmp_path: Path, name: str, other) -> None:
@@ -85,5 +86,19 @@ def test_channels_are_taken_by_name(limbs: TwoLimbs, tmp_path: Path) -> None:
     once = segmenter.segment({"fat": fat, "water": water}, limbs.geometry)
     again = segmenter.segment({"te460": 0 * fat, "water": water, "fat": fat}, limbs.geometry)
     assert once.any() and np.array_equal(once, again)
-    with pytest.raises(InputError, match="the model takes water, fat; add --water FILE"):
+    with pytest.raises(InputError, match="the model takes water, fat; add water=FILE"):
         segmenter.segment({"fat": fat}, limbs.geometry)
+
+
+def test_slices_are_placed_by_the_image_that_the_network_was_trained_by(limbs: TwoLimbs, tmp_path: Path) -> None:
+    """Whatever other images are at hand: the fat image here shows one limb alone, and would be centred on it."""
+    water = read_volume(limbs.water).data
+    one_limb = np.where(limbs.left, read_volume(limbs.fat).data, 0)
+    segmenter = Segmenter.load(write_checkpoint(tmp_path / "best.ckpt", channels=["water"], placed_by="water"))
+    alone = segmenter.segment({"water": water}, limbs.geometry)
+    assert alone[limbs.right].any()
+    assert np.array_equal(segmenter.segment({"fat": one_limb, "water": water}, limbs.geometry), alone)
+    by_fat = Segmenter.load(write_checkpoint(tmp_path / "fat.ckpt", channels=["water"], placed_by="fat"))
+    assert not np.array_equal(by_fat.segment({"fat": one_limb, "water": water}, limbs.geometry), alone)
+    with pytest.raises(InputError, match="the model takes water and finds the body in fat; add fat=FILE, or"):
+        by_fat.segment({"water": water}, limbs.geometry)

@@ -82,7 +82,7 @@ def test_what_was_trained_on_a_gpu_segments_alike_on_a_cpu(configured):
     config = configured(GPU)
     train(config)
     module = SegmentationModule.load(_best(config))
-    images = torch.randn(4, len(module.channels), 32, 64, generator=torch.Generator().manual_seed(0))
+    images = torch.randn(4, len(module.spec.channels), 32, 64, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         own = module.probabilities(images)
         other = module.to("cuda").probabilities(images.to("cuda")).cpu()

@@ -55,7 +55,7 @@ def test_run_folder_holds_the_record(finished, composed):
     assert {path.name for path in finished.iterdir()} == FILES
     assert {path.name for path in (finished / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     best = torch.load(finished / "checkpoints" / "best.ckpt", weights_only=True)
-    assert {*best} == {"epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "state_dict"}
+    assert {*best} == {"format", "epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "state_dict"}
     assert (finished.parent / "study.yaml").is_file() and (finished.parent / "folds.json").is_file()
     config = yaml.safe_load((finished / "config.yaml").read_text(encoding="utf-8"))
     plain = to_plain(composed("study=whole"))
@@ -113,10 +113,10 @@ def test_case_scores_recomputed_from_the_files(finished, data):
     of_line = {a.line: a for a in read_table(data / "phantom-smoke-1" / "cohort.csv").acquisitions}
     for row in rows_of(finished / "cases.csv"):
         acquisition, number = of_line[int(row["line"])], int(row["slice"])
-        volumes = {name: read_volume(acquisition.channels[name]) for name in module.channels}
+        volumes = {name: read_volume(acquisition.channels[name]) for name in module.spec.channels}
         geometry = volumes["fat"].geometry
         images = {name: take_slice(volume.data, geometry, number) for name, volume in volumes.items()}
-        placement = module.grid.place(geometry, images["fat"])
+        placement = module.spec.grid.place(geometry, images["fat"])
         stacked = np.stack([normalise(image, placement)[0] for image in images.values()])
         with torch.inference_mode():
             (muscle,) = module.probabilities(torch.from_numpy(stacked)[None])[0].numpy()

@@ -19,7 +19,7 @@ def scored(composed, slices):
         case = slices.slices.cases[0]
         cases = (Case(dataclasses.replace(case.acquisition, **changed), case.slice), *slices.slices.cases[1:])
         cache = dataclasses.replace(slices.slices, cases=cases)
-        return score(cache, 0, prediction, make_module(composed()), outer=1, inner=2)
+        return score(cache, 0, prediction, make_module(composed()).spec, outer=1, inner=2)
 
     return of
 
@@ -66,6 +66,6 @@ def test_a_class_that_the_region_lacks_has_no_row(composed, slices):
     module = make_module(composed("labels=sides", "~labels.classes.left", "~labels.classes.right", "+" + classes))
     region = slices.slices.cases[0].acquisition.region
     cache = dataclasses.replace(slices.slices, classes_of={region: frozenset({1, 3})})
-    case = score(cache, 0, np.zeros((3, 32, 64), np.float32), module, outer=0, inner=0)
+    case = score(cache, 0, np.zeros((3, 32, 64), np.float32), module.spec, outer=0, inner=0)
     assert [label.label for label in case.scores] == ["one", "three"]
     assert [label.dice for label in case.scores] == [0, None]

@@ -39,8 +39,9 @@ def _seconds_a_case(config: Config) -> float:
     """Time training steps on noise: one batch of two cases, the first step not counted."""
     hardware = choose(config.trainer)
     module = make_module(config).to(hardware.device)
-    images = torch.randn(2, len(module.channels), module.grid.rows, module.grid.columns, device=hardware.device)
-    classes = torch.zeros(2, module.grid.rows, module.grid.columns, dtype=torch.long, device=hardware.device)
+    grid = module.spec.grid
+    images = torch.randn(2, len(module.spec.channels), grid.rows, grid.columns, device=hardware.device)
+    classes = torch.zeros(2, grid.rows, grid.columns, dtype=torch.long, device=hardware.device)
     started = time.perf_counter()
     for step in range(_STEPS + 1):
         with torch.autocast(hardware.device.type, torch.bfloat16, enabled=hardware.precision == "bf16-mixed"):

@@ -1,10 +1,188 @@
-"""Short names of networks, and the names that they had in earlier releases."""
+"""Networks, losses, optimizers and schedules by short names, and by dotted names for classes of one's own.
 
+A name or a dotted name may come from a file of unknown origin: nothing but a class of the right kind is called.
+"""
+
+import difflib
+import pkgutil
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-FORMER_NAMES: Mapping[str, str] = {
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from musclesense.errors import InputError
+
+MOST_PARAMETERS = 2**28
+"""A network of more is refused before memory is taken: 1 GiB, and four times as much in training."""
+_OPTIONAL = ("monai", "segmentation_models_pytorch", "timm", "torchvision")
+"""Packages of the extra ``baselines`` that networks come from, and what these need."""
+_FORMER_NAMES = {
     "musclesense.training.unet.UNet": "musclesense.networks.unet.UNet",
     "musclesense.training.unet.FoldedUNet": "musclesense.networks.unet.FoldedUNet",
     "musclesense.training.peers.SegmentationModelsUnet": "musclesense.networks.baselines.SegmentationModelsUnet",
 }
 """Dotted names in checkpoints and studies of earlier releases."""
+
+_Made = TypeVar("_Made")
+
+
+@dataclass(frozen=True)
+class Kind(Generic[_Made]):
+    """One kind of what a configuration names.
+
+    Attributes:
+        word: What it is called in messages.
+        base: The class that all of the kind derive from.
+        base_name: Its public dotted name.
+        names: Short name to dotted name; a class is imported when it is asked for.
+    """
+
+    word: str
+    base: type[_Made]
+    base_name: str
+    names: Mapping[str, str]
+
+
+NETWORK = Kind(
+    "network",
+    nn.Module,
+    "torch.nn.Module",
+    {
+        "unet": "musclesense.networks.unet.UNet",
+        "folded_unet": "musclesense.networks.unet.FoldedUNet",
+        "smp_unet": "musclesense.networks.baselines.SegmentationModelsUnet",
+        "monai_basic_unet": "monai.networks.nets.BasicUNet",
+        "monai_dynunet": "monai.networks.nets.DynUNet",
+    },
+)
+LOSS = Kind(
+    "loss",
+    nn.Module,
+    "torch.nn.Module",
+    {"dice_cross_entropy": "musclesense.training.loss.DiceCrossEntropy", "cross_entropy": "torch.nn.CrossEntropyLoss"},
+)
+OPTIMIZER = Kind(
+    "optimizer",
+    Optimizer,
+    "torch.optim.Optimizer",
+    {"adamw": "torch.optim.AdamW", "adam": "torch.optim.Adam", "sgd": "torch.optim.SGD"},
+)
+SCHEDULE = Kind(
+    "schedule",
+    LRScheduler,
+    "torch.optim.lr_scheduler.LRScheduler",
+    {
+        "one_cycle": "torch.optim.lr_scheduler.OneCycleLR",
+        "cosine": "musclesense.training.schedules.Cosine",
+        "constant": "musclesense.training.schedules.Constant",
+    },
+)
+
+
+def make(kind: Kind[_Made], config: Mapping[str, Any], option: str, *given: Any, **arguments: Any) -> _Made:
+    """Build what a configuration names.
+
+    Nothing but a class of the kind is called, whatever a file may name at any depth.
+
+    Args:
+        kind: What it is to be.
+        config: ``name``, or ``_target_`` (the dotted name of a class), and arguments; other keys that begin with an
+            underscore, which speak to Hydra, are passed over.
+        option: What the configuration calls it, for messages.
+        given: Positional arguments that are not configured.
+        arguments: Further ones, by name.
+
+    Raises:
+        InputError: There is no such class, it is of another kind, or it cannot be made with these arguments.
+
+    >>> network = make(NETWORK, {"name": "unet", "width": 4, "depth": 2}, "model", in_channels=1, out_channels=2)
+    >>> type(network).__name__
+    'UNet'
+    """
+    target = _target(kind, config, option)
+    try:
+        made = _class_of(kind, target, option)
+        own = {key: value for key, value in config.items() if key != "name" and not str(key).startswith("_")}
+        if issubclass(made, nn.Module) and (size := _parameters(made, own | arguments)) > MOST_PARAMETERS:
+            raise InputError(f"{option}: {size} parameters are too many for any machine; correct {option}=...")
+        return made(*given, **own | arguments)
+    except InputError:
+        raise
+    except Exception as error:
+        shown = config.get("name", target) if "_target_" not in config else target
+        if package := _absent(error):
+            raise InputError(
+                f"{option}: {shown} needs {package}; pip install 'musclesense[baselines]', or choose another {option}"
+            ) from error
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{option}: {shown} cannot be made ({reason}); correct {option}=... or its arguments"
+        ) from error
+
+
+def named(kind: Kind[Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a configuration with a short name in place of a dotted one where there is one.
+
+    >>> named(NETWORK, {"_target_": "musclesense.training.unet.UNet", "width": 16})
+    {'name': 'unet', 'width': 16}
+    """
+    plain = {str(key): value for key, value in config.items() if key != "_partial_"}
+    target = str(plain.get("_target_"))
+    short = {dotted: name for name, dotted in kind.names.items()}.get(_FORMER_NAMES.get(target, target))
+    if short is None:
+        return plain
+    return {"name": short} | {key: value for key, value in plain.items() if key not in ("_target_", "name")}
+
+
+def _target(kind: Kind[Any], config: Mapping[str, Any], option: str) -> str:
+    """Give the dotted name of what a configuration names."""
+    if not isinstance(config, Mapping) or not {"_target_", "name"} & config.keys():
+        raise InputError(f"{option}: {config!r} names no {kind.word}; give one of {', '.join(kind.names)}")
+    if "_target_" in config:
+        target = str(config["_target_"])
+        return _FORMER_NAMES.get(target, target)
+    name = str(config["name"])
+    if name not in kind.names:
+        close = difflib.get_close_matches(name, kind.names, n=1)
+        perhaps = f", perhaps {close[0]}" if close else ""
+        raise InputError(
+            f"{option}.name={name}: no such {kind.word}{perhaps}; "
+            f"give one of {', '.join(kind.names)}, or {option}._target_ of a class of your own"
+        )
+    return kind.names[name]
+
+
+def _class_of(kind: Kind[_Made], target: str, option: str) -> type[_Made]:
+    word = "torch module" if issubclass(kind.base, nn.Module) else kind.word
+    other = f"{option}._target_={target} is no {word}; name a class derived from {kind.base_name}"
+    if target.partition(".")[0] in sys.stdlib_module_names:  # some do things when they are imported
+        raise InputError(other)
+    made = pkgutil.resolve_name(target)
+    if not isinstance(made, type) or not issubclass(made, kind.base):
+        raise InputError(other)
+    return made
+
+
+def _parameters(made: type[nn.Module], arguments: Mapping[str, Any]) -> int:
+    """Count the parameters of a network without taking memory for them; 0 where that cannot be done."""
+    try:
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in made(**arguments).parameters())
+    except InputError:
+        raise
+    except Exception:  # it will be said by the network itself
+        return 0
+
+
+def _absent(error: BaseException | None) -> str | None:
+    """Name the optional package whose absence is behind an error, or None."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name in _OPTIONAL:
+            return error.name
+        error = error.__cause__ or error.__context__
+    return None

@@ -46,16 +46,16 @@ def segment_scan(scan: Scan, *, model: Path, region: Region, limbs: Limbs, out: 
     """
     segmenter = Segmenter.load(model)
     segmenter.require_region(region)
-    segmenter.require_channels(scan.channels)
+    segmenter.require_images(scan.channels)
     _require_only_results(out)
     with ExitStack() as drafts:
         # Opened before the work, which takes long, and moved to their places together, after the last one is whole.
         mask, table, picture, record = (drafts.enter_context(atomic_path(out / name)) for name in FILES)
         classes = segmenter.segment(scan.channels, scan.geometry)
         halves = limb_halves(scan, limbs)
-        write_volume(mask, segmenter.labels.decode(classes), scan.geometry, np.uint16)
-        write_csv(table, COLUMNS, fat_fraction_rows(scan, segmenter.labels.names, classes, halves))
-        draw_quality_control(scan, segmenter.grid, classes, halves).savefig(picture)
+        write_volume(mask, segmenter.spec.labels.decode(classes), scan.geometry, np.uint16)
+        write_csv(table, COLUMNS, fat_fraction_rows(scan, segmenter.spec.labels.names, classes, halves))
+        draw_quality_control(scan, segmenter.spec.grid, classes, halves).savefig(picture)
         write_json(record, _record(scan, segmenter, region, limbs))
 
 
@@ -125,11 +125,11 @@ def _record(scan: Scan, segmenter: Segmenter, region: Region, limbs: Limbs) -> d
         "limbs": str(limbs),
         "phase_unit": None if scan.phase_unit is None else str(scan.phase_unit),
         "inputs": {name: {"file": str(path), "sha256": _sha256(path)} for name, path in scan.files.items()},
-        "channels": list(segmenter.channels),
-        "labels": segmenter.labels.to_config(),
-        "threshold": segmenter.threshold,
-        "grid": segmenter.grid.to_config(),
-        "networks": [{"file": str(path), "sha256": _sha256(path)} for path in segmenter.checkpoints],
+        "channels": list(segmenter.spec.channels),
+        "labels": segmenter.spec.labels.to_config(),
+        "threshold": segmenter.spec.threshold,
+        "grid": segmenter.spec.grid.to_config(),
+        "networks": [{"file": str(path), "sha256": _sha256(path)} for path in segmenter.files],
     }
 
 

@@ -172,6 +172,7 @@ def _write_weights(path: Path, trainer: Trainer, module: LightningModule, averag
         "state_dict": module.state_dict() if averaging is None else averaging.weights(),
         module.CHECKPOINT_HYPER_PARAMS_KEY: dict(module.hparams),
     }
+    module.on_save_checkpoint(checkpoint)
     checkpoints.save(checkpoint, path)
 
 
@@ -262,7 +263,7 @@ class TestFoldScores(Callback):
                 self._cache,
                 position,
                 probabilities,
-                pl_module,
+                pl_module.spec,
                 outer=self._outer,
                 inner=self._inner,
                 column=self._column,

@@ -15,6 +15,8 @@ from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
+from musclesense.imaging.frame import reference_channel
+from musclesense.networks.spec import NetworkSpec
 from musclesense.storage.locks import locked
 from musclesense.studies.layout import CheckpointFolder, RunFolder
 from musclesense.studies.reading import read_done
@@ -73,25 +75,31 @@ def train(config: Config) -> Scores:
     return scores
 
 
-def make_module(config: Config) -> SegmentationModule:
+def make_module(config: Config, placed_by: str | None = None) -> SegmentationModule:
     """Make the untrained network of a configuration.
+
+    Args:
+        config: Of the run.
+        placed_by: The image by which the slices of the cohort are placed; None, where they do not matter yet: one of
+            the network's own channels.
 
     Raises:
         InputError: The network cannot be made with these arguments.
     """
-    plain = to_plain(config)
-    return SegmentationModule(
-        channels=list(active_channels(config)),
-        classes=plain["labels"]["classes"],
+    plain, channels = to_plain(config), active_channels(config)
+    spec = NetworkSpec(
+        channels=channels,
+        placed_by=placed_by or reference_channel(channels),
+        labels=inputs.labels(config),
+        grid=inputs.grid(config),
+        regions=tuple(plain["region"]["regions"]),
+        network=plain["model"],
         threshold=plain["labels"]["threshold"],
-        mirrored=plain["labels"]["mirrored"],
-        scales=plain["labels"]["scales"],
-        grid=plain["grid"],
-        regions=plain["region"]["regions"],
-        model=plain["model"],
-        loss=plain["loss"],
-        optimizer=plain["optimizer"],
+        flip=plain["labels"]["mirrored"],
+        scales=tuple(plain["labels"]["scales"]),
     )
+    optimizer = plain["optimizer"]
+    return SegmentationModule(spec, loss=plain["loss"], optimizer=optimizer["factory"], schedule=optimizer["schedule"])
 
 
 def _begin(config: Config, folder: Path) -> None:
@@ -135,7 +143,7 @@ def _train(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
         cases = session.test.cases
         scores = _scores(cases)
         if logger is not None:
-            logger.log_test(scores, cases, labels=best.labels, overlays=config.logger.overlays)
+            logger.log_test(scores, cases, labels=best.spec.labels, overlays=config.logger.overlays)
         if first:
             content: dict[str, Any] = {
                 "scores": scores,
@@ -220,7 +228,7 @@ def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
     seed = int(np.random.SeedSequence([config.seed, config.outer, config.inner]).generate_state(1)[0])
     lightning.seed_everything(seed, workers=True, verbose=False)
     hardware = choose(config.trainer)
-    module = make_module(config)
+    module = make_module(config, data.slices.frame(inputs.grid(config)).placed_by)
     batch_size = devices.share_of(config.loader.batch_size, len(own))
     datamodule = NestedFoldDataModule(
         data.slices,

@@ -11,7 +11,7 @@ from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import read_volume
 from musclesense.metrics.case import Case, score_slice
-from musclesense.training.module import SegmentationModule
+from musclesense.networks.spec import NetworkSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ def score(
     cache: SliceCache,
     position: int,
     probabilities: NDArray[np.float32],
-    module: SegmentationModule,
+    spec: NetworkSpec,
     *,
     outer: int,
     inner: int,
@@ -49,7 +49,7 @@ def score(
     file = acquisition.labels(column)
     assert file is not None  # no case without one
     mask = read_volume(file)
-    frame = cache.frame(module.grid)
+    frame = cache.frame(spec.grid)
     image = read_volume(acquisition.channels[frame.placed_by])
     placement = frame.place(image.geometry, {frame.placed_by: take_slice(image.data, image.geometry, case.slice)})
     scores = score_slice(
@@ -58,17 +58,17 @@ def score(
         mask.geometry,
         outer=outer,
         inner=inner,
-        labels=module.labels,
+        labels=spec.labels,
         classes=cache.classes_of[acquisition.region],
-        truth=module.labels.encode(take_slice(mask.data, mask.geometry, case.slice)),
-        predicted=decide(restore(placement, probabilities), module.threshold),
+        truth=spec.labels.encode(take_slice(mask.data, mask.geometry, case.slice)),
+        predicted=decide(restore(placement, probabilities), spec.threshold),
     )
     return ScoredCase(
         position=position,
         scores=scores,
         image=_display(np.asarray(cache.images[position, 0], dtype=np.float32)),
         truth=np.array(cache.classes[position]),
-        prediction=decide(probabilities, module.threshold),
+        prediction=decide(probabilities, spec.threshold),
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from musclesense.networks.augmented_inference import at_scale
+from musclesense.networks.test_time_augmentation import at_scale
 
 
 def bright(images: Tensor) -> Tensor:

@@ -1,0 +1,47 @@
+"""A network made as its specification says, and proved to fit it before any time is spent."""
+
+import copy
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from musclesense.errors import InputError
+from musclesense.networks.registry import NETWORK, make
+from musclesense.networks.spec import NetworkSpec
+
+
+def build_network(spec: NetworkSpec) -> nn.Module:
+    """Make a network with random weights.
+
+    Raises:
+        InputError: It cannot be made with these arguments.
+    """
+    network = make(NETWORK, spec.network, "model", in_channels=len(spec.channels), out_channels=spec.classes)
+    # Channels beside each other in memory are what fast convolutions read, in mixed precision above all.
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def require_fit(network: nn.Module, spec: NetworkSpec) -> None:
+    """Refuse a network that does not turn images on the grid into a logit for each class.
+
+    Only shapes are computed, which takes neither time nor memory.
+
+    Raises:
+        InputError: Says what it does instead.
+    """
+    shape = (1, len(spec.channels), spec.grid.rows, spec.grid.columns)
+    wanted = (1, spec.classes, *shape[2:])
+    tensors = chain(network.parameters(), network.buffers())
+    shapes = {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}
+    try:
+        # Not torch.func.functional_call, which leaves modules that have two names without their weights.
+        logits = copy.deepcopy(network, shapes).eval()(torch.empty(shape, device="meta"))
+    except NotImplementedError:
+        return  # shapes that depend on values are seen when there are values
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"model: takes no images of shape {shape} ({reason}); correct model=...") from error
+    made = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if made != wanted:
+        raise InputError(f"model: gives {made} for an image, not {wanted}; correct model=...")

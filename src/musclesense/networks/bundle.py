@@ -1,0 +1,216 @@
+"""What a trained network is stored as: a bundle to give away, and the checkpoints of training.
+
+A bundle is a folder of ``card.json`` (what the network is, and what it was trained on) and ``weights.safetensors``.
+Checkpoints are PyTorch's archives: format 2 as `SegmentationModule` writes it, format 1 as earlier versions did.
+Neither runs anything that a file holds, and what is read is proved to be a network that can be used.
+"""
+
+import hashlib
+import platform
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from musclesense.errors import InputError
+from musclesense.imaging.grid import Grid
+from musclesense.imaging.labels import LabelSet
+from musclesense.networks.build import build_network, require_fit
+from musclesense.networks.registry import LOSS, MOST_PARAMETERS, NETWORK, OPTIMIZER, SCHEDULE, Kind, named
+from musclesense.networks.spec import NetworkSpec
+from musclesense.storage.atomic import atomic_folder
+from musclesense.storage.paths import is_folder, require_file
+from musclesense.storage.records import read_json, write_json
+from musclesense.version import __version__
+
+CHECKPOINT_FORMAT = 2
+BUNDLE_FORMAT = 1
+CARD, WEIGHTS = "card.json", "weights.safetensors"
+_OF_NETWORK, _OF_LOSS = "network.", "loss."
+# Until format 2, which image placed the slices was not written down. Scans were placed by their fat image, which every
+# scan that could be given had, and so was training wherever its table had one: masks stay as they were.
+_PLACED_BY_BEFORE = "fat"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A network with its weights, ready to predict.
+
+    Attributes:
+        path: The checkpoint or the bundle that it comes from.
+        spec: What it was trained as.
+        network: With its weights.
+        training: Of a checkpoint: ``loss``, ``optimizer`` and ``schedule``, as they were configured.
+        card: Of a bundle: all that its card says.
+    """
+
+    path: Path
+    spec: NetworkSpec
+    network: nn.Module
+    training: Mapping[str, Any]
+    card: Mapping[str, Any]
+
+    @property
+    def weights_file(self) -> Path:
+        """The file of the weights."""
+        return self.path / WEIGHTS if is_folder(self.path) else self.path
+
+
+def is_bundle(path: Path) -> bool:
+    """Tell whether a folder is a bundle."""
+    return is_folder(path) and (path / CARD).is_file()
+
+
+def read_trained(path: Path) -> TrainedNetwork:
+    """Read a checkpoint or a bundle, on the CPU.
+
+    Raises:
+        InputError: It is missing, damaged, of a newer format, or describes no network that can be used.
+    """
+    return read_bundle(path) if is_bundle(path) else read_checkpoint(path)
+
+
+def read_checkpoint(path: Path) -> TrainedNetwork:
+    """Read a checkpoint of training.
+
+    Raises:
+        InputError: The file is missing, damaged or no checkpoint of this project.
+    """
+    with usable(path, "checkpoint", "give the best checkpoint of a run"):
+        content = _read_archive(path)
+        spec, training = _described(content)
+        return TrainedNetwork(path, spec, _with_weights(spec, _of_network(content["state_dict"])), training, {})
+
+
+def read_bundle(folder: Path) -> TrainedNetwork:
+    """Read a bundle.
+
+    Raises:
+        InputError: A file is missing, damaged or not the one that the card tells of.
+    """
+    from safetensors.torch import load
+
+    with usable(folder, "bundle", "fetch it again"):
+        card = read_json(folder / CARD, remedy="fetch the bundle again")
+        _require_known(card["format"], BUNDLE_FORMAT)
+        require_file(folder / WEIGHTS)
+        content = (folder / WEIGHTS).read_bytes()
+        if hashlib.sha256(content).hexdigest() != card["weights_sha256"]:
+            raise InputError(f"{WEIGHTS} is not the file of which {CARD} tells")
+        spec = NetworkSpec.from_config(card["spec"])
+        return TrainedNetwork(folder, spec, _with_weights(spec, load(content)), {}, card)
+
+
+def write_bundle(folder: Path, spec: NetworkSpec, weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Write a bundle, whole or not at all.
+
+    Args:
+        folder: To be made.
+        spec: What the network was trained as.
+        weights: Its state, by the names of the network.
+        about: For the card: plain values such as ``training_data`` and ``intended_use``.
+
+    Raises:
+        InputError: There is no writing there.
+    """
+    from safetensors.torch import save
+
+    # Layers under two names share memory, which the format does not allow for.
+    content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()})
+    card = {
+        "format": BUNDLE_FORMAT,
+        "about": dict(about),
+        "spec": spec.to_config(),
+        "versions": {"musclesense": __version__, "python": platform.python_version(), "torch": torch.__version__},
+        "weights_sha256": hashlib.sha256(content).hexdigest(),
+    }
+    with atomic_folder(folder) as draft:
+        (draft / WEIGHTS).write_bytes(content)
+        write_json(draft / CARD, card)
+
+
+@contextmanager
+def usable(path: Path, what: str, remedy: str) -> Iterator[None]:
+    """Turn whatever goes wrong in the block into a line that names the file: torch raises many kinds of errors."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).removeprefix(f"{path}: ").split())[:200] or type(error).__name__
+        raise InputError(f"{path}: not a usable {what} ({reason}); {remedy}") from error
+
+
+def _read_archive(path: Path) -> dict[str, Any]:
+    """Read a checkpoint as Lightning writes it: an archive of uncompressed entries, whose size is therefore known."""
+    require_file(path)
+    with zipfile.ZipFile(path) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise InputError("its entries are compressed")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or not {"hyper_parameters", "state_dict"} <= content.keys():
+        raise InputError("no weights or no description of the network")
+    return content
+
+
+def _require_known(found: Any, known: int) -> None:
+    if not isinstance(found, int) or not 1 <= found <= known:
+        raise InputError(f"of format {found}, and this version of musclesense reads 1 to {known}")
+
+
+def _described(content: Mapping[str, Any]) -> tuple[NetworkSpec, dict[str, Any]]:
+    """Give the specification in a checkpoint, and how it was trained."""
+    _require_known(content.get("format", 1), CHECKPOINT_FORMAT)
+    hyper = dict(content["hyper_parameters"])
+    if content.get("format", 1) > 1:
+        return NetworkSpec.from_config(hyper.pop("spec")), hyper
+    spec = NetworkSpec(
+        channels=tuple(hyper["channels"]),
+        placed_by=_PLACED_BY_BEFORE,
+        labels=LabelSet.from_config(hyper["classes"]),
+        grid=Grid(**hyper["grid"]),
+        regions=tuple(hyper["regions"]),
+        network=_named(NETWORK, hyper["model"]),
+        threshold=hyper["threshold"],
+        flip=hyper.get("mirrored", False),
+        scales=tuple(hyper.get("scales", (1.0,))),
+    )
+    optimizer = hyper["optimizer"]
+    return spec, {
+        "loss": _named(LOSS, hyper["loss"]),
+        "optimizer": _named(OPTIMIZER, optimizer["factory"]),
+        "schedule": _named(SCHEDULE, optimizer["schedule"]),
+    }
+
+
+def _named(kind: Kind[Any], config: Any) -> Any:
+    """Name what a checkpoint of format 1 names by its place in the sources."""
+    return named(kind, config) if isinstance(config, Mapping) else config
+
+
+def _of_network(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give the weights of the network itself, out of those of all that trained it."""
+    strange = [name for name in state if not str(name).startswith((_OF_NETWORK, _OF_LOSS))]
+    if strange:
+        raise InputError(f"{strange[0]} is no part of a network")
+    return {name.removeprefix(_OF_NETWORK): tensor for name, tensor in state.items() if name.startswith(_OF_NETWORK)}
+
+
+def _with_weights(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> nn.Module:
+    """Make the network of a specification, with these weights."""
+    network = build_network(spec)
+    strange = [name for name, tensor in weights.items() if not _is_sound(tensor)]
+    if strange:
+        raise InputError(f"{strange[0]} holds no finite real numbers")
+    network.load_state_dict(weights)
+    require_fit(network, spec)
+    return network.eval()
+
+
+def _is_sound(value: Any) -> bool:
+    if not isinstance(value, Tensor) or value.is_complex() or value.numel() > MOST_PARAMETERS:
+        return False
+    return bool(value.isfinite().all())

@@ -1,0 +1,110 @@
+"""What a trained network is: the images it takes, how they are laid before it, and what its numbers mean."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from musclesense.errors import InputError
+from musclesense.imaging.frame import Frame
+from musclesense.imaging.grid import Grid
+from musclesense.imaging.labels import LabelSet
+from musclesense.vocabulary import CHANNELS, Region
+
+_SMALLEST_SCALE, _LARGEST_SCALE = 0.5, 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """All that is needed, beside the weights, to use a network on another scan.
+
+    Attributes:
+        channels: Images that the network takes, in order.
+        placed_by: The image in which the body is found, by which slices are placed on the grid; it need not be one of
+            ``channels``.
+        labels: What is segmented.
+        grid: The frame on which the network works.
+        regions: Regions that were trained on.
+        network: ``name`` of `registry.NETWORK`, or ``_target_`` of a class of one's own, and arguments.
+        threshold: Foreground probability from which a pixel is segmented.
+        flip: Test-time augmentation: give the mean over each image and its mirror image.
+        scales: Test-time augmentation: give the mean over the image at these sizes, relative to that on the grid.
+
+    Raises:
+        InputError: A value that no network can have.
+
+    >>> spec = NetworkSpec(
+    ...     channels=("fat",),
+    ...     placed_by="fat",
+    ...     labels=LabelSet.from_config({"muscle": []}),
+    ...     grid=Grid(),
+    ...     regions=(Region.THIGH,),
+    ...     network={"name": "unet", "width": 16, "depth": 5},
+    ... )
+    >>> NetworkSpec.from_config(spec.to_config()) == spec
+    True
+    """
+
+    channels: tuple[str, ...]
+    placed_by: str
+    labels: LabelSet
+    grid: Grid
+    regions: tuple[str, ...]
+    network: Mapping[str, Any]
+    threshold: float = 0.5
+    flip: bool = False
+    scales: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        channels, regions = self.channels, self.regions
+        if not channels or len({*channels}) < len(channels) or not {*channels} <= {*CHANNELS}:
+            raise InputError(f"channels={list(channels)}: give some of {', '.join(CHANNELS)}, each once")
+        if self.placed_by not in CHANNELS:
+            raise InputError(f"placed_by={self.placed_by}: give one of {', '.join(CHANNELS)}")
+        if not regions or not {*regions} <= {*Region}:
+            raise InputError(f"region.regions={list(regions)}: give {' or '.join(Region)}, or both")
+        if not 0 < self.threshold < 1:
+            raise InputError(f"inference.threshold={self.threshold}: give a probability between 0 and 1")
+        if not isinstance(self.flip, bool):
+            raise InputError(f"inference.flip={self.flip}: give true or false")
+        if not self.scales or not all(_SMALLEST_SCALE <= scale <= _LARGEST_SCALE for scale in self.scales):
+            limits = f"{_SMALLEST_SCALE:g} to {_LARGEST_SCALE:g}"
+            raise InputError(f"inference.scales={list(self.scales)}: give one or more, each from {limits}")
+
+    @property
+    def frame(self) -> Frame:
+        """How slices are laid before the network."""
+        return Frame(self.grid, self.channels, self.placed_by)
+
+    @property
+    def classes(self) -> int:
+        """Numbers that the network gives for a pixel: background and the foreground classes."""
+        return self.labels.n_classes + 1
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Make the specification that ``to_config`` gave; what is absent has its default."""
+        given = {name: config[name] for name in ("threshold", "flip") if name in config}
+        return cls(
+            channels=tuple(config["channels"]),
+            placed_by=config["placed_by"],
+            labels=LabelSet.from_config(config["labels"]),
+            grid=Grid(**config["grid"]),
+            regions=tuple(config["regions"]),
+            network=dict(config["network"]),
+            scales=tuple(config.get("scales", cls.scales)),
+            **given,
+        )
+
+    def to_config(self) -> dict[str, Any]:
+        """Give plain values, which any record can hold."""
+        return {
+            "channels": list(map(str, self.channels)),
+            "placed_by": str(self.placed_by),
+            "labels": self.labels.to_config(),
+            "grid": self.grid.to_config(),
+            "regions": list(map(str, self.regions)),
+            "network": dict(self.network),
+            "threshold": self.threshold,
+            "flip": self.flip,
+            "scales": list(self.scales),
+        }

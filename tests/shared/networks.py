@@ -1,0 +1,39 @@
+"""Specifications and checkpoints of small networks."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from musclesense.imaging.grid import Grid
+from musclesense.imaging.labels import LabelSet
+from musclesense.networks.bundle import CHECKPOINT_FORMAT
+from musclesense.networks.spec import NetworkSpec
+
+BEFORE = Path(__file__).parents[1] / "fixtures" / "before"
+"""What the release before formats had numbers wrote."""
+PUBLISHED = Path(__file__).parents[2] / "experiments" / "any_scanner_fat" / "model.ckpt"
+TRAINED = {"loss": {"name": "dice_cross_entropy", "dice_weight": 1.0}, "optimizer": {"name": "adamw"}, "schedule": None}
+
+
+def spec_of(**changed: Any) -> NetworkSpec:
+    """A small U-Net of one channel; a test names only what it is about."""
+    usual: dict[str, Any] = {
+        "channels": ("fat",),
+        "placed_by": "fat",
+        "labels": LabelSet.from_config({"muscle": []}),
+        "grid": Grid(6.4, 32, 64),
+        "regions": ("thigh",),
+        "network": {"name": "unet", "width": 4, "depth": 3},
+    }
+    return NetworkSpec(**usual | changed)
+
+
+def checkpoint_of(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What a checkpoint of the present format holds."""
+    return {
+        "format": CHECKPOINT_FORMAT,
+        "state_dict": {f"network.{name}": tensor for name, tensor in weights.items()},
+        "hyper_parameters": {"spec": spec.to_config(), **TRAINED},
+    }
