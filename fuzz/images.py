@@ -31,7 +31,7 @@ class Draft:
 
     def content(self) -> bytes:
         """Give the bytes of the file, uncompressed."""
-        return self.header.binaryblock + self.between + self.voxels.tobytes(order="F") + self.tail
+        return bytes(self.header.binaryblock) + self.between + self.voxels.tobytes(order="F") + self.tail
 
 
 Change = Callable[[Draw, Draft], Verdict]

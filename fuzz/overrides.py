@@ -253,8 +253,8 @@ PIECES = (*"=,.:;[]{}()'\"\\$~+-@/ 01aä\t", "${", "}", "range(", "..", "null", 
 def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
     """Write a command line."""
     if draw.chance(0.1):
-        words = _sound_words(draw)
-        return Case(arguments=words, changes=" ".join(words), verdict=ACCEPT, train=True)
+        sound = _sound_words(draw)
+        return Case(arguments=sound, changes=" ".join(sound), verdict=ACCEPT, train=True)
     words = [_word(draw) for _ in range(draw.one_of((1, 1, 1, 2, 3, 5)))]
     if draw.chance(0.5):
         words.insert(draw.below(len(words) + 1), "-m")
@@ -314,6 +314,6 @@ def _word(draw: Draw) -> str:
     else:
         word = "".join(draw.one_of(PIECES) for _ in range(1 + draw.below(20)))
     if draw.chance(0.12):
-        at = draw.below(len(word) + 1)
-        word = word[:at] + draw.one_of(PIECES) + word[at + draw.below(3) :]
+        place = draw.below(len(word) + 1)
+        word = word[:place] + draw.one_of(PIECES) + word[place + draw.below(3) :]
     return word

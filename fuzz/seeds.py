@@ -7,7 +7,7 @@ import json
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import nibabel as nib
 import numpy as np
@@ -86,7 +86,8 @@ def make(folder: Path, conf: Path) -> Seeds:
     images = _images()
     files = {name: gzip.compress(nifti(data), mtime=0) for name, data in images.items()}
     torch.manual_seed(0)
-    network = build_network(NetworkSpec.from_config(SPEC))
+    network = cast(torch.nn.Conv2d, build_network(NetworkSpec.from_config(SPEC)))
+    assert network.bias is not None
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
@@ -117,7 +118,7 @@ def header(data: NDArray[Any]) -> nib.Nifti1Header:
 
 def nifti(data: NDArray[Any]) -> bytes:
     """Give the bytes of a ``.nii`` file."""
-    return header(data).binaryblock + bytes(4) + data.tobytes(order="F")
+    return bytes(header(data).binaryblock) + bytes(4) + data.tobytes(order="F")
 
 
 def write_checkpoint(path: Path, weights: dict[str, torch.Tensor], hyper: dict[str, Any]) -> None:
@@ -271,5 +272,6 @@ def _overlays(folder: Path, lines: list[int]) -> bytes:
     frames[:, 8:16, 10:30] = 1
     images = {"image": frames * 200, "truth": frames, "prediction": np.roll(frames, 1, axis=2)}
     path = RunFolder(folder).overlays
-    np.savez_compressed(path, **images, line=np.array(lines), slice=np.ones(len(lines), int))
+    arrays: dict[str, Any] = {**images, "line": np.array(lines), "slice": np.ones(len(lines), int)}
+    np.savez_compressed(path, **arrays)
     return path.read_bytes()

@@ -89,8 +89,10 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
 def _damage(draw: Draw, files: dict[str, bytes]) -> str:
     study = StudyFolder(Path())
     run, other, failed = study.run(0, 0), study.run(1, 0), study.run(1, 1)
-    read = (study.settings, study.folds, study.command, run.cases, run.metrics)
-    read += (run.done, run.overlays, failed.failed, other.cases)
+    read = (
+        *(study.settings, study.folds, study.command, run.cases, run.metrics),
+        *(run.done, run.overlays, failed.failed, other.cases),
+    )
     name = draw.one_of(read).as_posix()
     content = files[name]
     if draw.chance(0.25):

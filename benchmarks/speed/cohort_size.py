@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib.pyplot as plt
 from hydra import compose, initialize_config_dir
@@ -137,7 +137,7 @@ def train(config: Config) -> None:
     folder = Path(config.runs) / "run"
     with held("1", choose(config.trainer).accelerator) as own, Peak(own_bytes, every=LOOK_EVERY_SECONDS) as memory:
         session = set_up(config, folder, inputs.prepare(config), own, None)
-        session.trainer.callbacks.append(Ends(memory))
+        cast(Any, session.trainer).callbacks.append(Ends(memory))
         session.fit()
 
 

@@ -70,10 +70,11 @@ def once(started: float, overrides: list[str]) -> None:
         told[next(stages)] = (now[0] - before[0], now[1] - before[1])
         before = now
 
-    from musclesense.launch import main as experiment
+    from musclesense.launch import main as launch_module
     from musclesense.training.module import SegmentationModule
 
     ends()
+    experiment: Any = launch_module
     train, step = experiment.train, SegmentationModule.training_step
 
     def begins(config: Any) -> Any:
@@ -81,12 +82,12 @@ def once(started: float, overrides: list[str]) -> None:
         return train(config)
 
     def first(self: SegmentationModule, batch: Any) -> Any:
-        step(self, batch).backward()
+        step(self, batch).backward()  # type: ignore[no-untyped-call]
         ends()
         print(json.dumps(told), flush=True)
         os._exit(0)
 
-    experiment.train, SegmentationModule.training_step = begins, first  # type: ignore[assignment, method-assign]
+    experiment.train, SegmentationModule.training_step = begins, first  # type: ignore[method-assign]
     sys.argv[1:] = overrides
     experiment.main(PROJECT / "conf")
 

@@ -43,8 +43,9 @@ def main() -> None:
         logger = open_dashboard(config)
         session = set_up(config, Path(runs) / "run", inputs.prepare(config), own, logger)
         clock = Clock(session)
-        session.trainer.callbacks.insert(0, clock)  # before all that is to be timed
-        session.trainer.callbacks.append(AfterAll(clock))
+        callbacks: list[Callback] = cast(Any, session.trainer).callbacks
+        callbacks.insert(0, clock)  # before all that is to be timed
+        callbacks.append(AfterAll(clock))
         try:
             session.fit()
         finally:
@@ -113,7 +114,7 @@ class Clock(Callback):
     def ratio(self, parts: tuple[str, ...], kind: int) -> float:
         """Give the cases a second of parts of the loop over those of bare steps: the median of the pairs."""
         pairs = zip(self.spans["bare steps"], *(self.spans[name] for name in parts), strict=True)
-        return statistics.median([bare[kind] / sum(part[kind] for part in own) for bare, *own in pairs][1:])
+        return float(statistics.median([bare[kind] / sum(part[kind] for part in own) for bare, *own in pairs][1:]))
 
     def _median(self, name: str, kind: int) -> float:
         return statistics.median(span[kind] for span in self.spans[name][1:])

@@ -21,10 +21,10 @@ SEVERE_PERCENT = 35
 
 
 def main() -> None:
-    rows = list(measure(Path(sys.argv[1])))
+    groups, rows = zip(*measure(Path(sys.argv[1])), strict=True)
     for name, chosen in (
-        ("controls", [row for row in rows if row["group"] == "control"]),
-        ("patients", [row for row in rows if row["group"] != "control"]),
+        ("controls", [row for group, row in zip(groups, rows, strict=True) if group == "control"]),
+        ("patients", [row for group, row in zip(groups, rows, strict=True) if group != "control"]),
         (f"severe (true fat fraction above {SEVERE_PERCENT} %)", [row for row in rows if row["true"] > SEVERE_PERCENT]),
     ):
         dice = [row["dice"] for row in chosen]
@@ -39,7 +39,8 @@ def main() -> None:
     print(f"true fat above 85 % outside muscle reads: {np.median([row['fat_reads'] for row in rows]):.1f} %")
 
 
-def measure(table: Path) -> Iterator[dict[str, float | str]]:
+def measure(table: Path) -> Iterator[tuple[str, dict[str, float]]]:
+    """Give the group and the measures of each acquisition."""
     for row in read_table(table).acquisitions:
         mask = labelled(row, row.mask) > 0
         fat, water, signal = (labelled(row, row.channels[name]) for name in ("fat", "water", "te460"))
@@ -47,8 +48,7 @@ def measure(table: Path) -> Iterator[dict[str, float | str]]:
         body = signal > 0.2 * np.percentile(signal, 98)
         good = mask & (signal > 0.25 * np.percentile(signal, 98))
         difference = found[good] - true[good]
-        yield {
-            "group": row.group,
+        measures = {
             "true": float(true[mask].mean()),
             "dice": overlap(mask, (water > fat) & body).dice or 0.0,
             "error": float(np.median(difference)),
@@ -56,6 +56,7 @@ def measure(table: Path) -> Iterator[dict[str, float | str]]:
             "far": float(np.mean(np.abs(difference) > 40)),
             "fat_reads": float(np.median(found[body & ~mask & (true > 85)])),
         }
+        yield row.group, measures
 
 
 def labelled(row: Acquisition, path: Path | None) -> np.ndarray:

@@ -39,8 +39,10 @@ def approximate_fat(echoes: Sequence[Sequence[NDArray[np.float32]]], pixel_mm: f
     tissues: dict[int, NDArray[np.int32]] = {}
     for number in sorted(range(count), key=lambda one: abs(one - count // 2)):
         before = tissues.get(number - int(np.sign(number - count // 2)))
-        tissues[number] = _flood(*(echo[number] for echo in echoes), before, pixel_mm)
-    return [_fat(*(echo[number] for echo in echoes), tissues[number]) for number in range(count)]
+        first, in_phase, last = (echo[number] for echo in echoes)
+        tissues[number] = _flood(first, in_phase, last, before, pixel_mm)
+    slices = enumerate(zip(*echoes, strict=True))
+    return [_fat(first, in_phase, last, tissues[number]) for number, (first, in_phase, last) in slices]
 
 
 def _fat(

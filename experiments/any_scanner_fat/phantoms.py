@@ -32,12 +32,16 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     options = parser.parse_args()
     subjects = getattr(NestedFolds.load(StudyFolder(options.study).folds).split(0, 0), options.part)
-    cases = [case for case in read_table(options.cohort).acquisitions if case.subject in subjects]
-    scans = [(read_volume(case.channels["fat"]), read_volume(case.mask), case.slice) for case in cases]
+    scans = [
+        (read_volume(case.channels["fat"]), read_volume(case.mask), case.slice)
+        for case in read_table(options.cohort).acquisitions
+        if case.subject in subjects and case.mask is not None and case.slice is not None
+    ]
     for model in options.models:
         for flip, scales in VIEWS:
             segmenter = augmented(model, flip=flip, scales=scales)
-            dice = [compare(segment(segmenter, fat), mask, number).dice for fat, mask, number in scans]
+            scores = [compare(segment(segmenter, fat), mask, number).dice for fat, mask, number in scans]
+            dice = [score for score in scores if score is not None]
             seen = f"{'flipped, ' if flip else ''}at {', '.join(map(str, scales))}"
             print(f"{model}: {np.mean(dice):.4f} over {len(dice)} cases, {seen}")
 

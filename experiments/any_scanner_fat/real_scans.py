@@ -76,7 +76,7 @@ def main() -> None:
         )
     write_csv(options.out / "slices.csv", tuple(rows[0]), rows)
     for name in list(rows[0])[1:]:
-        scored = [row[name] for row in rows if row["slice"] in SCORED]
+        scored = [value for row in rows if row["slice"] in SCORED and (value := row[name]) is not None]
         print(f"ideal_thigh, slices {SCORED[0]}..{SCORED[-1]}: mean {name} {np.mean(scored):.4f}")
     points = curve(RunFolder(options.run), fat, labels, one_view=options.one_view)
     write_csv(options.out / "curve.csv", ("epoch", "minutes", "val_dice", "real_dice"), points)
@@ -126,7 +126,7 @@ def naive(fat: Volume, water: Volume) -> NDArray[np.bool_]:
     return muscle
 
 
-def curve(run: RunFolder, fat: Volume, labels: Volume, *, one_view: bool) -> list[dict[str, float]]:
+def curve(run: RunFolder, fat: Volume, labels: Volume, *, one_view: bool) -> list[dict[str, Any]]:
     """Score the checkpoints that were kept while training."""
     epochs = {row.epoch: row for row in read_epochs(run)}
     rows = []
@@ -143,7 +143,7 @@ def curve(run: RunFolder, fat: Volume, labels: Volume, *, one_view: bool) -> lis
     return rows
 
 
-def plot(out: Path, points: list[dict[str, float]]) -> None:
+def plot(out: Path, points: list[dict[str, Any]]) -> None:
     """Plot Dice on D4 and on the real scan against training time."""
     figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
     minutes = [point["minutes"] for point in points]

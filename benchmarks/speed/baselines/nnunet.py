@@ -77,7 +77,8 @@ class NnUNet(Worker):
         trainer.run_training()
         first = trainer.logger.get_value("epoch_start_timestamps", step=0)
         ends = [trainer.logger.get_value("epoch_end_timestamps", step=step) for step in range(epochs)]
-        return np.diff([first, *ends]).tolist()
+        seconds: list[float] = np.diff([first, *ends]).tolist()
+        return seconds
 
     def predict(self, masks: Path) -> float:
         """As ``nnUNetv2_predict`` does."""

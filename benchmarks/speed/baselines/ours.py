@@ -48,9 +48,9 @@ class Ours(Worker):
     def train(self, name: str, epochs: int) -> list[float]:
         self._last = self._configured(name, epochs)
         train(self._last)
-        epochs = read_epochs(RunFolder(run_folder(self._last)))
-        ends = [0.0, *(epoch.seconds or 0.0 for epoch in epochs)]
-        return np.diff(ends).tolist()
+        ends = [0.0, *(epoch.seconds or 0.0 for epoch in read_epochs(RunFolder(run_folder(self._last))))]
+        seconds: list[float] = np.diff(ends).tolist()
+        return seconds
 
     def predict(self, masks: Path) -> float:
         dataset = Path(self._task.dataset)
