@@ -1,7 +1,8 @@
 """Golden bytes of the phantom: what each preset and the generator of synthetic slices make, slice by slice.
 
 ``python -m tests.phantom.golden`` writes them anew after ``PHANTOM_VERSION`` was raised. With the same version it adds
-what this machine computes, which must lie within `MOST_OTHER` of what is there: processors round differently.
+those of a new preset, and what this machine computes of the others, which must lie within `MOST_OTHER` of what is
+there: processors round differently.
 """
 
 import hashlib
@@ -134,26 +135,31 @@ def fingerprint() -> str:
 def problems(arrays: Arrays, golden: Golden) -> list[str]:
     """Name the arrays that are not as they were: to the bit on a known machine, within `MOST_OTHER` on another one."""
     names = {array.partition("/")[0] for array in arrays}
-    expected = {name for name in next(iter(golden.digests.values())) if name.partition("/")[0] in names}
+    expected = {name for name in golden.pixels if name.partition("/")[0] in names}
     if expected != set(arrays):
         return sorted(expected ^ set(arrays))
-    known = golden.digests.get(fingerprint())
-    if known is not None:
-        return [name for name, array in arrays.items() if digest(array) != known[name]]
-    return [name for name, array in arrays.items() if other(thinned(array), golden.pixels[name]) > MOST_OTHER]
+    known = golden.digests.get(fingerprint(), {})
+
+    def changed(name: str, array: NDArray[Any]) -> bool:
+        return (
+            digest(array) != known[name] if name in known else other(thinned(array), golden.pixels[name]) > MOST_OTHER
+        )
+
+    return [name for name, array in arrays.items() if changed(name, array)]
 
 
 def main() -> None:
     """Write or complete the golden bytes."""
     arrays = {name: array for preset in (*PRESETS, "synthetic slices") for name, array in made(preset).items()}
     digests = {fingerprint(): {name: digest(array) for name, array in arrays.items()}}
+    pixels = {name: thinned(array) for name, array in arrays.items()}
     golden = Golden.read() if DIGESTS.is_file() else None
     if golden is None or golden.phantom != PHANTOM_VERSION:
-        Golden(PHANTOM_VERSION, digests, {name: thinned(array) for name, array in arrays.items()}).write()
-    elif wrong := problems(arrays, golden):
+        Golden(PHANTOM_VERSION, digests, pixels).write()
+    elif wrong := problems({name: array for name, array in arrays.items() if name in golden.pixels}, golden):
         sys.exit(f"{', '.join(wrong[:3])} and others: {CHANGED}")
     else:
-        Golden(PHANTOM_VERSION, {**golden.digests, **digests}, golden.pixels).write()
+        Golden(PHANTOM_VERSION, {**golden.digests, **digests}, {**pixels, **golden.pixels}).write()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """The number that stands for the phantom's images: golden bytes hold it, and records name it."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from tests.phantom import golden
@@ -52,6 +55,7 @@ def test_arrays_that_come_or_go_are_named(kept: Golden) -> None:
         ({"phantom": 1}, 1),
         ({"phantom": 7, "sources": "290b571bbd7cfbad"}, 7),
         ({"sources": "290b571bbd7cfbad"}, 1),
+        ({"preset": "robust", "sources": "290b571bbd7cfbad"}, 1),
         ({"sources": "0123456789abcdef"}, None),
         ({"phantom": "1"}, None),
         ({"phantom": True}, None),
@@ -62,3 +66,18 @@ def test_a_record_tells_the_version_by_its_number_or_by_its_old_digest(
     record: dict[str, Any], version: int | None
 ) -> None:
     assert version_of(record) == version
+
+
+def test_a_phantom_of_the_release_before_is_this_version(data: Path) -> None:
+    """Its training is in ``tests/integration/test_before.py``."""
+    before, now = golden.DIGESTS.parent / "before" / "phantom-smoke-1", data / "phantom-smoke-1"
+    assert version_of(json.loads((before / "phantom.json").read_text())) == PHANTOM_VERSION == 1
+    files = [path.relative_to(before) for path in before.rglob("*") if path.is_file() and path.name != "phantom.json"]
+    assert len(files) == 2 + 24 * 9 + 3
+    for file in files:
+        if file.name.endswith(".nii.gz"):
+            one, other = (nib.load(folder / file) for folder in (before, now))
+            assert np.array_equal(one.affine, other.affine)
+            assert golden.other(np.asanyarray(other.dataobj), np.asanyarray(one.dataobj)) <= golden.MOST_OTHER, file
+        else:
+            assert (before / file).read_bytes() == (now / file).read_bytes()

@@ -50,6 +50,8 @@ or ``swaps`` (of fat and water) there is none; without ``resolution`` pixels and
 ``bodies`` all are usual adults with usual vessels; without ``thickness`` slices are thin.
 """
 
+DISEASES = ("control", "IBM", "CMT", "ALS", "KD", "HYPOPP", "DMD")
+"""Of ``disease.patterns.PATTERNS``, those that are drawn; with another one, slices are of another version."""
 THIN = (3.0, 1)
 """Thickness in mm and points a voxel of a slice that mixes nothing: one keeps drawing fast, and blur softens edges."""
 BRIGHTNESS = 400.0
@@ -216,7 +218,7 @@ def _sample_disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, 
     if kind == 0:
         return CONTROL, float(rng.uniform(0.0, 0.5))
     if kind == 1:
-        pattern = PATTERNS[list(PATTERNS)[int(rng.integers(len(PATTERNS)))]]
+        pattern = PATTERNS[DISEASES[int(rng.integers(len(DISEASES)))]]
     else:
         muscles = TEMPLATES[region].muscles
         # Most muscles are taken wholly or hardly at all.
