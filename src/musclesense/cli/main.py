@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from musclesense.errors import InputError, report_input_errors
 from musclesense.messages import to_console
+from musclesense.phantom.cohorts.presets import PRESETS
 from musclesense.version import __version__
 from musclesense.vocabulary import Echo, Limbs, Region
 
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
     phantom = verb("phantom", "phantom:run", "Make a phantom cohort: images by MR physics, masks and a cohort table.")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder to make")
-    phantom.add_argument("--preset", default="demo", help="demo (default), smoke, paper, secondary or any_scanner")
+    phantom.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)} (default demo)")
     phantom.add_argument("--seed", type=int, default=1, help="same seed, same bytes (default 1)")
     cores = os.cpu_count() or 1
     phantom.add_argument("--workers", type=int, default=cores, help=f"processes (default: all {cores} cores)")
