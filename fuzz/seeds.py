@@ -185,9 +185,9 @@ def _study(folder: Path, model: bytes) -> dict[str, bytes]:
     """Write a study of 2 x 2 runs, of which three have finished and one has failed."""
     subjects = [f"S{number}" for number in range(SUBJECTS)]
     folds, outer = [], [subjects[::2], subjects[1::2]]
-    for d2 in outer:
-        rest = [name for name in subjects if name not in d2]
-        folds.append({"d2": d2, "d4": [rest[::2], rest[1::2]]})
+    for tested in outer:
+        rest = [name for name in subjects if name not in tested]
+        folds.append({"test": tested, "validation": [rest[::2], rest[1::2]]})
     config = {
         "seed": 0,
         "runs": "runs",
@@ -204,7 +204,7 @@ def _study(folder: Path, model: bytes) -> dict[str, bytes]:
     study = StudyFolder(Path())
     files = {
         study.settings: yaml.safe_dump(config, sort_keys=False).encode(),
-        study.folds: json.dumps({"table": "0" * 64, "seed": 0, "outer": folds}).encode(),
+        study.folds: json.dumps({"format": 2, "table": "0" * 64, "seed": 0, "outer": folds}).encode(),
         study.command: b"python train.py -m outer=0,1 inner=0,1\n",
     }
     folder.mkdir()

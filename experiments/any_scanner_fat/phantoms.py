@@ -1,6 +1,8 @@
-"""Networks on held-out phantoms, by several views of a slice: ``phantoms.py STUDY COHORT.csv d4|d2 MODEL MODEL ...``.
+"""Networks on held-out phantoms, by several views of a slice.
 
-Prints the mean Dice of each checkpoint over a part of the first fold of a study. Choices are made on D4.
+``phantoms.py STUDY COHORT.csv validation|test MODEL MODEL ...``
+
+Prints the mean Dice of each checkpoint over a part of the first fold of a study. Choices are made on validation cases.
 """
 
 import argparse
@@ -28,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
     parser.add_argument("cohort", type=Path)
-    parser.add_argument("part", choices=("d4", "d2"))
+    parser.add_argument("part", choices=("validation", "test"))
     parser.add_argument("models", type=Path, nargs="+")
     options = parser.parse_args()
     subjects = getattr(NestedFolds.load(StudyFolder(options.study).folds).split(0, 0), options.part)

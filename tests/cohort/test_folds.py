@@ -57,7 +57,7 @@ def test_every_run_has_three_disjoint_sets_that_together_hold_everybody(rows, se
     for o in range(outer):
         for i in range(inner):
             split = folds.split(o, i)
-            sets = [set(split.d3), set(split.d4), set(split.d2)]
+            sets = [set(split.train), set(split.validation), set(split.test)]
             assert all(sets)
             assert sum(map(len, sets)) == len(everybody)
             assert set.union(*sets) == everybody
@@ -184,7 +184,9 @@ def test_a_shortage_is_named_exactly_when_a_fold_would_be_empty(outer, inner, su
     fits = subjects >= outer and subjects - largest_outer_fold >= inner
     assert (shortage(subjects, outer, inner) is None) == fits
     if fits:
-        assert draw(cohort(subjects), table="digest", seed=0, outer=outer, inner=inner).split(outer - 1, inner - 1).d3
+        assert (
+            draw(cohort(subjects), table="digest", seed=0, outer=outer, inner=inner).split(outer - 1, inner - 1).train
+        )
     else:
         with pytest.raises(
             InputError, match=f"^{subjects} subjects? (is|are) too few for {outer} outer and {inner} inner"
@@ -222,35 +224,57 @@ def test_saved_folds_come_back_equal(tmp_path_factory, rows, seed):
     assert NestedFolds.load(path) == drawn
 
 
-def _swap_subjects_between_d2(content):
+def test_folds_of_the_release_before_are_read_and_written_in_today_s_words(tmp_path):
+    before = Path(__file__).parents[1] / "fixtures" / "before" / "study" / "folds.json"
+    folds = NestedFolds.load(before)
+    old = json.loads(before.read_text())
+    assert [list(test) for test in folds.outer] == [fold["d2"] for fold in old["outer"]]
+    assert [[list(own) for own in inner] for inner in folds.inner] == [fold["d4"] for fold in old["outer"]]
+    folds.save(tmp_path / "folds.json")
+    new = json.loads((tmp_path / "folds.json").read_text())
+    assert new["format"] == 2 and {*new["outer"][0]} == {"test", "validation"}
+    assert NestedFolds.load(tmp_path / "folds.json") == folds
+
+
+@pytest.mark.parametrize("number", [3, "2", 0, True, None, 10**100])
+def test_folds_of_a_format_that_is_not_known_are_refused(tmp_path, number):
+    path = tmp_path / "folds.json"
+    draw(cohort(12), table="digest", seed=0).save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": number}))
+    with pytest.raises(InputError, match=r"folds\.json: format ") as caught:
+        NestedFolds.load(path)
+    assert len(str(caught.value)) < len(str(path)) + 150
+
+
+def _swap_subjects_between_tests(content):
     outer = content["outer"]
-    outer[0]["d2"][0], outer[1]["d2"][0] = outer[1]["d2"][0], outer[0]["d2"][0]
+    outer[0]["test"][0], outer[1]["test"][0] = outer[1]["test"][0], outer[0]["test"][0]
 
 
 def _test_one_twice(content):
-    content["outer"][0]["d2"].append(content["outer"][1]["d2"][0])
+    content["outer"][0]["test"].append(content["outer"][1]["test"][0])
 
 
-def _empty_d4(content):
-    d4 = content["outer"][0]["d4"]
+def _empty_validation(content):
+    d4 = content["outer"][0]["validation"]
     d4[1] += d4[0]
     d4[0] = []
 
 
 def _subjects_as_text(content):
-    content["outer"][0]["d2"] = "S01"
+    content["outer"][0]["test"] = "S01"
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
-        _swap_subjects_between_d2,
+        _swap_subjects_between_tests,
         _test_one_twice,
-        _empty_d4,
+        _empty_validation,
         _subjects_as_text,
         lambda content: content.pop("seed"),
         lambda content: content["outer"].clear(),
-        lambda content: content["outer"][0]["d4"].pop(),
+        lambda content: content["outer"][0]["validation"].pop(),
     ],
 )
 def test_spoilt_folds_are_refused(tmp_path, spoil):
@@ -326,9 +350,9 @@ def test_description_counts_and_places_everybody():
     for outer, d2 in enumerate(folds.outer):
         tested = select(rows, d2)
         thighs = sum(row.region == "thigh" for row in tested)
-        assert counts[f"D2 outer={outer}"] == [str(n) for n in (3, len(tested), 3, thighs, 1, 1, 1)]
+        assert counts[f"test outer={outer}"] == [str(n) for n in (3, len(tested), 3, thighs, 1, 1, 1)]
         for inner, d4 in enumerate(folds.inner[outer]):
-            assert counts[f"D4 outer={outer} inner={inner}"][0] == str(len(d4))
+            assert counts[f"validation outer={outer} inner={inner}"][0] == str(len(d4))
     places = {line.split()[0]: line.split()[1:] for line in lines[-9:]}
     assert places.keys() == set(folds.subjects)
     for subject, (tested_in, *validated_in) in places.items():

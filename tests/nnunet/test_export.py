@@ -62,8 +62,8 @@ def test_splits_are_the_inner_folds_and_d2_is_the_test_set(write_cohort, export_
     assert len(splits) == 5
     for inner, split in enumerate(splits):
         wanted = folds.split(2, inner)
-        assert {subject[case] for case in split["train"]} == set(wanted.d3)
-        assert {subject[case] for case in split["val"]} == set(wanted.d4)
+        assert {subject[case] for case in split["train"]} == set(wanted.train)
+        assert {subject[case] for case in split["val"]} == set(wanted.validation)
         assert sorted([*split["train"], *split["val"]]) == [
             name.removesuffix(".nii.gz") for name in names(out / "labelsTr")
         ]

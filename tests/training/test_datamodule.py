@@ -18,7 +18,7 @@ from musclesense.training.augmentation import Augmentation, transform
 from musclesense.training.datamodule import Batch, CachedSlices, CaseSampler, NestedFoldDataModule
 
 SIDES = LabelSet.from_config({"left": [1], "right": [2]})
-SPLIT = Split(d3=("s0", "s1", "s2", "s3", "s4"), d4=("s5",), d2=("s6", "s7"))
+SPLIT = Split(train=("s0", "s1", "s2", "s3", "s4"), validation=("s5",), test=("s6", "s7"))
 
 
 def module_of(cache: SliceCache, *, split: Split = SPLIT, **changed: Any) -> NestedFoldDataModule:
@@ -178,7 +178,7 @@ def test_overfitting_validates_on_the_few_cases_it_trains_on(toy):
 
 def test_a_part_without_a_case_is_refused(toy):
     with pytest.raises(InputError, match="D4 holds no labelled slice"):
-        module_of(toy, split=Split(d3=("s0",), d4=("somebody",), d2=("s1",)))
+        module_of(toy, split=Split(train=("s0",), validation=("somebody",), test=("s1",)))
 
 
 def test_each_device_judges_at_least_one_case(toy):

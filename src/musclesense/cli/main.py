@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--column", choices=("mask", "compartments"), help="of the labels (default: the file's, or mask)"
     )
     export.add_argument("--region", choices=_REGIONS, help="rows of this region only")
-    export.add_argument("--outer", type=int, default=0, help="outer fold whose D2 is the test set (default 0)")
+    export.add_argument("--outer", type=int, default=0, help="outer fold whose test cases are the test set (default 0)")
     drawn = export.add_mutually_exclusive_group()
     drawn.add_argument("--folds", type=Path, metavar="FILE", help="folds of a study (default: drawn, 5 x 5)")
     drawn.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")

@@ -1,4 +1,8 @@
-"""Nested folds, grouped by subject: who is trained on (D3), validated on (D4) and tested on (D2)."""
+"""Nested folds, grouped by subject: who is trained on, validated on and tested on.
+
+Each outer fold tests its own subjects. The others are parted into inner folds, of which a run validates on one and
+trains on the rest.
+"""
 
 import hashlib
 import math
@@ -14,23 +18,32 @@ from numpy.typing import NDArray
 from musclesense.cohort.table import Acquisition, CohortTable
 from musclesense.errors import InputError
 from musclesense.storage.locks import locked
-from musclesense.storage.records import read_json, write_json
+from musclesense.storage.records import read_json, require_format, write_json
 
 # What to balance, most urgent first: a fold without a region has no score for it, so subjects by region outweigh all,
 # then come subjects by group, subjects by group within a region, and acquisitions by region.
 _REGION, _GROUP, _GROUP_IN_REGION, _ACQUISITIONS = 1_000_000, 1_000, 100, 1
 MOST_FOLDS = 200
+FORMAT = 2
+_KEYS = {1: ("d2", "d4"), FORMAT: ("test", "validation")}
+"""What each format calls the subjects of a fold."""
 MOST_GROUPS = 100
 """Folds cannot be balanced by more; a column of names is no group."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """The subjects of one run: train on ``d3``, validate on ``d4``, test on ``d2``; nobody is in two of them."""
+    """The subjects of one run; nobody is in two of the three.
 
-    d3: tuple[str, ...]
-    d4: tuple[str, ...]
-    d2: tuple[str, ...]
+    Attributes:
+        train: Whose cases the network learns from.
+        validation: Whose cases tell the best epoch.
+        test: Whose cases are scored, once, at the end.
+    """
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +53,8 @@ class NestedFolds:
     Attributes:
         table: Digest of the cohort table that they were drawn from.
         seed: Seed of the draw.
-        outer: Subjects of D2 for each outer fold.
-        inner: For each outer fold, subjects of D4 for each inner fold.
+        outer: Test subjects of each outer fold.
+        inner: For each outer fold, the validation subjects of each inner fold.
     """
 
     table: str
@@ -62,34 +75,37 @@ class NestedFolds:
         """
         _require_fold("outer", outer, len(self.outer))
         _require_fold("inner", inner, len(self.inner[outer]))
-        d2, d4 = self.outer[outer], self.inner[outer][inner]
-        elsewhere = {*d2, *d4}
-        d3 = tuple(subject for subject in self.subjects if subject not in elsewhere)
-        return Split(d3, d4, d2)
+        test, validation = self.outer[outer], self.inner[outer][inner]
+        elsewhere = {*test, *validation}
+        train = tuple(subject for subject in self.subjects if subject not in elsewhere)
+        return Split(train=train, validation=validation, test=test)
 
     def save(self, path: Path) -> None:
         """Write the folds to a JSON file, atomically."""
-        folds = [{"d2": d2, "d4": d4} for d2, d4 in zip(self.outer, self.inner, strict=True)]
-        write_json(path, {"table": self.table, "seed": self.seed, "outer": folds})
+        folds = [
+            {"test": test, "validation": validation} for test, validation in zip(self.outer, self.inner, strict=True)
+        ]
+        write_json(path, {"format": FORMAT, "table": self.table, "seed": self.seed, "outer": folds})
 
     @classmethod
     def load(cls, path: Path, *, remedy: str = "remove the study folder and start again") -> Self:
-        """Read the folds that :meth:`save` wrote.
+        """Read the folds that :meth:`save` wrote, in this release or an earlier one.
 
         Args:
             path: The file.
             remedy: What is said where it cannot be read.
 
         Raises:
-            InputError: The file is missing or does not hold nested folds.
+            InputError: The file is missing, of a newer format, or does not hold nested folds.
         """
         content = read_json(path, remedy=remedy)
+        test, validation = _KEYS[require_format(path, content, newest=FORMAT)]
         try:
             folds = cls(
                 table=str(content["table"]),
                 seed=int(content["seed"]),
-                outer=tuple(_names(fold["d2"]) for fold in content["outer"]),
-                inner=tuple(tuple(_names(d4) for d4 in fold["d4"]) for fold in content["outer"]),
+                outer=tuple(_names(fold[test]) for fold in content["outer"]),
+                inner=tuple(tuple(map(_names, fold[validation])) for fold in content["outer"]),
             )
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             reason = " ".join(str(error).split())
@@ -147,18 +163,20 @@ def nest(
     """Draw inner folds within outer folds that are given, as :func:`draw` does.
 
     Args:
-        outer: Subjects of D2 for each outer fold, each subject of the acquisitions once.
+        outer: Test subjects of each outer fold, each subject of the acquisitions once.
         acquisitions: The rows that the study uses.
         table: Digest of the table that they come from.
         seed: Any integer.
         inner: Number of inner folds, at least 2 and no more than subjects outside any outer fold.
     """
     subjects = {acquisition.subject for acquisition in acquisitions}
-    d4 = []
+    validation = []
     for number, tested in enumerate(outer):
-        d1 = select(acquisitions, subjects.difference(tested))
-        d4.append(_deal(d1, inner, salt=f"{seed}/{number}"))
-    return NestedFolds(table=table, seed=seed, outer=tuple(tuple(sorted(d2)) for d2 in outer), inner=tuple(d4))
+        others = select(acquisitions, subjects.difference(tested))
+        validation.append(_deal(others, inner, salt=f"{seed}/{number}"))
+    return NestedFolds(
+        table=table, seed=seed, outer=tuple(tuple(sorted(test)) for test in outer), inner=tuple(validation)
+    )
 
 
 def load_fitting(path: Path, table: CohortTable, acquisitions: Sequence[Acquisition]) -> NestedFolds:
@@ -250,12 +268,12 @@ def describe(folds: NestedFolds, acquisitions: Sequence[Acquisition]) -> str:
         return [name, *map(str, counts)]
 
     balances = [["fold", "subjects", "acquisitions", *regions, *(group or "no group" for group in groups)]]
-    for outer, (d2, inner) in enumerate(zip(folds.outer, folds.inner, strict=True)):
-        balances.append(balance(f"D2 outer={outer}", d2))
-        balances.extend(balance(f"  D4 outer={outer} inner={number}", d4) for number, d4 in enumerate(inner))
-    tested = {subject: str(outer) for outer, d2 in enumerate(folds.outer) for subject in d2}
-    validated = [{s: str(number) for number, d4 in enumerate(inner) for s in d4} for inner in folds.inner]
-    places = [["subject", "D2 outer", *(f"D4 outer={outer}" for outer in range(len(folds.outer)))]]
+    for outer, (test, inner) in enumerate(zip(folds.outer, folds.inner, strict=True)):
+        balances.append(balance(f"test outer={outer}", test))
+        balances.extend(balance(f"  validation outer={outer} inner={n}", own) for n, own in enumerate(inner))
+    tested = {subject: str(outer) for outer, test in enumerate(folds.outer) for subject in test}
+    validated = [{s: str(number) for number, own in enumerate(inner) for s in own} for inner in folds.inner]
+    places = [["subject", "test", *(f"validation outer={outer}" for outer in range(len(folds.outer)))]]
     for subject in folds.subjects:
         places.append([subject, tested[subject], *(of_outer.get(subject, "-") for of_outer in validated)])
     return "\n".join(
@@ -266,7 +284,8 @@ def describe(folds: NestedFolds, acquisitions: Sequence[Acquisition]) -> str:
             "Balance: acquisitions by region, subjects by group",
             *_aligned(balances),
             "",
-            "Who is where: tested (D2) in one outer fold, validated (D4) in one inner fold of each other outer fold",
+            "Who is where: each subject is tested in one outer fold (test: its number), and validated on in one inner",
+            "fold of each other outer fold (validation: its number); the other runs train on the subject",
             *_aligned(places),
         ]
     )
@@ -344,7 +363,8 @@ def _is_nested(folds: NestedFolds) -> bool:
     everybody = folds.subjects
     levels = [(everybody, folds.outer)]
     levels += [
-        (tuple(sorted(set(everybody).difference(d2))), d4) for d2, d4 in zip(folds.outer, folds.inner, strict=True)
+        (tuple(sorted(set(everybody).difference(test))), parts)
+        for test, parts in zip(folds.outer, folds.inner, strict=True)
     ]
     return len(set(everybody)) == len(everybody) and all(
         len(parts) >= 2 and all(parts) and tuple(sorted(s for part in parts for s in part)) == whole

@@ -45,9 +45,9 @@ def export(
     """Write the labelled slices of a cohort as a raw data set of nnU-Net.
 
     Each slice is a case: a 3-D image of one slice for each channel, in the very voxels of the scan, and class indices
-    as labels. D3 and D4 of the outer fold are nnU-Net's training cases and the inner folds its splits; D2 is its test
-    set. The folder also holds ``folds.json``, with all nested folds, and ``musclesense.json``, the record of what
-    each case is.
+    as labels. What an outer fold trains and validates on are nnU-Net's training cases, and the inner folds its splits;
+    what it tests is nnU-Net's test set. The folder also holds ``folds.json``, with all nested folds, and
+    ``musclesense.json``, the record of what each case is.
 
     Args:
         table: The cohort.
@@ -57,7 +57,7 @@ def export(
         column: Column of the table with the labels.
         regions: Regions whose rows are taken.
         folds: Nested folds of these rows.
-        outer: Outer fold whose D2 is the test set.
+        outer: Outer fold whose test cases are the test set.
 
     Raises:
         InputError: The cohort cannot be used, the folder exists or is named otherwise, nnU-Net gives a class's name
@@ -174,4 +174,4 @@ def _splits(scans: Sequence[Scan], folds: NestedFolds, outer: int) -> list[dict[
         return [scan.case(number) for scan in scans if scan.acquisition.subject in subjects for number in scan.slices]
 
     splits = [folds.split(outer, inner) for inner in range(len(folds.inner[outer]))]
-    return [{"train": cases(split.d3), "val": cases(split.d4)} for split in splits]
+    return [{"train": cases(split.train), "val": cases(split.validation)} for split in splits]

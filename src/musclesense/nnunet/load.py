@@ -233,7 +233,7 @@ def _subjects(cases: Sequence[str], pattern: str | None) -> dict[str, str]:
 
 
 def _outer_folds(path: Path, who: Mapping[str, str]) -> list[set[str]]:
-    """Read nnU-Net's splits as the subjects of each D2.
+    """Read nnU-Net's splits as the test subjects of each outer fold.
 
     Raises:
         InputError: The validation cases of the splits are not every case once, or part a subject.

@@ -32,7 +32,7 @@ class Scan:
 
     Attributes:
         acquisition: Its row of the table, without files.
-        part: ``Tr`` for training cases (D3 and D4), ``Ts`` for the test set (D2), as nnU-Net names its folders.
+        part: ``Tr`` for what is trained and validated on, ``Ts`` for the test set, as nnU-Net names its folders.
         shape: Voxels of the whole scan.
         affine: Where they lie, 4 x 4.
         slices: The labelled slices, each a case of nnU-Net.
@@ -69,7 +69,7 @@ class Record:
         column: Its column of reference labels.
         channels: Its channels, in nnU-Net's order.
         labels: What nnU-Net's label values, the class indices, mean.
-        outer: Outer fold whose D2 is the test set.
+        outer: Outer fold whose test cases are the test set.
         scans: Every acquisition.
     """
 

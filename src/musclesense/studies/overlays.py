@@ -76,6 +76,8 @@ def _load(path: Path, *names: str) -> list[NDArray[Any]]:
             if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
                 raise InputError(f"{path}: unpacks to more than {_MOST_BYTES // 1024**2} MiB; {remedy}")
             arrays = [_array(archive, name) for name in names]
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, EOFError, zlib.error, NotImplementedError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {remedy}") from error
     shapes = {

@@ -193,8 +193,9 @@ def _read_rows(
     readers = {**_READERS, float | None: number}
     columns = {name: readers[hint] for name, hint in get_type_hints(kind).items()}
     optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
+    text = read_text(path, remedy=_REMEDY)
     try:
-        rows = csv.DictReader(io.StringIO(read_text(path, remedy=_REMEDY), newline=""), strict=True)
+        rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         unknown = frozenset(optional.difference(rows.fieldnames or ()))
         known = {name: read for name, read in columns.items() if name not in unknown}
         made = tuple(kind(**{name: read(_cell(row, name)) for name, read in known.items()}) for row in rows)

@@ -180,7 +180,9 @@ class NestedFoldDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.cache = cache
-        self.d3, self.d4, self.d2 = (self._cases_of(subjects) for subjects in (split.d3, split.d4, split.d2))
+        self.d3, self.d4, self.d2 = (
+            self._cases_of(subjects) for subjects in (split.train, split.validation, split.test)
+        )
         if overfit_cases is not None:
             self.d3 = self.d4 = self.d3[:overfit_cases]
         for name, cases in (("D3", self.d3), ("D4", self.d4), ("D2", self.d2)):
