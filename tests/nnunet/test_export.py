@@ -285,3 +285,13 @@ def test_a_label_set_that_cannot_be_names_its_file(tmp_path) -> None:
     assert caught.value.problems == (
         f"{tmp_path}/own.yaml: labels: soleus has the value 0; give whole numbers from 1 up to 65535 (0 is background)",
     )
+
+
+def test_a_record_of_the_release_before_is_read_and_one_of_a_later_release_is_not(record, tmp_path) -> None:
+    content = json.loads(record)
+    assert content.pop("format") == 2
+    (tmp_path / "musclesense.json").write_text(json.dumps(content))
+    assert len(Record.load(tmp_path).scans) == len(content["scans"])
+    (tmp_path / "musclesense.json").write_text(json.dumps(content | {"format": 3}))
+    with pytest.raises(InputError, match=r"musclesense\.json: format 3, and this release knows up to 2"):
+        Record.load(tmp_path)

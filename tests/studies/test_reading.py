@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from musclesense.errors import InputError
+from musclesense.studies.layout import StudyFolder
 from musclesense.studies.reading import read_study
 from musclesense.studies.study import RunStatus
+from musclesense.studies.writing import record_failure
 
 StudyWriter = Callable[..., Path]
 
@@ -174,3 +176,40 @@ def test_records_that_cannot_be_are_refused(write_study: StudyWriter, name: str,
     (folder / name).write_text(content)
     with pytest.raises(InputError, match=re.escape(name)):
         read_study(folder)
+
+
+@pytest.mark.parametrize("name", ["study.yaml", "outer0_inner0/done.json", "outer0_inner1/failed.json", "folds.json"])
+def test_records_of_a_later_release_are_refused_in_one_line(write_study: StudyWriter, name: str) -> None:
+    study = StudyFolder(write_study(finished=[(0, 0)]))
+    study.run(0, 1).path.mkdir()
+    record_failure(study.run(0, 1), "no luck", outer=0, inner=1, details="")
+    record = study.path / name
+    text = record.read_text()
+    assert text.count("format") == 1
+    record.write_text(text.replace("format: 2", "format: 3").replace('"format": 2', '"format": 3'))
+    with pytest.raises(InputError, match=re.escape(f"{name}: format 3, and this release knows up to 2")) as caught:
+        read_study(study.path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_study_without_format_numbers_is_of_the_release_before(write_study: StudyWriter) -> None:
+    study = StudyFolder(write_study(finished=[(0, 0)]))
+    for record in (study.settings, study.run(0, 0).done):
+        record.write_text(record.read_text().replace("format: 2\n", "").replace('"format": 2,', ""))
+    assert read_study(study.path).with_status(RunStatus.FINISHED)
+
+
+def test_learning_curves_without_later_columns_are_read(write_study: StudyWriter) -> None:
+    study = StudyFolder(write_study(finished=[(0, 0)]))
+    study.run(0, 0).metrics.write_text("epoch,train_loss,val_loss,val_dice\n0,1,1,0.5\n")
+    (epoch,) = read_study(study.path).runs[0].epochs
+    assert (epoch.val_dice, epoch.learning_rate, epoch.seconds) == (0.5, None, None)
+
+
+def test_a_table_that_is_too_large_is_named_once(write_study: StudyWriter) -> None:
+    study = StudyFolder(write_study(finished=[(0, 0)]))
+    with study.run(0, 0).cases.open("ab") as file:
+        file.truncate(65 * 1024**2)
+    with pytest.raises(InputError) as caught:
+        read_study(study.path)
+    assert str(caught.value).count("cases.csv") == 1

@@ -20,7 +20,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Volume, read_volume, write_volume
-from musclesense.nnunet.record import FILE_ENDING, SPLITS, Record, Scan
+from musclesense.nnunet.record import FILE_ENDING, SPLITS, ExportedScan, Record
 from musclesense.nnunet.slices import single_slice
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import require_free
@@ -75,7 +75,7 @@ def export(
     tested = frozenset(folds.outer[outer])
     with atomic_folder(out) as draft:
 
-        def write(row: Acquisition) -> Scan:
+        def write(row: Acquisition) -> ExportedScan:
             return _write_scan(row, draft, "Ts" if row.subject in tested else "Tr", channels, labels, column)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -142,7 +142,9 @@ def _require_name(out: Path) -> None:
     require_free(out)
 
 
-def _write_scan(row: Acquisition, out: Path, part: str, channels: Sequence[str], labels: LabelSet, column: str) -> Scan:
+def _write_scan(
+    row: Acquisition, out: Path, part: str, channels: Sequence[str], labels: LabelSet, column: str
+) -> ExportedScan:
     file = row.labels(column)
     assert file is not None  # checked before
     reference = read_volume(file)
@@ -150,7 +152,7 @@ def _write_scan(row: Acquisition, out: Path, part: str, channels: Sequence[str],
     volumes = [read_volume(row.channels[name]) for name in channels]
     numbers = tuple(labelled_slices(row, column))
     classes = np.unique([take_slice(encoded.data, encoded.geometry, number) for number in numbers])
-    scan = Scan(
+    scan = ExportedScan(
         acquisition=replace(row, channels={}, mask=None, compartments=None, fat_fraction=None),
         part=part,
         shape=reference.geometry.shape,
@@ -167,7 +169,7 @@ def _write_scan(row: Acquisition, out: Path, part: str, channels: Sequence[str],
     return scan
 
 
-def _splits(scans: Sequence[Scan], folds: NestedFolds, outer: int) -> list[dict[str, list[str]]]:
+def _splits(scans: Sequence[ExportedScan], folds: NestedFolds, outer: int) -> list[dict[str, list[str]]]:
     """Give the inner folds as nnU-Net's splits."""
 
     def cases(subjects: Collection[str]) -> list[str]:

@@ -20,8 +20,8 @@ from musclesense.nnunet.record import (
     FILE_ENDING,
     RECORD,
     SPLITS,
+    ExportedScan,
     Record,
-    Scan,
     image_file,
     label_file,
     load_with_folds,
@@ -100,7 +100,7 @@ def _load_own(dataset: Path, out: Path) -> None:
         replace(folds, table=read_table(draft / COHORT).digest).save(draft / FOLDS)
 
 
-def _write_scan(record: Record, scan: Scan, dataset: Path, folder: Path) -> dict[str, Path]:
+def _write_scan(record: Record, scan: ExportedScan, dataset: Path, folder: Path) -> dict[str, Path]:
     """Lay the slices of a scan back into whole images; give the file of each column of the table."""
     slices = {
         name: {number: scan.image(dataset, number, channel) for number in scan.slices}
@@ -159,7 +159,7 @@ def _load_other(
     with atomic_folder(out) as draft:
         # Paths are written relative to the draft, which lies beside what it becomes.
         write_table(draft / COHORT, rows)
-        labels = {"name": "nnunet", "column": "mask", "classes": description.labels.to_config(), "threshold": 0.5}
+        labels = {"name": "nnunet", "column": "mask", "classes": description.labels.to_config()}
         write_text(draft / LABELS, yaml.safe_dump(labels, sort_keys=False))
         if outer is not None:
             digest = read_table(draft / COHORT).digest

@@ -10,7 +10,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.metrics.case import Case, score_slice
-from musclesense.nnunet.record import FILE_ENDING, Record, Scan, load_with_folds
+from musclesense.nnunet.record import FILE_ENDING, ExportedScan, Record, load_with_folds
 from musclesense.nnunet.slices import require_classes, require_place, slice_geometry
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import is_file, is_there, require_free
@@ -81,7 +81,9 @@ def _score(record: Record, predictions: Path, inner: int) -> Iterator[Case]:
         )
 
 
-def _reference(table: Path, of_line: Mapping[int, Acquisition], scan: Scan, column: str) -> tuple[Acquisition, Volume]:
+def _reference(
+    table: Path, of_line: Mapping[int, Acquisition], scan: ExportedScan, column: str
+) -> tuple[Acquisition, Volume]:
     """Give the row of a scan and its labels, which may have changed since they were exported, as may the record."""
     row = of_line.get(scan.acquisition.line)
     file = None if row is None else row.labels(column)

@@ -14,20 +14,21 @@ from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_count
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import MOST_VOXELS, Geometry, affine_problem
-from musclesense.storage.records import read_json, write_json
+from musclesense.storage.records import read_json, require_format, write_json
 from musclesense.studies.layout import FOLDS
 from musclesense.vocabulary import CHANNELS, Limbs, Region
 
 RECORD = "musclesense.json"
 SPLITS = "splits_final.json"
 FILE_ENDING = ".nii.gz"
+FORMAT = 2
 PARTS = ("Tr", "Ts")
 _REMEDY = "give a folder that 'musclesense export-nnunet' wrote"
 _LONGEST_AXIS = 2**15 - 1  # of NIfTI-1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Scan:
+class ExportedScan:
     """One acquisition of a data set.
 
     Attributes:
@@ -79,7 +80,7 @@ class Record:
     channels: tuple[str, ...]
     labels: LabelSet
     outer: int
-    scans: tuple[Scan, ...] = field(repr=False)
+    scans: tuple[ExportedScan, ...] = field(repr=False)
 
     @cached_property
     def classes_of(self) -> dict[Region, frozenset[int]]:
@@ -95,6 +96,7 @@ class Record:
         write_json(
             folder / RECORD,
             {
+                "format": FORMAT,
                 "table": str(self.table.absolute()),
                 "digest": self.digest,
                 "column": self.column,
@@ -107,13 +109,14 @@ class Record:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read the record that :meth:`save` wrote.
+        """Read the record that :meth:`save` wrote, in this release or an earlier one.
 
         Raises:
             InputError: The file is missing, or somebody changed it so that it cannot be understood.
         """
         path = folder / RECORD
         content = read_json(path, remedy=_REMEDY)
+        require_format(path, content, newest=FORMAT)
         try:
             labels = LabelSet.from_config(content["classes"])
             return cls(
@@ -156,7 +159,7 @@ def label_file(folder: Path, part: str, case: str, ending: str = FILE_ENDING) ->
     return folder / f"labels{part}" / f"{case}{ending}"
 
 
-def _to_plain(scan: Scan) -> dict[str, Any]:
+def _to_plain(scan: ExportedScan) -> dict[str, Any]:
     row = scan.acquisition
     return {
         "line": row.line,
@@ -174,10 +177,10 @@ def _to_plain(scan: Scan) -> dict[str, Any]:
     }
 
 
-def _scans(content: Any, n_classes: int) -> tuple[Scan, ...]:
+def _scans(content: Any, n_classes: int) -> tuple[ExportedScan, ...]:
     if not isinstance(content, list) or not 1 <= len(content) <= MOST_ROWS:
         raise ValueError(f"scans are no list of 1 to {MOST_ROWS}")
-    scans: dict[int, Scan] = {}
+    scans: dict[int, ExportedScan] = {}
     for plain in content:
         line = _whole("line", plain["line"], 2, LARGEST_TABLE_BYTES)
         if line in scans:
@@ -189,7 +192,7 @@ def _scans(content: Any, n_classes: int) -> tuple[Scan, ...]:
     return tuple(scans.values())
 
 
-def _from_plain(plain: dict[str, Any], line: int, n_classes: int) -> Scan:
+def _from_plain(plain: dict[str, Any], line: int, n_classes: int) -> ExportedScan:
     i, j, k = (_whole("shape", length, 1, _LONGEST_AXIS) for length in plain["shape"])
     if i * j * k > MOST_VOXELS:
         raise ValueError(f"shape {i}x{j}x{k} has more than {MOST_VOXELS} voxels")
@@ -199,7 +202,7 @@ def _from_plain(plain: dict[str, Any], line: int, n_classes: int) -> Scan:
     if problem := affine_problem(affine):
         raise ValueError(problem)
     last = slice_count(Geometry.from_affine((i, j, k), affine)) - 1
-    scan = Scan(
+    scan = ExportedScan(
         acquisition=Acquisition(
             line=line,
             subject=_text(plain, "subject"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
+from musclesense.evaluation.pooling import pool, select
 from musclesense.evaluation.report.figures import (
     DARK,
     LIGHT,
@@ -16,7 +17,6 @@ from musclesense.evaluation.report.figures import (
     learning_charts,
     run_charts,
 )
-from musclesense.evaluation.report.tables import pool, select
 from musclesense.studies.reading import read_study
 
 StudyWriter = Callable[..., Path]
@@ -62,7 +62,7 @@ def test_mean_curve_ends_where_fewer_than_half_of_the_runs_go_on(write_study: St
         curves = folder / f"outer0_inner{inner}" / "metrics.csv"
         curves.write_text("\n".join(curves.read_text().splitlines()[: epochs + 1]) + "\n")
     study = read_study(folder)
-    mean = next(line for line in axes_of(learning_charts(study)[0]).lines if line.get_label() == "training (D3)")
+    mean = next(line for line in axes_of(learning_charts(study)[0]).lines if line.get_label() == "training")
     assert list(mean.get_xdata()) == [0, 1, 2, 3, 4, 5]
     assert mean.get_ydata()[5] == pytest.approx(np.mean([run.epochs[5].train_loss for run in study.runs[1:3]]))
 

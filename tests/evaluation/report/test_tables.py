@@ -7,18 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from musclesense.evaluation.pooling import MeanSD, pool, select
+from musclesense.evaluation.report.page import write_report
 from musclesense.evaluation.report.tables import (
     NESTED_CV_COLUMNS,
     SUMMARY_COLUMNS,
-    MeanSD,
     paper_dice,
-    pool,
-    select,
     study_table,
     write_tables,
 )
 from musclesense.metrics.case import COLUMNS, Case
-from musclesense.studies.layout import ReportFolder
+from musclesense.studies.layout import ReportFolder, StudyFolder
 from musclesense.studies.reading import read_study
 
 StudyWriter = Callable[..., Path]
@@ -28,42 +27,6 @@ CaseMaker = Callable[..., Case]
 def rows_of(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def test_scores_are_pooled_by_hand(make_case: CaseMaker) -> None:
-    cases = [
-        make_case(outer=0, inner=0, dice=0.8, hd95_mm=4.0, fat_fraction_predicted_mask=11.0),
-        make_case(outer=0, inner=1, dice=0.9, hd95_mm=2.0, fat_fraction_predicted_mask=8.0),
-        make_case(outer=1, subject="S01", line=3, dice=1.0, hd95_mm=0.0, fat_fraction_predicted_mask=None),
-        make_case(outer=1, subject="S01", line=3, slice=6, dice=None, hd95_mm=None, volume_predicted_ml=97.0),
-    ]
-    scores = pool(cases)
-    assert (scores.cases, scores.slices, scores.subjects, scores.dice_undefined) == (4, 3, 2, 1)
-    assert scores.dice == MeanSD(pytest.approx(0.9), pytest.approx(0.1))
-    assert scores.dice_median == pytest.approx(0.9)
-    assert scores.dice_by_outer == {0: pytest.approx(0.85), 1: pytest.approx(1.0)}
-    assert scores.dice_sd_outer == pytest.approx(0.15 / 2**0.5)
-    assert scores.hd95_mm_mean == pytest.approx(2.0)
-    # +1, -2 and +0.5 points; +1, +1, +1 and -3 ml.
-    assert scores.fat_fraction_bias == MeanSD(pytest.approx(-1 / 6), pytest.approx((31 / 12) ** 0.5))
-    assert scores.volume_bias_ml == MeanSD(pytest.approx(0.0), pytest.approx(2.0))
-
-
-def test_scores_of_nothing_and_of_one_case(make_case: CaseMaker) -> None:
-    nothing = pool([make_case(dice=None, hd95_mm=None)])
-    assert (nothing.dice, nothing.dice_median, nothing.hd95_mm_mean, nothing.dice_sd_outer) == (None, None, None, None)
-    assert nothing.dice_by_outer == {}
-    one = pool([make_case(dice=0.75)])
-    assert one.dice == MeanSD(0.75, None)
-    assert str(one.dice) == "0.750"
-
-
-def test_cases_are_selected_by_what_is_named(make_case: CaseMaker) -> None:
-    calf, thigh = make_case(region="calf", group=""), make_case(region="thigh", label="left")
-    assert select([calf, thigh]) == (calf, thigh)
-    assert select([calf, thigh], region="thigh") == (thigh,)
-    assert select([calf, thigh], group="") == (calf,)
-    assert select([calf, thigh], region="calf", label="left") == ()
 
 
 def test_tables_have_a_row_for_each_run_and_each_group(write_study: StudyWriter, tmp_path: Path) -> None:
@@ -162,3 +125,34 @@ def test_paper_stands_only_beside_whole_muscle(write_study: StudyWriter) -> None
         ["calf", "left"],
         ["calf", "right"],
     ]
+
+
+def test_a_measure_that_earlier_runs_lack_is_unknown(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0), (0, 1)])
+    cases = StudyFolder(folder).run(0, 0).cases
+    rows = [line.split(",") for line in cases.read_text().splitlines()]
+    at = rows[0].index("hd95_mm")
+    cases.write_text("\n".join(",".join(row[:at] + row[at + 1 :]) for row in rows) + "\n")
+    study = read_study(folder)
+    assert study.runs[0].unknown == {"hd95_mm"} and study.runs[1].unknown == frozenset()
+    assert {case.hd95_mm for case in study.runs[0].cases} == {None}
+    said = "95th percentile Hausdorff distance (hd95_mm) in 1 of 2 runs"
+    assert study_table(folder).count(said) == 1
+    page = write_report(folder)
+    assert page.read_text().count(said) == 1
+    first, *_, last = rows_of(page.with_name("nested_cv.csv"))
+    assert first["hd95_mm_mean"] == "" and float(last["hd95_mm_mean"]) > 0
+    assert rows_of(page.with_name("cases.csv"))[0]["hd95_mm"] == ""
+
+
+def test_a_study_that_knows_all_measures_says_nothing_of_it(reported_study: Path) -> None:
+    assert "nknown" not in (reported_study / "report" / "index.html").read_text()
+    assert "nknown" not in study_table(reported_study)
+
+
+def test_each_column_of_scores_stands_once_in_each_table() -> None:
+    assert len({*SUMMARY_COLUMNS}) == len(SUMMARY_COLUMNS)
+    assert (
+        *("outer", "inner", "region", "label", "cases", "dice_mean", "dice_sd", "dice_undefined", "hd95_mm_mean"),
+        *("volume_bias_ml", "fat_fraction_bias"),
+    ) == NESTED_CV_COLUMNS

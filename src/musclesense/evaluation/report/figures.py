@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from musclesense.evaluation.report.tables import MeanSD, paper_dice, pool, select
+from musclesense.evaluation.pooling import MeanSD, pool, select
+from musclesense.evaluation.report.tables import paper_dice
 from musclesense.metrics.case import Case
 from musclesense.studies.study import Epoch, RunStatus, Study
 
@@ -257,15 +258,15 @@ def _run_means(study: Study, region: str) -> NDArray[np.float64]:
 
 def _draw_loss(study: Study, theme: Theme) -> Figure:
     figure, axes = _axes(theme, height=3.0)
-    _curves(axes, study, lambda epoch: epoch.train_loss, theme.first, "training (D3)")
-    _curves(axes, study, lambda epoch: epoch.val_loss, theme.second, "validation (D4)")
+    _curves(axes, study, lambda epoch: epoch.train_loss, theme.first, "training")
+    _curves(axes, study, lambda epoch: epoch.val_loss, theme.second, "validation")
     _label_epochs(axes, theme, "loss")
     return figure
 
 
 def _draw_validation_dice(study: Study, theme: Theme) -> Figure:
     figure, axes = _axes(theme, height=3.0)
-    _curves(axes, study, lambda epoch: epoch.val_dice, theme.first, "validation (D4)")
+    _curves(axes, study, lambda epoch: epoch.val_dice, theme.first, "validation")
     best = [
         (epoch.epoch, epoch.val_dice)
         for run in study.runs

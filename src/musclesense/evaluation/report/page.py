@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from musclesense.evaluation.pooling import ALL, MeanSD, Scores, pool, select
 from musclesense.evaluation.report.figures import (
     DARK,
     LIGHT,
@@ -23,14 +24,15 @@ from musclesense.evaluation.report.figures import (
 )
 from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, Overlay, overlays
 from musclesense.evaluation.report.tables import (
-    ALL,
+    GROUPS,
+    LABELS,
+    MEASURES,
     PHANTOM_NOTICE,
-    MeanSD,
-    Scores,
+    REGIONS,
+    Measure,
     nested_cv_rows,
     paper_dice,
-    pool,
-    select,
+    unknown_columns,
     write_tables,
 )
 from musclesense.storage.atomic import atomic_path
@@ -101,9 +103,6 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["dice"] = lambda value: "-" if value is None else f"{value:.3f}"
-    environment.filters["signed"] = _signed
-    environment.filters["millimetres"] = lambda value: "-" if value is None else f"{value:.1f}"
     return environment.get_template("template.html")
 
 
@@ -119,7 +118,8 @@ def _content(study: Study, figures: dict[str, bytes]) -> dict[str, Any]:
         "finished": study.with_status(RunStatus.FINISHED),
         "failed": study.with_status(RunStatus.FAILED),
         "missing": study.with_status(RunStatus.MISSING),
-        "all": pool(study.cases),
+        "unknown": unknown_columns(study),
+        "columns": {table: _columns(table) for table in (REGIONS, LABELS, GROUPS)},
         "data": _data(study),
         "settings": _settings(study.config),
         "configuration": yaml.safe_dump(dict(study.config), sort_keys=False, allow_unicode=True),
@@ -138,6 +138,13 @@ def _content(study: Study, figures: dict[str, bytes]) -> dict[str, Any]:
         "colours": {"truth": TRUTH, "prediction": PREDICTION, "both": BOTH},
         "command": _command(study.folder.command),
     }
+
+
+def _columns(table: str) -> list[Measure]:
+    """Give the columns of a table of scores on the page, counts of cases last."""
+    own = [measure for measure in MEASURES if table in measure.on]
+    counts = ("subjects", "cases", "dice_undefined")
+    return sorted(own, key=lambda measure: measure.name in counts)
 
 
 def _score_rows(study: Study, *, groups: Sequence[str | None], labels: Sequence[str | None]) -> list[ScoreRow]:
@@ -242,9 +249,3 @@ def _overlays(drawn: Iterable[Overlay], figures: dict[str, bytes]) -> list[tuple
 
 def _data_uri(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-
-
-def _signed(value: MeanSD | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value.mean:+.2f}" + ("" if value.sd is None else f" ({value.sd:.2f})")

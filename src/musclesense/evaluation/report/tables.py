@@ -3,110 +3,23 @@
 The same scores give the same bytes: nothing here depends on the clock or on the order in which runs ended.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import numpy as np
-
+from musclesense.evaluation.pooling import ALL, MeanSD, Scores, pool, select
 from musclesense.metrics.case import COLUMNS, Case
 from musclesense.storage.records import write_csv
 from musclesense.studies.layout import ReportFolder
 from musclesense.studies.reading import read_study
 from musclesense.studies.study import RunStatus, Study
 
-ALL = "all"
 PHANTOM_NOTICE = "Phantom data: simulated scans, not comparable with patients."
-
-
-@dataclass(frozen=True)
-class MeanSD:
-    """A mean and a standard deviation."""
-
-    mean: float
-    sd: float | None
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f}" + ("" if self.sd is None else f" ({self.sd:.3f})")
 
 
 PAPER_DICE: Mapping[str, MeanSD] = {"calf": MeanSD(0.950, 0.025), "thigh": MeanSD(0.942, 0.041)}
 """Dice of the whole-muscle mask in patients and controls (Kanber et al., Musclesense), by region."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """Scores pooled over cases; None where no case has the measure.
-
-    The spread is that of the sample (n - 1), None below two values.
-
-    Attributes:
-        cases: Pooled test results: a labelled slice counts once for every run that tested it.
-        slices: Different labelled slices among them.
-        subjects: Different subjects among them.
-        dice: Dice score coefficient over the cases that have one.
-        dice_median: Its median.
-        dice_undefined: Cases without one (truth and prediction both empty), left out of ``dice``.
-        dice_by_outer: Mean Dice in each outer fold; these share no subject.
-        hd95_mm_mean: 95th percentile Hausdorff distance, over the cases where neither mask is empty.
-        volume_bias_ml: Volume, predicted minus true.
-        fat_fraction_bias: Mean fat fraction in the predicted mask minus that in the true mask, percentage points.
-    """
-
-    cases: int
-    slices: int
-    subjects: int
-    dice: MeanSD | None
-    dice_median: float | None
-    dice_undefined: int
-    dice_by_outer: Mapping[int, float]
-    hd95_mm_mean: float | None
-    volume_bias_ml: MeanSD | None
-    fat_fraction_bias: MeanSD | None
-
-    @property
-    def dice_sd_outer(self) -> float | None:
-        """Standard deviation of the outer folds' mean Dice.
-
-        The cases of one slice in the runs of one outer fold are alike, so the spread over cases says nothing about
-        how sure the mean is. The outer folds test different subjects, though their training sets overlap.
-        """
-        between = _mean_sd(self.dice_by_outer.values())
-        return between.sd if between else None
-
-
-def pool(cases: Iterable[Case]) -> Scores:
-    """Pool the scores of cases, as the paper pools its 25 runs."""
-    cases = tuple(cases)
-    dice = _defined(cases, lambda case: case.dice)
-    by_outer = {
-        outer: _defined((c for c in cases if c.outer == outer), lambda case: case.dice) for outer in _outer(cases)
-    }
-    distance = _mean_sd(_defined(cases, lambda case: case.hd95_mm))
-    return Scores(
-        cases=len(cases),
-        slices=len({(case.line, case.slice) for case in cases}),
-        subjects=len({case.subject for case in cases}),
-        dice=_mean_sd(dice),
-        dice_median=float(np.median(dice)) if dice else None,
-        dice_undefined=len(cases) - len(dice),
-        dice_by_outer={outer: float(np.mean(values)) for outer, values in by_outer.items() if values},
-        hd95_mm_mean=distance.mean if distance else None,
-        volume_bias_ml=_mean_sd(_defined(cases, lambda case: case.volume_bias_ml)),
-        fat_fraction_bias=_mean_sd(_defined(cases, lambda case: case.fat_fraction_bias)),
-    )
-
-
-def select(
-    cases: Iterable[Case], *, region: str = ALL, group: str | None = None, label: str | None = None
-) -> tuple[Case, ...]:
-    """Give the cases of a region, a group and a label; what is not named is not asked for."""
-    return tuple(
-        case
-        for case in cases
-        if region in (ALL, case.region) and group in (None, case.group) and label in (None, case.label)
-    )
 
 
 def paper_dice(study: Study, region: str) -> MeanSD | None:
@@ -114,37 +27,96 @@ def paper_dice(study: Study, region: str) -> MeanSD | None:
     return PAPER_DICE.get(region) if len(study.labels) == 1 else None
 
 
-NESTED_CV_COLUMNS = (
-    "outer",
-    "inner",
-    "region",
-    "label",
-    "cases",
-    "dice_mean",
-    "dice_sd",
-    "dice_undefined",
-    "hd95_mm_mean",
-    "volume_bias_ml",
-    "fat_fraction_bias",
+REGIONS, LABELS, GROUPS = "regions", "labels", "groups"
+"""Tables of scores on the page."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A column of scores, in CSV and on the page.
+
+    Attributes:
+        name: In ``summary.csv``, and in ``nested_cv.csv`` where that has it.
+        value: What it is of pooled scores; None where there is none.
+        by_run: Whether ``nested_cv.csv`` has it.
+        title: On the page.
+        shown: How the page shows it.
+        on: Tables of the page that show it.
+    """
+
+    name: str
+    value: Callable[[Scores], float | None]
+    by_run: bool = True
+    title: str = ""
+    shown: Callable[[Scores], str] = str
+    on: tuple[str, ...] = ()
+
+
+_ALL_TABLES = (REGIONS, LABELS, GROUPS)
+MEASURES = (
+    Measure(
+        "subjects",
+        lambda scores: scores.subjects,
+        by_run=False,
+        title="Subjects",
+        shown=lambda scores: str(scores.subjects),
+        on=(REGIONS, GROUPS),
+    ),
+    Measure("slices", lambda scores: scores.slices, by_run=False),
+    Measure(
+        "cases",
+        lambda scores: scores.cases,
+        title="Cases",
+        shown=lambda scores: str(scores.cases),
+        on=_ALL_TABLES,
+    ),
+    Measure("dice_mean", lambda scores: _mean(scores.dice)),
+    Measure("dice_sd", lambda scores: _sd(scores.dice)),
+    Measure(
+        "dice_median",
+        lambda scores: scores.dice_median,
+        by_run=False,
+        title="Median",
+        shown=lambda scores: _shown(scores.dice_median, ".3f"),
+        on=_ALL_TABLES,
+    ),
+    Measure(
+        "dice_sd_outer",
+        lambda scores: scores.dice_sd_outer,
+        by_run=False,
+        title="SD between outer folds",
+        shown=lambda scores: _shown(scores.dice_sd_outer, ".3f"),
+        on=(REGIONS,),
+    ),
+    Measure(
+        "dice_undefined",
+        lambda scores: scores.dice_undefined,
+        title="Not counted",
+        shown=lambda scores: str(scores.dice_undefined),
+        on=(REGIONS, LABELS),
+    ),
+    Measure(
+        "hd95_mm_mean",
+        lambda scores: scores.hd95_mm_mean,
+        title="HD95, mm",
+        shown=lambda scores: _shown(scores.hd95_mm_mean, ".1f"),
+        on=_ALL_TABLES,
+    ),
+    Measure("volume_bias_ml", lambda scores: _mean(scores.volume_bias_ml)),
+    Measure("volume_bias_ml_sd", lambda scores: _sd(scores.volume_bias_ml), by_run=False),
+    Measure(
+        "fat_fraction_bias",
+        lambda scores: _mean(scores.fat_fraction_bias),
+        title="Fat fraction bias (SD), points",
+        shown=lambda scores: _signed(scores.fat_fraction_bias),
+        on=_ALL_TABLES,
+    ),
+    Measure("fat_fraction_bias_sd", lambda scores: _sd(scores.fat_fraction_bias), by_run=False),
 )
-SUMMARY_COLUMNS = (
-    "region",
-    "group",
-    "label",
-    "subjects",
-    "slices",
-    "cases",
-    "dice_mean",
-    "dice_sd",
-    "dice_median",
-    "dice_sd_outer",
-    "dice_undefined",
-    "hd95_mm_mean",
-    "volume_bias_ml",
-    "volume_bias_ml_sd",
-    "fat_fraction_bias",
-    "fat_fraction_bias_sd",
-)
+"""Every column of scores, in the order of the tables."""
+
+NESTED_CV_COLUMNS = ("outer", "inner", "region", "label", *(measure.name for measure in MEASURES if measure.by_run))
+SUMMARY_COLUMNS = ("region", "group", "label", *(measure.name for measure in MEASURES))
 
 
 def nested_cv_rows(study: Study, labels: Sequence[str | None]) -> list[dict[str, str]]:
@@ -182,6 +154,12 @@ def write_tables(study: Study, folder: ReportFolder) -> None:
         write_csv(path, columns, [{column: row[column] for column in columns} for row in rows])
 
 
+def unknown_columns(study: Study) -> list[str]:
+    """Say which measures finished runs were made without, a line each."""
+    finished = len(study.with_status(RunStatus.FINISHED))
+    return [f"{COLUMNS[name].meaning} ({name}) in {count} of {finished} runs" for name, count in study.unknown.items()]
+
+
 def study_table(folder: Path) -> str:
     """Give the result of a study as lines of text for the terminal.
 
@@ -200,6 +178,8 @@ def study_table(folder: Path) -> str:
     lines += _aligned(_terminal_rows(study))
     if undefined := pool(study.cases).dice_undefined:
         lines += ["", f"{undefined} cases have no Dice (truth and prediction both empty) and are not counted."]
+    if unknown := unknown_columns(study):
+        lines += ["", "Unknown, since an earlier release made the run:", *(f"  {line}" for line in unknown)]
     if study.phantom:
         lines += ["", PHANTOM_NOTICE]
     return "\n".join(lines)
@@ -233,43 +213,33 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _cells(scores: Scores) -> dict[str, str]:
-    """Give every measure as text of fixed precision, blank where there is none."""
-    measures = {
-        "dice_median": scores.dice_median,
-        "dice_sd_outer": scores.dice_sd_outer,
-        "hd95_mm_mean": scores.hd95_mm_mean,
-        **_mean_sd_columns("dice_mean", "dice_sd", scores.dice),
-        **_mean_sd_columns("volume_bias_ml", "volume_bias_ml_sd", scores.volume_bias_ml),
-        **_mean_sd_columns("fat_fraction_bias", "fat_fraction_bias_sd", scores.fat_fraction_bias),
-    }
-    counts = ("cases", "slices", "subjects", "dice_undefined")
-    return {name: _number(value) for name, value in measures.items()} | {n: str(getattr(scores, n)) for n in counts}
-
-
-def _mean_sd_columns(mean: str, sd: str, value: MeanSD | None) -> dict[str, float | None]:
-    return {mean: value.mean if value else None, sd: value.sd if value else None}
+    return {measure.name: _cell(measure.value(scores)) for measure in MEASURES}
 
 
 def _case_cells(case: Case) -> dict[str, str]:
-    values = ((column, getattr(case, column)) for column in COLUMNS)
-    return {name: _number(value) if value is None or isinstance(value, float) else str(value) for name, value in values}
+    return {name: value if isinstance(value, str) else _cell(value) for name, value in vars(case).items()}
 
 
-def _number(value: float | None) -> str:
-    # Adding 0 after rounding turns -0.000000 into 0.000000.
-    return "" if value is None else f"{round(value, 6) + 0:.6f}"
+def _cell(value: float | None) -> str:
+    """Give a number as text: fractions at fixed precision, blank where there is none."""
+    if value is None or isinstance(value, int):
+        return "" if value is None else str(value)
+    return f"{round(value, 6) + 0:.6f}"  # adding 0 after rounding turns -0.000000 into 0.000000
 
 
-def _defined(cases: Iterable[Case], measure: Callable[[Case], float | None]) -> list[float]:
-    return [value for case in cases if (value := measure(case)) is not None]
+def _mean(value: MeanSD | None) -> float | None:
+    return value.mean if value else None
 
 
-def _mean_sd(values: Iterable[float]) -> MeanSD | None:
-    values = list(values)
-    if not values:
-        return None
-    return MeanSD(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+def _sd(value: MeanSD | None) -> float | None:
+    return value.sd if value else None
 
 
-def _outer(cases: Iterable[Case]) -> list[int]:
-    return sorted({case.outer for case in cases})
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _signed(value: MeanSD | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value.mean:+.2f}" + ("" if value.sd is None else f" ({value.sd:.2f})")

@@ -1,0 +1,110 @@
+"""Scores pooled over cases, as the paper pools its 25 runs."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from musclesense.metrics.case import Case
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class MeanSD:
+    """A mean and a standard deviation."""
+
+    mean: float
+    sd: float | None
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f}" + ("" if self.sd is None else f" ({self.sd:.3f})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Scores pooled over cases; None where no case has the measure.
+
+    The spread is that of the sample (n - 1), None below two values.
+
+    Attributes:
+        cases: Pooled test results: a labelled slice counts once for every run that tested it.
+        slices: Different labelled slices among them.
+        subjects: Different subjects among them.
+        dice: Dice score coefficient over the cases that have one.
+        dice_median: Its median.
+        dice_undefined: Cases without one (truth and prediction both empty), left out of ``dice``.
+        dice_by_outer: Mean Dice in each outer fold; these share no subject.
+        hd95_mm_mean: 95th percentile Hausdorff distance, over the cases where neither mask is empty.
+        volume_bias_ml: Volume, predicted minus true.
+        fat_fraction_bias: Mean fat fraction in the predicted mask minus that in the true mask, percentage points.
+    """
+
+    cases: int
+    slices: int
+    subjects: int
+    dice: MeanSD | None
+    dice_median: float | None
+    dice_undefined: int
+    dice_by_outer: Mapping[int, float]
+    hd95_mm_mean: float | None
+    volume_bias_ml: MeanSD | None
+    fat_fraction_bias: MeanSD | None
+
+    @property
+    def dice_sd_outer(self) -> float | None:
+        """Standard deviation of the outer folds' mean Dice.
+
+        The cases of one slice in the runs of one outer fold are alike, so the spread over cases says nothing about
+        how sure the mean is. The outer folds test different subjects, though their training sets overlap.
+        """
+        between = _mean_sd(self.dice_by_outer.values())
+        return between.sd if between else None
+
+
+def pool(cases: Iterable[Case]) -> Scores:
+    """Pool the scores of cases, as the paper pools its 25 runs."""
+    cases = tuple(cases)
+    dice = _defined(cases, lambda case: case.dice)
+    by_outer = {
+        outer: _defined((c for c in cases if c.outer == outer), lambda case: case.dice) for outer in _outer(cases)
+    }
+    distance = _mean_sd(_defined(cases, lambda case: case.hd95_mm))
+    return Scores(
+        cases=len(cases),
+        slices=len({(case.line, case.slice) for case in cases}),
+        subjects=len({case.subject for case in cases}),
+        dice=_mean_sd(dice),
+        dice_median=float(np.median(dice)) if dice else None,
+        dice_undefined=len(cases) - len(dice),
+        dice_by_outer={outer: float(np.mean(values)) for outer, values in by_outer.items() if values},
+        hd95_mm_mean=distance.mean if distance else None,
+        volume_bias_ml=_mean_sd(_defined(cases, lambda case: case.volume_bias_ml)),
+        fat_fraction_bias=_mean_sd(_defined(cases, lambda case: case.fat_fraction_bias)),
+    )
+
+
+def select(
+    cases: Iterable[Case], *, region: str = ALL, group: str | None = None, label: str | None = None
+) -> tuple[Case, ...]:
+    """Give the cases of a region, a group and a label; what is not named is not asked for."""
+    return tuple(
+        case
+        for case in cases
+        if region in (ALL, case.region) and group in (None, case.group) and label in (None, case.label)
+    )
+
+
+def _defined(cases: Iterable[Case], measure: Callable[[Case], float | None]) -> list[float]:
+    return [value for case in cases if (value := measure(case)) is not None]
+
+
+def _mean_sd(values: Iterable[float]) -> MeanSD | None:
+    values = list(values)
+    if not values:
+        return None
+    return MeanSD(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+
+
+def _outer(cases: Iterable[Case]) -> list[int]:
+    return sorted({case.outer for case in cases})
