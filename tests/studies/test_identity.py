@@ -77,7 +77,7 @@ def test_a_study_of_the_release_before_is_the_same_study_today(before: dict[str,
 def test_today_s_words_are_left_alone(before: dict[str, Any]) -> None:
     assert upgrade(TODAY) == TODAY
     assert upgrade(upgrade(before)) == upgrade(before)
-    own = {"model": {"_target_": "mine.Net", "width": 3}, "optimizer": {"_target_": "torch.optim.SGD", "lr": 1.0}}
+    own = {"model": {"_target_": "mine.Net", "width": 3}, "optimizer": {"_target_": "mine.Steps", "lr": 1.0}}
     assert upgrade(own) == own
 
 

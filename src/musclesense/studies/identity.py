@@ -34,17 +34,6 @@ _MOVED = {
     "callbacks.keep_every": "checkpoints.keep_every",
     "optimizer.schedule": "schedule",
 }
-_NAMES = {
-    "musclesense.training.unet.UNet": "unet",
-    "musclesense.networks.unet.UNet": "unet",
-    "musclesense.training.unet.FoldedUNet": "folded_unet",
-    "musclesense.networks.unet.FoldedUNet": "folded_unet",
-    "musclesense.training.peers.SegmentationModelsUnet": "smp_unet",
-    "musclesense.networks.baselines.SegmentationModelsUnet": "smp_unet",
-    "musclesense.training.loss.DiceCrossEntropy": "dice_cross_entropy",
-    "torch.optim.AdamW": "adamw",
-    "torch.optim.lr_scheduler.OneCycleLR": "one_cycle",
-}
 _MADE_BY_NAME = ("model", "loss", "optimizer", "schedule")
 
 
@@ -114,10 +103,7 @@ def upgrade(plain: Mapping[str, Any]) -> dict[str, Any]:
         own["schedule"] = {"name": "constant"}
     if isinstance(factory := _group(own, "optimizer").pop("factory", None), dict):
         own["optimizer"] = factory | own["optimizer"]
-    for group in _MADE_BY_NAME:
-        if (name := _short_name(_group(own, group))) is not None:
-            kept = {key: value for key, value in own[group].items() if key not in ("_target_", "_partial_")}
-            own[group] = {"name": name} | kept
+    _give_short_names(own)
     if isinstance(channels := own.get("channels"), dict):
         own["channels"] = [str(name) for name, wanted in channels.items() if wanted]
     for path in (("synthesis", "name"), ("cohort", "phantom", "preset")):
@@ -125,9 +111,16 @@ def upgrade(plain: Mapping[str, Any]) -> dict[str, Any]:
     return own
 
 
-def _short_name(made: Mapping[str, Any]) -> str | None:
-    target = made.get("_target_")
-    return _NAMES.get(target) if isinstance(target, str) else None
+def _give_short_names(plain: dict[str, Any]) -> None:
+    dotted = [group for group in _MADE_BY_NAME if "_target_" in _group(plain, group)]
+    if not dotted:
+        return
+    from musclesense.networks import registry  # imports torch, which studies of today need not wait for
+
+    kinds: tuple[registry.Kind[Any], ...] = (registry.NETWORK, registry.LOSS, registry.OPTIMIZER, registry.SCHEDULE)
+    for group, kind in zip(_MADE_BY_NAME, kinds, strict=True):
+        if group in dotted:
+            plain[group] = registry.named(kind, plain[group])
 
 
 def _rename(plain: dict[str, Any], path: tuple[str, ...], old: str, new: str) -> None:

@@ -1,4 +1,4 @@
-"""What happens beside training: averaged weights, early stopping, checkpoints, the record of epochs, scores of D2."""
+"""What happens beside training: averaged weights, early stopping, checkpoints, the record of epochs, test scores."""
 
 import math
 import time
@@ -103,7 +103,7 @@ def _tensors(model: nn.Module) -> Iterator[Tensor]:
 
 
 class EarlyStop(EarlyStopping):
-    """Early stopping on D4 that stays stopped when a run goes on from its last epoch."""
+    """Early stopping on validation cases that stays stopped when a run goes on from its last epoch."""
 
     def __init__(self, *, patience: int, min_delta: float) -> None:
         super().__init__(
@@ -117,7 +117,7 @@ class EarlyStop(EarlyStopping):
 
 
 class BestEpoch(Callback):
-    """``best.ckpt``: the weights that were validated after the epoch best on D4 so far, the first of equal ones.
+    """``best.ckpt``: the weights of the epoch best on the validation cases so far, the first of equal ones.
 
     They are enough to use the network, not to go on. Which epoch is the best is read from the record of epochs, which
     lives in ``last.ckpt``, written after it.
