@@ -1,5 +1,7 @@
 """Lines on stderr and exit code 2, or the traceback."""
 
+from typing import Any
+
 import pytest
 
 from musclesense.errors import ArgumentError, InputError, one_line, report_input_errors
@@ -65,7 +67,7 @@ def test_of_very_many_problems_the_first_are_shown(capsys: pytest.CaptureFixture
 
 
 def test_the_command_line_tells_of_options_in_place_of_arguments(capsys: pytest.CaptureFixture[str]) -> None:
-    given = {"te345": ("MAG", "PHASE"), "phase_unit": "", "fat": "{x}"}
+    given: dict[str, Any] = {"te345": ("MAG", "PHASE"), "phase_unit": "", "fat": "{x}"}
     error = ArgumentError("give {te345} with {phase_unit}, or {fat}", **given)
     assert str(error) == "give te345=(MAG, PHASE) with phase_unit, or fat={x}"
     with pytest.raises(SystemExit), report_input_errors(debug=False):

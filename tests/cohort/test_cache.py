@@ -17,6 +17,7 @@ from musclesense.cohort.cache import SliceCache, cache_folder, common_channels, 
 from musclesense.cohort.table import Acquisition
 from musclesense.errors import DiskError
 from musclesense.imaging.body import background_level
+from musclesense.imaging.frame import Frame
 from musclesense.imaging.grid import Grid, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
@@ -103,6 +104,7 @@ def test_content_is_preprocessing_by_hand(cohort, tmp_path):
             np.testing.assert_allclose(made.images[position, channel], expected, atol=2e-3)
             air = (background_level(image) - on_grid.mean()) / on_grid.std()
             assert made.air[position, channel] == pytest.approx(air, abs=1e-4)
+        assert acquisition.mask is not None
         mask = read_volume(acquisition.mask)
         native = take_slice(mask.data, mask.geometry, case.slice).astype(np.uint8)
         np.testing.assert_array_equal(made.classes[position], placement.labels_to_grid(native, 2))
@@ -200,7 +202,7 @@ def test_threads_that_start_together_build_once(cohort, tmp_path, monkeypatch):
 
 def test_a_build_that_fails_leaves_nothing_and_can_be_tried_again(cohort, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(cache.Frame, "prepare", lambda *_: 1 / 0)
+        patch.setattr(Frame, "prepare", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             built(tmp_path / "cache", cohort)
     assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +12,7 @@ from musclesense.cohort import checks
 from musclesense.cohort.checks import check, summary
 from musclesense.cohort.table import Acquisition, CohortTable, read_table, scan_table, write_table
 from musclesense.errors import InputError
+from musclesense.imaging.nifti import read_volume
 from musclesense.vocabulary import Limbs, Region
 
 SHAPE = (6, 5, 4)
@@ -58,14 +60,14 @@ class Cohort:
                 )
             )
 
-    def change(self, number: int, **values: object) -> None:
+    def change(self, number: int, **values: Any) -> None:
         self.rows[number] = replace(self.rows[number], **values)
 
     def read(self) -> CohortTable:
         write_table(self.path, self.rows)
         return read_table(self.path)
 
-    def problems(self, **options: object) -> list[str]:
+    def problems(self, **options: Any) -> list[str]:
         with pytest.raises(InputError) as caught:
             check(self.read(), **options)
         folder = str(self.path.parent) + "/"
@@ -413,7 +415,7 @@ def test_every_file_is_read_once(cohort, monkeypatch):
         read.append(path)
         return original(path)
 
-    original = checks.read_volume
+    original = read_volume
     monkeypatch.setattr(checks, "read_volume", counted)
     check(cohort.read(), folds=2)
     assert len(read) == len(set(read)) == 24

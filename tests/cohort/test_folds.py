@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -324,7 +325,7 @@ def test_processes_that_start_together_draw_once(tmp_path, monkeypatch):
 )
 def test_folds_of_something_else_are_refused_with_the_difference(tmp_path, change, said):
     rows = cohort(12)
-    asked = {"table": table_of(rows), "acquisitions": rows, "seed": 0, "outer": 5, "inner": 5}
+    asked: dict[str, Any] = {"table": table_of(rows), "acquisitions": rows, "seed": 0, "outer": 5, "inner": 5}
     drawn = load_or_draw(tmp_path / "folds.json", **asked)
     with pytest.raises(InputError) as caught:
         load_or_draw(tmp_path / "folds.json", **(asked | change))

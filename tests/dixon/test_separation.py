@@ -21,8 +21,8 @@ def limbs(fat_in_muscle: float = 0.1) -> tuple[NDArray[np.float64], NDArray[np.f
     fat, water = np.zeros((64, 128)), np.zeros((64, 128))
     for column in (32, 95):
         radius = np.hypot(ROWS - 32, COLUMNS - column)
-        for outer, f, w in ((28, 0, 80), (27, 100, 3), (20, 0, 0), (6, 0, 0), (4, 90, 5)):
-            f, w = (100 * fat_in_muscle, 100 * (1 - fat_in_muscle)) if outer == 20 else (f, w)
+        muscle = (20, 100 * fat_in_muscle, 100 * (1 - fat_in_muscle))
+        for outer, f, w in ((28, 0, 80), (27, 100, 3), muscle, (6, 0, 0), (4, 90, 5)):
             fat[radius < outer], water[radius < outer] = f, w
     return np.stack([fat, fat], axis=2), np.stack([water, water], axis=2)
 

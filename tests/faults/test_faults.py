@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,10 @@ def errors(stderr: str) -> list[str]:
     """The lines on stderr that tell of something wrong."""
     assert "Traceback" not in stderr, stderr
     return [line for line in stderr.splitlines() if "error: " in line or "  failed: " in line]
+
+
+def any_file(folder: Path, pattern: str) -> bool:
+    return any(folder.glob(pattern))
 
 
 def wait_for(process: "subprocess.Popen[str]", there: Callable[[], bool]) -> None:
@@ -145,7 +150,8 @@ def test_the_dashboard_s_folder_is_deleted(
     process = start(tmp_path, *sweep, "logger=wandb")
     deleted = 0
     for run in ("outer0_inner0", "outer0_inner1", "outer1_inner0", "outer1_inner1"):
-        wait_for(process, lambda name=run: any((tmp_path / "runs").glob(f"[!.]*/{name}/metrics.csv")))
+        metrics = f"[!.]*/{run}/metrics.csv"
+        wait_for(process, partial(any_file, tmp_path / "runs", metrics))
         shutil.rmtree(at(tmp_path).study / run / "wandb", ignore_errors=True)  # wandb may be writing there
         deleted += 1
     _, stderr = process.communicate(timeout=_PATIENCE_SECONDS)

@@ -20,8 +20,8 @@ ORIENTATIONS = [
 
 
 def make_geometry(
-    axes: tuple[int, int, int] = (0, 1, 2),
-    signs: tuple[int, int, int] = (1, 1, 1),
+    axes: tuple[int, ...] = (0, 1, 2),
+    signs: tuple[int, ...] = (1, 1, 1),
     extent_mm: tuple[float, float, float] = (400.0, 200.0, 30.0),
     zooms: tuple[float, float, float] = (1.0, 1.0, 10.0),
     angles: tuple[float, float, float] = (0.0, 0.0, 0.0),
@@ -33,7 +33,8 @@ def make_geometry(
     """
     directions = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     linear = np.stack([directions[:, axis] * sign * zooms[axis] for axis, sign in zip(axes, signs, strict=True)], 1)
-    shape = tuple(max(1, round(extent_mm[axis] / zooms[axis])) for axis in axes)
+    i, j, k = (max(1, round(extent_mm[axis] / zooms[axis])) for axis in axes)
+    shape = (i, j, k)
     affine = np.eye(4)
     affine[:3, :3] = linear
     affine[:3, 3] = -linear @ ((np.array(shape) - 1) / 2)
@@ -382,7 +383,7 @@ def test_refuses_a_grid(values, message):
 
 
 def test_configuration_round_trip_is_plain():
-    grid = Grid(spacing_mm=2.0, rows=32, columns=48, fit="stretch")
+    grid = Grid(spacing_mm=2.0, rows=32, columns=48, fit=Fit.STRETCH)
     config = grid.to_config()
     assert config == {"spacing_mm": 2.0, "rows": 32, "columns": 48, "fit": "stretch"}
     assert {type(value) for value in config.values()} == {float, int, str}

@@ -1,6 +1,7 @@
 """Left and right: parted in the right place, on the right side, however the volume is stored."""
 
 import itertools
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -24,7 +25,8 @@ def stored_as(codes: str) -> Geometry:
     """Store a field of view about the scanner's origin with the axes that ``codes`` names."""
     axes = ["RLAPSI".index(code) // 2 for code in codes]
     signs = [1 if code in "RAS" else -1 for code in codes]
-    shape = tuple(int(SIZE_MM[axis] / ZOOMS_MM[axis]) for axis in axes)
+    i, j, k = (int(SIZE_MM[axis] / ZOOMS_MM[axis]) for axis in axes)
+    shape = (i, j, k)
     affine = np.eye(4)
     affine[:3, :3] = np.stack(
         [np.eye(3)[axis] * sign * ZOOMS_MM[axis] for axis, sign in zip(axes, signs, strict=True)], 1
@@ -81,7 +83,7 @@ def test_flipping_the_storage_changes_nothing_in_scanner_space(codes, right, lef
     flipped = Geometry.from_affine(geometry.shape, geometry.affine @ flip)
     assert np.allclose(scanner_mm(flipped), np.flip(scanner_mm(geometry), axis))
 
-    def sides(data: NDArray[np.floating], where: Geometry) -> NDArray[np.bool_]:
+    def sides(data: NDArray[Any], where: Geometry) -> NDArray[np.bool_]:
         parted = np.zeros(where.shape, dtype=bool)
         for number in range(2):
             image = take_slice(data, where, number)

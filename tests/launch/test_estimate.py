@@ -9,6 +9,7 @@ from rich.console import Console
 from musclesense.cohort.table import Acquisition, CohortTable
 from musclesense.launch import estimate, main
 from musclesense.launch.plan import make_plan
+from musclesense.training import inputs
 from musclesense.training.config import Config
 from musclesense.vocabulary import Region
 
@@ -35,7 +36,7 @@ def test_what_the_estimate_leaves_out_is_said(
     config_dir: Path, table: CohortTable, monkeypatch: pytest.MonkeyPatch, synthesis: str, said: bool
 ) -> None:
     monkeypatch.setattr(estimate, "_seconds_a_case", lambda config: 100.0)
-    monkeypatch.setattr(main.inputs, "find_table", lambda config: table)
+    monkeypatch.setattr(inputs, "find_table", lambda config: table)
     plan = make_plan([f"synthesis={synthesis}", "edition=simplified"], config_dir=config_dir, multirun=False)
     console = Console(file=io.StringIO(), width=300)
     main._say_what_comes(plan, console)

@@ -1,6 +1,7 @@
 """The cases of one slice: every measure, in the voxels of the scan."""
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def test_each_class_of_the_region_has_a_case(write_cohort, tmp_path) -> None:
     mask = read_volume(row.mask)
     truth = SIDES.encode(mask.data[..., 1])
     predicted = np.where(truth == 2, 0, truth).astype(np.uint8)
-    given = {"outer": 3, "inner": 4, "labels": SIDES, "truth": truth, "predicted": predicted}
+    given: dict[str, Any] = {"outer": 3, "inner": 4, "labels": SIDES, "truth": truth, "predicted": predicted}
     left, right = score_slice(row, 1, mask.geometry, classes={2, 1}, **given)
     assert (left.outer, left.inner, left.line) == (3, 4, row.line)
     assert (left.subject, left.session, left.slice, left.region) == ("s, 1", "v1", 1, "thigh")

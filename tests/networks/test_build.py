@@ -1,5 +1,7 @@
 """Networks that fit their specification."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,7 +12,8 @@ from ..shared.networks import spec_of
 
 
 def test_weights_lie_beside_each_other_in_memory() -> None:
-    weight = build_network(spec_of()).encoder[1][0].weight
+    network: Any = build_network(spec_of())
+    weight = network.encoder[1][0].weight
     assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
 
 

@@ -37,6 +37,7 @@ def test_there_and_back_is_the_same_cohort(
         for name in ("line", "subject", "session", "group", "region", "limbs", "slice"):
             assert getattr(own, name) == getattr(row, name)
         assert set(own.channels) == set(row.channels)
+        assert row.mask is not None and own.mask is not None
         pairs = [(row.channels[name], own.channels[name]) for name in row.channels]
         for before, after in (read_pair(*pair) for pair in [*pairs, (row.mask, own.mask)]):
             assert after.geometry.shape == before.geometry.shape

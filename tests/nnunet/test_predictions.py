@@ -13,7 +13,8 @@ from musclesense.evaluation.report.tables import study_table
 from musclesense.imaging.nifti import read_volume, write_volume
 from musclesense.nnunet.predictions import import_predictions
 from musclesense.nnunet.record import Record
-from musclesense.studies.reading import RunStatus, read_study
+from musclesense.studies.reading import read_study
+from musclesense.studies.study import RunStatus
 
 
 @pytest.fixture

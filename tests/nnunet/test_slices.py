@@ -28,7 +28,7 @@ def volumes(draw: st.DrawFn) -> Volume:
     turn[1:3, 1:3] = [[np.cos(tilt), -np.sin(tilt)], [np.sin(tilt), np.cos(tilt)]]
     affine = turn @ affine
     affine[:3, 3] = [draw(st.floats(-500, 500)) for _ in range(3)]
-    shape = tuple(draw(st.integers(2, 5)) for _ in range(3))
+    shape = draw(st.tuples(*[st.integers(2, 5)] * 3))
     geometry = Geometry.from_affine(shape, affine)
     qform, sform = draw(st.sampled_from([(0, 1), (1, 1), (1, 2), (2, 0)]))
     geometry.header.set_qform(affine, code=qform)

@@ -54,9 +54,9 @@ def limbs() -> list[PlacedLimb]:
 def test_fat_and_oedema_lie_in_muscle_alone(limbs: list[PlacedLimb]) -> None:
     drawing = draw_slice(Stack(rows=80, columns=160, voxel_mm=2.5, slices=1, points=2), limbs, 0.0)
     flesh = drawing.tissue == Tissue.MUSCLE
-    for values in (drawing.muscle_fat, drawing.oedema):
-        assert not values[~flesh].any()
-        assert 0 < values.max() <= 1
+    for fraction in (drawing.muscle_fat, drawing.oedema):
+        assert not fraction[~flesh].any()
+        assert 0 < fraction.max() <= 1
     assert (drawing.compartment[flesh] > 0).all()
     values = compartment_values(Region.THIGH)
     assert set(np.unique(drawing.compartment)) - {0} <= set(values.values())

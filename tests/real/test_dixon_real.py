@@ -90,7 +90,7 @@ def test_siemens_six_peaks_read_more_even_subcutaneous_fat_at_the_scanner_s_freq
     """Siemens calls 123.2 MHz 3 T: the fat that the paper's method reads there is uneven and too low."""
     echoes, parts, adequate = siemens
     rim = np.zeros(adequate.shape, dtype=bool)
-    for k in range(rim.shape[2]):
+    for k in range(adequate.shape[-1]):
         depth_mm = 0.8 * ndimage.distance_transform_edt(ndimage.binary_fill_holes(adequate[:, :, k]))
         rim[:, :, k] = (depth_mm > 4) & (depth_mm < 8)
     read = {"one peak": parts.fat_fraction[rim]}

@@ -45,7 +45,7 @@ def write_checkpoint(
         regions=tuple(regions),
         network={"_target_": "torch.nn.Conv2d", "kernel_size": 1},
     )
-    network = build_network(spec)
+    network: Any = build_network(spec)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
@@ -93,7 +93,8 @@ def odd_geometry(codes: str = "ILA", angles: Sequence[float] = (9, -7, 12)) -> G
     affine = np.eye(4)
     for column, (axis, code) in enumerate(zip(axes, codes, strict=True)):
         affine[:3, column] = directions[:, axis] * zooms[axis] * (1 if code in "RAS" else -1)
-    shape = tuple(int(size[axis] / zooms[axis]) for axis in axes)
+    i, j, k = (int(size[axis] / zooms[axis]) for axis in axes)
+    shape = (i, j, k)
     affine[:3, 3] = (30, -20, 100) - affine[:3, :3] @ (np.array(shape) - 1) / 2
     header = nib.Nifti1Header()
     header.set_data_shape(shape)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from musclesense.imaging.grid import Grid, slice_axis
 from musclesense.imaging.nifti import Geometry
@@ -42,10 +43,11 @@ def test_the_subjects_right_is_on_the_left_and_anterior_above(codes: str, tmp_pa
     # of its middle and 25 mm in front.
     assert (bright.mean(axis=0) - middle) * (2.0, 1.6) == pytest.approx([-25, -87.5], abs=4)
     assert axes.get_aspect() == pytest.approx(2.0 / 1.6)
-    (outline,) = (c for c in axes.collections if c.get_paths()[0].vertices.size)
-    width_mm = np.ptp(outline.get_paths()[0].vertices[:, 0]) * 1.6
+    lines = [np.asarray(collection.get_paths()[0].vertices) for collection in axes.collections]
+    (outline,) = (line for line in lines if line.size)
+    width_mm = np.ptp(outline[:, 0]) * 1.6
     assert width_mm == pytest.approx(2 * LEFT_MM, abs=8)
-    assert outline.get_paths()[0].vertices[:, 0].mean() > middle[1]
+    assert outline[:, 0].mean() > middle[1]
 
 
 def test_titles_say_slice_and_fat_fraction_of_each_side(tmp_path: Path) -> None:
@@ -78,6 +80,7 @@ def test_the_picture_is_cut_to_the_body(tmp_path: Path) -> None:
 def test_the_frame_of_the_networks_is_drawn_in_place(tmp_path: Path) -> None:
     axes = draw(tmp_path, "LPS").axes[0]
     (frame,) = axes.patches
+    assert isinstance(frame, Rectangle)
     assert frame.get_width() * 1.6 == pytest.approx(400)
     assert frame.get_height() * 2.0 == pytest.approx(200)
     body = np.argwhere(np.asarray(axes.get_images()[0].get_array()) > 0)

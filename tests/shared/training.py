@@ -69,7 +69,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[any_scanner.SyntheticSlice]:
             compartments[radius < 55] = value
         made.append(
             any_scanner.SyntheticSlice(
-                image=image + rng.uniform(0, 5, image.shape).astype(np.float32),
+                image=image + np.asarray(rng.uniform(0, 5, image.shape), np.float32),
                 mask=(compartments > 0).astype(np.uint8),
                 compartments=compartments,
                 geometry=Geometry.from_affine((*image.T.shape, 1), np.diag([-6.4, -6.4, 10.0, 1.0])),

@@ -1,12 +1,13 @@
 """Paths are refused before they are opened."""
 
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from musclesense.errors import InputError
-from musclesense.storage import paths
 from musclesense.storage.paths import is_file, is_folder, require_file, require_free, require_writable, size_and_change
 
 
@@ -24,8 +25,7 @@ def test_places_that_cannot_be_written(tmp_path, monkeypatch, reason):
     if reason == "Permission denied":
         monkeypatch.setattr(os, "access", lambda *_: False)
     if reason == "No space left on device":
-        usage = paths.shutil._ntuple_diskusage(2**30, 2**30 - 1, 1)
-        monkeypatch.setattr(paths.shutil, "disk_usage", lambda _: usage)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=2**30, used=2**30 - 1, free=1))
     with pytest.raises(InputError, match=rf"runs: cannot be written \({reason}\)"):
         require_writable(tmp_path / "runs")
 

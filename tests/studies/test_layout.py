@@ -49,7 +49,7 @@ def test_no_file_name_of_a_study_stands_elsewhere(part: str) -> None:
         if path.resolve() == LAYOUT.resolve():
             continue
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        own = [node for node in literals(tree) if any(name in node.value for name in NAMES)]
+        own = [node for node in literals(tree) if any(name in str(node.value) for name in NAMES)]
         own += [node for node in folders(tree) if node.value in FOLDERS]
         found += [f"{path.relative_to(ROOT)}:{node.lineno}: {node.value!r}" for node in own]
     assert not found

@@ -2,6 +2,7 @@
 
 import copy
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +30,9 @@ def test_the_average_is_that_of_each_tensor_by_itself() -> None:
     assert shares[1] < 0.2 and shares[-1] == decay
     for name, tensor in average.module.state_dict().items():
         torch.testing.assert_close(tensor, expected.state_dict()[name], rtol=1e-5, atol=1e-6)
-    assert not torch.allclose(average.module[0].weight, network[0].weight)
+    averaged: Any = average.module
+    trained: Any = network
+    assert not torch.allclose(averaged[0].weight, trained[0].weight)
     assert int(average.n_averaged) == 120
 
 

@@ -1,5 +1,7 @@
 """Mean DSC as a metric, against numpy."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -51,7 +53,8 @@ def test_states_of_two_devices_add_up():
     first.update(prediction[:2], truth[:2])
     second.update(prediction[2:], truth[2:])
     merged = MeanDice(2)
-    for name, reduce in merged._reductions.items():
+    reductions: dict[str, Any] = merged._reductions
+    for name, reduce in reductions.items():
         setattr(merged, name, reduce(torch.stack([getattr(first, name), getattr(second, name)])))
     merged._update_count = 1
     torch.testing.assert_close(merged.compute(), whole.compute())

@@ -61,7 +61,8 @@ def test_no_step_waits_for_the_gpu(configured, slices, tmp_path):
     with held("1", "cuda") as own:
         session = run.set_up(config, tmp_path, slices, own, None)
         watch = NoWaiting()
-        session.trainer.callbacks.append(watch)
+        trainer: Any = session.trainer
+        trainer.callbacks.append(watch)
         try:
             session.fit()
         finally:

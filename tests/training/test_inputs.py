@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+from musclesense.cohort import checks
 from musclesense.errors import InputError
 from musclesense.training import inputs
 from musclesense.training.folders import study_folder
@@ -113,7 +114,9 @@ def test_a_phantom_of_another_version_is_refused(composed, data, tmp_path, conte
 def test_how_fast_slices_are_drawn_does_not_make_another_pool_or_study(configured):
     def folders(*overrides):
         config = configured("edition=simplified", "synthesis=any_scanner", *overrides)
-        return inputs.synthesis(config).pool.folder, study_folder(config)
+        made = inputs.synthesis(config)
+        assert made is not None
+        return made.pool.folder, study_folder(config)
 
     pool, study = folders()
     assert folders("synthesis.workers=3") == (pool, study)
@@ -147,8 +150,8 @@ def test_phantom_is_made_where_it_is_missing(composed, data, tmp_path, monkeypat
 
 def test_a_table_is_checked_until_its_slices_are_cached(configured, data, monkeypatch):
     config = configured(f"cohort.path={data / 'phantom-smoke-1' / 'cohort.csv'}", "grid.rows=8", "grid.columns=8")
-    calls, original = [], inputs.checks.check
-    monkeypatch.setattr(inputs.checks, "check", lambda *a, **k: (calls.append(1), original(*a, **k)))
+    calls, original = [], checks.check
+    monkeypatch.setattr(checks, "check", lambda *a, **k: (calls.append(1), original(*a, **k)))
     inputs.check(config)
     inputs.prepare(config)
     inputs.check(config)

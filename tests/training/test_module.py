@@ -139,6 +139,7 @@ def test_training_goes_on_from_a_checkpoint_of_format_1(composed):
     module.load_state_dict(content["state_dict"])
     optimizer, schedule = module.make_optimizer(content["lr_schedulers"][0]["total_steps"])
     optimizer.load_state_dict(content["optimizer_states"][0])
+    assert schedule is not None
     schedule.load_state_dict(content["lr_schedulers"][0])
 
 
@@ -148,4 +149,5 @@ def test_a_checkpoint_of_format_1_is_loaded(name):
     module = SegmentationModule.load(path)
     assert module.hparams["optimizer"] == {"name": "adamw", "lr": 0.02, "weight_decay": 0.0001}
     optimizer, schedule = module.make_optimizer(100)
-    assert isinstance(optimizer, torch.optim.AdamW) and schedule.total_steps == 100
+    assert isinstance(optimizer, torch.optim.AdamW) and isinstance(schedule, torch.optim.lr_scheduler.OneCycleLR)
+    assert schedule.total_steps == 100

@@ -75,7 +75,7 @@ def test_metrics_are_one_row_an_epoch(finished):
 
 def test_scores_are_the_means_of_the_cases(finished):
     rows = rows_of(finished / "cases.csv")
-    scores = {"dice": [], "dice_calf": [], "dice_thigh": []}
+    scores: dict[str, list[float]] = {"dice": [], "dice_calf": [], "dice_thigh": []}
     for row in rows:
         scores["dice"].append(float(row["dice"]))
         scores[f"dice_{row['region']}"].append(float(row["dice"]))

@@ -47,7 +47,7 @@ def test_labels_that_touch_are_kept_apart_and_the_aspect_is_kept() -> None:
 def test_best_median_and_worst_are_chosen_by_dice(write_study: StudyWriter) -> None:
     study = read_study(write_study(finished=[(0, 0), (1, 2)]))
     drawn = overlays(study, "thigh")
-    dice = sorted((case.dice for case in study.cases if case.region == "thigh"), reverse=True)
+    dice = sorted((case.dice or 0.0 for case in study.cases if case.region == "thigh"), reverse=True)
     assert [overlay.rank for overlay in drawn] == ["best", "median", "worst"]
     assert [overlay.dice for overlay in drawn] == [dice[0], dice[2], dice[3]]
     assert {overlay.case.region for overlay in drawn} == {"thigh"}

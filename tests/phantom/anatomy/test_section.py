@@ -203,7 +203,7 @@ def test_nothing_but_air_beyond_the_reach() -> None:
             for level in np.linspace(*drawn_range_mm(limb), 7).tolist():
                 turned = replace(pose, centre_mm=(0.0, 0.0), contact_mm=None, level_mm=level)
                 reach = reach_mm(limb, level)
-                x, y = reach * np.cos(angles), reach * np.sin(angles)
+                x, y = (np.asarray(reach * turn(angles), np.float32) for turn in (np.cos, np.sin))
                 section = draw_section(limb, turned, 0.0, x, y, np.zeros(limb.growth_mm.shape, np.float32))
                 assert (section.tissue == Tissue.AIR).all(), level
 

@@ -3,9 +3,11 @@
 import csv
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -39,7 +41,7 @@ def table(smoke: Path) -> CohortTable:
 def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Gives the name of a preset of one subject in coarse voxels; its fields can be replaced."""
 
-    def make(**changes: object) -> str:
+    def make(**changes: Any) -> str:
         preset = Preset(
             groups=(Group(name="IBM", subjects=1, severity=(0.4, 0.6), retested=1, followed=YEARLY, progress=0.2),),
             sequence=Dixon(stack=Stack(rows=80, columns=160, voxel_mm=2.5, slices=3, points=2)),
@@ -233,7 +235,7 @@ def test_a_subject_comes_back_to_the_same_scanner(sequence: Dixon | TurboSpinEch
         assert [session.visit.session for session in sessions] == [1, 1, 2, 2]
         for first, again in zip(sessions[:2], sessions[2:], strict=True):
             assert first.region is again.region
-            assert first.scan.scanner is again.scan.scanner is not None
+            assert first.scan.scanner is not None and first.scan.scanner is again.scan.scanner
             assert np.sign(first.scan.affine[0, 0]) == np.sign(again.scan.affine[0, 0])
             assert not np.array_equal(first.scan.compartments, again.scan.compartments)  # it lies another way
             seen.append(first.scan.scanner.noise)
@@ -330,14 +332,19 @@ def test_a_subject_keeps_the_limb_that_the_turbo_spin_echo_shows() -> None:
 
 
 def test_long_generations_tell_how_far_they_are(
-    small: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(module, "QUIET_SECONDS", 0.0)
     two = Group(name="control", subjects=2, severity=(0.0, 0.1))
-    generate(tmp_path / "out", preset=small(groups=(two,)), seed=1, slices="mid")
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("phantom: 1 of 2 subjects, about 0.")
+    with caplog.at_level(logging.INFO, "musclesense"):
+        generate(tmp_path / "out", preset=small(groups=(two,)), seed=1, slices="mid")
+    assert capsys.readouterr().out == ""
+    (said,) = caplog.messages
+    assert said.startswith("phantom: 1 of 2 subjects, about 0.")
 
 
 @pytest.mark.parametrize(

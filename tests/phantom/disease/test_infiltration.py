@@ -91,11 +91,11 @@ def test_every_point_of_muscle_gets_fatter(
     first, second = (section_of(Region.CALF, state.atrophy_mm) for state in (before, after))
     # Not at its border, where the muscle that has shrunk shows its fascia, which is less fat, and which is drawn rough.
     still = (first.muscle == second.muscle) & (second.depth_mm > 2)
-    former = [
+    one, other = (
         section.depth_mm + state.atrophy_mm.take(section.muscle - 1, mode="clip")
         for section, state in ((first, before), (second, after))
-    ]
-    still &= np.isclose(*former, atol=1e-4)
+    )
+    still &= np.isclose(one, other, atol=1e-4)
     assert still.sum() > 100
     assert (infiltrate(second, after) - infiltrate(first, before))[still].min() > -1e-4
 

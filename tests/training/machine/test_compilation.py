@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,7 +36,7 @@ COMPILED = "trainer.compile=always"
 def compiler(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Let this machine have a C++ compiler, or none."""
     monkeypatch.delenv("CXX", raising=False)
-    return lambda there: monkeypatch.setattr(compilation.shutil, "which", lambda name: name if there else None)
+    return lambda there: monkeypatch.setattr(shutil, "which", lambda name: name if there else None)
 
 
 @pytest.mark.parametrize(
