@@ -1,4 +1,4 @@
-"""``python -m fuzz [--inputs 5000] [--seed 0] [--jobs 2] [--kind KIND] [--only NUMBER] [--keep FOLDER]``.
+"""``python -m fuzz [5000] [--seed 0] [--jobs 2] [--kind KIND] [--only NUMBER] [--keep FOLDER]``.
 
 Tries inputs that are spoilt at random and prints, by kind, how many ended in a right result, in a clean refusal
 (exit code 2, lines that begin with ``error: `` and nothing written) or in a failure. Exit code 1 if there are failures.
@@ -127,7 +127,7 @@ def _attempt(which: tuple[str, int], *, seed: int, root: Path, sound: seeds.Seed
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description="Try inputs that are spoilt at random.")
-    parser.add_argument("--inputs", type=int, default=5000, help="how many (default 5000)")
+    parser.add_argument("inputs", type=int, nargs="?", default=5000, help="how many (default 5000)")
     parser.add_argument("--seed", type=int, default=0, help="of the inputs (default 0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one a core)")
     parser.add_argument("--kind", choices=tuple(MAKERS), help="inputs of one kind alone")
