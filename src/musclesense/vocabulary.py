@@ -82,6 +82,15 @@ class Channel(StrEnum):
     TE460 = "te460"
     TE575 = "te575"
 
+    @property
+    def is_echo(self) -> bool:
+        """Whether it is the magnitude of a gradient echo.
+
+        >>> Channel.TE460.is_echo, Channel.WATER.is_echo
+        (True, False)
+        """
+        return self.value in tuple(Echo)
+
 
 CHANNELS = tuple(channel.value for channel in Channel)
 """The names of all channels."""

@@ -15,7 +15,7 @@ from musclesense.errors import InputError, report_input_errors
 from musclesense.messages import to_console
 from musclesense.phantom.cohorts.presets import PRESETS
 from musclesense.version import __version__
-from musclesense.vocabulary import Echo, Limbs, Region
+from musclesense.vocabulary import Channel, Echo, Limbs, Region
 
 _DEBUG = "--debug"
 _LIMBS = tuple(limbs.value for limbs in Limbs)
@@ -116,8 +116,9 @@ def _parser() -> argparse.ArgumentParser:
 
     segment = verb("segment", "segment:run", "Segment a scan: mask, fat fractions, a picture to judge them by.")
     _add_echoes(segment, "magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+")
-    segment.add_argument("--fat", type=Path, metavar="F", help="fat image, instead of echoes with phases")
-    segment.add_argument("--water", type=Path, metavar="W", help="water image, beside --fat")
+    for channel in [channel for channel in Channel if not channel.is_echo]:
+        where = "instead of echoes with phases" if channel is Channel.FAT else "beside --fat"
+        segment.add_argument(f"--{channel}", type=Path, metavar="IMAGE", help=f"{channel} image, {where}")
     segment.add_argument("--region", choices=_REGIONS, required=True)
     segment.add_argument("--limbs", choices=_LIMBS, default="both", help="limbs in the image")
     segment.add_argument("--model", type=Path, required=True, help="a study below runs/, a run or a checkpoint")

@@ -7,7 +7,7 @@ from musclesense.dixon.echoes import PhaseUnit
 from musclesense.errors import InputError
 from musclesense.segmentation import scan
 from musclesense.segmentation.results import segment_scan
-from musclesense.vocabulary import Echo, Limbs, Region
+from musclesense.vocabulary import Channel, Limbs, Region
 
 
 def run(options: argparse.Namespace) -> None:
@@ -23,13 +23,13 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _images(options: argparse.Namespace) -> scan.Scan:
-    if options.fat is None:
-        if options.water is not None:
-            raise InputError("--water: goes with --fat; give --fat as well, or three echoes with their phases")
+    images = {name.value: file for name in Channel if not name.is_echo and (file := getattr(options, name)) is not None}
+    if Channel.FAT not in images:
+        for name in images:
+            raise InputError(f"--{name}: goes with --fat; give --fat as well, or three echoes with their phases")
         return scan.from_echoes(*echo_pairs(options), phase_unit=PhaseUnit(options.phase_unit))
-    given = {name: getattr(options, name) for name in Echo if getattr(options, name)}
-    for name, files in given.items():
+    echoes = {name.value: files for name in Channel if name.is_echo and (files := getattr(options, name))}
+    for name, files in echoes.items():
         if len(files) > 1:
             raise InputError(f"--{name}: two files beside --fat; give the magnitude alone, or leave out --fat")
-    named = {"fat": options.fat, "water": options.water} | {name: files[0] for name, files in given.items()}
-    return scan.from_images({name: file for name, file in named.items() if file is not None})
+    return scan.from_images(images | {name: files[0] for name, files in echoes.items()})
