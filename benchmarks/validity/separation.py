@@ -74,7 +74,7 @@ class Case:
         assert row.slice is not None and row.mask is not None and row.fat_fraction is not None
         folder = row.mask.parent
         pairs = [(folder / f"{echo}_magnitude.nii.gz", folder / f"{echo}_phase.nii.gz") for echo in Echo]
-        echoes, geometry = read_echoes(pairs)
+        echoes, geometry, _ = read_echoes(pairs)
         index, axis = row.slice, slice_axis(geometry)
         mask, muscles, true = (
             take_slice(read_volume(path).data, geometry, index)[..., None]

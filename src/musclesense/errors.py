@@ -40,7 +40,7 @@ class ArgumentError(InputError):
     ('--region thigh: the model was trained on calves; add --water FILE',)
     """
 
-    def __init__(self, problem: str, **arguments: str | tuple[str, ...]) -> None:
+    def __init__(self, problem: str, /, **arguments: str | tuple[str, ...]) -> None:
         super().__init__(problem.format(**{name: _as_argument(name, value) for name, value in arguments.items()}))
         self._as_options = problem.format(**{name: _as_option(name, value) for name, value in arguments.items()})
 

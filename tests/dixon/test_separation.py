@@ -277,8 +277,8 @@ def test_slices_of_files_are_found_by_their_affine(scan: tuple[tuple[Path, Path]
 
 
 def test_a_stated_unit_is_believed(scan: tuple[tuple[Path, Path], ...]) -> None:
-    found, _ = read_echoes(scan)
-    stated, _ = read_echoes(scan, phase_unit=PhaseUnit.MILLIRADIANS)
+    found, *_ = read_echoes(scan)
+    stated, *_ = read_echoes(scan, phase_unit=PhaseUnit.MILLIRADIANS)
     assert found.shape == (3, 64, 128, 2)
     assert found.dtype == np.complex64
     np.testing.assert_allclose(np.abs(found), np.abs(stated), atol=1e-4)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from musclesense.imaging.body import body_mask
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.limbs import split_limbs
 from musclesense.imaging.nifti import Geometry
@@ -49,7 +50,7 @@ def two_discs(geometry: Geometry, right: tuple[float, float], left: tuple[float,
 
 def split(volume: NDArray[np.floating], geometry: Geometry) -> dict[Side, NDArray[np.bool_]]:
     image = take_slice(volume, geometry, 0)
-    return split_limbs(image, geometry)
+    return split_limbs(body_mask(image), geometry)
 
 
 def right_of(x: float, geometry: Geometry) -> NDArray[np.bool_]:
@@ -87,7 +88,7 @@ def test_flipping_the_storage_changes_nothing_in_scanner_space(codes, right, lef
         parted = np.zeros(where.shape, dtype=bool)
         for number in range(2):
             image = take_slice(data, where, number)
-            take_slice(parted, where, number)[:] = split_limbs(image, where)[Side.RIGHT]
+            take_slice(parted, where, number)[:] = split_limbs(body_mask(image), where)[Side.RIGHT]
         return parted
 
     assert np.array_equal(np.flip(sides(np.flip(volume, axis), flipped), axis), sides(volume, geometry))

@@ -19,7 +19,7 @@ ADEQUATE = 0.1
 
 def separated(folder: Path, phase: str) -> tuple[NDArray[np.complex64], Separation]:
     pairs = [(folder / f"te{te}_magnitude.nii.gz", folder / f"te{te}_{phase}.nii.gz") for te in (345, 460, 575)]
-    echoes, _ = read_echoes(pairs)
+    echoes, *_ = read_echoes(pairs)
     return echoes, separate(echoes)
 
 

@@ -148,8 +148,8 @@ def test_limbs_are_parted_on_the_subjects_sides(name: str, real_data: Path) -> N
     volume = read_volume(real_data / name / f"{stack.file}.nii.gz")
     for number in (*stack.apart, *stack.touching):
         image = take_slice(volume.data, volume.geometry, number)
-        halves = split_limbs(image, volume.geometry)
         body = body_mask(image)
+        halves = split_limbs(body, volume.geometry)
         right = to_the_right(volume)
         own = {limb: right[half & body] for limb, half in halves.items()}
         assert own[Side.RIGHT].min() > own[Side.LEFT].max()

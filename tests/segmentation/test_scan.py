@@ -1,13 +1,15 @@
 """Images of one acquisition, from files."""
 
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from musclesense.errors import InputError
-from musclesense.imaging.nifti import write_volume
-from musclesense.segmentation.scan import from_images
+from musclesense.imaging.nifti import read_volume, write_volume
+from musclesense.segmentation.scan import from_images, read_scan
 
 from .conftest import TwoLimbs, odd_geometry
 
@@ -49,3 +51,55 @@ def test_values_that_no_image_has_are_refused(limbs: TwoLimbs, tmp_path: Path) -
     write_volume(tmp_path / "huge.nii.gz", data, limbs.geometry, np.float32)
     with pytest.raises(InputError, match=r"huge\.nii\.gz: values up to 3e\+38 are those of no image"):
         from_images({"fat": limbs.fat, "water": tmp_path / "huge.nii.gz"})
+
+
+def test_images_in_memory_are_those_of_the_files(limbs: TwoLimbs) -> None:
+    from_files = read_scan(fat=str(limbs.fat), water=limbs.water)
+    fat, water = nib.load(limbs.fat), read_volume(limbs.water)
+    in_memory = read_scan(fat=fat, water=(water.data, water.geometry.affine))
+    assert in_memory.files == {} and from_files.files == {"fat": limbs.fat, "water": limbs.water}
+    assert all(np.array_equal(in_memory.channels[name], volume) for name, volume in from_files.channels.items())
+    assert in_memory.geometry.difference(from_files.geometry) is None
+    assert in_memory.fat_fraction is not None and from_files.fat_fraction is not None
+    assert np.array_equal(in_memory.fat_fraction, from_files.fat_fraction)
+
+
+def test_echoes_in_memory_are_separated_as_those_of_files(limbs: TwoLimbs, tmp_path: Path) -> None:
+    fat, water = (read_volume(file).data.astype(np.float32) for file in (limbs.fat, limbs.water))
+    affine = limbs.geometry.affine
+    files: dict[str, Any] = {}
+    arrays: dict[str, Any] = {}
+    for name, sign in (("te345", -1), ("te460", 1), ("te575", -1)):
+        signal = water + sign * fat
+        pair = (np.abs(signal), np.where(signal < 0, 2048, 4000).astype(np.int16))
+        files[name] = tuple(tmp_path / f"{name}_{kind}.nii" for kind in ("magnitude", "phase"))
+        for path, data in zip(files[name], pair, strict=True):
+            write_volume(path, data, limbs.geometry, data.dtype)
+        arrays[name] = tuple((data, affine) for data in pair)
+    expected, found = read_scan(**files), read_scan(**arrays, phase_unit="12bit")
+    assert expected.phase_unit == found.phase_unit == "12bit"
+    assert list(found.channels) == ["fat", "water", "te345", "te460", "te575"]
+    assert all(np.array_equal(found.channels[name], volume) for name, volume in expected.channels.items())
+    assert found.files == {} and len(expected.files) == 6
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"water": "w.nii"}, "water: goes with fat; give fat as well, or three echoes with their phases"),
+        ({"fat": "f.nii", "te345": ("m.nii", "p.nii")}, "te345: two files beside fat; give the magnitude alone"),
+        (
+            {"te345": ("m.nii", "p.nii"), "te460": "m.nii"},
+            r"give te460=\(MAG, PHASE\) te575=\(MAG, PHASE\), or fat=FILE",
+        ),
+        ({"fat": "f.nii", "problem": "m.nii"}, "^problem: no image of a scan; give some of fat, water, te345"),
+        ({"fat": 3}, "fat=int: cannot be read as an image"),
+        (
+            {name: ("a.nii", "b.nii") for name in ("te345", "te460", "te575")} | {"phase_unit": "turns"},
+            "phase_unit=turns",
+        ),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_named(given: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_scan(**given)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ import pytest
 
 from musclesense.cli.main import main
 from musclesense.imaging.nifti import read_volume, write_volume
-from musclesense.segmentation.results import FILES
+from musclesense.segmentation.result import FILES
 
 from .conftest import (
     LEFT_MM,

@@ -1,15 +1,16 @@
 """Magnitude and phase of three echoes, read as complex images: units of phase, and what no echo can be."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError
-from musclesense.imaging.nifti import Geometry, read_volume, value_problems
+from musclesense.imaging.nifti import Geometry, Volume, value_problems
+from musclesense.imaging.reader import ImageLike, image_name, read_image
+from musclesense.vocabulary import Echo
 
 
 class PhaseUnit(StrEnum):
@@ -81,49 +82,63 @@ def to_radians(phase: NDArray[Any], unit: PhaseUnit) -> NDArray[np.float32]:
     return (phase * _RADIANS_PER[unit]).astype(np.float32)
 
 
-def read_echoes(
-    pairs: Sequence[tuple[Path, Path]], *, phase_unit: PhaseUnit = PhaseUnit.AUTO
-) -> tuple[NDArray[np.complex64], Geometry]:
-    """Read the (magnitude, phase) files of the three echoes, in the order of ``ECHO_TIMES_MS``.
+class Echoes(NamedTuple):
+    """Three echoes.
 
-    Returns:
-        Complex signal, (3, i, j, k), and the geometry of the in-phase magnitude.
+    Attributes:
+        signal: Complex, (3, i, j, k).
+        geometry: Of the in-phase magnitude.
+        phase_unit: How their phases are stored, as given or found.
+    """
+
+    signal: NDArray[np.complex64]
+    geometry: Geometry
+    phase_unit: PhaseUnit
+
+
+def read_echoes(pairs: Sequence[tuple[ImageLike, ImageLike]], *, phase_unit: PhaseUnit = PhaseUnit.AUTO) -> Echoes:
+    """Read magnitude and phase of the three echoes, in the order of ``ECHO_TIMES_MS``.
 
     Raises:
-        InputError: A file cannot be read, lies elsewhere than the others, is given twice, or holds no magnitude or
+        InputError: An image cannot be read, lies elsewhere than the others, is given twice, or holds no magnitude or
             phase; one line for each problem.
     """
     if len(pairs) != 3:
         raise ValueError(f"pairs must be three, got {len(pairs)}")
-    paths = [path for pair in pairs for path in pair]
-    problems = [
-        f"{path}: given twice; name six different files" for path in dict.fromkeys(paths) if paths.count(path) > 1
-    ]
-    if problems:
-        raise InputError(*problems)
-    magnitudes = [read_volume(magnitude) for magnitude, _ in pairs]
-    phases = [read_volume(phase) for _, phase in pairs]
-    geometry = magnitudes[1].geometry
-    for path, volume in zip(paths, [v for pair in zip(magnitudes, phases, strict=True) for v in pair], strict=True):
-        if difference := geometry.difference(volume.geometry):
-            problems.append(f"{path}: {difference} of {paths[2]}; give six images of one acquisition")
-        problems.extend(f"{path}: {problem}" for problem in value_problems(volume.data))
-    if problems:
-        raise InputError(*problems)
-    for (path, _), volume in zip(pairs, magnitudes, strict=True):
-        if volume.data.min() < 0:
-            problems.append(
-                f"{path}: holds {volume.data.min():g}, no magnitude is negative; give magnitude, then phase"
-            )
-        elif not volume.data.any():
-            problems.append(f"{path}: is 0 everywhere; give the magnitude image of the echo")
-    if problems:
-        raise InputError(*problems)
+    arguments = [name for echo in Echo for name in (f"{echo}_magnitude", f"{echo}_phase")]
+    images = [image for pair in pairs for image in pair]
+    names = [image_name(image, argument) for image, argument in zip(images, arguments, strict=True)]
+    _refuse(f"{name}: given twice; name six different files" for name in {*names} if names.count(name) > 1)
+    volumes = [read_image(image, argument) for image, argument in zip(images, arguments, strict=True)]
+    geometry = volumes[2].geometry
+    _refuse(_problems_of_place(names, volumes))
+    _refuse(_problems_of_magnitude(names[::2], volumes[::2]))
     # One unit for all three: an echo whose phase happens to stay small would be taken for another.
-    stored = np.stack([volume.data for volume in phases])
+    stored = np.stack([volume.data for volume in volumes[1::2]])
     try:
-        angles = to_radians(stored, phase_unit)
+        unit = detect_phase_unit(stored) if phase_unit is PhaseUnit.AUTO else phase_unit
     except InputError as error:
-        raise InputError(f"{', '.join(str(path) for _, path in pairs)}: {error}") from error
-    magnitude = np.stack([volume.data for volume in magnitudes]).astype(np.float32)
-    return (magnitude * np.exp(1j * angles)).astype(np.complex64), geometry
+        raise InputError(f"{', '.join(names[1::2])}: {error}") from error
+    magnitude = np.stack([volume.data for volume in volumes[::2]]).astype(np.float32)
+    return Echoes((magnitude * np.exp(1j * to_radians(stored, unit))).astype(np.complex64), geometry, unit)
+
+
+def _problems_of_place(names: Sequence[str], volumes: Sequence[Volume]) -> Iterator[str]:
+    """Say which images lie elsewhere than the third, the in-phase magnitude, or hold values that no image has."""
+    for name, volume in zip(names, volumes, strict=True):
+        if difference := volumes[2].geometry.difference(volume.geometry):
+            yield f"{name}: {difference} of {names[2]}; give six images of one acquisition"
+        yield from (f"{name}: {problem}" for problem in value_problems(volume.data))
+
+
+def _problems_of_magnitude(names: Sequence[str], volumes: Sequence[Volume]) -> Iterator[str]:
+    for name, volume in zip(names, volumes, strict=True):
+        if volume.data.min() < 0:
+            yield f"{name}: holds {volume.data.min():g}, no magnitude is negative; give magnitude, then phase"
+        elif not volume.data.any():
+            yield f"{name}: is 0 everywhere; give the magnitude image of the echo"
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    if found := list(problems):
+        raise InputError(*found)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.restoration import unwrap_phase
 
 from musclesense.imaging.body import background_level
 
@@ -109,6 +108,8 @@ def _unwrap(
     wrapped: NDArray[np.float32],
     difference: NDArray[np.float32],
 ) -> _UnwrappedSlice:
+    from skimage.restoration import unwrap_phase  # takes longer to import than to segment a slice
+
     signal = _with_signal(magnitude)
     box = _box(signal)
     magnitude, strength, wrapped, difference = (image[box] for image in (magnitude, strength, wrapped, difference))

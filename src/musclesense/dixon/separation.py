@@ -147,7 +147,7 @@ def separate_files(
     for name in (Channel.FAT, Channel.WATER, "fat_fraction"):
         if is_there(there := out / f"{name}.nii.gz"):
             raise InputError(f"{there}: is there already; give another folder, or remove it")
-    echoes, geometry = read_echoes((te345, te460, te575), phase_unit=phase_unit)
+    echoes, geometry, _ = read_echoes((te345, te460, te575), phase_unit=phase_unit)
     parts = separate(echoes, slice_axis=slice_axis(geometry), model=model)
     images = {Channel.FAT: parts.fat, Channel.WATER: parts.water, "fat_fraction": parts.fat_fraction}
     with ExitStack() as drafts:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.imaging.body import background_level
+from musclesense.imaging.body import background_level, body_mask
 from musclesense.imaging.grid import Grid, Placement
 from musclesense.imaging.nifti import Geometry
 
@@ -51,12 +51,18 @@ class Frame:
     channels: tuple[str, ...]
     placed_by: str
 
-    def prepare(self, geometry: Geometry, slices: Mapping[str, NDArray[Any]]) -> Prepared:
+    def prepare(
+        self,
+        geometry: Geometry,
+        slices: Mapping[str, NDArray[Any]],
+        bodies: Mapping[str, NDArray[np.bool_]] | None = None,
+    ) -> Prepared:
         """Bring a native slice to the grid.
 
         Args:
             geometry: Where the voxels of its volume lie.
             slices: 2-D image by name, as ``take_slice`` gives it: those of ``channels`` and that of ``placed_by``.
+            bodies: ``body_mask`` of those for which it is known.
 
         >>> grid = Grid(spacing_mm=10.0, rows=4, columns=6)
         >>> disc = np.pad(np.full((4, 4), 100.0), 8)
@@ -68,17 +74,21 @@ class Frame:
         >>> restore(placement, images).shape
         (1, 20, 20)
         """
-        placement = self.place(geometry, slices)
-        normal = [normalise(slices[name], placement) for name in self.channels]
+        sought = {self.placed_by, *self.channels} - (bodies or {}).keys()
+        bodies = {**(bodies or {}), **{name: body_mask(slices[name]) for name in sought}}
+        placement = self.place(geometry, slices, bodies[self.placed_by])
+        normal = [normalise(slices[name], placement, bodies[name]) for name in self.channels]
         return Prepared(
             images=np.stack([image for image, _ in normal]),
             air=np.array([air for _, air in normal], dtype=np.float32),
             placement=placement,
         )
 
-    def place(self, geometry: Geometry, slices: Mapping[str, NDArray[Any]]) -> Placement:
-        """Give the placement that `prepare` gives, from the one image that it needs."""
-        return self.grid.place(geometry, slices[self.placed_by])
+    def place(
+        self, geometry: Geometry, slices: Mapping[str, NDArray[Any]], body: NDArray[np.bool_] | None = None
+    ) -> Placement:
+        """Give the placement that `prepare` gives, from the one image that it needs and, if known, its `body_mask`."""
+        return self.grid.place(geometry, slices[self.placed_by], body)
 
 
 def restore(placement: Placement, probabilities: NDArray[Any]) -> NDArray[np.float32]:
@@ -86,13 +96,20 @@ def restore(placement: Placement, probabilities: NDArray[Any]) -> NDArray[np.flo
     return placement.to_scanner(probabilities)
 
 
-def normalise(image: NDArray[Any], placement: Placement) -> tuple[NDArray[np.float32], float]:
+def normalise(
+    image: NDArray[Any], placement: Placement, body: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float32], float]:
     """Bring one channel of a native slice to the grid with zero mean and unit standard deviation.
+
+    Args:
+        image: Native slice.
+        placement: Where the grid lies on it.
+        body: Its ``body_mask``, where it is known.
 
     Returns:
         The image, (rows, columns), and the value that air has in it: what lies beyond the frame.
     """
-    air = background_level(image)
+    air = background_level(image, body)
     on_grid = placement.to_grid(image, background=air)
     if np.ptp(on_grid) == 0:
         return np.zeros_like(on_grid), 0.0

@@ -11,13 +11,12 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from musclesense.errors import InputError
-from musclesense.imaging.body import body_centre
+from musclesense.imaging.body import body_centre, body_mask
 from musclesense.imaging.nifti import LARGEST_ZOOM_MM, SMALLEST_ZOOM_MM, Geometry
 
 EQUAL_SPACING = 1e-3
@@ -131,13 +130,14 @@ class Grid:
         """Give plain values, such that ``Grid(**grid.to_config()) == grid``."""
         return asdict(self) | {"fit": str(self.fit)}
 
-    def place(self, geometry: Geometry, reference: NDArray[Any]) -> "Placement":
+    def place(self, geometry: Geometry, reference: NDArray[Any], body: NDArray[np.bool_] | None = None) -> "Placement":
         """Lay the grid over the slices of a volume.
 
         Args:
             geometry: Where the voxels of the volume lie.
             reference: 2-D slice as ``take_slice`` gives it, in which the body is found: any magnitude image.
                 Not used by ``stretch``.
+            body: Its ``body_mask``, where it is known.
         """
         row_axis, row_sign = _axis_along(geometry, _ANTERIOR_POSTERIOR)
         column_axis, column_sign = _axis_along(geometry, _RIGHT_LEFT)
@@ -145,7 +145,9 @@ class Grid:
         if reference.shape != native_shape:
             raise ValueError(f"reference must have shape {native_shape}, got {reference.shape}")
         transposed = row_axis > column_axis
-        centres = body_centre(reference) if self.fit is Fit.CENTRE else (0.0, 0.0)
+        centres = (0.0, 0.0)
+        if self.fit is Fit.CENTRE:
+            centres = body_centre(body_mask(reference) if body is None else body)
         if transposed:
             centres = centres[::-1]
         steps, starts, spacings = [], [], []
@@ -259,9 +261,8 @@ def _is_number(value: Any) -> bool:
 
 def _axis_along(geometry: Geometry, direction: int) -> tuple[int, int]:
     """Give the array axis closest to an RAS direction, and +1 where its index grows to left, posterior, inferior."""
-    orientation = nib.orientations.io_orientation(geometry.affine)
-    axis = int(np.flatnonzero(orientation[:, 0] == direction)[0])
-    return axis, -int(orientation[axis, 1])
+    axis = geometry.orientation[:, 0].tolist().index(direction)
+    return axis, -int(geometry.orientation[axis, 1])
 
 
 def _resample(

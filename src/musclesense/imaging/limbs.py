@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.imaging.body import body_mask
 from musclesense.imaging.grid import right_to_left
 from musclesense.imaging.nifti import Geometry
 from musclesense.vocabulary import Side
@@ -14,25 +13,25 @@ from musclesense.vocabulary import Side
 _MIDDLE = (0.3, 0.7)
 
 
-def split_limbs(image: NDArray[Any], geometry: Geometry) -> dict[Side, NDArray[np.bool_]]:
+def split_limbs(body: NDArray[np.bool_], geometry: Geometry) -> dict[Side, NDArray[np.bool_]]:
     """Part a native slice that shows both limbs.
 
     The cut follows the axis from front to back: the middle of the gap between the limbs or, where they touch, where
     least of the body is crossed near its middle.
 
     Args:
-        image: Native 2-D slice in which the body is found: any magnitude image.
+        body: ``body_mask`` of a native slice.
         geometry: Of its volume: it knows the subject's right.
 
     Returns:
-        For each limb the half of the slice in which it lies, of the shape of ``image``.
+        For each limb the half of the slice in which it lies, of the shape of ``body``.
     """
     axis, to_left = right_to_left(geometry)
-    profile = body_mask(image).sum(axis=1 - axis)
+    profile = body.sum(axis=1 - axis)
     from_right = np.arange(len(profile))
     if not to_left:
         profile, from_right = profile[::-1], from_right[::-1]
-    on_right = np.broadcast_to(np.expand_dims(from_right < _cut(profile), 1 - axis), image.shape)
+    on_right = np.broadcast_to(np.expand_dims(from_right < _cut(profile), 1 - axis), body.shape)
     return {Side.RIGHT: on_right, Side.LEFT: ~on_right}
 
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +19,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 from nibabel.nifti1 import xform_codes
-from nibabel.orientations import aff2axcodes
+from nibabel.orientations import aff2axcodes, io_orientation
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import DTypeLike, NDArray
 
@@ -89,6 +90,12 @@ class Geometry:
         i, j, k = voxel_sizes(self.affine)
         return float(i), float(j), float(k)
 
+    @cached_property
+    def orientation(self) -> NDArray[np.float64]:
+        """For each axis the nearest of RAS (0 to 2), and 1 or -1 for its direction."""
+        nearest: NDArray[np.float64] = io_orientation(self.affine)
+        return nearest
+
     def difference(self, other: "Geometry") -> str | None:
         """Say how ``other`` lies elsewhere, or None where shape and affine agree."""
         if self.shape != other.shape:
@@ -116,7 +123,7 @@ def read_geometry(path: Path) -> Geometry:
     Raises:
         InputError: The file is missing, no NIfTI, not 3-D, or has no usable affine.
     """
-    return _geometry(_read_header(path)[0])
+    return geometry_of(_read_header(path)[0])
 
 
 def read_volume(path: Path) -> Volume:
@@ -128,7 +135,7 @@ def read_volume(path: Path) -> Volume:
         InputError: The file is missing, truncated, no NIfTI, not 3-D, complex, coloured or larger than `MOST_VOXELS`.
     """
     header, voxels = _read_header(path)
-    geometry, dtype = _geometry(header), header.get_data_dtype()
+    geometry, dtype = geometry_of(header), header.get_data_dtype()
     stored = _read_voxels(voxels, _offset(header), geometry.shape, dtype)
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if np.isnan(slope) or slope == 0:
@@ -186,7 +193,7 @@ def _read_header(path: Path) -> tuple[Any, Path]:
     header = _HEADERS[size](block[:size], endianness="<" if order == "little" else ">", check=False)
     if header["pixdim"][0] == 0:
         header["pixdim"][0] = 1  # so says the standard
-    if problem := _problem(header, pair=header_file != voxel_file):
+    if problem := header_problem(header, pair=header_file != voxel_file):
         raise InputError(f"{path}: {problem}")
     return header, voxel_file
 
@@ -217,7 +224,7 @@ def _stream(path: Path) -> Iterator[Any]:
             yield raw
 
 
-def _problem(header: Any, *, pair: bool) -> str | None:
+def header_problem(header: Any, *, pair: bool) -> str | None:
     """Say why a header cannot be used, or None where it can."""
     magic, version = bytes(header["magic"])[:3], 1 if int(header["sizeof_hdr"]) == 348 else 2
     if magic != (b"ni%d" if pair else b"n+%d") % version:
@@ -303,7 +310,7 @@ def _offset(header: Any) -> int:
     return int(header["vox_offset"])
 
 
-def _geometry(header: Any) -> Geometry:
+def geometry_of(header: Any) -> Geometry:
     """Give the geometry of a header that can be used, with a header of nothing else."""
     i, j, k = _shape(header)
     bare = type(header)()

@@ -1,20 +1,26 @@
-"""One scan to be segmented: its images from echoes or from fat and water, in one place."""
+"""One scan to be segmented: its images, from fat and water or from three echoes, in one place."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.dixon.echoes import PhaseUnit, detect_phase_unit, read_echoes
+from musclesense.dixon.echoes import PhaseUnit, read_echoes
 from musclesense.dixon.separation import fat_fraction, separate
-from musclesense.errors import InputError
-from musclesense.imaging.grid import slice_axis
-from musclesense.imaging.nifti import Geometry, read_volume, value_problems
+from musclesense.errors import ArgumentError, InputError
+from musclesense.imaging.body import body_mask
+from musclesense.imaging.frame import reference_channel
+from musclesense.imaging.grid import slice_axis, slice_count, take_slice
+from musclesense.imaging.nifti import Geometry, value_problems
+from musclesense.imaging.reader import ImageLike, image_file, image_name, read_image
+from musclesense.vocabulary import CHANNELS, Channel, Echo
 
-Echo = tuple[Path, Path]
+Pair = tuple[ImageLike, ImageLike]
+"""Magnitude and phase of an echo."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +28,10 @@ class Scan:
     """The images of one acquisition.
 
     Attributes:
-        channels: Volume of each channel that is at hand, of ``geometry.shape``.
+        channels: Volume of each image that is at hand, of ``geometry.shape``.
         fat_fraction: In percent, or None where water is not known.
         geometry: Where the voxels lie, from the first image.
-        files: What was read.
+        files: What was read, by name; images that were held in memory are not among them.
         phase_unit: How its phases are stored, as given or found, or None where none were read.
     """
 
@@ -35,48 +41,126 @@ class Scan:
     files: Mapping[str, Path]
     phase_unit: PhaseUnit | None = None
 
+    @property
+    def reference(self) -> str:
+        """The image in which the body is found and shown."""
+        return reference_channel(self.channels)
 
-def from_echoes(te345: Echo, te460: Echo, te575: Echo, *, phase_unit: PhaseUnit = PhaseUnit.AUTO) -> Scan:
+    @cached_property
+    def bodies(self) -> NDArray[np.bool_]:
+        """Where the body lies in each slice of the reference image, of ``geometry.shape``."""
+        bodies = np.zeros(self.geometry.shape, dtype=bool)
+        for number in range(slice_count(self.geometry)):
+            image = take_slice(self.channels[self.reference], self.geometry, number)
+            take_slice(bodies, self.geometry, number)[:] = body_mask(image)
+        return bodies
+
+
+def read_scan(*, phase_unit: str = PhaseUnit.AUTO, **images: ImageLike | Pair | None) -> Scan:
+    """Read the images of one acquisition: fat, and what goes with it, or three echoes to be separated.
+
+    Args:
+        phase_unit: How phases are stored, of `PhaseUnit`; ``auto``: found from the data.
+        images: Image by channel, of `Channel`, such as ``fat=..., water=...``. Echoes are magnitudes beside ``fat``,
+            and without it pairs of magnitude and phase. None counts as not given.
+
+    Raises:
+        InputError: Images are missing, cannot be read, or are not of one acquisition.
+    """
+    given = {name: image for name, image in images.items() if image is not None}
+    for name in given:
+        if name not in CHANNELS:
+            raise ArgumentError(f"{{{name}}}: no image of a scan; give some of {', '.join(CHANNELS)}", **{name: ""})
+    if Channel.FAT not in given:
+        for name in given:
+            if not Channel(name).is_echo:
+                raise ArgumentError(
+                    f"{{{name}}}: goes with {{fat}}; give {{fat}} as well, or three echoes with their phases",
+                    **{name: "", "fat": ""},
+                )
+        return from_echoes(*_pairs(given), phase_unit=_phase_unit(phase_unit))
+    for name, image in given.items():
+        if _is_pair(image):
+            raise ArgumentError(
+                f"{{{name}}}: two files beside {{fat}}; give the magnitude alone, or leave out {{fat}}",
+                **{name: "", "fat": ""},
+            )
+    return from_images({name: given[name] for name in CHANNELS if name in given})
+
+
+def from_echoes(te345: Pair, te460: Pair, te575: Pair, *, phase_unit: PhaseUnit = PhaseUnit.AUTO) -> Scan:
     """Separate fat and water from magnitude and phase at the three echo times.
 
     Raises:
         InputError: An image cannot be used.
     """
-    echoes, geometry = read_echoes((te345, te460, te575), phase_unit=phase_unit)
-    if phase_unit is PhaseUnit.AUTO:
-        phase_unit = detect_phase_unit(np.stack([read_volume(phase).data for _, phase in (te345, te460, te575)]))
-    parts = separate(echoes, slice_axis=slice_axis(geometry))
-    magnitudes = dict(zip(("te345", "te460", "te575"), np.abs(echoes), strict=True))
-    files = {
-        f"{name}_{kind}": path
-        for name, pair in (("te345", te345), ("te460", te460), ("te575", te575))
-        for kind, path in zip(("magnitude", "phase"), pair, strict=True)
+    pairs = (te345, te460, te575)
+    signal, geometry, unit = read_echoes(pairs, phase_unit=phase_unit)
+    parts = separate(signal, slice_axis=slice_axis(geometry))
+    magnitudes = {str(echo): magnitude for echo, magnitude in zip(Echo, np.abs(signal), strict=True)}
+    images = {
+        f"{echo}_{kind}": image
+        for echo, pair in zip(Echo, pairs, strict=True)
+        for kind, image in zip(("magnitude", "phase"), pair, strict=True)
     }
     channels = {"fat": parts.fat, "water": parts.water} | magnitudes
-    return Scan(channels, parts.fat_fraction, geometry, files, phase_unit)
+    return Scan(channels, parts.fat_fraction, geometry, _files(images), unit)
 
 
-def from_images(files: Mapping[str, Path]) -> Scan:
+def from_images(images: Mapping[str, ImageLike]) -> Scan:
     """Take images as they are: fat, and where given water and magnitudes of the echoes.
 
     Raises:
         InputError: An image cannot be read, lies elsewhere than the first, or has values that no image has.
     """
-    volumes = {name: read_volume(path) for name, path in files.items()}
-    first = next(iter(files))
+    volumes = {name: read_image(image, name) for name, image in images.items()}
+    names = {name: image_name(image, name) for name, image in images.items()}
+    first = next(iter(images))
     geometry = volumes[first].geometry
     problems = []
     for name, volume in volumes.items():
         if difference := geometry.difference(volume.geometry):
-            problems.append(f"{files[name]}: {difference} of {files[first]}; give images of one acquisition")
+            problems.append(f"{names[name]}: {difference} of {names[first]}; give images of one acquisition")
         elif unusable := list(value_problems(volume.data)):
-            problems.extend(f"{files[name]}: {problem}" for problem in unusable)
+            problems.extend(f"{names[name]}: {problem}" for problem in unusable)
         elif np.ptp(volume.data) == 0:
-            problems.append(f"{files[name]}: is {volume.data.flat[0]:g} everywhere; give the {name} image")
+            problems.append(f"{names[name]}: is {volume.data.flat[0]:g} everywhere; give the {name} image")
     if problems:
         raise InputError(*problems)
     # Sums of stored integers could overflow.
     channels = {name: volume.data.astype(np.float32) for name, volume in volumes.items()}
     known = "fat" in channels and "water" in channels
     fraction = fat_fraction(channels["fat"], channels["water"]) if known else None
-    return Scan(channels, fraction, geometry, files)
+    return Scan(channels, fraction, geometry, _files(images))
+
+
+def _files(images: Mapping[str, ImageLike]) -> dict[str, Path]:
+    """Name the files among images."""
+    return {name: file for name, image in images.items() if (file := image_file(image)) is not None}
+
+
+def _is_pair(image: Any) -> bool:
+    """Tell magnitude and phase from one image, which may be an array with its affine."""
+    return isinstance(image, list | tuple) and not (image and isinstance(image[0], np.ndarray))
+
+
+def _pairs(echoes: Mapping[str, Any]) -> list[Pair]:
+    """Give magnitude and phase of each echo."""
+    pairs: dict[str, Any] = {str(echo): echoes.get(echo) for echo in Echo}
+    wrong = [name for name, pair in pairs.items() if not _is_pair(pair) or len(pair) != 2]
+    if wrong:
+        asked = " ".join(f"{{{name}}}" for name in wrong)
+        raise ArgumentError(
+            f"magnitude and phase of three echoes are needed; give {asked}, or {{fat}}",
+            **dict.fromkeys(wrong, ("MAG", "PHASE")),
+            fat="FILE",
+        )
+    return [(pair[0], pair[1]) for pair in pairs.values()]
+
+
+def _phase_unit(name: str) -> PhaseUnit:
+    try:
+        return PhaseUnit(name)
+    except ValueError:
+        known = ", ".join(PhaseUnit)
+        raise ArgumentError(f"{{phase_unit}}: unknown; give one of {known}", phase_unit=str(name)) from None

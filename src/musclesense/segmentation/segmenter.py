@@ -2,8 +2,9 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,14 @@ from musclesense.imaging.nifti import Geometry
 from musclesense.networks.bundle import is_bundle, read_trained
 from musclesense.networks.predictor import AUTO, Ensemble, Predictor, TorchPredictor
 from musclesense.networks.spec import NetworkSpec
+from musclesense.segmentation.result import Segmentation
+from musclesense.segmentation.scan import Scan
 from musclesense.storage.paths import is_file, is_folder
 from musclesense.studies.layout import RunFolder, StudyFolder
-from musclesense.vocabulary import Region
+from musclesense.vocabulary import Limbs, Region
 
 _SLICES_AT_ONCE = 8
+_Word = TypeVar("_Word", bound=StrEnum)
 _ALIKE = ("channels", "placed_by", "labels", "grid", "threshold", "regions")
 
 
@@ -82,13 +86,19 @@ class Segmenter:
                 f"the model takes {takes}{finds}; add {add}, or give another model", **dict.fromkeys(missing, "FILE")
             )
 
-    def segment(self, images: Mapping[str, NDArray[Any]], geometry: Geometry) -> NDArray[np.uint8]:
+    def segment(
+        self,
+        images: Mapping[str, NDArray[Any]],
+        geometry: Geometry,
+        bodies: Mapping[str, NDArray[np.bool_]] | None = None,
+    ) -> NDArray[np.uint8]:
         """Segment every slice of a scan, a few slices at a time.
 
         Args:
             images: Volume of each channel, all of ``geometry.shape``; images that the networks do not take are left
                 alone.
             geometry: Where the voxels lie.
+            bodies: ``body_mask`` of every slice of images for which it is known, likewise.
 
         Returns:
             Class indices of shape ``geometry.shape``, 0 is background.
@@ -101,8 +111,11 @@ class Segmenter:
         classes = np.zeros(geometry.shape, dtype=np.uint8)
         for first in range(0, slice_count(geometry), _SLICES_AT_ONCE):
             numbers = range(first, min(first + _SLICES_AT_ONCE, slice_count(geometry)))
-            slices = ({name: take_slice(image, geometry, n) for name, image in images.items()} for n in numbers)
-            prepared = [frame.prepare(geometry, one) for one in slices]
+            slices, known = (
+                [{name: take_slice(volume, geometry, n) for name, volume in volumes.items()} for n in numbers]
+                for volumes in (images, bodies or {})
+            )
+            prepared = [frame.prepare(geometry, one, own) for one, own in zip(slices, known, strict=True)]
             found = self._probabilities(np.stack([one.images for one in prepared]))
             for number, one, probabilities in zip(numbers, prepared, found, strict=True):
                 take_slice(classes, geometry, number)[:] = decide(restore(one.placement, probabilities), threshold)
@@ -113,6 +126,43 @@ class Segmenter:
         if not np.isfinite(found).all():
             raise InputError(f"{self.files[0]}: gives no numbers for this scan; give another model")
         return found
+
+
+def segment(
+    scan: Scan,
+    *,
+    model: "str | Path | Segmenter",
+    region: str,
+    limbs: str = Limbs.BOTH,
+    device: str = AUTO,
+) -> Segmentation:
+    """Segment a scan.
+
+    Args:
+        scan: Its images, from `read_scan`.
+        model: A study's folder, a run's folder, a checkpoint or a bundle; or networks that are loaded already.
+        region: What the scan shows: ``calf`` or ``thigh``.
+        limbs: ``both`` side by side, or the one that it shows: ``left`` or ``right``.
+        device: ``auto`` (a GPU where there is one), or a device of PyTorch.
+
+    Returns:
+        The mask and what follows from it; ``save`` writes it.
+
+    Raises:
+        InputError: The model cannot be used for this scan.
+    """
+    shown, seen = _word(Region, "region", region), _word(Limbs, "limbs", limbs)
+    segmenter = model if isinstance(model, Segmenter) else Segmenter.load(model, device)
+    segmenter.require_region(shown)
+    classes = segmenter.segment(scan.channels, scan.geometry, {scan.reference: scan.bodies})
+    return Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen)
+
+
+def _word(kind: type[_Word], argument: str, given: str) -> _Word:
+    try:
+        return kind(given)
+    except ValueError:
+        raise ArgumentError(f"{{{argument}}}: unknown; give {' or '.join(kind)}", **{argument: str(given)}) from None
 
 
 def _stored_networks(model: Path) -> tuple[Path, ...]:

@@ -1,16 +1,17 @@
 """The picture to judge a mask by: its outline on every slice, in the orientation in which radiologists look."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import nibabel as nib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from musclesense.imaging.body import body_mask
-from musclesense.imaging.frame import reference_channel
-from musclesense.imaging.grid import Grid, Placement, slice_count, take_slice
+from musclesense.imaging.frame import Frame
+from musclesense.imaging.grid import Placement, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry
 from musclesense.metrics.fat_fraction import mean_fat_fraction
 from musclesense.segmentation.scan import Scan
@@ -26,7 +27,7 @@ _TITLES: dict[Side, Literal["left", "right"]] = {Side.RIGHT: "left", Side.LEFT: 
 
 
 def draw_quality_control(
-    scan: Scan, grid: Grid, classes: NDArray[np.uint8], halves: dict[Side, NDArray[np.bool_]]
+    scan: Scan, frame: Frame, classes: NDArray[np.uint8], halves: Mapping[Side, NDArray[np.bool_]]
 ) -> Figure:
     """Draw slices with the outlines of the mask and, where it is known, its mean fat fraction in each limb.
 
@@ -35,20 +36,19 @@ def draw_quality_control(
 
     Args:
         scan: The images.
-        grid: The networks' frame.
+        frame: How slices are laid before the networks.
         classes: Class indices, of ``scan.geometry.shape``.
         halves: Where each limb lies, likewise.
     """
-    geometry, name = scan.geometry, reference_channel(scan.channels)
+    geometry, name = scan.geometry, scan.reference
     count = slice_count(geometry)
     numbers = np.unique(np.linspace(0, count - 1, min(count, _MOST_SLICES)).round().astype(int)).tolist()
-    natives = [take_slice(scan.channels[name], geometry, number) for number in numbers]
-    placements = [grid.place(geometry, native) for native in natives]
+    placements = [_placement(scan, frame, number) for number in numbers]
     images = _upright(scan.channels[name], geometry)
     fraction = None if scan.fat_fraction is None else _upright(scan.fat_fraction, geometry)
     masks = {limb: _upright(np.where(half, classes, 0), geometry) for limb, half in halves.items()}
     zooms = _upright_zooms(geometry)
-    rows_shown, columns_shown = _around(np.any([body_mask(images[number]) for number in numbers], axis=0), zooms)
+    rows_shown, columns_shown = _around(_upright(scan.bodies, geometry)[numbers].any(axis=0), zooms)
     height, width = np.ptp(rows_shown) * zooms[0], np.ptp(columns_shown) * zooms[1]
 
     rows = -(-len(numbers) // _SLICES_A_ROW)
@@ -56,14 +56,15 @@ def draw_quality_control(
     figure = Figure(figsize=(5 * columns, rows * (5 * height / width + 0.3) + 0.8), dpi=100, layout="constrained")
     figure.set_facecolor("black")
     figure.suptitle(_heading(name, len(numbers), count, tuple(halves)), color="white", fontsize=11)
-    subplots = figure.subplots(rows, columns, squeeze=False).flat
+    # Ticks take longer than all else, shown or not.
+    subplots = figure.subplots(rows, columns, squeeze=False, subplot_kw={"xticks": [], "yticks": []}).flat
     for axes, number, placement in zip(subplots, numbers, placements, strict=False):
         # Square roots, since muscle is dark beside fat.
         axes.imshow(np.sqrt(np.maximum(images[number], 0)), cmap="gray", aspect=zooms[0] / zooms[1])
         axes.add_patch(_frame(placement))
         for limb, mask in masks.items():
             for index in np.unique(mask[number][mask[number] > 0]):
-                axes.contour(mask[number] == index, levels=[0.5], colors=_COLOURS[limb], linewidths=0.9)
+                _outline(axes, mask[number] == index, _COLOURS[limb])
             percent = None if fraction is None else mean_fat_fraction(fraction[number], mask[number] > 0)
             said = limb.value[0].upper() + ("" if percent is None else f"  {percent:.1f} %")
             axes.set_title(said, loc=_TITLES[limb], color=_COLOURS[limb], fontsize=10)
@@ -75,9 +76,26 @@ def draw_quality_control(
     return figure
 
 
+def _placement(scan: Scan, frame: Frame, number: int) -> Placement:
+    """Lay the grid over a slice as it was laid before the networks."""
+    by = frame.placed_by
+    body = take_slice(scan.bodies, scan.geometry, number) if by == scan.reference else None
+    return frame.place(scan.geometry, {by: take_slice(scan.channels[by], scan.geometry, number)}, body)
+
+
+def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str) -> None:
+    """Draw around a mask that holds something; what lies far from it is left out, which is faster."""
+    (top, bottom), (left, right) = (np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0))
+    rows, columns = (
+        np.arange(max(first - 1, 0), min(last + 2, length))
+        for first, last, length in zip((top, left), (bottom, right), mask.shape, strict=True)
+    )
+    axes.contour(columns, rows, mask[np.ix_(rows, columns)], levels=[0.5], colors=colour, linewidths=0.9)
+
+
 def _upright(volume: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     """Turn a volume to slices in storage order, rows anterior to posterior, columns right to left."""
-    orientation = nib.orientations.io_orientation(geometry.affine)
+    orientation = geometry.orientation
     slices = "S" if "S" in nib.orientations.ornt2axcodes(orientation) else "I"
     wanted = nib.orientations.axcodes2ornt(("L", "P", slices))
     turned = nib.orientations.apply_orientation(volume, nib.orientations.ornt_transform(orientation, wanted))
@@ -87,7 +105,7 @@ def _upright(volume: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
 
 def _upright_zooms(geometry: Geometry) -> tuple[float, float]:
     """Give the size in mm of an upright pixel along rows and columns."""
-    along = np.abs(nib.orientations.io_orientation(geometry.affine)[:, 0]).astype(int).tolist()
+    along = geometry.orientation[:, 0].astype(int).tolist()
     return geometry.zooms[along.index(1)], geometry.zooms[along.index(0)]
 
 

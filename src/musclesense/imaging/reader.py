@@ -1,0 +1,127 @@
+"""The one door for images: a path, a nibabel image, or an array with its affine."""
+
+import os
+import zlib
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import SpatialImage
+from numpy.typing import NDArray
+
+from musclesense.errors import ArgumentError, InputError
+from musclesense.imaging.nifti import (
+    MOST_VOXELS,
+    Geometry,
+    Volume,
+    affine_problem,
+    geometry_of,
+    header_problem,
+    read_volume,
+)
+from musclesense.storage.paths import is_folder
+
+ImageLike: TypeAlias = str | os.PathLike[str] | SpatialImage | tuple[NDArray[Any], NDArray[Any]]
+"""What an image can be given as."""
+_KINDS = "a path, a nibabel image, or an array with its affine"
+
+
+def read_image(image: ImageLike, argument: str) -> Volume:
+    """Read a 3-D image.
+
+    Args:
+        image: A NIfTI file, a nibabel image, or a 3-D array and its affine (4 x 4, from voxel indices to scanner
+            millimetres, RAS+).
+        argument: What the caller calls it, for messages.
+
+    Returns:
+        Float32, or integers where integers are stored without a scale factor.
+
+    Raises:
+        InputError: It cannot be read, is not 3-D, or does not say where its voxels lie.
+
+    >>> volume = read_image((np.zeros((4, 5, 6)), np.diag([1.5, 1.5, 5.0, 1.0])), "fat")
+    >>> volume.geometry.zooms, volume.data.dtype.name
+    ((1.5, 1.5, 5.0), 'float32')
+    """
+    if isinstance(image, str | os.PathLike):
+        return _read_path(Path(image))
+    if isinstance(image, SpatialImage):
+        return _from_nibabel(image, argument)
+    if isinstance(image, tuple) and len(image) == 2 and isinstance(image[0], np.ndarray):
+        return _from_array(image[0], np.asarray(image[1]), argument)
+    raise ArgumentError(
+        f"{{{argument}}}: cannot be read as an image; give {_KINDS}", **{argument: type(image).__name__}
+    )
+
+
+def image_file(image: ImageLike) -> Path | None:
+    """Give the file that an image is, or None where it is held in memory."""
+    return Path(image) if isinstance(image, str | os.PathLike) else None
+
+
+def image_name(image: ImageLike, argument: str) -> str:
+    """Name an image in a message: by its file, or else by the argument."""
+    return str(image_file(image) or argument)
+
+
+def _read_path(path: Path) -> Volume:
+    if is_folder(path):
+        raise InputError(f"{path}: is a folder; convert its images to NIfTI (dcm2niix does so), and give one file")
+    return read_volume(path)
+
+
+def _from_nibabel(image: SpatialImage, argument: str) -> Volume:
+    if isinstance(image, nib.AnalyzeImage) and not isinstance(image, nib.Nifti1Pair):
+        raise ArgumentError(f"{{{argument}}}: Analyze does not tell left from right; give NIfTI", **{argument: ""})
+    if not isinstance(image, nib.Nifti1Pair):  # other formats say no more than where voxels lie
+        return _from_array(np.asanyarray(image.dataobj), np.asarray(image.affine), argument)
+    header = image.header.copy()
+    header["vox_offset"], header["magic"] = header.single_vox_offset, header.single_magic  # of a file, not of an image
+    if problem := header_problem(header, pair=False):
+        raise ArgumentError(f"{{{argument}}}: {_plain(problem)}", **{argument: ""})
+    try:
+        data = np.asanyarray(image.dataobj)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        reason = _plain(" ".join(str(error).split()))
+        raise ArgumentError(f"{{{argument}}}: cannot be read ({reason}); load it again", **{argument: ""}) from error
+    geometry = geometry_of(header)
+    return Volume(_plain_numbers(data.reshape(geometry.shape)), geometry)
+
+
+def _from_array(data: NDArray[Any], affine: NDArray[Any], argument: str) -> Volume:
+    problem = _array_problem(data) or _affine_array_problem(affine)
+    if problem:
+        raise ArgumentError(f"{{{argument}}}: {_plain(problem)}", **{argument: ""})
+    i, j, k = data.shape
+    return Volume(_plain_numbers(data), Geometry.from_affine((i, j, k), affine.astype(np.float64)))
+
+
+def _array_problem(data: NDArray[Any]) -> str | None:
+    if data.ndim != 3 or not data.size or data.size > MOST_VOXELS:
+        return f"an array of shape {data.shape}; give three axes of at most {MOST_VOXELS} voxels in all"
+    if data.dtype.kind not in "iufb":
+        return f"voxels of type {data.dtype} cannot be used; give real numbers"
+    return None
+
+
+def _affine_array_problem(affine: NDArray[Any]) -> str | None:
+    if affine.shape != (4, 4) or affine.dtype.kind not in "iuf":
+        return f"an affine of shape {affine.shape}; give 4 x 4 numbers"
+    if problem := affine_problem(affine.astype(np.float64)):
+        return f"{problem}; give the affine of the image"
+    return None
+
+
+def _plain_numbers(data: NDArray[Any]) -> NDArray[Any]:
+    """Give float32, or integers as they are."""
+    if data.dtype.kind in "iu":
+        return data
+    with np.errstate(over="ignore"):
+        return data.astype(np.uint8 if data.dtype.kind == "b" else np.float32, copy=False)
+
+
+def _plain(text: str) -> str:
+    """Let text stand in a template of `ArgumentError` as it is."""
+    return text.replace("{", "{{").replace("}", "}}")

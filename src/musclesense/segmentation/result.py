@@ -1,0 +1,206 @@
+"""A segmented scan: mask, fat fractions, a picture to judge it by, and what made it."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from musclesense.errors import InputError
+from musclesense.imaging.grid import slice_count, take_slice
+from musclesense.imaging.limbs import split_limbs
+from musclesense.imaging.nifti import Geometry, write_volume
+from musclesense.metrics.fat_fraction import mean_fat_fraction
+from musclesense.networks.spec import NetworkSpec
+from musclesense.segmentation.scan import Scan
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.paths import is_file, is_there, require_writable
+from musclesense.storage.records import write_csv, write_json
+from musclesense.version import __version__
+from musclesense.vocabulary import Limbs, Region, Side
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+COLUMNS = ("slice", "limb", "label", "voxels", "volume_ml", "fat_fraction_percent")
+MASK, TABLE, PICTURE, RECORD = FILES = ("mask.nii.gz", "fat_fraction.csv", "qc.png", "run.json")
+RECORD_FORMAT = 2
+_WRITTEN = {"volume_ml": ".3f", "fat_fraction_percent": ".2f"}
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """What was found in a scan.
+
+    Attributes:
+        scan: The images.
+        classes: Class indices (0 is background), uint8 of ``geometry.shape``.
+        spec: What the networks are that found them.
+        networks: The files of their weights.
+        region: What the scan shows.
+        limbs: Both limbs side by side, or the one that it shows.
+    """
+
+    scan: Scan
+    classes: NDArray[np.uint8]
+    spec: NetworkSpec
+    networks: tuple[Path, ...]
+    region: Region
+    limbs: Limbs
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the voxels lie."""
+        return self.scan.geometry
+
+    @property
+    def mask(self) -> NDArray[np.uint16]:
+        """The mask with the values of the labels, of ``geometry.shape``."""
+        return self.spec.labels.decode(self.classes)
+
+    @cached_property
+    def halves(self) -> Mapping[Side, NDArray[np.bool_]]:
+        """The part of the volume in which each limb lies, of ``geometry.shape``."""
+        return limb_halves(self.scan, self.limbs)
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of `table`."""
+        return fat_fraction_rows(self.scan, self.spec.labels.names, self.classes, self.halves)
+
+    @cached_property
+    def table(self) -> "DataFrame":
+        """Voxels, volume and mean fat fraction of each label: by slice and limb, then over ``all`` slices."""
+        from pandas import DataFrame  # takes long to import
+
+        table = DataFrame(self.rows, columns=list(COLUMNS))
+        return table.astype({"volume_ml": float, "fat_fraction_percent": float})
+
+    def figure(self) -> "Figure":
+        """Draw the outline of the mask on slices of the scan."""
+        from musclesense.segmentation.quality import draw_quality_control
+
+        return draw_quality_control(self.scan, self.spec.frame, self.classes, self.halves)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``mask.nii.gz``, ``fat_fraction.csv``, ``qc.png`` and ``run.json``, all of them or none.
+
+        Args:
+            folder: Made where it is missing. Results of an earlier call are replaced.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: It cannot be written, or holds a file of another origin under one of the names.
+        """
+        out = Path(folder)
+        require_place(out)
+        with ExitStack() as drafts:
+            mask, table, picture, record = (drafts.enter_context(atomic_path(out / name)) for name in FILES)
+            write_volume(mask, self.mask, self.geometry, np.uint16)
+            write_csv(table, COLUMNS, [_as_text(row) for row in self.rows])
+            self.figure().savefig(picture)
+            write_json(record, self._record())
+        return out
+
+    def _record(self) -> dict[str, Any]:
+        """Say what made the mask, so that it can be made again."""
+        spec, unit = self.spec, self.scan.phase_unit
+        return {
+            "format": RECORD_FORMAT,
+            "versions": {
+                "musclesense": __version__,
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+            },
+            "region": str(self.region),
+            "limbs": str(self.limbs),
+            "phase_unit": None if unit is None else str(unit),
+            "inputs": {name: _digest(path) for name, path in self.scan.files.items()},
+            "channels": list(spec.channels),
+            "labels": spec.labels.to_config(),
+            "threshold": spec.threshold,
+            "grid": spec.grid.to_config(),
+            "networks": [_digest(path) for path in self.networks],
+        }
+
+
+def require_place(folder: Path) -> None:
+    """Refuse a folder for results before the work, which takes long.
+
+    Raises:
+        InputError: It cannot be written, or holds what no earlier call wrote under one of the names, such as a mask
+            drawn by hand that lies beside the images.
+    """
+    require_writable(folder)
+    if is_file(folder / RECORD):
+        return
+    for name in FILES:
+        if is_there(folder / name):
+            raise InputError(f"{folder / name}: exists and was not made by this command; give another folder")
+
+
+def limb_halves(scan: Scan, limbs: Limbs) -> dict[Side, NDArray[np.bool_]]:
+    """Give the part of the volume in which each limb lies, of ``scan.geometry.shape``."""
+    if limbs is not Limbs.BOTH:
+        return {Side(limbs): np.ones(scan.geometry.shape, dtype=bool)}
+    halves = {limb: np.zeros(scan.geometry.shape, dtype=bool) for limb in Side}
+    for number in range(slice_count(scan.geometry)):
+        body = take_slice(scan.bodies, scan.geometry, number)
+        for limb, half in split_limbs(body, scan.geometry).items():
+            take_slice(halves[limb], scan.geometry, number)[:] = half
+    return halves
+
+
+def fat_fraction_rows(
+    scan: Scan, labels: tuple[str, ...], classes: NDArray[np.uint8], halves: Mapping[Side, NDArray[np.bool_]]
+) -> list[dict[str, Any]]:
+    """Give voxels, volume and mean fat fraction of each class: by slice and limb, then over all slices.
+
+    The fat fraction is None where water is not known or the class is absent.
+    """
+    voxel_mm3 = float(np.prod(scan.geometry.zooms))
+    own = {limb: np.where(half, classes, 0) for limb, half in halves.items()}
+    rows = []
+    for number in (*range(slice_count(scan.geometry)), None):
+
+        def part(volume: NDArray[Any], number: int | None = number) -> NDArray[Any]:
+            return volume if number is None else np.ascontiguousarray(take_slice(volume, scan.geometry, number))
+
+        fraction = None if scan.fat_fraction is None else part(scan.fat_fraction)
+        for limb, found in ((limb, part(volume)) for limb, volume in own.items()):
+            for index, label in enumerate(labels, start=1):
+                mask = found == index
+                voxels = int(np.count_nonzero(mask))
+                rows.append(
+                    {
+                        "slice": "all" if number is None else number,
+                        "limb": str(limb),
+                        "label": label,
+                        "voxels": voxels,
+                        "volume_ml": voxels * voxel_mm3 / 1000,
+                        "fat_fraction_percent": None if fraction is None else mean_fat_fraction(fraction, mask),
+                    }
+                )
+    return rows
+
+
+def _as_text(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the numbers of a row with as many digits as mean something."""
+    texts = {name: "" if row[name] is None else format(row[name], digits) for name, digits in _WRITTEN.items()}
+    return {**row, **texts}
+
+
+def _digest(path: Path) -> dict[str, str]:
+    with path.open("rb") as content:
+        return {"file": str(path), "sha256": hashlib.file_digest(content, "sha256").hexdigest()}

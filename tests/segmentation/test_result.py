@@ -1,0 +1,116 @@
+"""A segmented scan: the table of fat fractions, and what is held and saved."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas
+import pytest
+
+from musclesense.errors import InputError
+from musclesense.imaging.nifti import read_volume
+from musclesense.networks.bundle import read_trained, write_bundle
+from musclesense.segmentation.result import COLUMNS, FILES, Segmentation, fat_fraction_rows, limb_halves
+from musclesense.segmentation.scan import from_images, read_scan
+from musclesense.segmentation.segmenter import Segmenter, segment
+from musclesense.vocabulary import Limbs, Region, Side
+
+from .conftest import TwoLimbs, write_checkpoint
+
+
+def test_each_class_has_its_row_and_an_absent_one_is_blank(limbs: TwoLimbs) -> None:
+    scan = from_images({"fat": limbs.fat, "water": limbs.water})
+    classes = np.zeros(limbs.geometry.shape, dtype=np.uint8)
+    classes[limbs.left] = 2
+    classes[0][limbs.left[0]] = 0
+    halves = limb_halves(scan, Limbs.BOTH)
+    rows = fat_fraction_rows(scan, ("gracilis", "vastus"), classes, halves)
+    assert [(row["limb"], row["label"]) for row in rows[-4:]] == [
+        ("right", "gracilis"),
+        ("right", "vastus"),
+        ("left", "gracilis"),
+        ("left", "vastus"),
+    ]
+    assert len(rows) == 4 * (4 + 1)
+    present = [row for row in rows if row["voxels"]]
+    assert {(row["slice"], row["limb"], row["label"]) for row in present} == {
+        (number, "left", "vastus") for number in (1, 2, 3, "all")
+    }
+    assert all(row["fat_fraction_percent"] == pytest.approx(60) for row in present)
+    assert {row["fat_fraction_percent"] for row in rows if row not in present} == {None}
+    voxel_ml = 1.6 * 2.0 * 10 / 1000
+    assert present[-1]["volume_ml"] == pytest.approx(np.count_nonzero(limbs.left[1:]) * voxel_ml)
+
+
+def test_halves_hold_every_voxel_once(limbs: TwoLimbs) -> None:
+    scan = from_images({"fat": limbs.fat})
+    halves = limb_halves(scan, Limbs.BOTH)
+    assert np.array_equal(halves[Side.RIGHT], ~halves[Side.LEFT])
+    assert halves[Side.RIGHT][limbs.right].all() and halves[Side.LEFT][limbs.left].all()
+    assert list(limb_halves(scan, Limbs.RIGHT)) == [Side.RIGHT]
+
+
+@pytest.fixture
+def made(limbs: TwoLimbs, tmp_path: Path) -> Segmentation:
+    scan = read_scan(fat=limbs.fat, water=limbs.water)
+    return segment(scan, model=str(write_checkpoint(tmp_path / "best.ckpt")), region="thigh", device="cpu")
+
+
+def test_the_table_has_the_numbers_of_the_file(made: Segmentation, tmp_path: Path) -> None:
+    assert made.save(tmp_path / "out") == tmp_path / "out"
+    written = pandas.read_csv(tmp_path / "out" / "fat_fraction.csv")
+    assert list(made.table.columns) == list(written.columns) == list(COLUMNS)
+    for name in ("slice", "limb", "label", "voxels"):
+        assert made.table[name].astype(str).tolist() == written[name].astype(str).tolist()
+    np.testing.assert_allclose(made.table.volume_ml, written.volume_ml, atol=6e-4)
+    np.testing.assert_allclose(made.table.fat_fraction_percent, written.fat_fraction_percent, atol=6e-3)
+    whole = made.table[made.table.slice == "all"]
+    assert whole.voxels.sum() == np.count_nonzero(made.mask)
+
+
+def test_what_is_not_known_is_nan_in_the_table(limbs: TwoLimbs, tmp_path: Path) -> None:
+    model = write_checkpoint(tmp_path / "best.ckpt", channels=["fat"])
+    found = segment(read_scan(fat=limbs.fat), model=model, region="thigh", limbs="left")
+    assert found.table.fat_fraction_percent.isna().all() and found.table.fat_fraction_percent.dtype == float
+    assert set(found.table.limb) == {"left"}
+
+
+def test_what_is_saved_is_what_is_held(made: Segmentation, tmp_path: Path) -> None:
+    made.save(str(tmp_path / "out"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {*FILES}
+    assert np.array_equal(read_volume(tmp_path / "out" / "mask.nii.gz").data, made.mask)
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["format"] == 2
+    assert made.mask.shape == made.geometry.shape == made.classes.shape
+    assert made.figure().get_suptitle().startswith("fat image, 4 slices")
+
+
+def test_images_in_memory_are_segmented_and_saved(limbs: TwoLimbs, made: Segmentation, tmp_path: Path) -> None:
+    scan = read_scan(fat=nib.load(limbs.fat), water=nib.load(limbs.water))
+    found = segment(scan, model=Segmenter.load(tmp_path / "best.ckpt"), region=Region.THIGH)
+    assert np.array_equal(found.mask, made.mask)
+    assert json.loads((found.save(tmp_path / "out") / "run.json").read_text())["inputs"] == {}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"region": "hip"}, "region=hip: unknown; give calf or thigh"),
+        ({"region": "calf"}, "region=calf: the model was trained on thigh; give another model"),
+        ({"limbs": "one"}, "limbs=one: unknown; give both or left or right"),
+        ({"device": "abacus"}, "device=abacus: there is no such device here"),
+        ({"model": "nowhere"}, "nowhere: no such model"),
+    ],
+)
+def test_arguments_that_cannot_be_are_named(asked: dict[str, str], said: str, limbs: TwoLimbs, tmp_path: Path) -> None:
+    usual = {"model": write_checkpoint(tmp_path / "best.ckpt"), "region": "thigh"}
+    with pytest.raises(InputError, match=f"^{said}"):
+        segment(read_scan(fat=limbs.fat, water=limbs.water), **usual | asked)  # type: ignore[arg-type]
+
+
+def test_a_bundle_segments_as_its_checkpoint(limbs: TwoLimbs, made: Segmentation, tmp_path: Path) -> None:
+    trained = read_trained(tmp_path / "best.ckpt")
+    write_bundle(tmp_path / "bundle", trained.spec, trained.network.state_dict(), {})
+    found = segment(made.scan, model=tmp_path / "bundle", region="thigh")
+    assert np.array_equal(found.mask, made.mask)
+    assert found.networks == (tmp_path / "bundle" / "weights.safetensors",)
