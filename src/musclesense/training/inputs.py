@@ -154,8 +154,7 @@ def labels(config: Config) -> LabelSet:
 
 def augmentation(config: Config) -> Augmentation:
     """Make the augmentation of a configuration."""
-    chosen = config.augmentation
-    return Augmentation(chosen.shift, tuple(chosen.scale), chosen.flip_horizontal, chosen.flip_vertical)  # type: ignore[arg-type]
+    return Augmentation.from_config(config.augmentation)
 
 
 def regions(config: Config) -> frozenset[Region]:
