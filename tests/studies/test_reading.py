@@ -36,7 +36,9 @@ def test_values_are_typed_and_blank_is_undefined(write_study: StudyWriter) -> No
     folder = write_study(finished=[(0, 0)])
     cases = folder / "outer0_inner0" / "cases.csv"
     lines = cases.read_text().splitlines()
-    cases.write_text("\n".join([lines[0], "0,0,2,S00,v1,ALS,calf,5,muscle,,nan,0,0,,12.5,0,0,0"]) + "\n")
+    row = "0,0,2,S00,v1,ALS,calf,5,muscle,,nan,0,0,,12.5,0,0,0"
+    later = "," * (lines[0].count(",") - row.count(","))  # columns that were added since are blank
+    cases.write_text(f"{lines[0]}\n{row}{later}\n")
     (case,) = read_study(folder).cases
     assert (case.subject, case.session, case.line, case.slice, case.tp) == ("S00", "v1", 2, 5, 0)
     assert case.dice is None
