@@ -189,6 +189,7 @@ def _study(folder: Path, model: bytes) -> dict[str, bytes]:
         rest = [name for name in subjects if name not in tested]
         folds.append({"test": tested, "validation": [rest[::2], rest[1::2]]})
     config = {
+        "format": 2,
         "seed": 0,
         "runs": "runs",
         "cohort": {"path": None, "phantom": {"preset": "smoke", "seed": 1}},
@@ -212,7 +213,7 @@ def _study(folder: Path, model: bytes) -> dict[str, bytes]:
         for inner in (0, 1):
             run = study.run(fold, inner)
             if (fold, inner) == (1, 1):
-                files[run.failed] = json.dumps({"outer": 1, "inner": 1, "error": "out of memory"}).encode()
+                files[run.failed] = json.dumps({"format": 2, "outer": 1, "inner": 1, "error": "out of memory"}).encode()
                 continue
             rows = [_scores(fold, inner, subject, index) for index, subject in enumerate(d2)]
             files |= {
@@ -228,7 +229,7 @@ def _study(folder: Path, model: bytes) -> dict[str, bytes]:
                 run.overlays: _overlays(folder, [row["line"] for row in rows]),
                 run.checkpoints.best: model,
                 run.done: json.dumps(
-                    {"outer": fold, "inner": inner, "scores": {"dice": 0.9}, "best_epoch": 2, "epochs": 3}
+                    {"format": 2, "outer": fold, "inner": inner, "scores": {"dice": 0.9}, "best_epoch": 2, "epochs": 3}
                 ).encode(),
             }
     return {path.as_posix(): content for path, content in files.items()}

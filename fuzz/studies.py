@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ JSON: tuple[Any, ...] = (
 def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
     """Damage some files of a study, and report on it."""
     files = dict(seeds.study)
-    said = [_damage(draw, files) for _ in range(draw.one_of((1, 1, 1, 2)))]
+    said = [_damage(draw, files, seeds.study) for _ in range(draw.one_of((1, 1, 1, 2)))]
     for name, content in files.items():
         path = folder / "study" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,16 +87,16 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
     return Case(arguments=("report", "study"), changes=", ".join(said), right=_page)
 
 
-def _damage(draw: Draw, files: dict[str, bytes]) -> str:
+def _damage(draw: Draw, files: dict[str, bytes], sound: Mapping[str, bytes]) -> str:
     study = StudyFolder(Path())
     run, other, failed = study.run(0, 0), study.run(1, 0), study.run(1, 1)
     read = (
         *(study.settings, study.folds, study.command, run.cases, run.metrics),
         *(run.done, run.overlays, failed.failed, other.cases),
     )
-    name = draw.one_of(read).as_posix()
+    name = draw.one_of([path.as_posix() for path in read if path.as_posix() in files])
     content = files[name]
-    if draw.chance(0.25):
+    if draw.chance(0.25) or content != sound[name]:  # what is damaged already has no values to change
         files[name], how = draw.damaged(content)
     elif draw.chance(0.05):
         del files[name]

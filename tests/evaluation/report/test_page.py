@@ -151,3 +151,13 @@ def test_nothing_is_written_of_a_study_whose_images_cannot_be_read(write_study: 
     with pytest.raises(InputError, match=r"overlays\.npz"):
         write_report(folder)
     assert not (folder / "report").exists()
+
+
+def test_nothing_is_written_where_a_file_has_the_folder_s_name(write_study: StudyWriter) -> None:
+    """Found by `make fuzz`: a lock was left behind."""
+    folder = write_study(finished=[])
+    (folder / "report").touch()
+    before = {*folder.iterdir()}
+    with pytest.raises(InputError, match=r"/report: cannot be written \(Not a directory\)"):
+        write_report(folder)
+    assert {*folder.iterdir()} == before

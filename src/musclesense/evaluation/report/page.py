@@ -37,7 +37,7 @@ from musclesense.evaluation.report.tables import (
 )
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked
-from musclesense.storage.paths import is_file
+from musclesense.storage.paths import is_file, require_writable
 from musclesense.storage.records import read_text, write_text
 from musclesense.studies.reading import read_study
 from musclesense.studies.study import RunStatus, Study
@@ -86,6 +86,7 @@ def write_report(folder: Path) -> Path:
     # All of it is made before any of it is written: what cannot be read is found while nothing has changed.
     figures: dict[str, bytes] = {}
     page = _template().render(**_content(study, figures))
+    require_writable(report.path)
     with locked(report.path):
         write_tables(study, report)
         for name, png in figures.items():
