@@ -70,9 +70,9 @@ def test_undefined_measures_are_blank(write_study: StudyWriter, tmp_path: Path) 
     folder = write_study(finished=[(0, 0)])
     cases = folder / "outer0_inner0" / "cases.csv"
     header = cases.read_text().splitlines()[0]
-    row = "0,0,2,S00,,ALS,calf,5,muscle,,,0,0,,,0,0,0"
-    later = "," * (header.count(",") - row.count(","))  # columns that were added since are blank
-    cases.write_text(f"{header}\n{row}{later}\n")
+    cells = "0,0,2,S00,,ALS,calf,5,muscle,,,0,0,,,0,0,0"
+    later = "," * (header.count(",") - cells.count(","))  # columns that were added since are blank
+    cases.write_text(f"{header}\n{cells}{later}\n")
     write_tables(read_study(folder), ReportFolder(tmp_path))
     row = rows_of(tmp_path / "nested_cv.csv")[0]
     assert (row["cases"], row["dice_undefined"], row["dice_mean"], row["hd95_mm_mean"]) == ("1", "1", "", "")
