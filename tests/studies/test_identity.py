@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from musclesense.studies.identity import differences, identity, name_stem, study_name, upgrade
+from musclesense.studies.identity import differences, identity, study_name, upgrade
 
 BEFORE = Path(__file__).parents[1] / "fixtures" / "before" / "study" / "study.yaml"
 TODAY: dict[str, Any] = {
@@ -159,8 +159,9 @@ def test_what_changes_scores_is_a_difference(key: str, value: Any) -> None:
 
 
 def test_name_is_of_cohort_region_and_channels() -> None:
-    assert name_stem(TODAY) == "phantom-smoke-lower_limb-fat+water+te345+te575"
-    assert name_stem(changed("cohort.path", "/scans/my hospital/cohort.csv")).startswith("my_hospital-lower_limb-")
+    assert study_name(TODAY, {})[:-8] == "phantom-smoke-lower_limb-fat+water+te345+te575-"
+    own = study_name(changed("cohort.path", "/scans/my hospital/cohort.csv"), {})
+    assert own.startswith("my_hospital-lower_limb-")
 
 
 @pytest.mark.parametrize("strange", [3, None, [], [1], "x", {"factory": 3}, {"_target_": [1]}, {"path": [2]}, {1: {}}])

@@ -75,6 +75,16 @@ def test_a_study_of_another_release_is_found_by_what_it_is(tmp_path: Path) -> No
     assert named_study(tmp_path, PLAIN, {}) == named, "once it is there, the study of today's name goes on"
 
 
+def test_a_study_of_a_cohort_that_was_called_otherwise_is_found(tmp_path: Path) -> None:
+    today = {**PLAIN, "cohort": {"path": None, "phantom": {"preset": "any_scanner", "seed": 1}}}
+    old = StudyFolder(tmp_path / "phantom-robust-calf-fat-01234567")
+    old.path.mkdir()
+    old.settings.write_text(
+        yaml.safe_dump({**today, "cohort": {"path": None, "phantom": {"preset": "robust", "seed": 1}}})
+    )
+    assert named_study(tmp_path, today, {}) == old
+
+
 def test_a_folder_that_today_s_format_names_is_taken_by_its_name_alone(tmp_path: Path) -> None:
     named = named_study(tmp_path, PLAIN, {})
     open_study(StudyFolder(named.path.with_name(f"{named.path.name[:-8]}00000000")), PLAIN, {})

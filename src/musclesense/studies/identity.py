@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+_DIGITS = 8
 _FOLDS = ("outer", "inner")
 # Where and on what a study runs, and what it keeps, does not change its scores.
 _ELSEWHERE = ("format", "study", "runs", "data", "logger")
@@ -46,12 +47,18 @@ def study_name(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """
     own, usual = identity(plain), identity(defaults)
     chosen = {key: value for key, value in own.items() if key not in usual or usual[key] != value}
-    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{name_stem(plain)}-{digest}"
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+    return "-".join((*_name_parts(plain), digest))
 
 
-def name_stem(plain: Mapping[str, Any]) -> str:
-    """Make the part of a study's name that people read: cohort, region and channels."""
+def names_of_earlier_releases(plain: Mapping[str, Any]) -> str:
+    """Give a pattern of the names that earlier releases may have made, which called some cohorts otherwise."""
+    _, *parts = _name_parts(plain)
+    return "-".join(("*", *parts, "?" * _DIGITS))
+
+
+def _name_parts(plain: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give what people read in a study's name: cohort, region and channels."""
     plain = upgrade(plain)
     path = _group(plain, "cohort").get("path")
     if path is None:
@@ -60,7 +67,7 @@ def name_stem(plain: Mapping[str, Any]) -> str:
         table = Path(path)
         cohort = table.resolve().parent.name if table.stem == "cohort" else table.stem
     parts = (cohort, plain["region"]["name"], "+".join(plain["channels"]))
-    return "-".join(re.sub(r"[^\w.+-]", "_", part) for part in parts)
+    return tuple(re.sub(r"[^\w.+-]", "_", part) for part in parts)
 
 
 def differences(

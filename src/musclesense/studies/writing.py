@@ -1,6 +1,7 @@
 """The writer of studies: all that is written into the folder of a study or a run, each file whole or not at all."""
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,9 @@ import yaml
 from musclesense.errors import InputError
 from musclesense.metrics.case import COLUMNS, Case
 from musclesense.storage.locks import locked
-from musclesense.storage.paths import is_file
+from musclesense.storage.paths import is_file, size_and_change
 from musclesense.storage.records import read_text, write_csv, write_json, write_text
-from musclesense.studies.identity import differences, name_stem, study_name
+from musclesense.studies.identity import differences, names_of_earlier_releases, study_name
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import read_settings
 from musclesense.studies.study import FORMAT, Epoch
@@ -34,19 +35,21 @@ def named_study(runs: Path, plain: Mapping[str, Any], defaults: Mapping[str, Any
     """
     folder = StudyFolder(runs / study_name(plain, defaults))
     if not folder.path.exists():
-        for earlier in map(StudyFolder, sorted(runs.glob(f"{name_stem(plain)}-????????"))):
-            if _is_same_of_format_1(earlier, plain, defaults):
+        for earlier in map(StudyFolder, sorted(runs.glob(names_of_earlier_releases(plain)))):
+            there = _settings_of_format_1(earlier, size_and_change(earlier.settings))
+            if there is not None and not differences(there, plain, defaults):
                 return earlier
     return folder
 
 
-def _is_same_of_format_1(folder: StudyFolder, plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> bool:
+@functools.cache  # YAML is slow, and each run of a sweep asks
+def _settings_of_format_1(folder: StudyFolder, state: tuple[int, int] | None) -> Mapping[str, Any] | None:
+    """Read the configuration of a study; None where there is none of format 1."""
     try:
-        if "\nformat:" in "\n" + read_text(folder.settings, remedy=""):  # YAML is slow, and there may be many
-            return False
-        return not differences(read_settings(folder, remedy=""), plain, defaults)
+        written = state is not None and "\nformat:" not in "\n" + read_text(folder.settings, remedy="")
+        return read_settings(folder, remedy="") if written else None
     except InputError:
-        return False
+        return None
 
 
 def require_same_study(folder: StudyFolder, plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
