@@ -8,16 +8,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
 
+import hydra
 import matplotlib.figure  # noqa: F401  (imported once, before the processes of the commands are forked)
 import skimage.restoration  # noqa: F401
 import torch
 
 from musclesense.cli import main as cli
 from musclesense.evaluation.report.figures import LIGHT, Chart
-from musclesense.launch import main as experiment
+from musclesense.launch import callback
+from musclesense.launch.main import command
 from musclesense.launch.plan import Plan
 from musclesense.training.machine.hardware import choose
-from musclesense.training.run import _trainer, make_module
+from musclesense.training.run import make_module, make_trainer
 
 _MOST_PROVED = 3
 
@@ -32,12 +34,9 @@ def musclesense(arguments: Sequence[str]) -> None:
 def train(arguments: Sequence[str], conf: Path) -> None:
     """Run ``train.py`` with these arguments as far as its plan, and prove that the plan could be carried out."""
     sys.argv = ["train.py", *arguments]
-    with (
-        patch.object(experiment, "_say_what_comes", lambda plan, *_, **__: _prove(plan)),
-        patch.object(experiment, "_job", lambda config: 0.0),
-        patch.object(experiment, "_conclude", lambda *_, **__: 0),
-    ):
-        experiment.main(conf)
+    decorated = hydra.main(config_path=str(conf), config_name="train", version_base="1.3")
+    with patch.object(callback, "announce", _prove), patch.object(callback, "conclude", lambda plan: 0):
+        command(decorated(lambda config: 0.0))
 
 
 def _prove(plan: Plan) -> None:
@@ -45,15 +44,15 @@ def _prove(plan: Plan) -> None:
     # Lightning speaks of itself when a trainer is made; a run keeps it quiet likewise.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\.")
-    for config in list(plan.studies.values())[:_MOST_PROVED]:
-        module = make_module(config)
+    for settings in list(plan.studies.values())[:_MOST_PROVED]:
+        module = make_module(settings)
         grid = module.spec.grid
-        hardware = choose(config.trainer)
+        hardware = choose(settings.trainer)
         batches = SimpleNamespace(train_dataloader=lambda: range(7))
-        module._trainer = SimpleNamespace(datamodule=batches, max_epochs=config.trainer.max_epochs)  # type: ignore[assignment]
+        module._trainer = SimpleNamespace(datamodule=batches, max_epochs=settings.trainer.max_epochs)  # type: ignore[assignment]
         module.configure_optimizers()
         if grid.rows * grid.columns <= 160 * 320 and sum(p.numel() for p in module.parameters()) < 10**7:
             size = (2, len(module.spec.channels), grid.rows // 4 or 1, grid.columns // 4 or 1)
             module.loss(module(torch.randn(size)), torch.zeros(2, *size[2:], dtype=torch.long)).item()
         module._trainer = None
-        _trainer(config, hardware, (0,), Path("none"), None, [])
+        make_trainer(settings, hardware, (0,), None, [])

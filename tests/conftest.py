@@ -14,13 +14,15 @@ from musclesense.cohort.folds import draw
 from musclesense.cohort.table import Acquisition, CohortTable, read_table, write_table
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, write_volume
+from musclesense.messages import to_console
 from musclesense.nnunet.export import export
 from musclesense.nnunet.record import Record
 from musclesense.phantom.cohorts.generate import generate
 from musclesense.vocabulary import Region
 
-pytest_plugins = ("tests.shared.studies", "tests.shared.training")
+pytest_plugins = ("tests.shared.commands", "tests.shared.studies", "tests.shared.training")
 
+to_console()  # as a command does
 PROJECT = Path(__file__).parents[1]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -37,6 +37,17 @@ def test_other_errors_and_no_error_pass() -> None:
     assert done
 
 
+def test_a_package_that_is_not_installed_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped, report_input_errors(debug=False):
+        raise ModuleNotFoundError("No module named 'hydra.core'", name="hydra.core")
+    assert stopped.value.code == 2
+    said = "error: this needs the package hydra-core, which is not installed; pip install hydra-core"
+    assert capsys.readouterr().err.splitlines() == [said]
+    for debug, name in ((True, "hydra"), (False, "musclesense.nope")):
+        with pytest.raises(ModuleNotFoundError), report_input_errors(debug=debug):
+            raise ModuleNotFoundError(name=name)
+
+
 def test_problems_are_kept_apart() -> None:
     error = InputError("one", "two")
     assert error.problems == ("one", "two")

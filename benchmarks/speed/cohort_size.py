@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import matplotlib.pyplot as plt
-from hydra import compose, initialize_config_dir
 from lightning import Callback
 from rich.console import Console
 from rich.table import Table
@@ -29,13 +28,14 @@ from rich.table import Table
 from benchmarks.speed.peak import Peak
 from benchmarks.speed.startup import PROJECT, starts
 from musclesense.cohort.table import Acquisition, read_table, write_table
+from musclesense.launch.configuration import compose
 from musclesense.phantom.cohorts.generate import generate
 from musclesense.storage.records import write_csv
 from musclesense.training import inputs
-from musclesense.training.config import Config, register
 from musclesense.training.machine.devices import held
 from musclesense.training.machine.hardware import choose
 from musclesense.training.run import set_up
+from musclesense.training.settings import Settings
 
 STEPS = 100
 LOOK_EVERY_SECONDS = 0.01
@@ -72,7 +72,7 @@ def measure(folder: Path, size: int) -> dict[str, float]:
     own.mkdir()
     enlarge(read_table(phantom / "cohort.csv").acquisitions, own, size)
     places = [f"cohort.path={own / 'cohort.csv'}", f"data={own / 'data'}", f"runs={own / 'runs'}"]
-    longest = [f"trainer.max_epochs={STEPS}", f"callbacks.patience={STEPS}"]  # of a step at least, each
+    longest = [f"trainer.max_epochs={STEPS}", f"early_stopping.patience={STEPS}"]  # of a step at least, each
     overrides = [*places, "experiment=demo", "logger=none", *longest]
     build, train = (told("benchmarks.speed.cohort_size", "--stage", name, *overrides) for name in ("build", "train"))
     start = starts(overrides)
@@ -118,25 +118,22 @@ def told(module: str, *arguments: str) -> dict[str, float]:
 
 def stage(name: str, overrides: list[str]) -> None:
     """Do one stage in this process, and tell of it."""
-    register()
-    with initialize_config_dir(str(PROJECT / "conf"), version_base="1.3"):
-        config: Any = compose("train", overrides)
+    settings = compose(*overrides)
     if name == "train":
-        return train(config)
+        return train(settings)
     with Peak(own_bytes, every=LOOK_EVERY_SECONDS) as memory:
         started = time.perf_counter()
-        inputs.check(config)
+        inputs.check(settings)
         checked = time.perf_counter()
-        inputs.prepare(config)
+        inputs.prepare(settings)
         ended = time.perf_counter()
     print(json.dumps({"check_s": checked - started, "build_s": ended - checked, "build_mb": memory.largest / 1e6}))
 
 
-def train(config: Config) -> None:
+def train(settings: Settings) -> None:
     """Train for some steps, whole epochs among them where they are short, and tell the memory of the process."""
-    folder = Path(config.runs) / "run"
-    with held("1", choose(config.trainer).accelerator) as own, Peak(own_bytes, every=LOOK_EVERY_SECONDS) as memory:
-        session = set_up(config, folder, inputs.prepare(config), own, None)
+    with held("1", choose(settings.trainer).accelerator) as own, Peak(own_bytes, every=LOOK_EVERY_SECONDS) as memory:
+        session = set_up(settings, inputs.prepare(settings), own, None)
         cast(Any, session.trainer).callbacks.append(Ends(memory))
         session.fit()
 

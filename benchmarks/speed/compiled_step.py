@@ -16,7 +16,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speed.training_step import Bare, compose_run
+from benchmarks.speed.training_step import Bare
+from musclesense.launch.configuration import compose
 from musclesense.training.machine.hardware import choose
 
 TURNS, CASES_A_TURN = 5, 32
@@ -32,7 +33,7 @@ def main() -> None:
     """Time the network of each run and print."""
     table = Table("network", "eager, cases/s", "compiled, cases/s", "ratio", "compiling, s", "pays from, cases")
     for name in sys.argv[1:] or RUNS:
-        config = compose_run(*RUNS[name])
+        config = compose(*RUNS[name])
         hardware = choose(config.trainer)
         device = torch.device(hardware.accelerator)
         kinds = [Bare(config, hardware.precision, device, compiled=compiled) for compiled in (False, True)]

@@ -14,34 +14,35 @@ import statistics
 import sys
 import tempfile
 import time
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any, cast
 
 import torch
-from hydra import compose, initialize_config_dir
 from lightning import Callback
 from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 from rich.table import Table
 
+from musclesense.launch.configuration import compose
 from musclesense.training import inputs
-from musclesense.training.config import Config, register
 from musclesense.training.machine.compilation import CompiledNetwork
 from musclesense.training.machine.devices import held
 from musclesense.training.machine.hardware import choose
 from musclesense.training.run import Session, make_module, open_dashboard, set_up
+from musclesense.training.settings import Settings
 
 EPOCHS = 16  # the first of them warms up
 LOOP = ("loop: training", "loop: end of epoch")
 
 
 def main() -> None:
-    config = compose_run(f"trainer.max_epochs={EPOCHS}", *(sys.argv[1:] or ["experiment=demo"]))
-    hardware = choose(config.trainer)
-    with tempfile.TemporaryDirectory() as runs, held("1", hardware.accelerator) as own:
-        config.runs, config.logger.mode = runs, "offline"
-        logger = open_dashboard(config)
-        session = set_up(config, Path(runs) / "run", inputs.prepare(config), own, logger)
+    asked = [f"trainer.max_epochs={EPOCHS}", *(sys.argv[1:] or ["experiment=demo"]), "logger.mode=offline"]
+    with tempfile.TemporaryDirectory() as runs, ExitStack() as devices:
+        settings = compose(*asked, f"runs={runs}")
+        hardware = choose(settings.trainer)
+        own = devices.enter_context(held("1", hardware.accelerator))
+        logger = open_dashboard(settings)
+        session = set_up(settings, inputs.prepare(settings), own, logger)
         clock = Clock(session)
         callbacks: list[Callback] = cast(Any, session.trainer).callbacks
         callbacks.insert(0, clock)  # before all that is to be timed
@@ -65,20 +66,13 @@ def main() -> None:
         print(f"{what} / bare steps: {wall:.3f} on the wall, {processor:.3f} of the processor, medians of the pairs")
 
 
-def compose_run(*overrides: str) -> Config:
-    """Compose the configuration of a run."""
-    register()
-    with initialize_config_dir(str(Path(__file__).parents[2] / "conf"), version_base="1.3"):
-        return cast(Config, compose("train", list(overrides)))
-
-
 class Clock(Callback):
     """Times the parts of an epoch: bare steps, then the loop's training, its validation, and what ends the epoch."""
 
     def __init__(self, session: Session) -> None:
         self.spans: dict[str, list[tuple[float, float]]] = {}
         self._bare = Bare(
-            session.config,
+            session.settings,
             session.hardware.precision,
             session.trainer.strategy.root_device,
             compiled=session.compiled,
@@ -138,14 +132,14 @@ class AfterAll(Checkpoint):
 class Bare:
     """Bare steps of the network of a run, compiled or not."""
 
-    def __init__(self, config: Config, precision: str, device: torch.device, *, compiled: bool = False) -> None:
+    def __init__(self, settings: Settings, precision: str, device: torch.device, *, compiled: bool = False) -> None:
         self._device = device
         self._kind = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
-        self._module = make_module(config).to(device).train()
+        self._module = make_module(settings).to(device).train()
         if compiled:
-            self._module.compiled = CompiledNetwork(self._module.network, config.loader.batch_size)
+            self._module.compiled = CompiledNetwork(self._module.network, settings.loader.batch_size)
         self._optimizer = torch.optim.AdamW(self._module.parameters())
-        size, grid = config.loader.batch_size, self._module.spec.grid
+        size, grid = settings.loader.batch_size, self._module.spec.grid
         shape = (size, len(self._module.spec.channels), grid.rows, grid.columns)
         self._images = torch.randn(shape, device=self._device)
         self._classes = torch.randint(2, (size, grid.rows, grid.columns), device=self._device)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 _MOST_LINES = 1000
 _LONGEST_LINE = 1000
+_PACKAGES = {"hydra": "hydra-core", "skimage": "scikit-image", "yaml": "pyyaml"}
+"""Packages that are called otherwise than what is imported of them."""
 
 
 class InputError(ValueError):
@@ -68,21 +70,29 @@ class DiskError(InputError):
 def report_input_errors(*, debug: bool) -> Iterator[None]:
     """Turn an `InputError` of the block into its lines on stderr and exit code 2; with ``debug``, let it through.
 
-    Of very many problems the first thousand are shown, and how many there are.
+    So is a package that is not installed. Of very many problems the first thousand are shown, and how many there are.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a file's name may be no text
     try:
         yield
-    except InputError as error:
-        if debug:
+    except (InputError, ModuleNotFoundError) as error:
+        problems = error.at_command_line if isinstance(error, InputError) else _absent_package(error)
+        if debug or not problems:
             raise
-        problems = error.at_command_line
         for problem in problems[:_MOST_LINES]:
             print(f"error: {one_line(problem)}", file=sys.stderr)
         if (more := len(problems) - _MOST_LINES) > 0:
             print(f"error: and {more} more problems; correct these first", file=sys.stderr)
         sys.exit(2)
+
+
+def _absent_package(error: ModuleNotFoundError) -> tuple[str, ...]:
+    module = (error.name or "musclesense").partition(".")[0]
+    if module == "musclesense":
+        return ()
+    package = _PACKAGES.get(module, module)
+    return (f"this needs the package {package}, which is not installed; pip install {package}",)
 
 
 def one_line(text: str) -> str:

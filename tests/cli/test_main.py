@@ -74,6 +74,19 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     assert answered(capsys, verb, "--help").startswith(f"usage: musclesense {verb}")
 
 
+def test_train_is_the_training_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["musclesense"])
+    assert "train" in answered(capsys, "--help")
+    assert "== Configuration groups ==" in answered(capsys, "train", "--help")
+    assert refused(capsys, "train", "wdith=3") == ["error: wdith: no such key; see conf/ for all keys"]
+    main(["train", "--cfg", "job", "outer=3"])
+    assert capsys.readouterr().out.startswith("outer: 3\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert answered(capsys, "--version") == f"{__version__}\n"
 

@@ -20,7 +20,7 @@ LITTLE = (
         "region=thigh",
         "model.width=2",
     ),
-    *("grid.spacing_mm=6.4", "grid.rows=32", "grid.columns=64", "trainer.max_epochs=6", "callbacks.keep_every=2"),
+    *("grid.spacing_mm=6.4", "grid.rows=32", "grid.columns=64", "trainer.max_epochs=6", "checkpoints.keep_every=2"),
     *("synthesis.initial=8", "synthesis.per_epoch=8", "synthesis.growth=4", "synthesis.shard=2"),
 )
 

@@ -1,16 +1,14 @@
 """How long a plan would take here."""
 
-import io
+import logging
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from tests.shared.commands import PlanOf
 
 from musclesense.cohort.table import Acquisition, CohortTable
-from musclesense.launch import estimate, main
-from musclesense.launch.plan import make_plan
+from musclesense.launch import callback, estimate
 from musclesense.training import inputs
-from musclesense.training.config import Config
 from musclesense.vocabulary import Region
 
 
@@ -21,33 +19,37 @@ def table() -> CohortTable:
 
 
 def test_the_estimate_counts_runs_epochs_and_cases(
-    config_dir: Path, table: CohortTable, monkeypatch: pytest.MonkeyPatch
+    plan_of: PlanOf, table: CohortTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, "_seconds_a_case", lambda config: 2.0)
     overrides = ["trainer.max_epochs=10", "outer=0,1,2", "region=calf,lower_limb"]
-    plan = make_plan(overrides, config_dir=config_dir, multirun=True)
-    tables = dict.fromkeys([folder.name for folder in plan.studies], table)
-    # D3 is 16 of 25 subjects, D4 4 at a third of the price; calf alone is half the rows of the lower limb.
+    plan = plan_of(*overrides)
+    tables = dict.fromkeys(plan.studies, table)
+    # Trained on are 16 of 25 subjects, validated on 4 at a third of the price; calf alone is half the rows.
     assert estimate.seconds_of(plan, tables) == pytest.approx(3 * 10 * 2.0 * (25 + 50) * (0.64 + 0.16 / 3))
 
 
 @pytest.mark.parametrize(("synthesis", "said"), [("none", False), ("any_scanner", True)])
 def test_what_the_estimate_leaves_out_is_said(
-    config_dir: Path, table: CohortTable, monkeypatch: pytest.MonkeyPatch, synthesis: str, said: bool
+    plan_of: PlanOf,
+    table: CohortTable,
+    monkeypatch: pytest.MonkeyPatch,
+    synthesis: str,
+    said: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(estimate, "_seconds_a_case", lambda config: 100.0)
-    monkeypatch.setattr(inputs, "find_table", lambda config: table)
-    plan = make_plan([f"synthesis={synthesis}", "edition=simplified"], config_dir=config_dir, multirun=False)
-    console = Console(file=io.StringIO(), width=300)
-    main._say_what_comes(plan, console)
-    line = console.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
+    monkeypatch.setattr(inputs, "find_table", lambda settings: table)
+    plan = plan_of(f"synthesis={synthesis}", "edition=simplified", multirun=False)
+    with caplog.at_level(logging.INFO, "musclesense"):
+        callback.announce(plan)
+    line = caplog.messages[-1]
     assert line.startswith("this may take about ") and ("drawing slices not included" in line) == said
 
 
-def test_a_case_of_a_larger_network_takes_longer(config_dir: Path) -> None:
+def test_a_case_of_a_larger_network_takes_longer(plan_of: PlanOf) -> None:
     def seconds(*overrides: str) -> float:
-        plan = make_plan(["experiment=smoke", *overrides], config_dir=config_dir, multirun=False)
-        config: Config = plan.runs[0]
-        return estimate._seconds_a_case(config)
+        plan = plan_of("experiment=smoke", *overrides, multirun=False)
+        return estimate._seconds_a_case(plan.runs[0])
 
     assert 0 < seconds() < seconds("model.width=64", "grid.rows=64", "grid.columns=128")

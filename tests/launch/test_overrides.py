@@ -5,32 +5,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musclesense.errors import InputError
-from musclesense.launch.overrides import expand_ranges, parse, values
+from musclesense.launch.overrides import choices, read
 
 
 @given(first=st.integers(0, 99), length=st.integers(0, 20))
 def test_a_range_sweeps_every_fold_once(first: int, length: int) -> None:
-    (expanded,) = expand_ranges([f"outer={first}..{first + length}"])
-    (override,) = parse([expanded])
-    assert override.is_sweep_override()
-    assert [int(value) for value in override.sweep_string_iterator()] == list(range(first, first + length + 1))
+    _, (expanded,) = read([f"outer={first}..{first + length}"])
+    assert choices(expanded) == [f"outer={fold}" for fold in range(first, first + length + 1)]
 
 
 @pytest.mark.parametrize(
-    "argument", ["outer=0,1,2", "outer=range(0,5)", "model.width=8", "cohort.path=../a/b.csv", "study=a..b", "-m"]
+    "argument", ["outer=0,1,2", "outer=range(0,5)", "model.width=8", "cohort.path=../a/b.csv", "study=a..b"]
 )
 def test_all_else_is_left_as_it_is(argument: str) -> None:
-    assert expand_ranges([argument]) == [argument]
+    assert read([argument]) == ([], [argument])
+
+
+def test_flags_come_first_and_a_class_of_ones_own_may_be_named() -> None:
+    arguments = ["outer=1", "--cfg", "job", "model._target_=my.Net"]
+    assert read(arguments) == (["--cfg=job"], ["outer=1", "++model._target_=my.Net"])
 
 
 def test_a_backward_range_is_refused_with_the_right_one() -> None:
     with pytest.raises(InputError, match=r"outer=4\.\.0: runs backwards; give outer=0\.\.4"):
-        expand_ranges(["outer=4..0"])
+        read(["outer=4..0"])
 
 
 def test_what_is_no_override_is_named() -> None:
     with pytest.raises(InputError, match="outer: not an override"):
-        parse(["outer"])
+        choices("outer")
 
 
 # Past failures, found by `make fuzz`: hangs, tracebacks and code that ran.
@@ -45,13 +48,15 @@ def test_what_is_no_override_is_named() -> None:
         ("hydra.run.dir=/tmp", "is set by this project"),
         ("+hydra.callbacks.x._target_=os.system", "is set by this project"),
         ("hydra.launcher._target_=os.system", "is set by this project"),
-        ("hydra/sweeper=x", "is set by this project"),
-        ("hydra.launcher.n_jobs=${outer}", "needed before interpolations"),
+        ("hydra.sweeper._target_=os.system", "is set by this project"),
+        ("~hydra.callbacks", "is set by this project"),
+        ("hydra.callbacks.musclesense=null", "is set by this project"),
+        ("hydra.launcher.n_jobs=${outer}", "is set by this project"),
     ],
 )
 def test_what_cannot_be_taken_is_refused_in_one_line(argument: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as raised:
-        parse([argument])
+        read([argument])
     assert len(raised.value.problems) == 1
 
 
@@ -61,8 +66,8 @@ def test_what_cannot_be_taken_is_refused_in_one_line(argument: str, said: str) -
 def test_a_key_is_given_once(pair: tuple[str, str]) -> None:
     """Hydra ended in a traceback, and with folds it trained another one than was planned."""
     with pytest.raises(InputError, match="is given twice; give it once"):
-        parse(pair)
-    assert len(parse(["~model.width", "+model.width=3"])) == 2
+        read(pair)
+    assert len(read(["~model.width", "+model.width=3"])[1]) == 2
 
 
 @pytest.mark.parametrize(
@@ -80,6 +85,6 @@ def test_a_key_is_given_once(pair: tuple[str, str]) -> None:
     ],
 )
 def test_a_sweep_without_end_is_counted_and_not_made(argument: str, said: str) -> None:
-    (override,) = parse(expand_ranges([argument]))
+    _, (override,) = read([argument])
     with pytest.raises(InputError, match=said):
-        values(override)
+        choices(override)

@@ -3,23 +3,18 @@
 from pathlib import Path
 
 import pytest
+from tests.shared.commands import PlanOf
 
 from musclesense.errors import InputError
-from musclesense.launch.plan import Plan, check, make_plan
-from musclesense.training.config import active_channels
-from musclesense.training.folders import run_folder
-
-
-def plan_of(config_dir: Path, *overrides: str, multirun: bool = True) -> Plan:
-    return make_plan(overrides, config_dir=config_dir, multirun=multirun)
+from musclesense.launch.plan import check
 
 
 @pytest.mark.parametrize("folds", ["range(0,5)", "0,1,2,3,4"])
-def test_a_sweep_over_folds_is_25_runs_of_one_study(config_dir: Path, folds: str) -> None:
-    plan = plan_of(config_dir, f"outer={folds}", f"inner={folds}")
+def test_a_sweep_over_folds_is_25_runs_of_one_study(plan_of: PlanOf, folds: str) -> None:
+    plan = plan_of(f"outer={folds}", f"inner={folds}")
     assert [(run.outer, run.inner) for run in plan.runs] == [(o, i) for o in range(5) for i in range(5)]
     assert len(plan.studies) == 1
-    assert len({*plan.folders}) == 25
+    assert len({run.run for run in plan.runs}) == 25
 
 
 @pytest.mark.parametrize(
@@ -29,22 +24,22 @@ def test_a_sweep_over_folds_is_25_runs_of_one_study(config_dir: Path, folds: str
         ("channels=[fat],[fat,water],[te345,te575]", [("fat",), ("fat", "water"), ("te345", "te575")]),
     ],
 )
-def test_an_ablation_is_one_more_word(config_dir: Path, ablation: str, studies: list[tuple[str, ...]]) -> None:
-    plan = plan_of(config_dir, ablation, "outer=range(0,5)", "inner=range(0,5)")
-    assert [active_channels(config) for config in plan.studies.values()] == studies
+def test_an_ablation_is_one_more_word(plan_of: PlanOf, ablation: str, studies: list[tuple[str, ...]]) -> None:
+    plan = plan_of(ablation, "outer=range(0,5)", "inner=range(0,5)")
+    assert [config.spec.channels for config in plan.studies.values()] == studies
     assert len(plan.runs) == 25 * len(studies)
 
 
-def test_chosen_channels_outdo_the_edition(config_dir: Path) -> None:
-    (run,) = plan_of(config_dir, "edition=simplified", "channels=[fat,te460]").runs
-    assert active_channels(run) == ("fat", "te460")
+def test_chosen_channels_outdo_the_edition(plan_of: PlanOf) -> None:
+    (run,) = plan_of("edition=simplified", "channels=[fat,te460]").runs
+    assert run.spec.channels == ("fat", "te460")
 
 
 def test_places_that_cannot_be_written_are_refused(
-    config_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    plan = plan_of(config_dir, "experiment=smoke", "runs=full/runs", "outer=0,1")
+    plan = plan_of("experiment=smoke", "runs=full/runs", "outer=0,1")
     Path("full").write_text("")
     with pytest.raises(InputError) as caught:
         check(plan)
@@ -53,22 +48,22 @@ def test_places_that_cannot_be_written_are_refused(
     )
 
 
-def test_an_overlay_changes_what_it_lists(config_dir: Path) -> None:
-    (plain,), (demo,) = (plan_of(config_dir, *overrides).runs for overrides in ([], ["experiment=demo"]))
-    assert (plain.grid.spacing_mm, demo.grid.spacing_mm) == (1.25, 2.5)
+def test_an_overlay_changes_what_it_lists(plan_of: PlanOf) -> None:
+    (plain,), (demo,) = (plan_of(*overrides).runs for overrides in ([], ["experiment=demo"]))
+    assert (plain.spec.grid.spacing_mm, demo.spec.grid.spacing_mm) == (1.25, 2.5)
     assert demo.loader.batch_size == 8
-    assert demo.labels == plain.labels
+    assert demo.spec.labels == plain.spec.labels
 
 
 @pytest.mark.parametrize("overlay", ["smoke", "demo", "paper", "overfit", "any_scanner_fat", "any_scanner_ablation"])
 @pytest.mark.parametrize("region", ["calf", "thigh", "lower_limb"])
 def test_every_overlay_and_region_passes_the_checks(
-    config_dir: Path, overlay: str, region: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan_of: PlanOf, overlay: str, region: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    plan = plan_of(config_dir, f"experiment={overlay}", f"region={region}", "model.width=2")
+    plan = plan_of(f"experiment={overlay}", f"region={region}", "model.width=2")
     check(plan)
-    assert plan.runs[0].region.name == region
+    assert plan.runs[0].plain["region"]["name"] == region
 
 
 @pytest.mark.parametrize(
@@ -79,8 +74,8 @@ def test_every_overlay_and_region_passes_the_checks(
         ("outer=a", "outer=a: not a whole number"),
         ("outer=1.5", "outer=1.5: not a whole number"),
         ("edition=gold", "edition=gold: no option 'gold'; give professional, simplified"),
-        ("channels=[fat,sugar]", "channels=[fat,sugar]: no option 'sugar'; give fat, te345, te460, te575, water"),
-        ("channels.fat=perhaps", "channels.fat=perhaps:"),
+        ("channels=[fat,sugar]", "channels=['fat', 'sugar']: give some of fat, water, te345, te460, te575, each once"),
+        ("channels=perhaps", "channels=perhaps:"),
         ("wdith=3", "wdith: no such key"),
         ("model.widht=3", "model.widht: no such key; did you mean model.width?"),
         ("model.width=0", "model.width=0 makes no network"),
@@ -90,9 +85,9 @@ def test_every_overlay_and_region_passes_the_checks(
         ("grid.fit=squeeze", "grid.fit=squeeze is unknown"),
         ("augmentation.scale=[1.3,0.7]", "augmentation.scale=[1.3, 0.7] is no range"),
         ("loader.batch_size=0", "loader.batch_size=0: give 1 or more"),
-        ("labels.threshold=1.5", "labels.threshold=1.5: give a probability"),
-        ("labels.scales=[1,3]", "inference.scales=[1.0, 3.0]: give one or more, each from 0.5 to 2"),
-        ("labels.scales=[]", "inference.scales=[]: give one or more, each from 0.5 to 2"),
+        ("inference.threshold=1.5", "inference.threshold=1.5: give a probability"),
+        ("inference.scales=[1,3]", "inference.scales=[1.0, 3.0]: give one or more, each from 0.5 to 2"),
+        ("inference.scales=[]", "inference.scales=[]: give one or more, each from 0.5 to 2"),
         ("trainer.max_epochs=many", "trainer.max_epochs=many:"),
         ("cohort.path=nowhere.csv", "nowhere.csv: no such cohort table"),
         ("cohort.phantom.preset=huge", "preset 'huge' is unknown"),
@@ -100,31 +95,31 @@ def test_every_overlay_and_region_passes_the_checks(
     ],
 )
 def test_bad_input_is_one_clear_line_and_nothing_is_written(
-    config_dir: Path, override: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan_of: PlanOf, override: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as raised:
-        check(plan_of(config_dir, override, multirun=False))
+        check(plan_of(override, multirun=False))
     (problem,) = raised.value.problems
     assert problem.startswith(line)
     assert "\n" not in problem
     assert list(tmp_path.iterdir()) == []
 
 
-def test_several_values_need_multirun(config_dir: Path) -> None:
+def test_several_values_need_multirun(plan_of: PlanOf) -> None:
     with pytest.raises(InputError, match="outer: several values ask for several runs; add -m"):
-        plan_of(config_dir, "outer=range(0,5)", multirun=False)
+        plan_of("outer=range(0,5)", multirun=False)
 
 
-def test_a_fixed_study_name_is_refused_for_two_configurations(config_dir: Path) -> None:
-    plan = plan_of(config_dir, "study=same", "edition=professional,simplified")
+def test_a_fixed_study_name_is_refused_for_two_configurations(plan_of: PlanOf) -> None:
+    plan = plan_of("study=same", "edition=professional,simplified")
     with pytest.raises(InputError, match="asked for twice under one study"):
         check(plan)
 
 
-def test_unfinished_runs_are_those_without_done(config_dir: Path, tmp_path: Path) -> None:
-    plan = plan_of(config_dir, "inner=0,1", f"runs={tmp_path}")
-    done = run_folder(plan.runs[0]) / "done.json"
+def test_unfinished_runs_are_those_without_done(plan_of: PlanOf, tmp_path: Path) -> None:
+    plan = plan_of("inner=0,1", f"runs={tmp_path}")
+    done = plan.runs[0].run.done
     done.parent.mkdir(parents=True)
     done.write_text("{}")
     assert [run.inner for run in plan.unfinished] == [1]
@@ -142,10 +137,10 @@ def test_unfinished_runs_are_those_without_done(config_dir: Path, tmp_path: Path
         ("loss=${oc.decode:'1'}", "loss=${oc.decode:'1'}: "),
         ("outer=???", "outer: has no value; give outer=VALUE"),
         ("channels=null", "channels=null: "),
-        ("optimizer.factory._target_=os.system", "optimizer._target_=os.system is no optimizer"),
-        ("optimizer.schedule._target_=torch.optim.SGD", "schedule._target_=torch.optim.SGD is no schedule"),
-        ("optimizer.factory.lr=-1", "optimizer: torch.optim.AdamW cannot be made"),
-        ("optimizer.schedule.max_lr=-1", "optimizer: "),
+        ("optimizer._target_=os.system", "optimizer._target_=os.system is no optimizer"),
+        ("schedule._target_=torch.optim.SGD", "schedule._target_=torch.optim.SGD is no schedule"),
+        ("optimizer.lr=-1", "optimizer: adamw cannot be made"),
+        ("schedule.max_lr=-1", "optimizer: "),
         ("loss.dice_weight=nan", "loss: gives no finite number"),
         ("loss._target_=torch.nn.Identity", "loss: "),
         ("model._target_=torch.nn.Identity", "model: gives "),
@@ -159,18 +154,18 @@ def test_unfinished_runs_are_those_without_done(config_dir: Path, tmp_path: Path
         ("trainer.devices=x", "trainer.devices=x: give auto"),
         ("trainer.strategy=hope", "trainer.strategy=hope: give auto or"),
         ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val=-1.0: give a number above 0"),
-        ("callbacks.min_delta=nan", "callbacks.min_delta=nan: give a number"),
+        ("early_stopping.min_delta=nan", "early_stopping.min_delta=nan: give a number"),
         ("seed=99999999999999999999", "seed=99999999999999999999: give 0 or more, up to"),
         ("study=" + "x" * 300, "study=xxx"),
         ("runs=" + "x" * 300, "runs=xxx"),
     ],
 )
 def test_what_no_run_could_use_is_refused_at_once(
-    config_dir: Path, override: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan_of: PlanOf, override: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as raised:
-        check(plan_of(config_dir, override, multirun=False))
+        check(plan_of(override, multirun=False))
     assert raised.value.problems[0].startswith(said)
     assert list(tmp_path.iterdir()) == []
 
@@ -182,6 +177,6 @@ def test_what_no_run_could_use_is_refused_at_once(
         (["seed=range(0,20)", "folds.seed=range(0,20)"], "400 studies are asked for; ask for 256 at most"),
     ],
 )
-def test_more_runs_than_can_be_planned_are_refused(config_dir: Path, overrides: list[str], said: str) -> None:
+def test_more_runs_than_can_be_planned_are_refused(plan_of: PlanOf, overrides: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        plan_of(config_dir, *overrides)
+        plan_of(*overrides)

@@ -3,12 +3,21 @@
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from musclesense.launch.progress import sweep_progress
+from musclesense.launch.plan import Plan
+from musclesense.launch.progress import progress_of
 from musclesense.messages import in_words
+from musclesense.studies.layout import RunFolder, StudyFolder
+
+
+def plan_of(folders: list[Path]) -> Plan:
+    """A plan of these runs, of which nothing but the folders is looked at."""
+    runs = [SimpleNamespace(run=RunFolder(folder), study=StudyFolder(folder.parent)) for folder in folders]
+    return Plan(tuple(runs), launcher=None, multirun=True)  # type: ignore[arg-type]
 
 
 def finish(folder: Path, dice: float) -> None:
@@ -22,7 +31,7 @@ def test_each_ended_run_is_one_line_and_earlier_ones_none(tmp_path: Path) -> Non
     folders[3].mkdir(parents=True)
     (folders[3] / "failed.json").write_text(json.dumps({"error": "of an earlier sweep"}))
     written = io.StringIO()
-    with sweep_progress(folders, Console(file=written, width=200)):
+    with progress_of(plan_of(folders), Console(file=written, width=200)):
         finish(folders[1], 0.91)
         folders[2].mkdir()
         (folders[2] / "failed.json").write_text(json.dumps({"error": "out of memory"}))
@@ -35,7 +44,7 @@ def test_each_ended_run_is_one_line_and_earlier_ones_none(tmp_path: Path) -> Non
 def test_a_terminal_shows_one_bar_for_the_sweep(tmp_path: Path) -> None:
     folders = [tmp_path / "study" / f"outer0_inner{inner}" for inner in range(2)]
     written = io.StringIO()
-    with sweep_progress(folders, Console(file=written, width=100, force_terminal=True)):
+    with progress_of(plan_of(folders), Console(file=written, width=100, force_terminal=True)):
         finish(folders[0], 0.9)
         finish(folders[1], 0.8)
     assert "2/2" in written.getvalue()

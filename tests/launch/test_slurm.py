@@ -9,18 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.shared.commands import PlanOf
 
 from musclesense.errors import InputError
 from musclesense.launch import slurm
-from musclesense.launch.plan import Plan, check, make_plan
-from musclesense.training.config import Config
-from musclesense.training.folders import run_folder
+from musclesense.launch.plan import check
+from musclesense.training.settings import Settings
 
+SLURM = "hydra/launcher=slurm"
 PROJECT = Path(__file__).parents[2]
-
-
-def plan_of(config_dir: Path, *overrides: str, multirun: bool = True) -> Plan:
-    return make_plan(["hydra/launcher=slurm", *overrides], config_dir=config_dir, multirun=multirun)
 
 
 @pytest.fixture
@@ -37,12 +34,12 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, 
     return write
 
 
-def test_the_plan_knows_that_runs_are_elsewhere(config_dir: Path) -> None:
-    assert make_plan(["outer=0,1"], config_dir=config_dir, multirun=True).launching.here
-    assert make_plan(["hydra/launcher=joblib"], config_dir=config_dir, multirun=True).launching.here
-    assert not plan_of(config_dir, "outer=0,1").launching.here
-    assert plan_of(config_dir).launching.waits
-    assert not plan_of(config_dir, "hydra.launcher.wait=false").launching.waits
+def test_the_plan_knows_that_runs_are_elsewhere(plan_of: PlanOf) -> None:
+    assert plan_of("outer=0,1").here
+    assert plan_of("hydra/launcher=joblib").here
+    assert not plan_of(SLURM, "outer=0,1").here
+    assert plan_of(SLURM).waits
+    assert not plan_of(SLURM, "hydra.launcher.wait=false").waits
 
 
 @pytest.mark.parametrize(
@@ -53,25 +50,25 @@ def test_the_plan_knows_that_runs_are_elsewhere(config_dir: Path) -> None:
         ("trainer.devices=auto", "hydra.launcher: While dereferencing interpolation '${trainer.devices}'"),
     ],
 )
-def test_bad_resources_are_one_clear_line(config_dir: Path, override: str, line: str) -> None:
+def test_bad_resources_are_one_clear_line(plan_of: PlanOf, override: str, line: str) -> None:
     with pytest.raises(InputError) as raised:
-        plan_of(config_dir, override)
+        plan_of(SLURM, override)
     (problem,) = raised.value.problems
     assert problem.startswith(line)
 
 
-def test_one_run_without_multirun_is_refused(config_dir: Path) -> None:
+def test_one_run_without_multirun_is_refused(plan_of: PlanOf) -> None:
     with pytest.raises(InputError, match="add -m"):
-        plan_of(config_dir, multirun=False)
+        plan_of(SLURM, multirun=False)
 
 
 def test_a_machine_without_slurm_is_refused_before_anything_is_written(
-    config_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="hydra/launcher=slurm: no sbatch on this machine; start it where"):
-        check(plan_of(config_dir))
+        check(plan_of(SLURM))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -113,16 +110,16 @@ def test_what_is_asked_of_slurm_and_what_is_said_of_lost_jobs(
 
 
 @pytest.fixture
-def runs(config_dir: Path, tmp_path: Path) -> dict[str, Config]:
+def runs(plan_of: PlanOf, tmp_path: Path) -> dict[str, Settings]:
     """The runs of three jobs."""
-    plan = plan_of(config_dir, "inner=0,1,2", f"runs={tmp_path / 'runs'}")
-    for folder in plan.folders:
-        folder.mkdir(parents=True)
+    plan = plan_of(SLURM, "inner=0,1,2", f"runs={tmp_path / 'runs'}")
+    for run in plan.runs:
+        run.run.path.mkdir(parents=True)
     return {f"5_{number}": run for number, run in enumerate(plan.runs)}
 
 
 def test_only_jobs_that_are_gone_for_several_looks_are_lost(
-    runs: dict[str, Config], monkeypatch: pytest.MonkeyPatch
+    runs: dict[str, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One comes back, as a requeued job may; while Slurm does not answer nothing is concluded."""
     one, two, three = runs
@@ -131,22 +128,22 @@ def test_only_jobs_that_are_gone_for_several_looks_are_lost(
     def queue() -> set[str] | None:
         look = next(looks)
         if look == {one}:
-            (run_folder(runs[two]) / "done.json").write_text("{}")
+            (runs[two].run.path / "done.json").write_text("{}")
         return look
 
     monkeypatch.setattr(slurm, "_queue", queue)
     monkeypatch.setattr(slurm, "_ask", lambda *command: None)
-    (run_folder(runs[three]) / "failed.json").write_text('{"error": "out of memory"}')
+    (runs[three].run.path / "failed.json").write_text('{"error": "out of memory"}')
     slurm._wait(runs, look_every_s=0)
     assert next(looks, "none left") == "none left"
-    records = {job: run_folder(run) / "failed.json" for job, run in runs.items()}
+    records = {job: run.run.path / "failed.json" for job, run in runs.items()}
     lost = json.loads(records[one].read_text())["error"]
     assert lost == "job 5_0 left the queue before it started, as when it is cancelled"
     assert json.loads(records[three].read_text())["error"] == "out of memory"
     assert not records[two].exists()
 
 
-def test_stopping_to_wait_leaves_the_jobs_alone(runs: dict[str, Config], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_to_wait_leaves_the_jobs_alone(runs: dict[str, Settings], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
@@ -154,7 +151,7 @@ def test_stopping_to_wait_leaves_the_jobs_alone(runs: dict[str, Config], monkeyp
     with pytest.raises(SystemExit) as raised:
         slurm._wait(runs, look_every_s=0)
     assert raised.value.code == 130
-    assert not any((run_folder(run) / "failed.json").exists() for run in runs.values())
+    assert not any((run.run.path / "failed.json").exists() for run in runs.values())
 
 
 @pytest.fixture

@@ -2,34 +2,26 @@
 
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 
 from musclesense.cohort.cache import Case, SliceCache
 from musclesense.cohort.table import Acquisition
 from musclesense.imaging.nifti import Geometry
+from musclesense.launch.configuration import compose
 from musclesense.phantom import any_scanner
 from musclesense.training import inputs, run
-from musclesense.training.config import Config, register
+from musclesense.training.settings import Settings
 from musclesense.vocabulary import Limbs, Region
 
-CONF = Path(__file__).parents[2] / "conf"
-Compose = Callable[..., Config]
+Compose = Callable[..., Settings]
 
 
 @pytest.fixture(scope="session")
 def composed() -> Compose:
     """Compose the smoke configuration with overrides; nothing of it need exist."""
-    register()
-
-    def of(*overrides: str) -> Config:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return cast(Config, compose("train", ["experiment=smoke", "trainer=cpu", *overrides]))
-
-    return of
+    return lambda *overrides: compose("experiment=smoke", "trainer=cpu", *overrides)
 
 
 @pytest.fixture
@@ -41,9 +33,9 @@ def configured(composed: Compose, data: Path, tmp_path: Path) -> Compose:
 @pytest.fixture(scope="session")
 def finished(composed: Compose, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of a run that trained to its end; not to be written to."""
-    config = composed(f"data={data}", f"runs={tmp_path_factory.mktemp('runs')}", "study=whole")
-    run.train(config)
-    yield Path(config.runs) / "whole" / "outer0_inner0"
+    settings = composed(f"data={data}", f"runs={tmp_path_factory.mktemp('runs')}", "study=whole")
+    run.train(settings)
+    yield settings.run.path
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ ON_SLURM = (
     "hydra.launcher.look_every_s=2",
 )
 # Long enough that a job of two minutes, told to leave half a minute before or up to a minute earlier, does not end it.
-LONG = ("-m", "outer=0", "inner=0", "experiment=smoke", "trainer.max_epochs=1500", "callbacks.patience=1500", CPU)
+LONG = ("-m", "outer=0", "inner=0", "experiment=smoke", "trainer.max_epochs=1500", "early_stopping.patience=1500", CPU)
 SHORT_OF_TIME = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=30")
 CANCELLED_WHILE_RUNNING, CANCELLED_WHILE_PENDING = "outer0_inner1", "outer4_inner4"
 REQUEUED = "outer0_inner3"

@@ -10,7 +10,6 @@ from tests.shared.runs import assert_same_run, done_of, losses_of, train_until, 
 
 from musclesense.errors import InputError
 from musclesense.training import run
-from musclesense.training.folders import run_folder
 from musclesense.training.machine.devices import held
 from musclesense.training.module import SegmentationModule
 from musclesense.training.run import train
@@ -22,21 +21,21 @@ GPU = "trainer.accelerator=gpu"
 def test_a_run_on_a_gpu_chooses_mixed_precision_and_learns_as_on_a_cpu(configured, finished):
     config = configured(GPU, "trainer.precision=auto")
     train(config)
-    done = done_of(run_folder(config))
+    done = done_of(config.run.path)
     assert (done["accelerator"], done["compiled"]) == ("cuda", False)
     assert done["precision"] in ("bf16-mixed", "16-mixed")
-    assert losses_of(run_folder(config)) == pytest.approx(losses_of(finished), rel=0.1)
+    assert losses_of(config.run.path) == pytest.approx(losses_of(finished), rel=0.1)
     assert all(not tensor.is_cuda for tensor in SegmentationModule.load(_best(config)).state_dict().values())
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "32-true"])
 def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, precision):
-    asked = (GPU, f"trainer.precision={precision}", "callbacks.averaging=0.9")
+    asked = (GPU, f"trainer.precision={precision}", "averaging.decay=0.9")
     whole, stopped = (configured(*asked, f"study={name}") for name in ("whole", "stopped"))
     train(whole)
     train_until(stopped, 2)
     train(stopped)
-    assert_same_run(run_folder(stopped), run_folder(whole))
+    assert_same_run(stopped.run.path, whole.run.path)
 
 
 class NoWaiting(Callback):
@@ -56,10 +55,10 @@ class NoWaiting(Callback):
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")
-def test_no_step_waits_for_the_gpu(configured, slices, tmp_path):
+def test_no_step_waits_for_the_gpu(configured, slices):
     config = configured(GPU, "trainer.precision=auto")
     with held("1", "cuda") as own:
-        session = run.set_up(config, tmp_path, slices, own, None)
+        session = run.set_up(config, slices, own, None)
         watch = NoWaiting()
         trainer: Any = session.trainer
         trainer.callbacks.append(watch)
@@ -74,9 +73,9 @@ def test_a_compiled_run_learns_the_same(configured):
     plain, compiled = (configured(GPU, f"trainer.compile={asked}", f"study={asked}") for asked in ("never", "always"))
     for config in (plain, compiled):
         train(config)
-    assert done_of(run_folder(compiled))["compiled"]
-    assert losses_of(run_folder(compiled)) == pytest.approx(losses_of(run_folder(plain)), rel=0.02)
-    assert weights_of(run_folder(plain)).keys() == weights_of(run_folder(compiled)).keys()
+    assert done_of(compiled.run.path)["compiled"]
+    assert losses_of(compiled.run.path) == pytest.approx(losses_of(plain.run.path), rel=0.02)
+    assert weights_of(plain.run.path).keys() == weights_of(compiled.run.path).keys()
 
 
 def test_what_was_trained_on_a_gpu_segments_alike_on_a_cpu(configured):
@@ -97,4 +96,4 @@ def test_a_gpu_that_is_not_there_is_named():
 
 
 def _best(config: Any) -> Any:
-    return run_folder(config) / "checkpoints" / "best.ckpt"
+    return config.run.path / "checkpoints" / "best.ckpt"

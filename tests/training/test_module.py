@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from musclesense.errors import InputError
+from musclesense.training import inputs
 from musclesense.training.datamodule import Batch
 from musclesense.training.module import SegmentationModule
 from musclesense.training.run import make_module
@@ -52,7 +53,7 @@ def test_hyperparameters_are_plain(finished):
     ("override", "reason"),
     [
         ("model.width=0", r"^model\.width=0 makes no network"),
-        ("+model.colour=red", r"^model: .*UNet cannot be made .*colour"),
+        ("+model.colour=red", r"^model: unet cannot be made .*colour"),
         ("model._target_=torch.nn.Nothing", r"^model: torch\.nn\.Nothing cannot be made"),
     ],
 )
@@ -89,7 +90,7 @@ def test_validation_scores_at_the_threshold(composed, monkeypatch):
         torch.zeros(2, 4, 4, 4), truth, torch.zeros(2, 4), torch.arange(2), torch.zeros(2, 5), torch.ones(2, 1).bool()
     )
     for threshold, expected in ((0.29, 2 * 8 / (16 + 8)), (0.31, 0.0)):
-        module = make_module(composed(f"labels.threshold={threshold}"))
+        module = make_module(composed(f"inference.threshold={threshold}"))
         logits = torch.tensor([0.7, 0.3]).log()[None, :, None, None].expand(2, 2, 4, 4)
         monkeypatch.setattr(module, "forward", lambda images, logits=logits: logits)
         monkeypatch.setattr(module, "log", lambda name, value, **_: logged.update({name: float(value)}))
@@ -128,9 +129,11 @@ def test_a_loss_that_is_no_module_is_not_called(finished, tmp_path, monkeypatch)
     assert not (tmp_path / "made").exists()
 
 
-def test_slices_are_placed_as_in_the_cache(composed):
+def test_slices_are_placed_as_in_the_cache(configured):
     """By an image that all rows of a table have, be it one that the network does not take."""
-    assert make_module(composed("channels=[water]"), "fat").spec.placed_by == "fat"
+    settings = configured("channels=[water]")
+    assert settings.spec.placed_by == "water"
+    assert make_module(settings, inputs.prepare(settings).spec).spec.placed_by == "fat"
 
 
 def test_training_goes_on_from_a_checkpoint_of_format_1(composed):

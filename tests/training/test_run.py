@@ -28,11 +28,11 @@ from musclesense.imaging.nifti import read_volume
 from musclesense.training import run
 from musclesense.training.callbacks import StepSeed
 from musclesense.training.callbacks import TestFoldScores as FoldScores
-from musclesense.training.folders import run_folder, to_plain
 from musclesense.training.machine.devices import train_in_step
 from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
 from musclesense.training.run import train
+from musclesense.training.settings import Settings
 from musclesense.training.watch.progress import RunBar
 
 FILES = {"config.yaml", "metrics.csv", "cases.csv", "overlays.npz", "done.json", "checkpoints"}
@@ -58,8 +58,8 @@ def test_run_folder_holds_the_record(finished, composed):
     assert {*best} == {"format", "epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "state_dict"}
     assert (finished.parent / "study.yaml").is_file() and (finished.parent / "folds.json").is_file()
     config = yaml.safe_load((finished / "config.yaml").read_text(encoding="utf-8"))
-    plain = to_plain(composed("study=whole"))
-    assert config | {"data": "", "runs": ""} == plain | {"data": "", "runs": ""}
+    plain = composed("study=whole").plain
+    assert config | {"data": "", "runs": ""} == {**plain} | {"data": "", "runs": ""}
 
 
 def test_metrics_are_one_row_an_epoch(finished):
@@ -137,7 +137,7 @@ def test_case_scores_recomputed_from_the_files(finished, data):
 def test_a_finished_run_is_left_alone(configured, finished, tmp_path, monkeypatch):
     shutil.copytree(finished.parent, tmp_path / "runs" / "whole")
     config = configured("study=whole")
-    files = [path for path in run_folder(config).rglob("*") if path.is_file()]
+    files = [path for path in config.run.path.rglob("*") if path.is_file()]
     before = {path: path.stat().st_mtime_ns for path in files}
     monkeypatch.setattr(SegmentationModule, "training_step", lambda *_: pytest.fail("trains again"))
     assert train(config) == done_of(finished)["scores"]
@@ -164,9 +164,9 @@ def test_another_configuration_under_the_same_name_is_refused(configured, finish
 def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, finished, where, hook):
     config = configured("study=whole")
     train_until(config, 0 if hook == "on_train_start" else 2, where=where, hook=hook)
-    assert not (run_folder(config) / "done.json").exists()
+    assert not (config.run.path / "done.json").exists()
     train(config)
-    assert_same_run(run_folder(config), finished)
+    assert_same_run(config.run.path, finished)
 
 
 @pytest.mark.parametrize(("damaged", "first"), [("last", 2), ("best", 0)])
@@ -175,7 +175,7 @@ def test_a_run_with_a_damaged_checkpoint_ends_as_if_it_had_never_been(
 ):
     config = configured("study=whole")
     train_until(config, 3)
-    path = run_folder(config) / "checkpoints" / f"{damaged}.ckpt"
+    path = config.run.path / "checkpoints" / f"{damaged}.ckpt"
     path.write_bytes(path.read_bytes()[:-1000])
     epochs: list[int] = []
     original = RunBar.on_train_epoch_end
@@ -190,7 +190,7 @@ def test_a_run_with_a_damaged_checkpoint_ends_as_if_it_had_never_been(
     assert line.endswith(
         "the run goes on from previous.ckpt" if damaged == "last" else "the run is trained from the beginning"
     )
-    assert_same_run(run_folder(config), finished)
+    assert_same_run(config.run.path, finished)
 
 
 def test_a_disk_that_fills_up_while_a_checkpoint_is_written_costs_no_epoch(configured, finished, monkeypatch):
@@ -198,7 +198,7 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written_costs_no_epoch(confi
     original = Path.write_bytes
 
     def full(self: Path, content: Any) -> int:
-        if self.name == "last.ckpt" and (run_folder(config) / "checkpoints" / "previous.ckpt").is_file():
+        if self.name == "last.ckpt" and (config.run.path / "checkpoints" / "previous.ckpt").is_file():
             original(self, bytes(content[:1000]))
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return original(self, content)
@@ -206,18 +206,18 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written_costs_no_epoch(confi
     with monkeypatch.context() as patch, pytest.raises(DiskError, match=r"last\.ckpt.*No space left"):
         patch.setattr(Path, "write_bytes", full)
         train(config)
-    kept = run_folder(config) / "checkpoints"
+    kept = config.run.path / "checkpoints"
     assert {path.name for path in kept.iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     assert torch.load(kept / "last.ckpt", weights_only=True)["epoch"] == 1
     train(config)
-    assert_same_run(run_folder(config), finished)
+    assert_same_run(config.run.path, finished)
 
 
 def test_a_run_goes_on_with_workers_that_read_ahead(configured, finished):
     train_until(configured("study=whole"), 2)
     config = configured("study=whole", "loader.workers=1")
     train(config)
-    assert_same_run(run_folder(config), finished)
+    assert_same_run(config.run.path, finished)
 
 
 DRAWN = (
@@ -231,7 +231,7 @@ DRAWN = (
     ),
     "synthesis.workers=0",
 )
-AVERAGED = ("callbacks.averaging=0.9", "callbacks.keep_every=2")
+AVERAGED = ("averaging.decay=0.9", "checkpoints.keep_every=2")
 
 
 def test_drawn_slices_are_trained_on_beside_the_cohort_s(configured, drawn, monkeypatch, tmp_path):
@@ -250,7 +250,7 @@ def test_drawn_slices_are_trained_on_beside_the_cohort_s(configured, drawn, monk
         cases = [case for batch in trained for case in batch]
         end = 24  # of the smoke phantom's slices
         seen.append((sum(case < end for case in cases), sum(case >= end for case in cases), max(cases) - end))
-        rate = float(rows_of(run_folder(config) / "metrics.csv")[-1]["learning_rate"])
+        rate = float(rows_of(config.run.path / "metrics.csv")[-1]["learning_rate"])
         assert 0 < rate < 1e-6, "the schedule ends with the last step, that of the drawn slices counted"
     assert [part[1] for part in seen] == [12, 12]
     assert seen[0][0] > 0 and seen[1][0] == 0
@@ -264,7 +264,7 @@ def test_a_run_that_draws_and_averages_goes_on_as_if_it_had_never_stopped(config
     train(whole)
     train_until(resumed, 2)
     train(resumed)
-    assert_same_run(run_folder(resumed), run_folder(whole))
+    assert_same_run(resumed.run.path, whole.run.path)
 
 
 def test_averaged_weights_are_those_validated_kept_and_tested(configured, monkeypatch):
@@ -291,7 +291,7 @@ def test_averaged_weights_are_those_validated_kept_and_tested(configured, monkey
     )
     config = configured(*AVERAGED, "trainer.max_epochs=5")
     train(config)
-    folder = run_folder(config)
+    folder = config.run.path
     best = done_of(folder)["best_epoch"]
     assert same(weights_of(folder), validated[best])
     assert same(tested[0], validated[best])
@@ -307,10 +307,10 @@ def test_averaged_weights_are_those_validated_kept_and_tested(configured, monkey
 
 def test_kept_epochs_without_averaging_are_the_weights_as_trained(configured, monkeypatch):
     weights = script(monkeypatch, [0.2, 0.6, 0.1])
-    config = configured("callbacks.keep_every=1", "trainer.max_epochs=3")
+    config = configured("checkpoints.keep_every=1", "trainer.max_epochs=3")
     train(config)
     for epoch, expected in weights.items():
-        assert same(weights_of(run_folder(config), f"epoch-{epoch:04}"), expected)
+        assert same(weights_of(config.run.path, f"epoch-{epoch:04}"), expected)
 
 
 def test_seconds_go_on_where_the_run_was_interrupted(configured, monkeypatch):
@@ -319,7 +319,7 @@ def test_seconds_go_on_where_the_run_was_interrupted(configured, monkeypatch):
     config = configured()
     train_until(config, 2)
     train(config)
-    seconds = [float(row["seconds"]) for row in rows_of(run_folder(config) / "metrics.csv")]
+    seconds = [float(row["seconds"]) for row in rows_of(config.run.path / "metrics.csv")]
     assert seconds == [10, 20, 30, 40]
 
 
@@ -342,7 +342,7 @@ def test_any_network_can_be_trained_and_resumed_though_it_drops_at_random(config
     train_until(resumed, 1)
     torch.manual_seed(123)
     train(resumed)
-    assert_same_run(run_folder(resumed), run_folder(whole))
+    assert_same_run(resumed.run.path, whole.run.path)
 
 
 def test_best_checkpoint_is_the_best_epoch(configured, monkeypatch):
@@ -356,7 +356,7 @@ def test_best_checkpoint_is_the_best_epoch(configured, monkeypatch):
         lambda self, trainer, module: (scored.append(dict(module.state_dict())), original(self, trainer, module)),
     )
     train(config)
-    folder = run_folder(config)
+    folder = config.run.path
     assert done_of(folder)["best_epoch"] == 1
     assert same(weights_of(folder), weights[1])
     assert same(weights_of(folder, "last"), weights[3])
@@ -370,8 +370,8 @@ def test_best_epoch_is_remembered_where_the_study_was_moved(configured, tmp_path
     (tmp_path / "runs").rename(tmp_path / "elsewhere")
     config = configured("study=moved", f"runs={tmp_path / 'elsewhere'}")
     train(config)
-    assert done_of(run_folder(config))["best_epoch"] == 1
-    assert same(weights_of(run_folder(config)), weights[1])
+    assert done_of(config.run.path)["best_epoch"] == 1
+    assert same(weights_of(config.run.path), weights[1])
     assert not (tmp_path / "runs").exists()
 
 
@@ -381,17 +381,17 @@ def test_best_epoch_is_remembered_where_the_study_was_moved(configured, tmp_path
 def test_a_run_that_ended_before_its_test_is_only_tested(configured, monkeypatch, dice, patience, epochs):
     """After early stopping had fired, or after the last epoch: the script knows no further one."""
     weights = script(monkeypatch, dice)
-    config = configured(f"callbacks.patience={patience}")
+    config = configured(f"early_stopping.patience={patience}")
     with monkeypatch.context() as patch, pytest.raises(StopError):
         interrupt(patch, FoldScores, "on_test_batch_end", epochs, StopError())
         patch.setattr(FoldScores, "on_test_epoch_end", _interrupted)
         train(config)
-    assert (run_folder(config) / "checkpoints" / "last.ckpt").is_file()
+    assert (config.run.path / "checkpoints" / "last.ckpt").is_file()
     train(config)
-    done = done_of(run_folder(config))
+    done = done_of(config.run.path)
     assert (done["epochs"], done["best_epoch"]) == (epochs, int(np.argmax(dice)))
-    assert len(rows_of(run_folder(config) / "metrics.csv")) == epochs
-    assert same(weights_of(run_folder(config)), weights[int(np.argmax(dice))])
+    assert len(rows_of(config.run.path / "metrics.csv")) == epochs
+    assert same(weights_of(config.run.path), weights[int(np.argmax(dice))])
 
 
 def _interrupted(*_: Any) -> None:
@@ -400,12 +400,12 @@ def _interrupted(*_: Any) -> None:
 
 def test_patience_is_remembered_over_an_interruption(configured, monkeypatch):
     weights = script(monkeypatch, [0.5, 0.4, 0.3, 0.2])
-    config = configured("callbacks.patience=3", "trainer.max_epochs=8")
+    config = configured("early_stopping.patience=3", "trainer.max_epochs=8")
     train_until(config, 2)
     weights.clear()
     train(config)
     assert set(weights) == {2, 3}, "goes on from the last epoch, though the first was the best"
-    assert done_of(run_folder(config))["epochs"] == 4
+    assert done_of(config.run.path)["epochs"] == 4
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyboardInterrupt()])
@@ -414,7 +414,7 @@ def test_a_failing_run_writes_nothing_done(configured, monkeypatch, error):
     interrupt(monkeypatch, RunBar, "on_train_epoch_end", 1, error)
     with pytest.raises((RuntimeError, SystemExit)):
         train(config)
-    assert {path.name for path in run_folder(config).iterdir()} == FILES - {"done.json", "cases.csv", "overlays.npz"}
+    assert {path.name for path in config.run.path.iterdir()} == FILES - {"done.json", "cases.csv", "overlays.npz"}
 
 
 def test_loss_is_averaged_over_cases_and_judging_is_in_evaluation_mode(configured, monkeypatch):
@@ -443,7 +443,7 @@ def test_loss_is_averaged_over_cases_and_judging_is_in_evaluation_mode(configure
         monkeypatch.setattr(SegmentationModule, name, watched(name))
     config = configured("loader.batch_size=5", "trainer.max_epochs=2")
     train(config)
-    for row in rows_of(run_folder(config) / "metrics.csv"):
+    for row in rows_of(config.run.path / "metrics.csv"):
         values, counts = zip(*losses[int(row["epoch"])], strict=True)
         assert len(set(counts)) == 2, "batches of different sizes tell means apart"
         assert float(row["train_loss"]) == pytest.approx(np.average(values, weights=counts), rel=1e-5)
@@ -454,11 +454,11 @@ def test_sided_classes_are_trained_and_scored_each(configured, data, tmp_path):
     """A table whose masks number the sides: a row for each case and class that somebody has."""
     config = configured("labels=sides", "trainer.max_epochs=1", "labels.classes={left:[1],right:[2]}")
     train(config)
-    rows = rows_of(run_folder(config) / "cases.csv")
+    rows = rows_of(config.run.path / "cases.csv")
     # The phantom's mask holds no 2: nobody has a right, which then is not counted, whatever is predicted.
     assert {row["label"] for row in rows} == {"left"}
     left = [float(row["dice"]) for row in rows]
-    assert done_of(run_folder(config))["scores"]["dice"] == pytest.approx(np.mean(left))
+    assert done_of(config.run.path)["scores"]["dice"] == pytest.approx(np.mean(left))
 
 
 def test_single_muscles_are_read_from_their_own_column_and_scored_in_their_region(configured):
@@ -468,7 +468,7 @@ def test_single_muscles_are_read_from_their_own_column_and_scored_in_their_regio
         classes += [f"+labels.classes.{name}_right=[{value}]", f"+labels.classes.{name}_left=[{value + 100}]"]
     config = configured("labels=sides", "labels.column=compartments", *classes)
     train(config)
-    rows = rows_of(run_folder(config) / "cases.csv")
+    rows = rows_of(config.run.path / "cases.csv")
     assert {(row["region"], row["label"]) for row in rows} == {
         *(("calf", "soleus_right"), ("calf", "soleus_left")),
         *(("thigh", "vastus_lateralis_right"), ("thigh", "vastus_lateralis_left")),
@@ -480,15 +480,15 @@ def test_every_muscle_of_a_region_is_trained_and_scored(configured):
     """The label set as it is shipped."""
     config = configured("labels=compartments", "region=calf", "trainer.max_epochs=1")
     train(config)
-    rows = rows_of(run_folder(config) / "cases.csv")
-    muscles = {name.rpartition("_")[0] for name in config.labels.classes}
+    rows = rows_of(config.run.path / "cases.csv")
+    muscles = {name.rpartition("_")[0] for name in config.spec.labels.names}
     assert {"soleus", "tibialis_anterior", "gastrocnemius_medial"} <= muscles
-    missing = set(config.labels.classes) - {row["label"] for row in rows}
+    missing = {*config.spec.labels.names} - {row["label"] for row in rows}
     assert missing <= {"popliteus_left", "popliteus_right"}, "which ends above the middle of the calf"
-    assert len(config.labels.classes) == 2 * len(muscles) == 20
+    assert config.spec.labels.n_classes == 2 * len(muscles) == 20
 
 
-def _noted(rank: int, config: Any, folder: Path, notes: Path) -> None:
+def _noted(rank: int, config: Settings, notes: Path) -> None:
     """Train as one of two processes, and write down what it saw."""
     seen: dict[str, list[Any]] = {"trained": [], "validated": [], "statistics": []}
     training_step, validation_step = SegmentationModule.training_step, SegmentationModule.validation_step
@@ -506,19 +506,19 @@ def _noted(rank: int, config: Any, folder: Path, notes: Path) -> None:
 
     SegmentationModule.training_step = training  # type: ignore[method-assign]
     SegmentationModule.validation_step = validating  # type: ignore[method-assign]
-    run._as_rank(rank, config, folder, (0, 1))
+    run._as_rank(rank, config, (0, 1))
     (notes / f"{rank}.json").write_text(json.dumps(seen), encoding="utf-8")
 
 
 def test_two_devices_train_judge_and_test_together(configured, finished, slices, tmp_path):
     """Two processes on the CPU, as with two GPUs."""
-    config = configured("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "callbacks.averaging=0.9")
-    config.trainer.max_epochs = 2
-    folder = run_folder(config)
-    train_in_step(_noted, (config, folder, tmp_path), devices=2, look=lambda: None)
+    two = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2")
+    config = configured(*two, "averaging.decay=0.9")
+    folder = config.run.path
+    train_in_step(_noted, (config, tmp_path), devices=2, look=lambda: None)
     one, other = (json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1))
 
-    alone = run.set_up(configured("callbacks.averaging=0.9"), tmp_path / "alone", slices, (0,), None)
+    alone = run.set_up(configured("averaging.decay=0.9", "study=alone"), slices, (0,), None)
     d3, d4 = alone.datamodule.d3, alone.datamodule.d4
     assert sorted(one["validated"] + other["validated"]) == d4, "each case is judged once"
     assert one["statistics"] and {tuple(pair) for pair in one["statistics"]} == {tuple(p) for p in other["statistics"]}
@@ -542,12 +542,12 @@ def test_two_devices_train_judge_and_test_together(configured, finished, slices,
     )
 
 
-def test_several_gpus_are_named_to_lightning_and_share_batch_statistics(configured, slices, tmp_path, monkeypatch):
+def test_several_gpus_are_named_to_lightning_and_share_batch_statistics(configured, slices, monkeypatch):
     made: list[dict[str, Any]] = []
     monkeypatch.setattr(run, "Trainer", lambda **named: made.append(named))
     monkeypatch.setattr(run, "choose", lambda config: Hardware("cuda", "bf16-mixed", "pretended"))
     for own in ((2,), (1, 3)):
-        session = run.set_up(configured("trainer=ddp"), tmp_path, slices, own, None)
+        session = run.set_up(configured("trainer=ddp"), slices, own, None)
         assert session.datamodule.train_dataloader().pin_memory
     assert [named["devices"] for named in made] == [[2], [1, 3]]
     assert [named["strategy"] for named in made] == ["auto", "ddp"]
@@ -559,6 +559,6 @@ def test_lightning_requeues_no_job(composed, tmp_path, monkeypatch):
     for name, value in {"NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "JOB_ID": "7"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     config = composed()
-    trainer = run._trainer(config, choose(config.trainer), (0,), tmp_path, None, [])
+    trainer = run.make_trainer(config, choose(config.trainer), (0,), None, [])
     environment = trainer._accelerator_connector.cluster_environment  # which the handlers of signals look at
     assert type(environment).__name__ == "LightningEnvironment", "and not that of Slurm"

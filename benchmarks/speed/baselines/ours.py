@@ -3,29 +3,25 @@
 import sys
 import time
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
 
-from benchmarks.speed.baselines.task import CONF, PILOT_EPOCHS, Task, Worker, measure, skip
+from benchmarks.speed.baselines.task import PILOT_EPOCHS, Task, Worker, measure, skip
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume, write_volume
+from musclesense.launch.configuration import compose
 from musclesense.nnunet.record import Record
 from musclesense.segmentation.segmenter import Segmenter
-from musclesense.studies.layout import RunFolder
 from musclesense.studies.reading import read_epochs
 from musclesense.training import inputs
-from musclesense.training.config import Config, register
-from musclesense.training.folders import run_folder
 from musclesense.training.run import make_module, train
+from musclesense.training.settings import Settings
 
 
 def main(folder: Path) -> None:
     task = Task.load(folder)
     torch.set_num_threads(task.threads)
-    register()
     try:
         worker = Ours(task, folder)
     except InputError as error:
@@ -48,13 +44,13 @@ class Ours(Worker):
     def train(self, name: str, epochs: int) -> list[float]:
         self._last = self._configured(name, epochs)
         train(self._last)
-        ends = [0.0, *(epoch.seconds or 0.0 for epoch in read_epochs(RunFolder(run_folder(self._last))))]
+        ends = [0.0, *(epoch.seconds or 0.0 for epoch in read_epochs(self._last.run))]
         seconds: list[float] = np.diff(ends).tolist()
         return seconds
 
     def predict(self, masks: Path) -> float:
         dataset = Path(self._task.dataset)
-        segmenter, record = Segmenter.load(run_folder(self._last)), Record.load(dataset)
+        segmenter, record = Segmenter.load(self._last.run.path), Record.load(dataset)
         masks.mkdir()
         started = time.monotonic()
         count = 0
@@ -74,16 +70,12 @@ class Ours(Worker):
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self._module.parameters())
 
-    def _configured(self, study: str, epochs: int) -> Config:
-        task = self._task
-        length = (f"trainer.max_epochs={epochs}", f"callbacks.patience={epochs}")
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            composed = compose("train", [*task.overrides, *length, "trainer.accelerator=cpu", "logger=none"])
-        config = cast(Config, composed)
-        config.outer, config.inner, config.study = task.outer, task.inner, study
-        config.cohort.path = task.table
-        config.runs, config.data = str(self._folder / "runs"), str(self._folder / "data")
-        return config
+    def _configured(self, study: str, epochs: int) -> Settings:
+        task, own = self._task, self._folder
+        length = (f"trainer.max_epochs={epochs}", f"early_stopping.patience={epochs}")
+        which = (f"outer={task.outer}", f"inner={task.inner}", f"study={study}", f"cohort.path={task.table}")
+        places = (f"runs={own / 'runs'}", f"data={own / 'data'}")
+        return compose(*task.overrides, *length, *which, *places, "trainer.accelerator=cpu", "logger=none")
 
 
 if __name__ == "__main__":

@@ -27,9 +27,14 @@ PHASE_UNITS = ("auto", "radians", "milliradians", "12bit", "signed-12bit")
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line asks for; exit code 2 and a line on stderr where the input cannot be used."""
     given = sys.argv[1:] if arguments is None else arguments
+    words = [argument for argument in given if argument != _DEBUG]
     with report_input_errors(debug=_DEBUG in given):
-        options = _parser().parse_args([argument for argument in given if argument != _DEBUG])
         to_console()
+        if words[:1] == ["train"]:  # which speaks Hydra's language
+            sys.argv[1:] = [*words[1:], *(word for word in given if word == _DEBUG)]
+            pkgutil.resolve_name("musclesense.cli.train:run")()
+            return
+        options = _parser().parse_args(words)
         pkgutil.resolve_name(f"musclesense.cli.{options.verb}")(options)
 
 
@@ -123,6 +128,8 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--limbs", choices=_LIMBS, default="both", help="limbs in the image")
     segment.add_argument("--model", type=Path, required=True, help="a study below runs/, a run or a checkpoint")
     segment.add_argument("--out", type=Path, required=True, metavar="DIR")
+
+    verb("train", "train:run", "Train and test networks: as python train.py; train --help tells of its words.")
 
     report = verb("report", "report:run", "Write a study's tables and its page, and print the scores.")
     report.add_argument("study", type=Path, metavar="STUDY", help="a folder below runs/")

@@ -1,104 +1,176 @@
-"""All runs that a command asks for, composed and checked before any work begins."""
+"""All runs that a command asks for, built and checked before any work begins."""
 
 import copy
 import itertools
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import cast
+from functools import cached_property, partial
+from typing import Any
 
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from musclesense.errors import InputError
 from musclesense.launch import overrides as given
-from musclesense.storage.paths import require_writable
+from musclesense.launch.configuration import explain_composition
+from musclesense.storage.paths import require_writable, size_and_change
+from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.training import inputs
-from musclesense.training.config import Config
-from musclesense.training.folders import is_finished, run_folder, study_folder
 from musclesense.training.run import make_module
+from musclesense.training.settings import Settings, build_runs
 
-CONFIG_NAME = "train"
-_FOLDS = ("outer", "inner")
+_FOLD = re.compile(r"(outer|inner)=-?\d{1,18}")
 _MOST_STUDIES = 256
 
 
-@dataclass(frozen=True)
-class Launching:
-    """Where the runs of a plan run.
-
-    Attributes:
-        here: On this machine, rather than on a cluster's.
-        waits: The command waits for them.
-        side_by_side: Several at once, by joblib.
-    """
-
-    here: bool = True
-    waits: bool = True
-    side_by_side: bool = False
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """The runs of a command, in the order in which they are launched.
+    """What a command asks for.
 
     Attributes:
-        runs: One configuration each.
-        launching: Where they run.
+        runs: In the order in which they are launched.
+        launcher: Class and arguments of Hydra's launcher.
+        multirun: Whether they are asked for as several, even where it is one.
+        whole: Whether ``runs`` are all. A sweeper that draws as it goes begins with one that stands for them.
     """
 
-    runs: tuple[Config, ...]
-    launching: Launching
+    runs: tuple[Settings, ...]
+    launcher: DictConfig
+    multirun: bool
+    whole: bool = True
 
     @property
-    def studies(self) -> dict[Path, Config]:
-        """One configuration of each study, by its folder."""
-        return {study_folder(run): run for run in self.runs}
+    def here(self) -> bool:
+        """Whether the runs train on this machine, rather than on a cluster's."""
+        return not self.launcher._target_.endswith(".SlurmLauncher")
 
     @property
-    def folders(self) -> list[Path]:
-        """The folder of each run."""
-        return [run_folder(run) for run in self.runs]
+    def waits(self) -> bool:
+        """Whether the command waits for them."""
+        return self.here or bool(self.launcher.get("wait", True))
 
     @property
-    def unfinished(self) -> list[Config]:
+    def side_by_side(self) -> bool:
+        """Whether several train at once, by joblib."""
+        return bool(self.launcher._target_.endswith(".JoblibLauncher"))
+
+    @property
+    def studies(self) -> dict[StudyFolder, Settings]:
+        """One run of each study, by its folder."""
+        return {run.study: run for run in self.runs}
+
+    @property
+    def unfinished(self) -> list[Settings]:
         """The runs that are left to do."""
-        return [run for run in self.runs if not is_finished(run_folder(run))]
+        return [run for run in self.runs if not run.run.is_finished]
+
+    def ended(self) -> list[RunFolder]:
+        """Give the runs that have ended, well or not, since the plan was made."""
+        return [run for run, *_ in sorted(self._records() - self._before, key=lambda record: record[0].path)]
+
+    @cached_property
+    def _before(self) -> set[tuple[RunFolder, object, object]]:
+        return self._records()
+
+    def __post_init__(self) -> None:
+        _ = self._before  # An earlier sweep's failures are tried again: only a record written from now on counts.
+
+    def _records(self) -> set[tuple[RunFolder, object, object]]:
+        """Give the runs that have ended, each with the times at which it has."""
+        if self.whole:
+            folders = [run.run for run in self.runs]
+        else:
+            folders = [RunFolder(path) for path in self.runs[0].study.path.parent.glob("*/*")]
+        found = {(run, size_and_change(run.done), size_and_change(run.failed)) for run in folders}
+        return {record for record in found if any(record[1:])}
 
 
-def make_plan(arguments: Sequence[str], *, config_dir: Path, multirun: bool) -> Plan:
-    """Compose every run that the overrides ask for.
+def make_plan(config: DictConfig, *, multirun: bool) -> Plan:
+    """Build every run that a composed command asks for.
+
+    Args:
+        config: As Hydra's callbacks are given it: with Hydra's own node, without what is swept.
+        multirun: Whether several runs may be asked for.
 
     Raises:
-        InputError: An override that cannot be read, composed or swept; all such are named.
+        InputError: What cannot be composed, swept or used; all such is named.
     """
-    parsed = dict(zip(arguments, given.parse(arguments), strict=True))
-    swept = [override.get_key_element() for override in parsed.values() if override.is_sweep_override()]
-    if swept and not multirun:
-        raise InputError(f"{swept[0]}: several values ask for several runs; add -m")
-    choices = {
-        line: given.values(override) if override.is_sweep_override() else [line] for line, override in parsed.items()
-    }
-    folds = {line: own for line, own in choices.items() if line.partition("=")[0] in _FOLDS}
-    others = [own for line, own in choices.items() if line not in folds]
+    launcher, whole = config.hydra.launcher, config.hydra.sweeper._target_.endswith(".BasicSweeper")
+    runs = _swept(config) if multirun and whole else build_runs(resolved(config))
+    plan = Plan(tuple(runs), launcher, multirun, whole or not multirun)
+    if not plan.here:
+        if not multirun:
+            raise InputError("hydra/launcher: one run is trained here, and several are launched; add -m")
+        try:
+            OmegaConf.to_container(launcher, resolve=True)
+        except OmegaConfBaseException as error:
+            raise InputError(f"hydra.launcher: {given.first_line(error)}; correct the value") from error
+    return plan
+
+
+def resolved(config: DictConfig) -> DictConfig:
+    """Give a composed configuration without Hydra's own node, with values in the place of interpolations.
+
+    Raises:
+        InputError: An interpolation leads nowhere.
+    """
+    own = copy.deepcopy(config)
+    with open_dict(own):
+        del own["hydra"]
+    try:
+        OmegaConf.resolve(own)
+    except Exception as error:  # a resolver can raise anything, and one that names itself ends in RecursionError
+        asked = " ".join(one for one in _plain(config.hydra.overrides.task) if "$" in one) or "configuration"
+        raise InputError(f"{asked}: cannot be resolved ({given.first_line(error)}); give a value") from error
+    return own
+
+
+def _swept(config: DictConfig) -> list[Settings]:
+    """Build the runs of Hydra's basic sweeper: composed once for each study, whose folds cost nothing."""
+    sweeper = config.hydra.sweeper
+    if sweeper.max_batch_size is not None and sweeper.max_batch_size < 1:
+        raise InputError(f"hydra.sweeper.max_batch_size={sweeper.max_batch_size}: give 1 or more, or null")
+    params = [f"{key}={value}" for key, value in _plain(sweeper.params or {}).items()]
+    lines = {line.partition("=")[0]: line for line in (*params, *_plain(config.hydra.overrides.task))}
+    given.require_sound(list(lines.values()))
+    choices = {key: given.choices(line) for key, line in lines.items()}
+    folds = {key: own for key, own in choices.items() if all(map(_FOLD.fullmatch, own))}
+    others = [own for key, own in choices.items() if key not in folds]
+    swept = " ".join(key for key, line in lines.items() if choices[key] != [line])
     for what, count, most in (
         ("studies", math.prod(map(len, others)), _MOST_STUDIES),
         ("runs", math.prod(map(len, choices.values())), given.MOST_VALUES),
     ):
         if count > most:
-            raise InputError(f"{' '.join(swept)}: {count} {what} are asked for; ask for {most} at most")
-    runs: list[Config] = []
-    with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
-        launching = _launching([own for override in others for own in override[:1]], config_dir)
-        for combination in itertools.product(*others):
-            composed = _compose(combination, config_dir)
-            for fold in itertools.product(*folds.values()):
-                runs.append(_resolved(_at_fold(composed, fold), arguments))
-    if not launching.here and not multirun:
-        raise InputError("hydra/launcher: one run is trained here, and several are launched; add -m")
-    return Plan(tuple(runs), launching)
+            raise InputError(f"{swept}: {count} {what} are asked for; ask for {most} at most")
+    numbers = {key: [int(line.partition("=")[2]) for line in own] for key, own in folds.items()}
+    runs: list[Settings] = []
+    problems: list[str] = []
+    for combination in itertools.product(*others):
+        try:
+            runs += build_runs(resolved(_composed(config, combination)), **numbers)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(*dict.fromkeys(problems))
+    return runs
+
+
+def _plain(node: Any) -> Any:
+    """Give a part of a configuration as it was written: what looks like an interpolation there is none yet."""
+    return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+
+
+def _composed(config: DictConfig, combination: Sequence[str]) -> DictConfig:
+    if {*combination} <= {*_plain(config.hydra.overrides.task)}:
+        return config
+    try:
+        return GlobalHydra.instance().config_loader().load_sweep_config(config, list(combination))
+    except Exception as error:  # Hydra raises many kinds, AssertionError and ValueError among them
+        raise explain_composition(error, combination) from error
 
 
 def check(plan: Plan) -> None:
@@ -107,81 +179,34 @@ def check(plan: Plan) -> None:
     Raises:
         InputError: All that is wrong, each line once.
     """
-    problems: dict[str, None] = {}
-    if not plan.launching.here:
+    if not plan.here:
         from musclesense.launch import slurm
 
         slurm.require_slurm()
-    if len({*plan.folders}) < len(plan.runs):
-        problems[
+    problems: list[str] = []
+    if len({run.run for run in plan.runs}) < len(plan.runs):
+        problems.append(
             "the same run is asked for twice under one study; leave study=... to be named by the configuration"
-        ] = None
-    for config in plan.studies.values():
-        problems |= dict.fromkeys(_problems_of_study(config))
-    for config in plan.runs:
-        problems |= dict.fromkeys(inputs.fold_problems(config))
+        )
+    problems.extend(_problems(partial(_require_useful, settings) for settings in plan.studies.values()))
     if not problems:
-        for folder in {Path(place): None for config in plan.unfinished for place in (config.data, config.runs)}:
-            problems |= dict.fromkeys(_problems_of_place(folder))
+        places = dict.fromkeys(place for run in plan.unfinished for place in (run.data, run.study.path.parent))
+        problems.extend(_problems(partial(require_writable, place) for place in places))
     if problems:
-        raise InputError(*problems)
+        raise InputError(*dict.fromkeys(problems))
 
 
-def _launching(overrides: Sequence[str], config_dir: Path) -> Launching:
-    launcher = _compose(overrides, config_dir, hydra=True).hydra.launcher
-    if not launcher._target_.endswith(".SlurmLauncher"):
-        return Launching(side_by_side=launcher._target_.endswith(".JoblibLauncher"))
-    try:
-        OmegaConf.to_container(launcher, resolve=True)
-    except OmegaConfBaseException as error:
-        raise InputError(f"hydra.launcher: {given.first_line(error)}; correct the value") from error
-    return Launching(here=False, waits=launcher.get("wait", True))
+def _require_useful(settings: Settings) -> None:
+    """Refuse a study whose inputs, network, loss, optimizer or schedule cannot be used."""
+    inputs.check(settings)
+    module = make_module(settings)
+    module.require_fit()
+    module.make_optimizer(steps=settings.trainer.max_epochs)
 
 
-def _problems_of_place(folder: Path) -> tuple[str, ...]:
-    try:
-        require_writable(folder)
-    except InputError as error:
-        return error.problems
-    return ()
-
-
-def _problems_of_study(config: Config) -> tuple[str, ...]:
-    try:
-        inputs.check(config)
-        module = make_module(config)
-        module.require_fit()
-        module.make_optimizer(steps=config.trainer.max_epochs)
-    except InputError as error:
-        return error.problems
-    return ()
-
-
-def _compose(overrides: Sequence[str], config_dir: Path, *, hydra: bool = False) -> DictConfig:
-    try:
-        return compose(CONFIG_NAME, list(overrides), return_hydra_config=hydra)
-    except Exception as error:  # Hydra raises many kinds, AssertionError and ValueError among them
-        raise given.explain(error, overrides, config_dir=config_dir, base=compose(CONFIG_NAME)) from error
-
-
-def _at_fold(composed: DictConfig, fold: Sequence[str]) -> DictConfig:
-    config = copy.deepcopy(composed)
-    for choice in fold:
-        key, _, value = choice.partition("=")
+def _problems(checks: Iterator[Callable[[], None]]) -> Iterator[str]:
+    for require in checks:
         try:
-            OmegaConf.update(config, key, value)
-        except OmegaConfBaseException as error:
-            raise InputError(f"{choice}: not a whole number; give a fold such as {key}=0") from error
-    return config
-
-
-def _resolved(config: DictConfig, arguments: Sequence[str]) -> Config:
-    """Put values in the place of interpolations, and refuse what then has none."""
-    try:
-        OmegaConf.resolve(config)
-        missing = sorted(OmegaConf.missing_keys(config))
-    except Exception as error:  # a resolver can raise anything, and one that names itself ends in RecursionError
-        raise given.unresolved(error, arguments) from error
-    if missing:
-        raise InputError(f"{missing[0]}: has no value; give {missing[0]}=VALUE")
-    return cast(Config, config)
+            require()
+        except InputError as error:
+            yield from error.problems

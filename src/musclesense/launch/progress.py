@@ -2,29 +2,24 @@
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from musclesense.launch.plan import Plan
 from musclesense.messages import in_words, log, shown_in
 from musclesense.studies.layout import RunFolder
 from musclesense.studies.reading import read_done, read_failure
-from musclesense.training.folders import is_finished
 
 _LOOK_EVERY_SECONDS = 0.5
 
 
 @contextmanager
-def sweep_progress(folders: Sequence[Path], console: Console) -> Iterator[None]:
-    """Show the progress of the runs in ``folders`` during the block; bars only on a terminal.
-
-    Args:
-        folders: Of all runs of the sweep, finished ones among them.
-        console: Where it is shown.
-    """
+def bars(console: Console | None = None) -> Iterator[Progress]:
+    """Show the bars of this process during the block, on a terminal alone, and what it says above them."""
+    console = console or Console(stderr=True)
     display = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -35,7 +30,14 @@ def sweep_progress(folders: Sequence[Path], console: Console) -> Iterator[None]:
         disable=not console.is_terminal,
     )
     with display, shown_in(display):
-        watch = _Watch(folders, display)
+        yield display
+
+
+@contextmanager
+def progress_of(plan: Plan, console: Console | None = None) -> Iterator[None]:
+    """Show how far the runs of a plan are during the block."""
+    with bars(console) as display:
+        watch = _Watch(plan, display)
         watch.start()
         try:
             yield
@@ -44,17 +46,16 @@ def sweep_progress(folders: Sequence[Path], console: Console) -> Iterator[None]:
 
 
 class _Watch:
-    """A thread that looks for runs that have ended since."""
+    """A thread that looks for runs that have ended."""
 
-    def __init__(self, folders: Sequence[Path], display: Progress) -> None:
-        self._display = display
-        self._waiting = [folder for folder in folders if not is_finished(folder)]
-        # An earlier sweep's failures are tried again: only a record written from now on counts.
-        self._since = {folder: _changed(RunFolder(folder).failed) for folder in self._waiting}
-        self._total, self._before = len(folders), len(folders) - len(self._waiting)
-        self._several_studies = len({folder.parent for folder in folders}) > 1
+    def __init__(self, plan: Plan, display: Progress) -> None:
+        self._plan, self._display = plan, display
+        self._before = len(plan.runs) - len(plan.unfinished)
+        self._said: set[RunFolder] = set()
+        self._several_studies = len(plan.studies) > 1 or not plan.whole
         self._started = time.monotonic()
-        self._bar = display.add_task("runs", total=self._total, completed=self._before, visible=self._total > 1)
+        total = len(plan.runs) if plan.whole else None
+        self._bar = display.add_task("runs", total=total, completed=self._before, visible=total != 1)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
 
@@ -71,27 +72,24 @@ class _Watch:
             self._look()
 
     def _look(self) -> None:
-        for folder in list(self._waiting):
-            failure = RunFolder(folder).failed
-            if is_finished(folder):
-                scores = read_done(RunFolder(folder))["scores"]
-                said = "  ".join(
-                    f"{name.replace('dice', 'DSC').replace('_', ' ')} {v:.3f}" for name, v in scores.items()
-                )
-            elif failure.is_file() and _changed(failure) != self._since[folder]:
-                said = "failed: " + read_failure(RunFolder(folder))
-            else:
-                continue
-            self._waiting.remove(folder)
-            ended = self._total - len(self._waiting)
-            self._display.update(self._bar, completed=ended)
-            name = f"{folder.parent.name}/{folder.name}" if self._several_studies else folder.name
-            log.info(f"{name}  {said}  ({self._place(ended)})")
+        for run in self._plan.ended():
+            if run not in self._said:
+                self._said.add(run)
+                ended = self._before + len(self._said)
+                self._display.update(self._bar, completed=ended)
+                name = f"{run.path.parent.name}/{run.name}" if self._several_studies else run.name
+                log.info(f"{name}  {_outcome(run)}  ({self._place(ended)})")
 
     def _place(self, ended: int) -> str:
-        left = (time.monotonic() - self._started) / (ended - self._before) * len(self._waiting)
-        return f"{ended} of {self._total}" + (f", {in_words(left)} left" if self._waiting else "")
+        if not self._plan.whole:
+            return f"{ended} so far"
+        total = len(self._plan.runs)
+        left = (time.monotonic() - self._started) / len(self._said) * (total - ended)
+        return f"{ended} of {total}" + (f", {in_words(left)} left" if ended < total else "")
 
 
-def _changed(path: Path) -> int | None:
-    return path.stat().st_mtime_ns if path.is_file() else None
+def _outcome(run: RunFolder) -> str:
+    if not run.is_finished:
+        return f"failed: {read_failure(run)}"
+    scores = read_done(run)["scores"].items()
+    return "  ".join(f"{name.replace('dice', 'DSC').replace('_', ' ')} {value:.3f}" for name, value in scores)

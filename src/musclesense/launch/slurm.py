@@ -25,17 +25,17 @@ import submitit
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
-from omegaconf import DictConfig, open_dict
-from rich.console import Console
+from omegaconf import DictConfig
 from submitit.core.utils import FailedJobError
 
 from musclesense.errors import InputError
-from musclesense.launch.progress import sweep_progress
+from musclesense.launch.plan import resolved
+from musclesense.launch.progress import bars
 from musclesense.messages import log
 from musclesense.storage.records import write_text
 from musclesense.studies.layout import RunFolder
-from musclesense.training.config import Config
-from musclesense.training.folders import forget_failure, is_finished, record_failure, run_folder
+from musclesense.studies.writing import forget_failure, record_failure
+from musclesense.training.settings import Settings, build
 
 _LOOKS = 3  # a job counts as gone when so many looks at the queue have missed it: files of other nodes come late
 _TAIL_LINES = 40
@@ -78,40 +78,37 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
     Raises:
         InputError: Slurm does not take the jobs; says why.
     """
-    runs = [_configuration(launcher, overrides) for overrides in job_overrides]
-    left = [number for number, run in enumerate(runs) if not is_finished(run_folder(run))]
+    runs = [_settings(launcher, overrides) for overrides in job_overrides]
+    left = [number for number, run in enumerate(runs) if not run.run.is_finished]
     for number in left:
-        forget_failure(runs[number])
+        forget_failure(runs[number].run)
     queue = _queue() or frozenset()
-    sent = {number: job for number in left if (job := _recorded(runs[number])) in queue}
+    sent = {number: job for number in left if (job := _recorded(runs[number].run)) in queue}
     new = [number for number in left if number not in sent]
     if sent:
         log.info(f"{len(sent)} runs are in the queue already: {_in_words(sent.values())}")
     if new:
         jobs = _submit(launcher, [(list(job_overrides[number]), first + number) for number in new], runs[new[0]])
         for number, job in zip(new, jobs, strict=True):
-            _record(runs[number], job)
+            _record(runs[number].run, job)
             sent[number] = job.job_id
-        name = RunFolder(run_folder(runs[new[0]])).slurm_log.name
+        name = runs[new[0]].run.slurm_log.name
         log.info(f"{len(new)} jobs sent: {_in_words(sent[number] for number in new)}; {name} in each run's folder")
     if launcher.wait:
         _wait({job: runs[number] for number, job in sent.items()}, look_every_s=launcher.look_every_s)
     return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
 
 
-def _configuration(launcher: Any, overrides: Sequence[str]) -> Config:
-    composed: DictConfig = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
-    with open_dict(composed):
-        del composed["hydra"]
-    return cast(Config, composed)
+def _settings(launcher: Any, overrides: Sequence[str]) -> Settings:
+    return build(resolved(launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))))
 
 
-def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]], config: Config) -> list[submitit.Job[Any]]:
+def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]], settings: Settings) -> list[submitit.Job[Any]]:
     """Send one array of jobs, each of which calls the launcher with the arguments that it takes from Hydra."""
     launcher.task_function = functools.partial(_job, launcher.task_function)
     parameters = {name: value for name, value in launcher.params.items() if value is not None}
     parameters["teardown"] = list(_TEARDOWN)
-    if config.trainer.accelerator == "cpu":
+    if settings.trainer.accelerator == "cpu":
         parameters.pop("gpus_per_node", None)
     folder = Path(parameters.pop("submitit_folder"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -134,45 +131,41 @@ def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]], config: Config
     return jobs
 
 
-def _record(config: Config, job: submitit.Job[Any]) -> None:
+def _record(run: RunFolder, job: submitit.Job[Any]) -> None:
     """Let the run's folder say which job it is, and lead to the job's log."""
-    folder = run_folder(config)
-    write_text(RunFolder(folder).slurm_id, job.job_id + "\n")
-    log = RunFolder(folder).slurm_log
-    log.unlink(missing_ok=True)
-    log.symlink_to(os.path.relpath(job.paths.stdout, folder.resolve()))
+    write_text(run.slurm_id, job.job_id + "\n")
+    run.slurm_log.unlink(missing_ok=True)
+    run.slurm_log.symlink_to(os.path.relpath(job.paths.stdout, run.path.resolve()))
 
 
-def _recorded(config: Config) -> str:
-    path = RunFolder(run_folder(config)).slurm_id
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+def _recorded(run: RunFolder) -> str:
+    return run.slurm_id.read_text(encoding="utf-8").strip() if run.slurm_id.is_file() else ""
 
 
-def _wait(jobs: dict[str, Config], *, look_every_s: float) -> None:
+def _wait(jobs: dict[str, Settings], *, look_every_s: float) -> None:
     """Wait until each run is finished, has failed or has lost its job, which is written down as a failure."""
     waiting, missed = dict(jobs), Counter[str]()
     try:
         while waiting:
             time.sleep(look_every_s)
             queue = _queue()
-            for job, config in list(waiting.items()):
-                folder = run_folder(config)
-                if is_finished(folder) or RunFolder(folder).failed.is_file():
+            for job, settings in list(waiting.items()):
+                if settings.run.is_finished or settings.run.failed.is_file():
                     del waiting[job]
                 elif queue is None or job in queue:
                     missed[job] = 0
                 else:
                     missed[job] += 1
                     if missed[job] == _LOOKS:
-                        _record_loss(config, job)
+                        _record_loss(settings, job)
                         del waiting[job]
     except KeyboardInterrupt:
         log.info(f"the jobs go on; the same command waits for them again, and scancel {_in_words(waiting)} stops them")
         raise SystemExit(130) from None
 
 
-def _record_loss(config: Config, job: str) -> None:
-    log = RunFolder(run_folder(config)).slurm_log
+def _record_loss(settings: Settings, job: str) -> None:
+    log = settings.run.slurm_log
     last = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL_LINES:] if log.is_file() else []
     state = re.search(r"JobState=(\w+)", _ask("scontrol", "show", "job", job) or "")
     if state or last:
@@ -180,7 +173,7 @@ def _record_loss(config: Config, job: str) -> None:
         reason += f"; see {log.name}" if last else ", and without a log"
     else:  # Slurm keeps no record of a task that was cancelled before the array came to it
         reason = f"job {job} left the queue before it started, as when it is cancelled"
-    record_failure(config, reason, details="\n".join([reason, *last]) + "\n")
+    record_failure(settings.run, reason, details="\n".join([reason, *last]) + "\n", **settings.fold)
 
 
 def _queue() -> frozenset[str] | None:
@@ -200,10 +193,10 @@ def _ask(*command: str) -> str | None:
         return None
 
 
-def _job(run: Callable[[Any], Any], config: Config) -> Any:
+def _job(run: Callable[[DictConfig], Any], config: DictConfig) -> Any:
     """Do a run in its job; epochs go to the job's log."""
     leave_when_preempted()
-    with sweep_progress([run_folder(config)], Console(stderr=True)):
+    with bars():
         return run(config)
 
 

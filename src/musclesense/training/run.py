@@ -1,12 +1,11 @@
-"""One run: train on D3, validate on D4, test the best epoch on D2."""
+"""One run: train, validate after each epoch, test the best epoch."""
 
 import logging
 import time
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import lightning
 import numpy as np
@@ -15,10 +14,9 @@ from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
-from musclesense.imaging.frame import reference_channel
+from musclesense.messages import log
 from musclesense.networks.spec import NetworkSpec
 from musclesense.storage.locks import locked
-from musclesense.studies.layout import CheckpointFolder, RunFolder
 from musclesense.studies.reading import read_done
 from musclesense.studies.writing import begin_run, write_done
 from musclesense.training import checkpoints, inputs
@@ -32,13 +30,12 @@ from musclesense.training.callbacks import (
     TestFoldScores,
     last_epoch,
 )
-from musclesense.training.config import Config, active_channels
 from musclesense.training.datamodule import NestedFoldDataModule
-from musclesense.training.folders import is_finished, require_same_study, run_folder, run_name, to_plain
 from musclesense.training.machine import compilation, devices
 from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
 from musclesense.training.scoring import ScoredCase
+from musclesense.training.settings import Settings
 from musclesense.training.watch.progress import Epochs, RunBar
 from musclesense.version import __version__
 
@@ -48,121 +45,91 @@ if TYPE_CHECKING:
 Scores = dict[str, float]
 
 
-def train(config: Config) -> Scores:
+def train(settings: Settings) -> Scores:
     """Train and test one run, unless it is finished; go on from its last epoch where it was interrupted.
 
     Returns:
-        Mean DSC over the cases of D2: ``dice``, and by region, such as ``dice_calf``.
+        Mean DSC over the test cases: ``dice``, and by region, such as ``dice_calf``.
 
     Raises:
-        InputError: The configuration or the cohort cannot be used.
+        InputError: The cohort or the study's folder cannot be used.
         RuntimeError: A process failed, of those that train a run on several devices.
     """
-    folder = run_folder(config)
-    require_same_study(config)
-    if not is_finished(folder):
-        inputs.check(config)
-        data = inputs.prepare(config)
-        with locked(folder):
-            if not is_finished(folder):  # a second sweep on the same study has waited here
-                _begin(config, folder)
-                with devices.held(config.trainer.devices, choose(config.trainer).accelerator) as own:
+    run = settings.run
+    inputs.require_own_study(settings)
+    if not run.is_finished:
+        inputs.check(settings)
+        data = inputs.prepare(settings)
+        with locked(run.path):
+            if not run.is_finished:  # a second sweep on the same study has waited here
+                begin_run(run, settings.plain)
+                with devices.held(settings.trainer.devices, choose(settings.trainer).accelerator) as own:
                     if len(own) == 1:
-                        _train(config, folder, data, own)
+                        _train(settings, data, own)
                     else:
-                        _train_together(config, folder, own)
-    scores: Scores = read_done(RunFolder(folder))["scores"]
+                        _train_together(settings, own)
+    scores: Scores = read_done(run)["scores"]
     return scores
 
 
-def make_module(config: Config, placed_by: str | None = None) -> SegmentationModule:
-    """Make the untrained network of a configuration.
+def make_module(settings: Settings, spec: NetworkSpec | None = None) -> SegmentationModule:
+    """Make the untrained network of a run.
 
     Args:
-        config: Of the run.
-        placed_by: The image by which the slices of the cohort are placed; None, where they do not matter yet: one of
-            the network's own channels.
+        settings: Of the run.
+        spec: Of the network, where more is known than the settings tell.
 
     Raises:
         InputError: The network cannot be made with these arguments.
     """
-    plain, channels = to_plain(config), active_channels(config)
-    spec = NetworkSpec(
-        channels=channels,
-        placed_by=placed_by or reference_channel(channels),
-        labels=inputs.labels(config),
-        grid=inputs.grid(config),
-        regions=tuple(plain["region"]["regions"]),
-        network=plain["model"],
-        threshold=plain["labels"]["threshold"],
-        flip=plain["labels"]["mirrored"],
-        scales=tuple(plain["labels"]["scales"]),
+    return SegmentationModule(
+        spec or settings.spec, loss=settings.loss, optimizer=settings.optimizer, schedule=settings.schedule
     )
-    optimizer = plain["optimizer"]
-    return SegmentationModule(spec, loss=plain["loss"], optimizer=optimizer["factory"], schedule=optimizer["schedule"])
 
 
-def _begin(config: Config, folder: Path) -> None:
-    begin_run(RunFolder(folder), to_plain(config))
-
-
-def _train_together(config: Config, folder: Path, own: tuple[int, ...]) -> None:
+def _train_together(settings: Settings, own: tuple[int, ...]) -> None:
     """Train with a process for each device, and show how far they are from what they write."""
-    epochs = _epochs(config)
-    checkpoints.to_go_on_from(
-        RunFolder(folder).checkpoints
-    )  # removes damaged ones before the processes look, all at once
+    run, epochs = settings.run, _epochs(settings)
+    checkpoints.to_go_on_from(run.checkpoints)  # removes damaged ones before the processes look, all at once
     try:
-        devices.train_in_step(
-            _as_rank,
-            (config, folder, own),
-            devices=len(own),
-            look=lambda: epochs.follow(RunFolder(folder).metrics),
-        )
+        devices.train_in_step(_as_rank, (settings, own), devices=len(own), look=lambda: epochs.follow(run.metrics))
     finally:
         epochs.close()
 
 
-def _as_rank(rank: int, config: Config, folder: Path, own: tuple[int, ...]) -> None:
-    _train(config, folder, inputs.prepare(config), own, first=rank == 0)
+def _as_rank(rank: int, settings: Settings, own: tuple[int, ...]) -> None:
+    _train(settings, inputs.prepare(settings), own, first=rank == 0)
 
 
-def _train(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ...], *, first: bool = True) -> None:
+def _train(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], *, first: bool = True) -> None:
     """Train and test in this process, on one of the run's devices; the ``first`` one keeps the record."""
     started = time.monotonic()
-    logger = open_dashboard(config) if first else None
+    logger = open_dashboard(settings) if first else None
     failed = True
     try:
-        session = set_up(config, folder, data, own, logger)
+        session = set_up(settings, data, own, logger)
         session.fit()
-        rows, path = session.history.rows, session.checkpoints.best
-        best_epoch = max(rows, key=lambda row: row["val_dice"])["epoch"]
-        checkpoints.require_best(path, epoch=int(best_epoch))
-        best = SegmentationModule.load(path)
-        session.trainer.test(best, datamodule=session.datamodule, verbose=False)
-        cases = session.test.cases
-        scores = _scores(cases)
-        if logger is not None:
-            logger.log_test(scores, cases, labels=best.spec.labels, overlays=config.logger.overlays)
+        scores, best_epoch = session.test_best(logger)
         if first:
-            content: dict[str, Any] = {
-                "scores": scores,
-                "best_epoch": best_epoch,
-                "epochs": len(rows),
-                "seconds": round(time.monotonic() - started, 1),
-                "accelerator": session.hardware.accelerator,
-                "devices": len(own),
-                "threads": torch.get_num_threads(),
-                "precision": session.hardware.precision,
-                "compiled": session.compiled,
-                "versions": {
+            settings.run.checkpoints.previous.unlink(missing_ok=True)
+            write_done(
+                settings.run,
+                **settings.fold,
+                scores=scores,
+                best_epoch=best_epoch,
+                epochs=len(session.history.rows),
+                seconds=round(time.monotonic() - started, 1),
+                accelerator=session.hardware.accelerator,
+                devices=len(own),
+                threads=torch.get_num_threads(),
+                precision=session.hardware.precision,
+                compiled=session.compiled,
+                versions={
                     "musclesense": __version__,
                     "torch": torch.__version__,
                     "lightning": lightning.__version__,
                 },
-            }
-            session.checkpoints.previous.unlink(missing_ok=True)
-            write_done(RunFolder(folder), outer=config.outer, inner=config.inner, **content)
+            )
         failed = False
     finally:
         if logger is not None:
@@ -174,21 +141,17 @@ class Session:
     """All that trains a run in this process, made and not yet begun.
 
     Attributes:
-        config: Of the run.
-        folder: Of the run.
-        data: What it works on.
+        settings: Of the run.
         hardware: What it trains with.
         compiled: Whether its steps are to run the network by torch.compile.
         module: The network, untrained.
         datamodule: Its batches.
         trainer: With every callback.
         history: Of the epochs.
-        test: Scores of D2.
+        test: Scores of the test cases.
     """
 
-    config: Config
-    folder: Path
-    data: inputs.Inputs
+    settings: Settings
     hardware: Hardware
     compiled: bool
     module: SegmentationModule
@@ -197,24 +160,32 @@ class Session:
     history: History
     test: TestFoldScores
 
-    @property
-    def checkpoints(self) -> CheckpointFolder:
-        """The folder of the run's checkpoints."""
-        return RunFolder(self.folder).checkpoints
-
     def fit(self) -> None:
         """Train to the end, from the last epoch if there is one."""
-        last = checkpoints.to_go_on_from(self.checkpoints)
-        with _synthetic_slices(self.config, self.data, here=self.trainer.is_global_zero):
+        last, synthesis = checkpoints.to_go_on_from(self.settings.run.checkpoints), self.settings.synthesis
+        epochs, here = self.settings.trainer.max_epochs, self.trainer.is_global_zero
+        with nullcontext() if synthesis is None else synthesis.running_workers(epochs, here=here):
             self.trainer.fit(self.module, datamodule=self.datamodule, ckpt_path=last, weights_only=True)
 
+    def test_best(self, logger: "Logger | None") -> tuple[Scores, float]:
+        """Test the epoch that was best on the validation cases, and give its scores and its number."""
+        path = self.settings.run.checkpoints.best
+        best_epoch = max(self.history.rows, key=lambda row: row["val_dice"])["epoch"]
+        checkpoints.require_best(path, epoch=int(best_epoch))
+        best = SegmentationModule.load(path)
+        self.trainer.test(best, datamodule=self.datamodule, verbose=False)
+        scores = _scores(self.test.cases)
+        if logger is not None:
+            overlays = self.settings.logger.overlays
+            logger.log_test(scores, self.test.cases, labels=best.spec.labels, overlays=overlays)
+        return scores, best_epoch
 
-def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ...], logger: "Logger | None") -> Session:
+
+def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger: "Logger | None") -> Session:
     """Make all that trains a run in this process, which is seeded.
 
     Args:
-        config: Of the run.
-        folder: Of the run.
+        settings: Of the run.
         data: What it works on.
         own: The run's devices, from ``devices.held``.
         logger: An open run of wandb.
@@ -225,77 +196,68 @@ def set_up(config: Config, folder: Path, data: inputs.Inputs, own: tuple[int, ..
     _quieten_lightning()
     # Deterministic kernels are asked for on a GPU. Filling all new memory beside that took an eighth of a step there.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    seed = int(np.random.SeedSequence([config.seed, config.outer, config.inner]).generate_state(1)[0])
+    seed = int(np.random.SeedSequence([settings.seed, settings.outer, settings.inner]).generate_state(1)[0])
     lightning.seed_everything(seed, workers=True, verbose=False)
-    hardware = choose(config.trainer)
-    module = make_module(config, data.slices.frame(inputs.grid(config)).placed_by)
-    batch_size = devices.share_of(config.loader.batch_size, len(own))
+    hardware = choose(settings.trainer)
+    module = make_module(settings, data.spec)
+    batch_size = devices.share_of(settings.loader.batch_size, len(own))
     datamodule = NestedFoldDataModule(
         data.slices,
         data.split,
-        channels=active_channels(config),
-        labels=inputs.labels(config),
-        augmentation=inputs.augmentation(config),
+        channels=settings.spec.channels,
+        labels=settings.spec.labels,
+        augmentation=settings.augmentation,
         batch_size=batch_size,
         devices=len(own),
-        workers=config.loader.workers,
+        workers=settings.loader.workers,
         seed=seed,
-        overfit_cases=config.loader.overfit_cases,
+        overfit_cases=settings.loader.overfit_cases,
         pin_memory=hardware.accelerator == "cuda",
-        synthesis=data.synthesis,
+        synthesis=settings.synthesis,
     )
-    history = History(RunFolder(folder))
-    test = TestFoldScores(
-        RunFolder(folder), data.slices, outer=config.outer, inner=config.inner, column=config.labels.column
-    )
-    callbacks: list[Callback] = [StepSeed(seed), history, test, RunBar(_epochs(config))]
-    callbacks += _keeping(config, RunFolder(folder).checkpoints, history)
+    history = History(settings.run)
+    test = TestFoldScores(settings.run, data.slices, **settings.fold, column=settings.column)
+    callbacks: list[Callback] = [StepSeed(seed), history, test, RunBar(_epochs(settings))]
+    callbacks += _keeping(settings, history)
     cases = len(datamodule.train_dataloader()) * batch_size
-    compiled = compilation.wanted(config.trainer, hardware, cases=cases, devices=len(own))
+    compiled = compilation.wanted(settings.trainer, hardware, cases=cases, devices=len(own))
     if compiled:
         callbacks.append(compilation.Compilation(batch_size))
-    trainer = _trainer(config, hardware, own, folder, logger, callbacks)
-    return Session(config, folder, data, hardware, compiled, module, datamodule, trainer, history, test)
+    trainer = make_trainer(settings, hardware, own, logger, callbacks)
+    return Session(settings, hardware, compiled, module, datamodule, trainer, history, test)
 
 
-def _synthetic_slices(config: Config, data: inputs.Inputs, *, here: bool) -> AbstractContextManager[None]:
-    """Make synthetic slices during the block, where the configuration asks for them."""
-    if data.synthesis is None:
-        return nullcontext()
-    return data.synthesis.running_workers(config.trainer.max_epochs, here=here)
-
-
-def _keeping(config: Config, folder: CheckpointFolder, history: History) -> list[Callback]:
+def _keeping(settings: Settings, history: History) -> list[Callback]:
     """Make what averages, keeps and stops, in this order."""
-    chosen = config.callbacks
-    averaging = None if chosen.averaging is None else Averaging(chosen.averaging)
+    folder, stopping = settings.run.checkpoints, settings.early_stopping
+    averaging = None if settings.averaging is None else Averaging(settings.averaging)
     return [
         *([averaging] if averaging else []),
-        *([KeptEpochs(folder, chosen.keep_every, averaging)] if chosen.keep_every else []),
+        *([KeptEpochs(folder, settings.keep_every, averaging)] if settings.keep_every else []),
         BestEpoch(folder, history, averaging),
-        EarlyStop(patience=chosen.patience, min_delta=chosen.min_delta),
+        EarlyStop(patience=stopping.patience, min_delta=stopping.min_delta),
         last_epoch(folder),
     ]
 
 
-def _trainer(
-    config: Config,
+def make_trainer(
+    settings: Settings,
     hardware: Hardware,
     own: tuple[int, ...],
-    folder: Path,
     logger: "Logger | None",
     callbacks: list[Callback],
 ) -> Trainer:
+    """Make Lightning's trainer of a run on these devices."""
     if logger is not None:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     return Trainer(
         accelerator=hardware.accelerator,
         devices=list(own) if hardware.accelerator == "cuda" else len(own),
-        strategy=config.trainer.strategy if len(own) > 1 else "auto",
+        strategy=settings.trainer.strategy if len(own) > 1 else "auto",
         sync_batchnorm=len(own) > 1 and hardware.accelerator == "cuda",  # PyTorch has none for a CPU
         precision=hardware.precision,  # type: ignore[arg-type]
-        max_epochs=config.trainer.max_epochs,
-        gradient_clip_val=config.trainer.gradient_clip_val,
+        max_epochs=settings.trainer.max_epochs,
+        gradient_clip_val=settings.trainer.gradient_clip_val,
         logger=logger or False,
         callbacks=callbacks,
         plugins=[
@@ -304,7 +266,7 @@ def _trainer(
             # launcher, too: it would save in the middle of an epoch, and go on from there.
             LightningEnvironment(),
         ],
-        default_root_dir=folder,
+        default_root_dir=settings.run.path,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
@@ -315,17 +277,20 @@ def _trainer(
     )
 
 
-def open_dashboard(config: Config) -> "Logger | None":
-    """Open the run in wandb, where that is on."""
-    if config.logger.name == "none":
+def open_dashboard(settings: Settings) -> "Logger | None":
+    """Open the run in wandb, where that is on; without the package the run does without."""
+    if settings.logger.name == "none":
         return None
-    from musclesense.training.watch import tracking
+    try:
+        from musclesense.training.watch import tracking
+    except ModuleNotFoundError as error:
+        log.warning(f"wandb: needs the package {error.name}; pip install {error.name}, or give logger=none")
+        return None
+    return tracking.start(settings)
 
-    return tracking.start(config)
 
-
-def _epochs(config: Config) -> Epochs:
-    return Epochs(run_name(config), config.trainer.max_epochs)
+def _epochs(settings: Settings) -> Epochs:
+    return Epochs(settings.run.name, settings.trainer.max_epochs)
 
 
 def _scores(cases: list[ScoredCase]) -> Scores:

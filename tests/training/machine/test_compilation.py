@@ -19,12 +19,12 @@ from torch._dynamo.backends.common import aot_autograd
 from musclesense.errors import InputError
 from musclesense.training import run
 from musclesense.training.config import TrainerConfig
-from musclesense.training.folders import run_folder
 from musclesense.training.machine import compilation
 from musclesense.training.machine.compilation import CompiledNetwork
 from musclesense.training.machine.devices import train_in_step
 from musclesense.training.machine.hardware import Hardware
 from musclesense.training.run import train
+from musclesense.training.settings import Settings
 
 needs_compiler = pytest.mark.skipif(
     compilation._lacks("cpu") is not None, reason="torch.compile needs a C++ compiler, which is not here"
@@ -165,7 +165,7 @@ def test_compiled_steps_give_the_network_s_own_gradients_and_statistics(network)
 def test_a_compiled_run_learns_the_same_and_is_resumed_by_another_process(configured, finished, tmp_path):
     whole = configured(COMPILED, "study=whole")
     train(whole)
-    folder = run_folder(whole)
+    folder = whole.run.path
     done, plain = done_of(folder), done_of(finished)
     assert (done["compiled"], plain["compiled"]) == (True, False)
     assert weights_of(folder).keys() == weights_of(finished).keys()
@@ -176,26 +176,26 @@ def test_a_compiled_run_learns_the_same_and_is_resumed_by_another_process(config
     train_until(resumed, 2)
     # Compiled anew, by a process that knows nothing of the first.
     command = [sys.executable, "train.py", "experiment=smoke", "trainer=cpu", COMPILED, "study=whole"]
-    places = [f"data={resumed.data}", f"runs={resumed.runs}"]
+    places = [f"data={resumed.data}", f"runs={resumed.study.path.parent}"]
     cold = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cold")}
     subprocess.run([*command, *places], cwd=Path(__file__).parents[3], env=cold, check=True, capture_output=True)
     assert (tmp_path / "cold").is_dir()
-    assert_same_run(run_folder(resumed), folder)
+    assert_same_run(resumed.run.path, folder)
 
 
-def _as_rank(rank: int, config: Any, folder: Path) -> None:
-    run._as_rank(rank, config, folder, (0, 1))
+def _as_rank(rank: int, config: Settings) -> None:
+    run._as_rank(rank, config, (0, 1))
 
 
 @needs_compiler
-def test_devices_that_share_a_run_compile_each(configured, tmp_path):
+def test_devices_that_share_a_run_compile_each(configured):
     """Two processes on the CPU, as with two GPUs; averaging copies the network before it is compiled."""
-    ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "callbacks.averaging=0.9")
+    ddp = ("trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "averaging.decay=0.9")
     folders = []
     for compile_ in ("always", "never"):
         config = configured(*ddp, "trainer.max_epochs=2", f"trainer.compile={compile_}", f"study={compile_}")
-        folders.append(run_folder(config))
-        train_in_step(_as_rank, (config, folders[-1]), devices=2, look=lambda: None)
+        folders.append(config.run.path)
+        train_in_step(_as_rank, (config,), devices=2, look=lambda: None)
     assert [done_of(folder)["compiled"] for folder in folders] == [True, False]
     assert losses_of(folders[0]) == pytest.approx(losses_of(folders[1]), rel=1e-3)
     assert not same(*(weights_of(folder, "last") for folder in folders))  # rounded otherwise

@@ -14,7 +14,6 @@ from wandb.proto.wandb_internal_pb2 import Record
 
 from musclesense.imaging.labels import LabelSet
 from musclesense.training.callbacks import History
-from musclesense.training.folders import run_folder, study_folder, to_plain
 from musclesense.training.run import train
 from musclesense.training.watch import tracking
 
@@ -87,18 +86,18 @@ def logged(composed, data, tmp_path_factory) -> Iterator[list[Any]]:
 
 def test_each_run_of_a_process_is_its_own(logged):
     for config in logged:
-        run = read_back(run_folder(config)).run
-        assert run.run_group == study_folder(config).name
+        run = read_back(config.run.path).run
+        assert run.run_group == config.study.path.name
         assert run.job_type == "outer1"
         assert run.display_name == f"outer1-inner{config.inner}"
         assert run.project == "musclesense"
-        assert run.run_id == (run_folder(config) / "wandb_id").read_text()
-    assert len({read_back(run_folder(config)).run.run_id for config in logged}) == 3
+        assert run.run_id == (config.run.path / "wandb_id").read_text()
+    assert len({read_back(config.run.path).run.run_id for config in logged}) == 3
 
 
 def test_figures_are_those_of_the_run_folder(logged):
     for config in logged[:2]:
-        found, folder = read_back(run_folder(config)), run_folder(config)
+        found, folder = read_back(config.run.path), config.run.path
         done = json.loads((folder / "done.json").read_text())
         rows = (folder / "metrics.csv").read_text().splitlines()[1:]
         for position, name in ((1, "train_loss"), (2, "val_loss"), (3, "val_dice")):
@@ -107,19 +106,19 @@ def test_figures_are_those_of_the_run_folder(logged):
         assert {f"test/{name}": value for name, value in done["scores"].items()}.items() <= found.summary.items()
         rates = [step["lr-AdamW"] for step in found.history if "lr-AdamW" in step]
         assert len(rates) == 2 and all(0 < rate <= 2e-2 for rate in rates)
-    one, other = (read_back(run_folder(config)).summary["test/dice_calf"] for config in logged[:2])
+    one, other = (read_back(config.run.path).summary["test/dice_calf"] for config in logged[:2])
     assert one != other
 
 
 def test_configuration_is_complete(logged):
     for config in logged:
-        found = read_back(run_folder(config)).config
-        plain = to_plain(config)
+        found = read_back(config.run.path).config
+        plain = config.plain
         assert {key: found[key] for key in plain} == plain
 
 
 def test_overlays_have_masks(logged):
-    found = read_back(run_folder(logged[0]))
+    found = read_back(logged[0].run.path)
     (overlays,) = [step for step in found.history if "test/overlays/count" in step]
     assert overlays["test/overlays/count"] == 2
     assert [set(masks) for masks in overlays["test/overlays/all_masks"]] == [{"truth", "prediction"}] * 2
@@ -130,7 +129,7 @@ def test_overlays_have_masks(logged):
 
 
 def test_a_failed_run_says_so(logged):
-    assert [read_back(run_folder(config)).exit_code for config in logged] == [0, 0, 1]
+    assert [read_back(config.run.path).exit_code for config in logged] == [0, 0, 1]
     assert wandb.run is None
 
 

@@ -1,6 +1,5 @@
 """What trains, and at which precision: ``auto`` decides by what the machine multiplies fast, and says so."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -38,8 +37,8 @@ class Hardware:
 
 
 def problems(config: TrainerConfig) -> list[str]:
-    """Name what is not taken, devices left out; whether the machine has it is a question for the node that trains."""
-    found = [
+    """Name what is not known by name; whether the machine has it is a question for the node that trains."""
+    return [
         f"trainer.{name}={value}: give {' or '.join(known)}"
         for name, value, known in (
             ("accelerator", config.accelerator, ACCELERATORS),
@@ -49,10 +48,6 @@ def problems(config: TrainerConfig) -> list[str]:
         )
         if value not in known
     ]
-    clip = config.gradient_clip_val
-    if clip is not None and not 0 < clip < math.inf:
-        found.append(f"trainer.gradient_clip_val={clip}: give a number above 0, or null")
-    return found
 
 
 def choose(config: TrainerConfig) -> Hardware:

@@ -13,10 +13,8 @@ from lightning.pytorch.loggers import WandbLogger
 from musclesense.imaging.labels import LabelSet
 from musclesense.messages import log
 from musclesense.storage.records import write_text
-from musclesense.studies.layout import RunFolder
-from musclesense.training.config import Config
-from musclesense.training.folders import run_folder, run_name, study_folder, to_plain
 from musclesense.training.scoring import ScoredCase
+from musclesense.training.settings import Settings
 
 
 class Logger(WandbLogger):
@@ -77,14 +75,14 @@ class Logger(WandbLogger):
             wandb.finish(exit_code=int(failed))
 
 
-def start(config: Config) -> Logger | None:
+def start(settings: Settings) -> Logger | None:
     """Open the wandb run of a training, or go on with it where it was interrupted.
 
     Returns:
         None where wandb cannot be started, which a line tells.
     """
     try:
-        return _start(config)
+        return _start(settings)
     except Exception as error:
         _warn(error)
         return None
@@ -95,22 +93,21 @@ def _warn(error: Exception) -> None:
     log.warning(f"wandb: {reason}; the run goes on without it, with all its figures in the run folder")
 
 
-def _start(config: Config) -> Logger:
-    folder = run_folder(config)
-    settings = wandb.Settings(silent=True, console="off")
-    wandb.setup(settings=settings)
+def _start(settings: Settings) -> Logger:
+    run, asked, of_wandb = settings.run, settings.logger, wandb.Settings(silent=True, console="off")
+    wandb.setup(settings=of_wandb)
     logger = Logger(
-        project=config.logger.project,
-        entity=config.logger.entity,
-        group=study_folder(config).name,
-        job_type=f"outer{config.outer}",
-        name=run_name(config).replace("_", "-"),
-        id=_stored_id(RunFolder(folder).wandb_id),
+        project=asked.project,
+        entity=asked.entity,
+        group=settings.study.path.name,
+        job_type=f"outer{settings.outer}",
+        name=run.name.replace("_", "-"),
+        id=_stored_id(run.wandb_id),
         resume="allow",
-        save_dir=folder,
-        config=to_plain(config),
-        mode=_mode(config.logger.mode),
-        settings=settings,
+        save_dir=run.path,
+        config=dict(settings.plain),
+        mode=_mode(asked.mode),
+        settings=of_wandb,
     )
     _ = logger.experiment  # starts the run now, not at the first figure
     return logger

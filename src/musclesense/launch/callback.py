@@ -1,0 +1,161 @@
+"""What happens around the runs of a command: the check of all of them before, one bar beside, the report after.
+
+Hydra calls it, so that it does whatever sweeper draws the runs and whatever launcher starts them. `LaunchCallback` goes
+along with the runs that a launcher sends to other processes, so it holds nothing itself: `this` command does.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, open_dict
+from rich.console import Console
+
+from musclesense.launch import estimate
+from musclesense.launch.plan import Plan, check, make_plan
+from musclesense.launch.progress import progress_of
+from musclesense.messages import in_words, log
+from musclesense.studies.layout import StudyFolder
+from musclesense.studies.writing import write_command
+from musclesense.training import inputs
+from musclesense.training.machine.devices import runs_at_once
+from musclesense.training.machine.hardware import choose
+
+_LONG_SECONDS = 2 * 3600
+
+
+@dataclass
+class Command:
+    """A command at work.
+
+    Attributes:
+        typed: As the user typed it.
+        plan: What it asks for, once it has been composed and checked.
+        shown: Its bars, and what else is to be closed at its end.
+    """
+
+    typed: str = "python train.py"
+    plan: Plan | None = None
+    shown: ExitStack = field(default_factory=ExitStack)
+
+
+this = Command()
+
+
+class EscapedError(BaseException):
+    """An error on its way out of a callback, where Hydra makes a warning of every `Exception` and goes on.
+
+    Attributes:
+        error: What happened.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class LaunchCallback(Callback):
+    """Checks, announces, shows and concludes what a command asks for."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Begin with the one run."""
+        with _errors_let_out():
+            _begin(make_plan(config, multirun=False))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Begin with all runs, and say how many joblib is to train at once: by itself it takes a core for each."""
+        with _errors_let_out():
+            plan = make_plan(config, multirun=True)
+            _begin(plan)
+            asked = any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra)
+            if plan.side_by_side and not asked:
+                with open_dict(config.hydra.launcher):
+                    config.hydra.launcher.n_jobs = runs_at_once(plan.runs[0].trainer)
+
+    def on_run_end(self, config: DictConfig, **_: Any) -> None:
+        """End with the exit code of the command."""
+        with _errors_let_out():
+            _end()
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Likewise."""
+        with _errors_let_out():
+            _end()
+
+
+@contextmanager
+def _errors_let_out() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise EscapedError(error) from error
+
+
+def _begin(plan: Plan) -> None:
+    check(plan)
+    this.plan = plan
+    if plan.unfinished:
+        announce(plan)
+        this.shown.enter_context(progress_of(plan))
+        return
+    if not plan.multirun:
+        log.info(f"{plan.runs[0].run.path}: finished before")
+    _end()
+    raise SystemExit(0)
+
+
+def _end() -> None:
+    this.shown.close()
+    assert this.plan is not None
+    if code := conclude(this.plan):
+        raise SystemExit(code)
+
+
+def announce(plan: Plan) -> None:
+    """Make or find the cohorts, say what comes, and warn of work that takes hours on this machine."""
+    console = Console(stderr=True)
+    tables = {}
+    for study, settings in plan.studies.items():
+        with console.status("reading the cohort, or making the phantom"):
+            tables[study] = inputs.find_table(settings)
+            if not plan.here:
+                inputs.prepare(settings)  # else the jobs wait for the one among them that makes the slices
+    left = f"{len(plan.unfinished)} of {len(plan.runs)} runs to do" if plan.whole else "runs as the sweeper draws them"
+    said = f"{left}; cohort {next(iter(tables.values())).path}"
+    if plan.here:
+        hardware = choose(plan.runs[0].trainer)
+        said += f"; {hardware.accelerator}, {hardware.precision} ({hardware.reason})"
+    log.info(said)
+    if plan.here and (seconds := estimate.seconds_of(plan, tables)) > _LONG_SECONDS:
+        drawn = any(settings.synthesis is not None for settings in plan.studies.values())
+        log.info(
+            f"this may take about {in_words(seconds)} on this machine"
+            + (", drawing slices not included" if drawn else "")
+            + "; experiment=demo is lighter, and takes minutes"
+        )
+
+
+def conclude(plan: Plan) -> int:
+    """Report on each study of a multirun, name the runs that failed, and give the exit code of the command."""
+    runs = [run.run for run in plan.runs] if plan.whole else plan.ended()
+    if plan.multirun:
+        from musclesense.evaluation.report.page import write_report
+        from musclesense.evaluation.report.tables import study_table
+
+        for study in dict.fromkeys(StudyFolder(run.path.parent) for run in runs):
+            if study.path.is_dir():
+                write_command(study, this.typed)
+            if any(run.is_finished for run in runs if run.path.parent == study.path):
+                page = write_report(study.path)
+                print(study_table(study.path))
+                print(f"report: {page}")
+    if not plan.waits:
+        for study in plan.studies:
+            log.info(f"later: musclesense report {study.path}")
+        return 0
+    failed = [run for run in runs if not run.is_finished]
+    for run in failed:
+        log.error(f"failed: {run.path} (see {run.error.name} there)")
+    return 1 if failed or not runs else 0

@@ -1,0 +1,101 @@
+"""What a configuration asks for of synthetic slices, or why they cannot be had."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from musclesense.errors import InputError
+from musclesense.networks.spec import NetworkSpec
+from musclesense.training.config import Config
+from musclesense.training.synthesis.pool import Pool, Recipe
+from musclesense.training.synthesis.schedule import Synthesis
+from musclesense.vocabulary import Region
+
+
+def build(config: Config, spec: NetworkSpec) -> Synthesis | None:
+    """Give what is trained on beside the cohort's slices, or None where that is nothing.
+
+    Args:
+        config: Of the run.
+        spec: The network made of it.
+
+    Raises:
+        InputError: All that is wrong, a line each.
+    """
+    chosen = config.synthesis
+    if chosen.name == "none":
+        return None
+    if problems := [*_problems(config, spec), *_problems_of_labels(config, spec)]:
+        raise InputError(*problems)
+    recipe = Recipe(
+        seed=chosen.seed,
+        regions=tuple(sorted(map(Region, spec.regions))),
+        without=tuple(sorted(chosen.without)),
+        grid=spec.grid,
+        labels=spec.labels,
+        column=config.labels.column,
+        shard=chosen.shard,
+    )
+    return Synthesis(
+        pool=Pool.below(Path(config.data) / "pool", recipe),
+        slices=chosen.slices,
+        initial=chosen.initial,
+        growth=chosen.growth,
+        per_epoch=chosen.per_epoch,
+        replace=chosen.replace,
+        workers=chosen.workers,
+    )
+
+
+def _problems(config: Config, spec: NetworkSpec) -> Iterator[str]:
+    from musclesense.phantom import any_scanner
+
+    chosen = config.synthesis
+    if chosen.name != "any_scanner":
+        yield f"synthesis.name={chosen.name}: give none or any_scanner"
+    if spec.channels != ("fat",):
+        yield (
+            f"synthesis={chosen.name}: only fat images can be drawn, and the channels are {', '.join(spec.channels)}; "
+            "give edition=simplified or synthesis=none"
+        )
+    for name in chosen.without:
+        if name not in any_scanner.INGREDIENTS:
+            known = ", ".join(any_scanner.INGREDIENTS)
+            yield f"synthesis.without={name}: no such ingredient; leave out some of {known}"
+    for name, least in (("per_epoch", 1), ("shard", 1), ("growth", 0), ("seed", 0), ("workers", 0)):
+        if (value := getattr(chosen, name)) < least:
+            yield f"synthesis.{name}={value}: give {least} or more"
+    if config.loader.overfit_cases is not None:
+        yield (
+            f"loader.overfit_cases={config.loader.overfit_cases}: trains on a few scans alone; "
+            "give synthesis=none or loader.overfit_cases=null"
+        )
+    if chosen.initial < chosen.per_epoch:
+        yield f"synthesis.initial={chosen.initial}: give {chosen.per_epoch} or more, as many as an epoch trains on"
+    if chosen.slices < chosen.initial:
+        yield f"synthesis.slices={chosen.slices}: give {chosen.initial} or more, as many as there are initially"
+
+
+def _problems_of_labels(config: Config, spec: NetworkSpec) -> Iterator[str]:
+    """Name what a label set asks of the truth that synthetic slices cannot have."""
+    column = config.labels.column
+    if column not in ("mask", "compartments"):
+        return
+    unknown = _unknown_values(spec, column)
+    if unknown:
+        some = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+        yield (
+            f"labels={config.labels.name}: {some} {'is' if len(unknown) == 1 else 'are'} not in drawn "
+            f"{column.removesuffix('s')}s; give labels=whole_muscle, labels=compartments or synthesis=none"
+        )
+
+
+def _unknown_values(spec: NetworkSpec, column: str) -> list[str]:
+    from musclesense.phantom.anatomy.templates import compartment_values
+
+    asked = [(name, value) for name, values in spec.labels.to_config().items() for value in values]
+    if column == "mask":
+        return [f"value {value}" for _, value in asked if value != 1]
+    there = {pair for region in Region if region in spec.regions for pair in compartment_values(region).items()}
+    # A value under another name would be another muscle's: a cohort may count otherwise than the phantom.
+    unknown = [f"value {value} of {name}" for name, value in asked if (name, value) not in there]
+    return unknown + [f"any positive value ({name})" for name, own in spec.labels.to_config().items() if not own]
