@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from musclesense.imaging.body import background_level, body_mask
 from musclesense.imaging.grid import Grid, Placement
 from musclesense.imaging.nifti import Geometry
+from musclesense.vocabulary import Channel, Echo
 
 # Every image shows the body, but fat outlines the limb in all contrasts and does not depend on the other channels.
-_REFERENCE_ORDER = ("fat", "te345", "te460", "te575", "water")
+_REFERENCE_ORDER = (Channel.FAT.value, *(echo.value for echo in Echo), Channel.WATER.value)
 
 
 def reference_channel(channels: Collection[str]) -> str:

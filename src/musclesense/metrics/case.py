@@ -16,7 +16,7 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, read_volume
 from musclesense.metrics import overlap
 from musclesense.metrics.fat_fraction import mean_fat_fraction
-from musclesense.vocabulary import Region
+from musclesense.vocabulary import Channel, Region
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -208,8 +208,8 @@ def _fat_fraction(acquisition: Acquisition, number: int) -> NDArray[np.float32] 
     if acquisition.fat_fraction is not None:
         volume = read_volume(acquisition.fat_fraction)
         return take_slice(volume.data, volume.geometry, number).astype(np.float32)
-    if "fat" in acquisition.channels and "water" in acquisition.channels:
-        fat, water = (read_volume(acquisition.channels[name]) for name in ("fat", "water"))
+    if Channel.FAT in acquisition.channels and Channel.WATER in acquisition.channels:
+        fat, water = (read_volume(acquisition.channels[name]) for name in (Channel.FAT, Channel.WATER))
         parts = (take_slice(volume.data, volume.geometry, number).astype(np.float32) for volume in (fat, water))
         return fat_fraction(*parts)
     return None

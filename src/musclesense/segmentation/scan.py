@@ -103,7 +103,7 @@ def from_echoes(te345: Pair, te460: Pair, te575: Pair, *, phase_unit: PhaseUnit 
         for echo, pair in zip(Echo, pairs, strict=True)
         for kind, image in zip(("magnitude", "phase"), pair, strict=True)
     }
-    channels = {"fat": parts.fat, "water": parts.water} | magnitudes
+    channels = {Channel.FAT.value: parts.fat, Channel.WATER.value: parts.water} | magnitudes
     return Scan(channels, parts.fat_fraction, geometry, _files(images), unit)
 
 
@@ -129,8 +129,8 @@ def from_images(images: Mapping[str, ImageLike]) -> Scan:
         raise InputError(*problems)
     # Sums of stored integers could overflow.
     channels = {name: volume.data.astype(np.float32) for name, volume in volumes.items()}
-    known = "fat" in channels and "water" in channels
-    fraction = fat_fraction(channels["fat"], channels["water"]) if known else None
+    known = Channel.FAT in channels and Channel.WATER in channels
+    fraction = fat_fraction(channels[Channel.FAT], channels[Channel.WATER]) if known else None
     return Scan(channels, fraction, geometry, _files(images))
 
 

@@ -43,25 +43,14 @@ class Pattern:
 CONTROL = Pattern(involvement=MappingProxyType({}), others=0.25, scatter=0.04, asymmetry=0.02, patchiness=0.6)
 """No disease: a few percent of fat, more with age (Morrow et al., European Radiology 2014;24:1610-1620)."""
 
+# fmt: off
 IBM = Pattern(
-    involvement=MappingProxyType(
-        {
-            "vastus_lateralis": 1.0,
-            "vastus_intermedius": 0.95,
-            "vastus_medialis": 1.0,
-            "rectus_femoris": 0.6,
-            "sartorius": 0.6,
-            "adductor_longus": 0.2,
-            "adductor_magnus": 0.3,
-            "adductor_brevis": 0.2,
-            "gastrocnemius_medial": 0.95,
-            "gastrocnemius_lateral": 0.6,
-            "soleus": 0.55,
-            "tibialis_anterior": 0.6,
-            "long_extensors": 0.5,
-            "peronei": 0.5,
-        }
-    ),
+    involvement=MappingProxyType({
+        "vastus_lateralis": 1.0, "vastus_intermedius": 0.95, "vastus_medialis": 1.0, "rectus_femoris": 0.6,
+        "sartorius": 0.6, "adductor_longus": 0.2, "adductor_magnus": 0.3, "adductor_brevis": 0.2,
+        "gastrocnemius_medial": 0.95, "gastrocnemius_lateral": 0.6, "soleus": 0.55, "tibialis_anterior": 0.6,
+        "long_extensors": 0.5, "peronei": 0.5,
+    }),
     others=0.4,
     asymmetry=0.15,
     distal_slope=0.002,
@@ -76,20 +65,11 @@ in the thigh than in the leg, and a gradient along quadriceps and medial gastroc
 2020;61:496-503), taken here to rise distally."""
 
 CMT = Pattern(
-    involvement=MappingProxyType(
-        {
-            "peronei": 0.95,
-            "tibialis_anterior": 0.8,
-            "long_extensors": 0.85,
-            "soleus": 0.6,
-            "gastrocnemius_medial": 0.7,
-            "gastrocnemius_lateral": 0.65,
-            "long_flexors_medial": 0.4,
-            "long_flexors_lateral": 0.45,
-            "tibialis_posterior": 0.4,
-            "popliteus": 0.25,
-        }
-    ),
+    involvement=MappingProxyType({
+        "peronei": 0.95, "tibialis_anterior": 0.8, "long_extensors": 0.85, "soleus": 0.6, "gastrocnemius_medial": 0.7,
+        "gastrocnemius_lateral": 0.65, "long_flexors_medial": 0.4, "long_flexors_lateral": 0.45,
+        "tibialis_posterior": 0.4, "popliteus": 0.25,
+    }),
     others=0.25,
     distal_slope=0.006,
     oedema=(0.15, 0.5),
@@ -116,27 +96,12 @@ limbs, which tells it from Kennedy's disease (Klickovic et al., Neurology 2019;9
 named are those of foot drop, from general knowledge."""
 
 KD = Pattern(
-    involvement=MappingProxyType(
-        {
-            "gastrocnemius_medial": 0.85,
-            "gastrocnemius_lateral": 0.8,
-            "soleus": 0.8,
-            "biceps_femoris_long_head": 0.8,
-            "biceps_femoris_short_head": 0.65,
-            "semimembranosus": 0.8,
-            "semitendinosus": 0.75,
-            "gluteus_maximus": 0.6,
-            "adductor_magnus": 0.5,
-            "vastus_lateralis": 0.45,
-            "vastus_intermedius": 0.45,
-            "vastus_medialis": 0.45,
-            "rectus_femoris": 0.4,
-            "gracilis": 0.3,
-            "sartorius": 0.35,
-            "tibialis_anterior": 0.25,
-            "long_extensors": 0.25,
-        }
-    ),
+    involvement=MappingProxyType({
+        "gastrocnemius_medial": 0.85, "gastrocnemius_lateral": 0.8, "soleus": 0.8, "biceps_femoris_long_head": 0.8,
+        "biceps_femoris_short_head": 0.65, "semimembranosus": 0.8, "semitendinosus": 0.75, "gluteus_maximus": 0.6,
+        "adductor_magnus": 0.5, "vastus_lateralis": 0.45, "vastus_intermedius": 0.45, "vastus_medialis": 0.45,
+        "rectus_femoris": 0.4, "gracilis": 0.3, "sartorius": 0.35, "tibialis_anterior": 0.25, "long_extensors": 0.25,
+    }),
     others=0.35,
     oedema=(0.15, 0.5),
     streakiness=1.4,
@@ -148,20 +113,11 @@ medial thigh and last the anterior calf (Kim et al., Annals of Neurology 2024;95
 former found it to be marked in ALS alone. It is inherited with the X chromosome."""
 
 HYPOPP = Pattern(
-    involvement=MappingProxyType(
-        {
-            "biceps_femoris_long_head": 0.75,
-            "biceps_femoris_short_head": 0.6,
-            "semimembranosus": 0.75,
-            "semitendinosus": 0.7,
-            "adductor_magnus": 0.5,
-            "gluteus_maximus": 0.5,
-            "iliopsoas": 0.75,
-            "gastrocnemius_medial": 0.75,
-            "gastrocnemius_lateral": 0.7,
-            "soleus": 0.7,
-        }
-    ),
+    involvement=MappingProxyType({
+        "biceps_femoris_long_head": 0.75, "biceps_femoris_short_head": 0.6, "semimembranosus": 0.75,
+        "semitendinosus": 0.7, "adductor_magnus": 0.5, "gluteus_maximus": 0.5, "iliopsoas": 0.75,
+        "gastrocnemius_medial": 0.75, "gastrocnemius_lateral": 0.7, "soleus": 0.7,
+    }),
     others=0.3,
     scatter=0.2,
     oedema=(0.3, 0.8),
@@ -173,29 +129,13 @@ hypokalemic periodic paralysis, Neurology 2020). Over all periodic paralyses 78 
 hyperintensity around tendons on STIR images (Vivekanandam et al., Muscle & Nerve 2023;68:439-450)."""
 
 DMD = Pattern(
-    involvement=MappingProxyType(
-        {
-            "adductor_magnus": 0.95,
-            "gluteus_maximus": 0.95,
-            "biceps_femoris_long_head": 0.9,
-            "vastus_lateralis": 0.85,
-            "vastus_intermedius": 0.85,
-            "vastus_medialis": 0.8,
-            "rectus_femoris": 0.8,
-            "biceps_femoris_short_head": 0.65,
-            "semimembranosus": 0.6,
-            "semitendinosus": 0.55,
-            "sartorius": 0.25,
-            "gracilis": 0.15,
-            "adductor_longus": 0.3,
-            "peronei": 0.85,
-            "gastrocnemius_medial": 0.75,
-            "gastrocnemius_lateral": 0.65,
-            "soleus": 0.65,
-            "tibialis_anterior": 0.35,
-            "tibialis_posterior": 0.15,
-        }
-    ),
+    involvement=MappingProxyType({
+        "adductor_magnus": 0.95, "gluteus_maximus": 0.95, "biceps_femoris_long_head": 0.9, "vastus_lateralis": 0.85,
+        "vastus_intermedius": 0.85, "vastus_medialis": 0.8, "rectus_femoris": 0.8, "biceps_femoris_short_head": 0.65,
+        "semimembranosus": 0.6, "semitendinosus": 0.55, "sartorius": 0.25, "gracilis": 0.15, "adductor_longus": 0.3,
+        "peronei": 0.85, "gastrocnemius_medial": 0.75, "gastrocnemius_lateral": 0.65, "soleus": 0.65,
+        "tibialis_anterior": 0.35, "tibialis_posterior": 0.15,
+    }),
     others=0.4,
     wasting_mm=1.0,
     oedema=(0.5, 0.8),
@@ -208,6 +148,7 @@ sartorius, gracilis and adductor longus, oedema in 30 of 48 (Muscle magnetic res
 dystrophy: the abstract alone was read, its authors and journal are not known to us). In the leg the peronei, then
 medial gastrocnemius and soleus (Torriani et al., Skeletal Radiology 2012;41:437-445); that tibialis posterior and
 anterior are spared fits the T2 of a longitudinal study (PMC4955760, table 2). It is inherited with the X chromosome."""
+# fmt: on
 
 PATTERNS: Mapping[str, Pattern] = MappingProxyType(
     {"control": CONTROL, "IBM": IBM, "CMT": CMT, "ALS": ALS, "KD": KD, "HYPOPP": HYPOPP, "DMD": DMD}

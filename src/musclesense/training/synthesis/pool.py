@@ -29,7 +29,7 @@ from musclesense.phantom.version import PHANTOM_VERSION
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked, locked_if_free
 from musclesense.storage.records import read_json, write_json
-from musclesense.vocabulary import Region
+from musclesense.vocabulary import Channel, Region
 
 _FORMAT = 2  # of recipe.json; 1 had the digest of the sources in the place of the phantom's version
 _POOL_STREAM = 4
@@ -75,7 +75,9 @@ class Recipe:
             np.random.default_rng([_POOL_STREAM, self.seed, number]), regions=self.regions, without=self.without
         )
         native = synthetic.stored(synthetic.image)
-        images, air, placement = Frame(self.grid, ("fat",), "fat").prepare(synthetic.geometry, {"fat": native})
+        images, air, placement = Frame(self.grid, (Channel.FAT,), Channel.FAT).prepare(
+            synthetic.geometry, {Channel.FAT: native}
+        )
         truth = self.labels.encode(synthetic.stored(getattr(synthetic, self.column)))
         record: NDArray[Any] = np.zeros((), self.dtype)
         record["image"], record["air"] = images[0], air[0]
