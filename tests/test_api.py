@@ -4,11 +4,14 @@ import doctest
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import musclesense as ms
-from musclesense import api
+from musclesense import api, errors, vocabulary
+
+BEFORE = Path(__file__).parent / "fixtures" / "before"
 
 
 def test_importing_the_package_imports_nothing_else() -> None:
@@ -29,13 +32,21 @@ def test_errors_are_value_errors() -> None:
         ms.read_cohort("none.csv")
 
 
-def test_every_example_runs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "phantom").symlink_to(data / "phantom-smoke-1")
+def test_every_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "phantom").symlink_to(BEFORE / "phantom-smoke-1")
+    (tmp_path / "runs" / "before").symlink_to(BEFORE / "study")
     monkeypatch.chdir(tmp_path)
     tried = doctest.testmod(api)
     assert tried.attempted and not tried.failed
 
 
-@pytest.mark.parametrize("name", [name for name in ms.__all__ if callable(getattr(api, name, None))])
-def test_every_function_has_an_example(name: str) -> None:
-    assert ">>> import musclesense as ms" in str(getattr(ms, name).__doc__)
+@pytest.mark.parametrize("name", [name for name in ms.__all__ if name != "__version__"])
+def test_every_public_name_has_an_example(name: str) -> None:
+    assert ">>> " in str(getattr(ms, name).__doc__)
+
+
+@pytest.mark.parametrize("module", [errors, vocabulary])
+def test_the_examples_of_words_and_errors_run(module: ModuleType) -> None:
+    tried = doctest.testmod(module)
+    assert tried.attempted and not tried.failed

@@ -1,9 +1,16 @@
-"""Segment calf and thigh muscle in MRI, measure its fat fraction, and prove networks by nested cross-validation.
+"""Segment calf and thigh muscle in MRI, measure its fat fraction, and test networks by nested cross-validation.
+
+    import musclesense as ms
+
+    scan = ms.read_scan(fat="fat.nii.gz", water="water.nii.gz")
+    result = ms.segment(scan, model="runs/STUDY", region="thigh")
+    print(result.table)
+    result.save("result")
 
 Importing the package is fast: what a function needs is imported when it is called.
 """
 
-from musclesense.api import make_phantom, read_cohort
+from musclesense.api import load_model, make_phantom, read_cohort, read_scan, read_study, segment, separate
 from musclesense.errors import InputError
 from musclesense.version import __version__
 from musclesense.vocabulary import Channel, Echo, Limbs, Region, Side
@@ -16,6 +23,11 @@ __all__ = [
     "Region",
     "Side",
     "__version__",
+    "load_model",
     "make_phantom",
     "read_cohort",
+    "read_scan",
+    "read_study",
+    "segment",
+    "separate",
 ]

@@ -7,8 +7,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from musclesense.vocabulary import Limbs, Region
+
 if TYPE_CHECKING:
     from musclesense.cohort.table import CohortTable
+    from musclesense.dixon.echoes import Pair
+    from musclesense.dixon.scan import SeparatedScan
+    from musclesense.imaging.reader import ImageLike
+    from musclesense.segmentation.result import Segmentation
+    from musclesense.segmentation.scan import Scan
+    from musclesense.segmentation.segmenter import Segmenter
+    from musclesense.studies.study import Study
 
 PathLike = str | os.PathLike[str]
 
@@ -70,3 +79,163 @@ def make_phantom(
     workers = workers or os.cpu_count() or 1
     made = generate(Path(folder), preset=preset, seed=seed, workers=workers, slices=slices, label_all=label_all)
     return read_cohort(made)
+
+
+def load_model(model: PathLike, *, device: str = "auto") -> "Segmenter":
+    """Load trained networks once, to segment several scans.
+
+    Args:
+        model: A study's folder (all its finished networks as an ensemble), a run's folder, a checkpoint or a bundle.
+        device: ``auto`` (a GPU where there is one), or a device of PyTorch such as ``cpu`` or ``cuda:1``.
+
+    Raises:
+        InputError: Nothing usable is there, or the networks differ in channels, labels or grid.
+
+    >>> import musclesense as ms
+    >>> model = ms.load_model("runs/before", device="cpu")
+    >>> model.spec.channels
+    ('fat', 'water', 'te345', 'te575')
+    """
+    from musclesense.segmentation.segmenter import Segmenter
+
+    return Segmenter.load(Path(model), device)
+
+
+def read_scan(*, phase_unit: str = "auto", **images: "ImageLike | Pair | None") -> "Scan":
+    """Read the images of one acquisition: fat and water, or three echoes to be separated.
+
+    Args:
+        phase_unit: How phases are stored: ``auto``, ``radians``, ``milliradians``, ``12bit`` or ``signed-12bit``.
+        images: Image by channel, of `Channel`. Beside ``fat``: ``water``, which fat fractions need, and the magnitudes
+            ``te345``, ``te460`` and ``te575``. Without ``fat``: the three echoes, each a pair of magnitude and phase.
+
+    Returns:
+        The scan: ``.channels`` are arrays, ``.fat_fraction`` is in percent, ``.geometry`` says where the voxels lie.
+
+    Raises:
+        InputError: Images are missing, cannot be read, or are not of one acquisition.
+
+    >>> import musclesense as ms
+    >>> folder = "phantom/sub-004/ses-1/thigh"
+    >>> scan = ms.read_scan(fat=f"{folder}/fat.nii.gz", water=f"{folder}/water.nii.gz")
+    >>> sorted(scan.channels), scan.geometry.shape
+    (['fat', 'water'], (160, 80, 1))
+    """
+    from musclesense.segmentation.scan import read_scan
+
+    return read_scan(phase_unit=phase_unit, **images)
+
+
+def segment(
+    scan: "Scan | ImageLike",
+    *,
+    model: "PathLike | Segmenter",
+    region: str | Region,
+    limbs: str | Limbs = Limbs.BOTH,
+    device: str = "auto",
+) -> "Segmentation":
+    """Segment the muscle of a scan.
+
+    Args:
+        scan: From `read_scan`; or one image, which is taken for the fat image.
+        model: From `load_model`, or what it takes.
+        region: ``calf`` or ``thigh``.
+        limbs: ``both`` side by side, or the one that the scan shows: ``left`` or ``right`` of the subject.
+        device: Where the networks compute, unless ``model`` is loaded already.
+
+    Returns:
+        The result: ``.mask`` is an array in the voxels of the scan, ``.table`` a pandas table of volumes and fat
+        fractions by slice and limb, ``.figure()`` a picture to judge the mask by, ``.save(folder)`` writes them all.
+
+    Raises:
+        InputError: The model cannot be used for this scan.
+
+    >>> import musclesense as ms
+    >>> row = ms.read_cohort("phantom/cohort.csv").frame.iloc[0]
+    >>> scan = ms.read_scan(fat=row.fat, water=row.water, te345=row.te345, te575=row.te575)
+    >>> result = ms.segment(scan, model="runs/before", region=row.region)
+    >>> result.mask.shape == scan.geometry.shape
+    True
+    >>> list(result.table.columns)
+    ['slice', 'limb', 'label', 'voxels', 'volume_ml', 'fat_fraction_percent']
+    >>> result.save("result").as_posix()
+    'result'
+    """
+    from musclesense.segmentation.scan import Scan, read_scan
+    from musclesense.segmentation.segmenter import Segmenter, segment
+
+    given = scan if isinstance(scan, Scan) else read_scan(fat=scan)
+    networks = model if isinstance(model, Segmenter) else Path(model)
+    return segment(given, model=networks, region=region, limbs=limbs, device=device)
+
+
+def separate(
+    te345: "Pair",
+    te460: "Pair",
+    te575: "Pair",
+    *,
+    phase_unit: str = "auto",
+    fat_peaks: int = 1,
+    larmor_mhz: float | None = None,
+    flip_angle: float | None = None,
+    tr: float | None = None,
+    fat_shift: tuple[float, float] = (0.0, 0.0),
+) -> "SeparatedScan":
+    """Separate fat and water by three-point Dixon.
+
+    Args:
+        te345: Magnitude and phase at TE 3.45 ms.
+        te460: Magnitude and phase at TE 4.60 ms.
+        te575: Magnitude and phase at TE 5.75 ms.
+        phase_unit: How phases are stored: ``auto``, ``radians``, ``milliradians``, ``12bit`` or ``signed-12bit``.
+        fat_peaks: Peaks of the fat spectrum: 1 as in the paper, or 6.
+        larmor_mhz: The scanner's frequency, for 6 peaks.
+        flip_angle: In degrees, with ``tr``: take T1 weighting off the fat image.
+        tr: Repetition time in milliseconds.
+        fat_shift: Voxels by which fat lies off along the two axes of a slice; it is moved back.
+
+    Returns:
+        ``.fat``, ``.water`` and ``.fat_fraction`` (percent) are arrays; ``.save(folder)`` writes them.
+
+    Raises:
+        InputError: An image cannot be used, or an option goes with another.
+
+    >>> import musclesense as ms
+    >>> folder = "phantom/sub-004/ses-1/thigh"
+    >>> pairs = {e: (f"{folder}/{e}_magnitude.nii.gz", f"{folder}/{e}_phase.nii.gz") for e in ms.Echo}
+    >>> parts = ms.separate(**pairs)
+    >>> float(parts.fat_fraction.min()) >= 0, float(parts.fat_fraction.max()) <= 100
+    (True, True)
+    """
+    from musclesense.dixon.fat import FatModel
+    from musclesense.dixon.scan import separate_scan
+
+    model = FatModel.described(
+        fat_peaks=fat_peaks, larmor_mhz=larmor_mhz, flip_angle=flip_angle, tr=tr, fat_shift=fat_shift
+    )
+    return separate_scan({"te345": te345, "te460": te460, "te575": te575}, phase_unit=phase_unit, model=model)
+
+
+def read_study(folder: PathLike) -> "Study":
+    """Read the scores and learning curves of a study.
+
+    Args:
+        folder: A folder below ``runs/``.
+
+    Returns:
+        The study: ``.frame`` is a pandas table with a row for each test case and label, ``.curves`` one for each
+        epoch, ``.runs`` are its runs.
+
+    Raises:
+        InputError: The folder is no study, or one of its files cannot be understood.
+
+    >>> import musclesense as ms
+    >>> study = ms.read_study("runs/before")
+    >>> sorted(study.frame["region"].unique())
+    ['calf', 'thigh']
+    >>> bool(study.frame["dice"].between(0, 1).all())
+    True
+    """
+    from musclesense.studies.reading import read_study
+
+    return read_study(Path(folder))

@@ -16,6 +16,9 @@ class InputError(ValueError):
 
     The message names the file or option, the value and the remedy in one line.
     Several problems found together are kept apart in ``problems``.
+
+    >>> InputError("fat.nii.gz: is empty; give the whole file", "water.nii.gz: no such file").problems
+    ('fat.nii.gz: is empty; give the whole file', 'water.nii.gz: no such file')
     """
 
     def __init__(self, *problems: str) -> None:

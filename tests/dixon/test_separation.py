@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from musclesense.dixon.echoes import PhaseUnit, detect_phase_unit, read_echoes, to_radians
-from musclesense.dixon.separation import ECHO_TIMES_MS, fat_fraction, separate, separate_files
+from musclesense.dixon.scan import separate_scan
+from musclesense.dixon.separation import ECHO_TIMES_MS, fat_fraction, separate
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
+from musclesense.vocabulary import Echo
 
 ROWS, COLUMNS = np.mgrid[:64, :128]
 
@@ -250,9 +252,13 @@ def scan(tmp_path: Path) -> tuple[tuple[Path, Path], ...]:
     return tuple(pairs)
 
 
+def by_name(scan: tuple[tuple[Path, Path], ...]) -> dict[str, tuple[Path, Path]]:
+    return {str(echo): pair for echo, pair in zip(Echo, scan, strict=True)}
+
+
 def test_files_are_separated_in_the_voxels_of_the_input(scan: tuple[tuple[Path, Path], ...], tmp_path: Path) -> None:
     out = tmp_path / "parts"
-    separate_files(*scan, out=out)
+    separate_scan(by_name(scan)).save(out)
     fat, water = limbs()
     assert sorted(path.name for path in out.iterdir()) == ["fat.nii.gz", "fat_fraction.nii.gz", "water.nii.gz"]
     written = read_volume(out / "fat.nii.gz")
@@ -272,7 +278,7 @@ def test_slices_of_files_are_found_by_their_affine(scan: tuple[tuple[Path, Path]
     for path in (path for pair in scan for path in pair):
         volume = read_volume(path)
         write_volume(path, np.moveaxis(volume.data, 2, 0), geometry, volume.data.dtype)
-    separate_files(*scan, out=tmp_path / "parts")
+    separate_scan(by_name(scan)).save(tmp_path / "parts")
     np.testing.assert_allclose(np.moveaxis(read_volume(tmp_path / "parts/fat.nii.gz").data, 0, 2), limbs()[0], atol=0.3)
 
 
@@ -294,7 +300,7 @@ def test_unusable_files_are_refused_with_one_line_each_and_nothing_written(
     write_volume(scan[0][1], np.ones(moved.shape), moved, np.int16)
     write_volume(scan[2][0], np.ones(small.shape), small, np.int16)
     with pytest.raises(InputError) as refusal:
-        separate_files(*scan, out=out)
+        separate_scan(by_name(scan)).save(out)
     assert len(refusal.value.problems) == 2
     assert "te345_phase.nii.gz: affine differs" in refusal.value.problems[0]
     assert "te575_magnitude.nii.gz: shape 64x128x1" in refusal.value.problems[1]
@@ -334,6 +340,6 @@ def test_images_that_are_there_are_not_replaced(scan: tuple[tuple[Path, Path], .
     vendor = tmp_path / "fat.nii.gz"
     vendor.write_bytes(b"the scanner's own")
     with pytest.raises(InputError, match=r"fat\.nii\.gz: is there already"):
-        separate_files(*scan, out=tmp_path)
+        separate_scan(by_name(scan)).save(tmp_path)
     assert vendor.read_bytes() == b"the scanner's own"
     assert list(tmp_path.glob("*water*")) == []

@@ -9,7 +9,8 @@ from scipy import ndimage
 
 from musclesense.dixon.echoes import read_echoes
 from musclesense.dixon.fat import FatModel
-from musclesense.dixon.separation import Separation, separate, separate_files
+from musclesense.dixon.scan import separate_scan
+from musclesense.dixon.separation import Separation, separate
 from musclesense.imaging.nifti import read_volume
 
 TURN = 2 * np.pi
@@ -159,7 +160,7 @@ def test_ge_files_are_written_in_the_voxels_of_the_scan(real_data: Path, tmp_pat
     te345, te460, te575 = (
         (folder / f"te{te}_magnitude.nii.gz", folder / f"te{te}_phase_mrad.nii.gz") for te in (345, 460, 575)
     )
-    separate_files(te345, te460, te575, out=tmp_path)
+    separate_scan({"te345": te345, "te460": te460, "te575": te575}).save(tmp_path)
     magnitude, fat, water = (read_volume(p) for p in (te460[0], tmp_path / "fat.nii.gz", tmp_path / "water.nii.gz"))
     assert magnitude.geometry.difference(fat.geometry) is None
     np.testing.assert_allclose(fat.data + water.data, magnitude.data, atol=1e-3)

@@ -1,13 +1,13 @@
 """Magnitude and phase of three echoes, read as complex images: units of phase, and what no echo can be."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.errors import InputError
+from musclesense.errors import ArgumentError, InputError
 from musclesense.imaging.nifti import Geometry, Volume, value_problems
 from musclesense.imaging.reader import ImageLike, image_name, read_image
 from musclesense.vocabulary import Echo
@@ -82,6 +82,10 @@ def to_radians(phase: NDArray[Any], unit: PhaseUnit) -> NDArray[np.float32]:
     return (phase * _RADIANS_PER[unit]).astype(np.float32)
 
 
+Pair = tuple[ImageLike, ImageLike]
+"""Magnitude and phase of an echo."""
+
+
 class Echoes(NamedTuple):
     """Three echoes.
 
@@ -96,7 +100,7 @@ class Echoes(NamedTuple):
     phase_unit: PhaseUnit
 
 
-def read_echoes(pairs: Sequence[tuple[ImageLike, ImageLike]], *, phase_unit: PhaseUnit = PhaseUnit.AUTO) -> Echoes:
+def read_echoes(pairs: Sequence[Pair], *, phase_unit: PhaseUnit = PhaseUnit.AUTO) -> Echoes:
     """Read magnitude and phase of the three echoes, in the order of ``ECHO_TIMES_MS``.
 
     Raises:
@@ -121,6 +125,42 @@ def read_echoes(pairs: Sequence[tuple[ImageLike, ImageLike]], *, phase_unit: Pha
         raise InputError(f"{', '.join(names[1::2])}: {error}") from error
     magnitude = np.stack([volume.data for volume in volumes[::2]]).astype(np.float32)
     return Echoes((magnitude * np.exp(1j * to_radians(stored, unit))).astype(np.complex64), geometry, unit)
+
+
+def is_pair(image: Any) -> bool:
+    """Tell magnitude and phase from one image, which may be an array with its affine."""
+    return isinstance(image, list | tuple) and not (image and isinstance(image[0], np.ndarray))
+
+
+def require_pairs(echoes: Mapping[str, Any]) -> list[Pair]:
+    """Give magnitude and phase of the three echoes, out of what was given by their names.
+
+    Raises:
+        InputError: An echo lacks one of the two.
+    """
+    pairs: dict[str, Any] = {str(echo): echoes.get(echo) for echo in Echo}
+    wrong = [name for name, pair in pairs.items() if not is_pair(pair) or len(pair) != 2]
+    if wrong:
+        asked = " ".join(f"{{{name}}}" for name in wrong)
+        raise ArgumentError(
+            f"magnitude and phase of three echoes are needed; give {asked}, or {{fat}}",
+            **dict.fromkeys(wrong, ("MAG", "PHASE")),
+            fat="FILE",
+        )
+    return [(pair[0], pair[1]) for pair in pairs.values()]
+
+
+def phase_unit_named(name: str) -> PhaseUnit:
+    """Give the unit of a name.
+
+    Raises:
+        InputError: There is none.
+    """
+    try:
+        return PhaseUnit(name)
+    except ValueError:
+        known = ", ".join(PhaseUnit)
+        raise ArgumentError(f"{{phase_unit}}: unknown; give one of {known}", phase_unit=str(name)) from None
 
 
 def _problems_of_place(names: Sequence[str], volumes: Sequence[Volume]) -> Iterator[str]:

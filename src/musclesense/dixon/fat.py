@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.errors import InputError
+from musclesense.errors import ArgumentError, InputError
 
 LARMOR_MHZ = 127.74
 """Frequency of water at 3 T. Scanners called 3 T lie between 123.2 (2.89 T) and 128 MHz."""
@@ -118,22 +118,28 @@ class FatModel:
     def described(
         cls,
         *,
-        peaks: int,
-        larmor_mhz: float | None,
-        flip_degrees: float | None,
-        tr_ms: float | None,
-        shift: tuple[float, float],
+        fat_peaks: int = 1,
+        larmor_mhz: float | None = None,
+        flip_angle: float | None = None,
+        tr: float | None = None,
+        fat_shift: tuple[float, float] = (0.0, 0.0),
     ) -> "FatModel":
-        """Put together what a command line says; None where it says nothing.
+        """Put together what a user says; None where nothing is said.
 
         Raises:
             InputError: A value is useless without another, or there is no such model.
         """
-        if (flip_degrees is None) != (tr_ms is None):
-            given, missing = ("--flip-angle", "--tr") if tr_ms is None else ("--tr", "--flip-angle")
-            raise InputError(f"{given}: goes with {missing}; give both or neither")
-        if larmor_mhz is not None and peaks == 1:
-            raise InputError("--larmor-mhz: one fat peak does not depend on it; give --fat-peaks 6, or leave it out")
-        excitation = None if flip_degrees is None or tr_ms is None else Excitation(flip_degrees, tr_ms)
+        if (flip_angle is None) != (tr is None):
+            given, missing = ("flip_angle", "tr") if tr is None else ("tr", "flip_angle")
+            raise ArgumentError(
+                f"{{{given}}}: goes with {{{missing}}}; give both or neither", **{given: "", missing: ""}
+            )
+        if larmor_mhz is not None and fat_peaks == 1:
+            raise ArgumentError(
+                "{larmor_mhz}: one fat peak does not depend on it; give {fat_peaks}, or leave it out",
+                larmor_mhz="",
+                fat_peaks="6",
+            )
+        excitation = None if flip_angle is None or tr is None else Excitation(flip_angle, tr)
         larmor_mhz = LARMOR_MHZ if larmor_mhz is None else larmor_mhz
-        return cls(peaks=peaks, larmor_mhz=larmor_mhz, excitation=excitation, shift=shift)
+        return cls(peaks=fat_peaks, larmor_mhz=larmor_mhz, excitation=excitation, shift=fat_shift)

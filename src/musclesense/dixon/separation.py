@@ -5,25 +5,17 @@ correction, Magn Reson Med 18 (1991) 371-383, doi:10.1002/mrm.1910180211. docs/c
 the sign is found, docs/reports what was measured on real scans.
 """
 
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from musclesense.dixon.echoes import PhaseUnit, read_echoes
 from musclesense.dixon.fat import FatModel
 from musclesense.dixon.field import doubled_turns
 from musclesense.dixon.spectrum import fit_spectrum
-from musclesense.errors import InputError
-from musclesense.imaging.grid import slice_axis
-from musclesense.imaging.nifti import write_volume
-from musclesense.storage.atomic import atomic_path
-from musclesense.storage.paths import is_there
-from musclesense.vocabulary import Channel, Echo
+from musclesense.vocabulary import Echo
 
 # At 3 T fat turns by very nearly -pi, 0 and +pi against water between these echoes.
 ECHO_TIMES_MS = (Echo.TE345.time_ms, Echo.TE460.time_ms, Echo.TE575.time_ms)
@@ -119,39 +111,3 @@ def separate(
         back = [-voxels for voxels in model.shift]
         fat = np.stack([ndimage.shift(image, back, order=3, mode="nearest") for image in fat])
     return Separation(*(np.moveaxis(part, 0, slice_axis) for part in (fat, water, field_phase)))
-
-
-def separate_files(
-    te345: tuple[Path, Path],
-    te460: tuple[Path, Path],
-    te575: tuple[Path, Path],
-    *,
-    out: Path,
-    phase_unit: PhaseUnit = PhaseUnit.AUTO,
-    model: FatModel = ONE_PEAK,
-) -> None:
-    """Write ``fat.nii.gz``, ``water.nii.gz`` and ``fat_fraction.nii.gz`` (percent) of three echoes into ``out``.
-
-    Args:
-        te345: Magnitude and phase at TE 3.45 ms.
-        te460: Magnitude and phase at TE 4.60 ms; the results lie in its voxels.
-        te575: Magnitude and phase at TE 5.75 ms.
-        out: Folder, made where it is missing.
-        phase_unit: How the phase images store angles.
-        model: What fat is taken for.
-
-    Raises:
-        InputError: An image cannot be used, ``out`` cannot be written or holds such files (they may be the scanner's
-            own); then nothing is written.
-    """
-    for name in (Channel.FAT, Channel.WATER, "fat_fraction"):
-        if is_there(there := out / f"{name}.nii.gz"):
-            raise InputError(f"{there}: is there already; give another folder, or remove it")
-    echoes, geometry, _ = read_echoes((te345, te460, te575), phase_unit=phase_unit)
-    parts = separate(echoes, slice_axis=slice_axis(geometry), model=model)
-    images = {Channel.FAT: parts.fat, Channel.WATER: parts.water, "fat_fraction": parts.fat_fraction}
-    with ExitStack() as drafts:
-        # The drafts move to their places together, after the last one is whole.
-        for name, data in images.items():
-            draft = drafts.enter_context(atomic_path(out / f"{name}.nii.gz"))
-            write_volume(draft, data, geometry, np.float32)

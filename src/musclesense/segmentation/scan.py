@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.dixon.echoes import PhaseUnit, read_echoes
+from musclesense.dixon.echoes import Pair, PhaseUnit, is_pair, phase_unit_named, read_echoes, require_pairs
 from musclesense.dixon.separation import fat_fraction, separate
 from musclesense.errors import ArgumentError, InputError
 from musclesense.imaging.body import body_mask
@@ -18,9 +18,6 @@ from musclesense.imaging.grid import slice_axis, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, value_problems
 from musclesense.imaging.reader import ImageLike, image_file, image_name, read_image
 from musclesense.vocabulary import CHANNELS, Channel, Echo
-
-Pair = tuple[ImageLike, ImageLike]
-"""Magnitude and phase of an echo."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +75,9 @@ def read_scan(*, phase_unit: str = PhaseUnit.AUTO, **images: ImageLike | Pair | 
                     f"{{{name}}}: goes with {{fat}}; give {{fat}} as well, or three echoes with their phases",
                     **{name: "", "fat": ""},
                 )
-        return from_echoes(*_pairs(given), phase_unit=_phase_unit(phase_unit))
+        return from_echoes(*require_pairs(given), phase_unit=phase_unit_named(phase_unit))
     for name, image in given.items():
-        if _is_pair(image):
+        if is_pair(image):
             raise ArgumentError(
                 f"{{{name}}}: two files beside {{fat}}; give the magnitude alone, or leave out {{fat}}",
                 **{name: "", "fat": ""},
@@ -137,30 +134,3 @@ def from_images(images: Mapping[str, ImageLike]) -> Scan:
 def _files(images: Mapping[str, ImageLike]) -> dict[str, Path]:
     """Name the files among images."""
     return {name: file for name, image in images.items() if (file := image_file(image)) is not None}
-
-
-def _is_pair(image: Any) -> bool:
-    """Tell magnitude and phase from one image, which may be an array with its affine."""
-    return isinstance(image, list | tuple) and not (image and isinstance(image[0], np.ndarray))
-
-
-def _pairs(echoes: Mapping[str, Any]) -> list[Pair]:
-    """Give magnitude and phase of each echo."""
-    pairs: dict[str, Any] = {str(echo): echoes.get(echo) for echo in Echo}
-    wrong = [name for name, pair in pairs.items() if not _is_pair(pair) or len(pair) != 2]
-    if wrong:
-        asked = " ".join(f"{{{name}}}" for name in wrong)
-        raise ArgumentError(
-            f"magnitude and phase of three echoes are needed; give {asked}, or {{fat}}",
-            **dict.fromkeys(wrong, ("MAG", "PHASE")),
-            fat="FILE",
-        )
-    return [(pair[0], pair[1]) for pair in pairs.values()]
-
-
-def _phase_unit(name: str) -> PhaseUnit:
-    try:
-        return PhaseUnit(name)
-    except ValueError:
-        known = ", ".join(PhaseUnit)
-        raise ArgumentError(f"{{phase_unit}}: unknown; give one of {known}", phase_unit=str(name)) from None

@@ -1,14 +1,17 @@
 """A study in memory: what `musclesense.studies.reading` reads from a folder and `.writing` writes into one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from musclesense.metrics.case import Case
 from musclesense.studies.layout import RunFolder, StudyFolder
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FORMAT = 2
 """Of the records of studies and runs. A record without a number is of format 1."""
@@ -123,6 +126,22 @@ class Study:
     def cases(self) -> tuple[Case, ...]:
         """The cases of all finished runs, in the order of the runs."""
         return tuple(case for run in self.runs for case in run.cases)
+
+    @cached_property
+    def frame(self) -> "DataFrame":
+        """The cases of all finished runs as a pandas table: a row for each case, with the fields of `Case`."""
+        from pandas import DataFrame  # takes long to import
+
+        return DataFrame(map(asdict, self.cases), columns=[field.name for field in fields(Case)])
+
+    @cached_property
+    def curves(self) -> "DataFrame":
+        """The learning curves of all runs as a pandas table: a row for each epoch, with the fields of `Epoch`."""
+        from pandas import DataFrame
+
+        return DataFrame(
+            {"outer": run.outer, "inner": run.inner} | asdict(epoch) for run in self.runs for epoch in run.epochs
+        )
 
     @property
     def regions(self) -> tuple[str, ...]:

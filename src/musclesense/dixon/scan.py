@@ -1,0 +1,98 @@
+"""Fat and water of one acquisition: three echoes in, images in the scanner's voxels out."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.dixon.echoes import Pair, PhaseUnit, phase_unit_named, read_echoes, require_pairs
+from musclesense.dixon.fat import FatModel
+from musclesense.dixon.separation import ONE_PEAK, Separation, separate
+from musclesense.errors import InputError
+from musclesense.imaging.grid import slice_axis
+from musclesense.imaging.nifti import Geometry, write_volume
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.paths import is_there
+
+IMAGES = ("fat", "water", "fat_fraction")
+
+
+@dataclass(frozen=True, eq=False)
+class SeparatedScan:
+    """Fat and water of an acquisition.
+
+    Attributes:
+        parts: What was separated.
+        geometry: Where the voxels lie, from the in-phase magnitude.
+        phase_unit: How phases were stored, as given or found.
+    """
+
+    parts: Separation
+    geometry: Geometry
+    phase_unit: PhaseUnit
+
+    @property
+    def fat(self) -> NDArray[np.float32]:
+        """Fat, of ``geometry.shape``."""
+        return self.parts.fat
+
+    @property
+    def water(self) -> NDArray[np.float32]:
+        """Water, of ``geometry.shape``."""
+        return self.parts.water
+
+    @property
+    def fat_fraction(self) -> NDArray[np.float32]:
+        """Fat fraction in percent, of ``geometry.shape``."""
+        return self.parts.fat_fraction
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``fat.nii.gz``, ``water.nii.gz`` and ``fat_fraction.nii.gz`` (percent), all of them or none.
+
+        Args:
+            folder: Made where it is missing.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: It cannot be written, or such files are there already: they may be the scanner's own.
+        """
+        out = Path(folder)
+        require_free_images(out)
+        with ExitStack() as drafts:
+            for name in IMAGES:
+                draft = drafts.enter_context(atomic_path(out / f"{name}.nii.gz"))
+                write_volume(draft, getattr(self, name), self.geometry, np.float32)
+        return out
+
+
+def separate_scan(
+    echoes: Mapping[str, Pair], *, phase_unit: str = PhaseUnit.AUTO, model: FatModel = ONE_PEAK
+) -> SeparatedScan:
+    """Read magnitude and phase of three echoes and separate fat and water.
+
+    Args:
+        echoes: Magnitude and phase by the name of the echo, of `Echo`.
+        phase_unit: How phases are stored, of `PhaseUnit`.
+        model: What fat is taken for.
+
+    Raises:
+        InputError: An image cannot be used.
+    """
+    signal, geometry, unit = read_echoes(require_pairs(echoes), phase_unit=phase_unit_named(phase_unit))
+    return SeparatedScan(separate(signal, slice_axis=slice_axis(geometry), model=model), geometry, unit)
+
+
+def require_free_images(folder: Path) -> None:
+    """Refuse a folder that holds such images already.
+
+    Raises:
+        InputError: It does.
+    """
+    for name in IMAGES:
+        if is_there(there := folder / f"{name}.nii.gz"):
+            raise InputError(f"{there}: is there already; give another folder, or remove it")
