@@ -27,10 +27,10 @@ from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import read_volume
 from musclesense.training import run
 from musclesense.training.callbacks import StepSeed
-from musclesense.training.callbacks import TestFoldScores as FoldScores
 from musclesense.training.machine.devices import train_in_step
 from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
+from musclesense.training.record import TestFoldScores as FoldScores
 from musclesense.training.run import train
 from musclesense.training.settings import Settings
 from musclesense.training.watch.progress import RunBar
@@ -315,7 +315,7 @@ def test_kept_epochs_without_averaging_are_the_weights_as_trained(configured, mo
 
 def test_seconds_go_on_where_the_run_was_interrupted(configured, monkeypatch):
     clock = itertools.count(1000, 10)
-    monkeypatch.setattr("musclesense.training.callbacks.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("musclesense.training.record.time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     config = configured()
     train_until(config, 2)
     train(config)

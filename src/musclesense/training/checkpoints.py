@@ -1,19 +1,25 @@
-"""Checkpoints that are whole or absent, and the one that a run goes on from."""
+"""Checkpoints: which are kept while a run trains, each whole or absent, and the one that it goes on from."""
 
 import io
+import math
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
+from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from musclesense.errors import InputError
 from musclesense.messages import log
 from musclesense.storage.atomic import atomic_path
 from musclesense.studies.layout import CheckpointFolder
+from musclesense.training.averaging import Averaging
+from musclesense.training.record import MONITOR, History
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -85,3 +91,73 @@ def require_best(path: Path, epoch: int) -> None:
             f"{path}: of epoch {found}, and the best one is {epoch}; "
             f"remove {path.parent} and give the same command again, which trains the run anew"
         )
+
+
+class BestEpoch(Callback):
+    """``best.ckpt``: the weights of the epoch best on the validation cases so far, the first of equal ones.
+
+    They are enough to use the network, not to go on. Which epoch is the best is read from the record of epochs, which
+    lives in ``last.ckpt``, written after it.
+
+    Args:
+        folder: Of the checkpoints.
+        history: Of the epochs; a callback before this one.
+        averaging: Of the weights, where they are averaged.
+    """
+
+    def __init__(self, folder: CheckpointFolder, history: History, averaging: Averaging | None) -> None:
+        self._path = folder.best
+        self._history = history
+        self._averaging = averaging
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the weights where they are better than all before."""
+        *earlier, score = (row[MONITOR] for row in self._history.rows)
+        if score > max(earlier, default=-math.inf):
+            _write_weights(self._path, trainer, pl_module, self._averaging)
+
+
+class KeptEpochs(Callback):
+    """``epoch-0009.ckpt``: the weights that were validated after an epoch, enough to use the network, not to go on.
+
+    Args:
+        folder: Of the checkpoints.
+        every: Epochs from one to the next.
+        averaging: Of the weights, where they are averaged.
+    """
+
+    def __init__(self, folder: CheckpointFolder, every: int, averaging: Averaging | None) -> None:
+        self._folder = folder
+        self._every = every
+        self._averaging = averaging
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the weights where it is their turn."""
+        epoch = trainer.current_epoch
+        if (epoch + 1) % self._every == 0:
+            _write_weights(self._folder.epoch(epoch), trainer, pl_module, self._averaging)
+
+
+def _write_weights(path: Path, trainer: Trainer, module: LightningModule, averaging: Averaging | None) -> None:
+    """Write the weights without the optimizer's state, which is twice their size for AdamW."""
+    if not trainer.is_global_zero:
+        return
+    checkpoint = {
+        "epoch": trainer.current_epoch,
+        "global_step": trainer.global_step,
+        "pytorch-lightning_version": lightning.__version__,
+        "state_dict": module.state_dict() if averaging is None else averaging.weights(),
+        module.CHECKPOINT_HYPER_PARAMS_KEY: dict(module.hparams),
+    }
+    module.on_save_checkpoint(checkpoint)
+    save(checkpoint, path)
+
+
+def last_epoch(folder: CheckpointFolder) -> ModelCheckpoint:
+    """Keep the last epoch in ``last.ckpt``, with all that is needed to go on from it."""
+    return ModelCheckpoint(
+        folder.path,
+        filename=folder.last.stem,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )

@@ -20,20 +20,14 @@ from musclesense.storage.locks import locked
 from musclesense.studies.reading import read_done
 from musclesense.studies.writing import begin_run, write_done
 from musclesense.training import checkpoints, inputs
-from musclesense.training.callbacks import (
-    Averaging,
-    BestEpoch,
-    EarlyStop,
-    History,
-    KeptEpochs,
-    StepSeed,
-    TestFoldScores,
-    last_epoch,
-)
+from musclesense.training.averaging import Averaging
+from musclesense.training.callbacks import EarlyStop, StepSeed
+from musclesense.training.checkpoints import BestEpoch, KeptEpochs, last_epoch
 from musclesense.training.datamodule import NestedFoldDataModule
 from musclesense.training.machine import compilation, devices
 from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
+from musclesense.training.record import History, TestFoldScores
 from musclesense.training.scoring import ScoredCase
 from musclesense.training.settings import Settings
 from musclesense.training.watch.progress import Epochs, RunBar

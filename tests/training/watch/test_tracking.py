@@ -13,7 +13,7 @@ import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 from musclesense.imaging.labels import LabelSet
-from musclesense.training.callbacks import History
+from musclesense.training.record import History
 from musclesense.training.run import train
 from musclesense.training.watch import tracking
 
@@ -77,8 +77,8 @@ def logged(composed, data, tmp_path_factory) -> Iterator[list[Any]]:
         patch.setattr(builtins, "input", lambda *_: pytest.fail("asked something"))
         for config in configs[:2]:
             train(config)
-        patch.setattr(History, "on_train_epoch_end", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
+        with pytest.MonkeyPatch.context() as failing, pytest.raises(ZeroDivisionError):
+            failing.setattr(History, "on_train_epoch_end", lambda *_: 1 / 0)
             train(configs[2])
         yield configs
     wandb.teardown()

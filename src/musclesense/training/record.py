@@ -1,0 +1,126 @@
+"""What a run writes down of itself: learning curves and test scores."""
+
+import time
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor, distributed
+from torch.optim import Optimizer
+
+from musclesense.cohort.cache import SliceCache
+from musclesense.studies.layout import RunFolder
+from musclesense.studies.overlays import KeptSlice, write_overlays
+from musclesense.studies.writing import write_cases, write_epochs
+from musclesense.training.datamodule import Batch
+from musclesense.training.module import SegmentationModule
+from musclesense.training.scoring import ScoredCase, score
+
+MONITOR = "val_dice"
+"""By which epochs are compared."""
+
+
+class History(Callback):
+    """``metrics.csv``: one row an epoch. The rows live in the checkpoint, so that none is doubled by a resumption.
+
+    ``learning_rate`` is that of the epoch's last step, ``seconds`` what training took up to the end of the epoch:
+    validation and waiting among it, the time between an interruption and the resumption not.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._started = self._learning_rate = 0.0
+        self.rows: list[dict[str, float]] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Start the clock."""
+        self._started = time.monotonic()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Look at the learning rate while it is in use: the schedule goes on right after the step."""
+        self._learning_rate = float(optimizer.param_groups[0]["lr"])
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Add the epoch that ends."""
+        metrics = trainer.callback_metrics
+        row: dict[str, float] = {"epoch": trainer.current_epoch}
+        row |= {name: float(metrics[name]) for name in ("train_loss", "val_loss", "val_dice")}
+        row["learning_rate"] = self._learning_rate
+        row["seconds"] = round(time.monotonic() - self._started, 1)
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            write_epochs(self._folder, self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the rows so far."""
+        return {"rows": list(self.rows)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the rows of the run so far."""
+        self.rows = list(state_dict["rows"])
+        if self.rows:
+            self._started -= self.rows[-1]["seconds"]
+
+
+class TestFoldScores(Callback):
+    """``cases.csv`` and ``overlays.npz``: every test case scored in scanner space.
+
+    Args:
+        folder: Of the run.
+        cache: That the test batches come from.
+        outer: Outer fold, written into each row.
+        inner: Inner fold, likewise.
+        column: The table's column of reference labels.
+    """
+
+    def __init__(self, folder: RunFolder, cache: SliceCache, *, outer: int, inner: int, column: str) -> None:
+        self._folder = folder
+        self._cache = cache
+        self._outer = outer
+        self._inner = inner
+        self._column = column
+        self.cases: list[ScoredCase] = []
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Tensor,  # type: ignore[override]
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Score the cases of a batch."""
+        assert isinstance(pl_module, SegmentationModule)
+        for position, probabilities in zip(batch.case.tolist(), outputs.cpu().numpy(), strict=True):
+            case = score(
+                self._cache,
+                position,
+                probabilities,
+                pl_module.spec,
+                outer=self._outer,
+                inner=self._inner,
+                column=self._column,
+            )
+            self.cases.append(case)
+
+    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Bring the cases of all devices together, in the order of the cache, and write them."""
+        if distributed.is_initialized():
+            gathered: list[list[ScoredCase]] = [[] for _ in range(distributed.get_world_size())]
+            distributed.all_gather_object(gathered, self.cases)
+            self.cases = [case for share in gathered for case in share]
+        self.cases.sort(key=lambda case: case.position)
+        if not trainer.is_global_zero:
+            return
+        write_cases(self._folder, [label for case in self.cases for label in case.scores])
+        write_overlays(self._folder, [self._kept(case) for case in self.cases])
+
+    def _kept(self, case: ScoredCase) -> KeptSlice:
+        own = self._cache.cases[case.position]
+        return KeptSlice(
+            line=own.acquisition.line,
+            slice=own.slice,
+            image=case.image,
+            truth=case.truth,
+            prediction=case.prediction,
+        )
