@@ -209,7 +209,12 @@ def test_an_archive_that_unpacks_to_more_than_it_holds_is_refused(tampered: Tamp
 @pytest.mark.parametrize("found", [CHECKPOINT_FORMAT + 1, 0, "2", None])
 def test_a_checkpoint_of_a_newer_format_is_refused(former: dict[str, Any], tmp_path: Path, found: Any) -> None:
     torch.save(former | {"format": found}, tmp_path / "x.ckpt")
-    with pytest.raises(InputError, match=rf"of format {found}, and this version of musclesense reads 1 to 2"):
+    said = (
+        "format 3, and this release knows up to 2"
+        if found == CHECKPOINT_FORMAT + 1
+        else f"format '{found}' is no format"
+    )
+    with pytest.raises(InputError, match=rf"x\.ckpt: not a usable checkpoint \({said}; "):
         read_checkpoint(tmp_path / "x.ckpt")
 
 
@@ -253,7 +258,7 @@ def test_a_bundle_that_was_changed_is_refused(bundled: Path) -> None:
     weights.write_bytes(content)
     card = json.loads((bundled / CARD).read_text())
     for changed, said in (
-        ({"format": 2}, "of format 2, and this version of musclesense reads 1 to 1"),
+        ({"format": 2}, "format 2, and this release knows up to 1"),
         ({"spec": {**card["spec"], "network": {"name": "unet", "width": 8, "depth": 3}}}, "not a usable bundle"),
         ({"spec": {}}, "not a usable bundle"),
         ({"weights_sha256": 3}, "is not the file of which"),

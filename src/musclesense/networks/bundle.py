@@ -25,7 +25,7 @@ from musclesense.networks.registry import LOSS, MOST_PARAMETERS, NETWORK, OPTIMI
 from musclesense.networks.spec import NetworkSpec
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import is_folder, require_file
-from musclesense.storage.records import read_json, write_json
+from musclesense.storage.records import read_json, require_format, write_json
 from musclesense.version import __version__
 
 CHECKPOINT_FORMAT = 2
@@ -83,7 +83,7 @@ def read_checkpoint(path: Path) -> TrainedNetwork:
     """
     with usable(path, "checkpoint", "give the best checkpoint of a run"):
         content = _read_archive(path)
-        spec, training = _described(content)
+        spec, training = _described(path, content)
         return TrainedNetwork(path, spec, _with_weights(spec, _of_network(content["state_dict"])), training, {})
 
 
@@ -97,7 +97,7 @@ def read_bundle(folder: Path) -> TrainedNetwork:
 
     with usable(folder, "bundle", "fetch it again"):
         card = read_json(folder / CARD, remedy="fetch the bundle again")
-        _require_known(card["format"], BUNDLE_FORMAT)
+        require_format(folder / CARD, card, newest=BUNDLE_FORMAT)
         require_file(folder / WEIGHTS)
         content = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(content).hexdigest() != card["weights_sha256"]:
@@ -156,16 +156,10 @@ def _read_archive(path: Path) -> dict[str, Any]:
     return content
 
 
-def _require_known(found: Any, known: int) -> None:
-    if not isinstance(found, int) or not 1 <= found <= known:
-        raise InputError(f"of format {found}, and this version of musclesense reads 1 to {known}")
-
-
-def _described(content: Mapping[str, Any]) -> tuple[NetworkSpec, dict[str, Any]]:
+def _described(path: Path, content: dict[str, Any]) -> tuple[NetworkSpec, dict[str, Any]]:
     """Give the specification in a checkpoint, and how it was trained."""
-    _require_known(content.get("format", 1), CHECKPOINT_FORMAT)
     hyper = dict(content["hyper_parameters"])
-    if content.get("format", 1) > 1:
+    if require_format(path, content, newest=CHECKPOINT_FORMAT) > 1:
         return NetworkSpec.from_config(hyper.pop("spec")), hyper
     spec = NetworkSpec(
         channels=tuple(hyper["channels"]),
