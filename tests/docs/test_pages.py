@@ -21,9 +21,11 @@ CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
 MODULE = re.compile(r"python -m ([\w.]+)")
 VERB = re.compile(r"(?<!import )\bmusclesense ([a-z][\w-]*)(?=[ `\n\\])")
 SCRIPT = re.compile(r"\bpython ((?:experiments|benchmarks|fuzz)/[\w/]+\.py)")
-OVERRIDE = re.compile(r"\b(experiment|labels|grid|augmentation|synthesis|model|region|edition|logger|trainer)=(\w+)")
+OVERRIDE = re.compile(
+    r"\b(experiment|labels|grid|augmentation|synthesis|model|region|edition|logger|trainer|schedule)=(\w++)(?!\.)"
+)
 # What is no file of a group, but a name that the reader makes up or a module of somebody else.
-OWN_NAMES = {"labels": {"quadriceps", "other"}}
+OWN_NAMES = {"labels": {"quadriceps", "other"}, "model": {"my_net", "model"}}
 FOREIGN = {"venv", "pip", "mkdocs", "build", "pytest"}
 
 
@@ -102,6 +104,26 @@ def test_every_room_has_a_page_of_the_api() -> None:
     pages = {page.stem for page in (DOCS / "reference" / "api").glob("*.md")}
     rooms = {place.name for place in PACKAGE.iterdir() if (place / "__init__.py").is_file()} - {"cli", "conf"}
     assert rooms <= pages
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/python.md"])
+def test_the_first_python_example_runs(page: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = re.search(r"```python\n(.*?)```", (PROJECT / page).read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    for name in ("fat", "water"):
+        (tmp_path / f"{name}.nii.gz").symlink_to(data / f"phantom-smoke-1/sub-004/ses-1/thigh/{name}.nii.gz")
+    (tmp_path / "experiments").symlink_to(PROJECT / "experiments")
+    monkeypatch.chdir(tmp_path)
+    exec(found[1], {})
+    assert (tmp_path / "result" / "mask.nii.gz").is_file()
+
+
+def test_the_page_of_the_configuration_names_every_choice() -> None:
+    text = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
+    for group in (PROJECT / "conf").iterdir():
+        if group.is_dir() and group.name != "hydra":
+            names = {file.stem for file in group.glob("*.yaml")} - {"phantom"}
+            assert f"`{group.name}" in text and names <= set(re.findall(r"`(?:\w+=)?(\w+)`", text)), group.name
 
 
 def test_reference_pages_are_short() -> None:
