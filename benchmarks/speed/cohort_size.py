@@ -28,10 +28,10 @@ from rich.table import Table
 from benchmarks.speed.peak import Peak
 from benchmarks.speed.startup import PROJECT, starts
 from musclesense.cohort.table import Acquisition, read_table, write_table
-from musclesense.launch.configuration import compose
 from musclesense.phantom.cohorts.generate import generate
 from musclesense.storage.records import write_csv
 from musclesense.training import inputs
+from musclesense.training.composition import compose
 from musclesense.training.machine.devices import held
 from musclesense.training.machine.hardware import choose
 from musclesense.training.run import set_up

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.speed.training_step import Bare
-from musclesense.launch.configuration import compose
+from musclesense.training.composition import compose
 from musclesense.training.machine.hardware import choose
 
 TURNS, CASES_A_TURN = 5, 32

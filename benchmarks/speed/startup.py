@@ -71,11 +71,11 @@ def once(started: float, overrides: list[str]) -> None:
         before = now
 
     from musclesense.cli.train import run
-    from musclesense.launch import main as launch_module
+    from musclesense.training import run as run_module
     from musclesense.training.module import SegmentationModule
 
     ends()
-    experiment: Any = launch_module
+    experiment: Any = run_module
     train, step = experiment.train, SegmentationModule.training_step
 
     def begins(config: Any) -> Any:

@@ -23,8 +23,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from rich.console import Console
 from rich.table import Table
 
-from musclesense.launch.configuration import compose
 from musclesense.training import inputs
+from musclesense.training.composition import compose
 from musclesense.training.machine.compilation import CompiledNetwork
 from musclesense.training.machine.devices import held
 from musclesense.training.machine.hardware import choose

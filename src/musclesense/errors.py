@@ -70,6 +70,22 @@ class DiskError(InputError):
 
 
 @contextmanager
+def collected(problems: list[str]) -> Iterator[None]:
+    """Add the problems of an `InputError` of the block to ``problems``, so that others are found as well.
+
+    >>> problems: list[str] = []
+    >>> with collected(problems):
+    ...     raise InputError("a.csv: no such file")
+    >>> problems
+    ['a.csv: no such file']
+    """
+    try:
+        yield
+    except InputError as error:
+        problems.extend(problem for problem in error.problems if problem not in problems)
+
+
+@contextmanager
 def report_input_errors(*, debug: bool) -> Iterator[None]:
     """Turn an `InputError` of the block into its lines on stderr and exit code 2; with ``debug``, let it through.
 

@@ -136,7 +136,7 @@ def test_joblib_is_told_how_many_runs_train_at_once(launched: Launch, monkeypatc
 
     class Spy(LaunchCallback):
         def on_multirun_start(self, config: DictConfig, **named: Any) -> None:
-            super().on_multirun_start(config, **named)
+            super().on_run_start(config, **named)
             told.append(config.hydra.launcher.n_jobs)
             raise SystemExit(0)
 

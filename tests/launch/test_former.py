@@ -2,8 +2,8 @@
 
 import pytest
 
-from musclesense.launch.configuration import compose
 from musclesense.launch.former import what_to_give
+from musclesense.training.composition import compose
 
 
 @pytest.mark.parametrize(

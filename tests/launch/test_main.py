@@ -10,8 +10,9 @@ from tests.shared.commands import Launch
 
 from musclesense.errors import DiskError
 from musclesense.launch import main
-from musclesense.launch.configuration import compose_config, config_folder
 from musclesense.storage.locks import locked
+from musclesense.training import run as training
+from musclesense.training.composition import compose_config, config_folder
 from musclesense.training.settings import Settings
 
 FULL = "last.ckpt: cannot be written (No space left on device); make room there"
@@ -33,7 +34,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def train(_: Settings) -> None:
         raise error
 
-    monkeypatch.setattr(main, "train", train)
+    monkeypatch.setattr(training, "train", train)
 
 
 def test_a_failure_is_written_down_and_the_next_run_may_begin(

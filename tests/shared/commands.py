@@ -11,10 +11,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from musclesense.launch import callback
-from musclesense.launch.configuration import NAME, config_folder, explain_composition
 from musclesense.launch.main import command
-from musclesense.launch.overrides import read
+from musclesense.launch.overrides import explain, read
 from musclesense.launch.plan import Plan, make_plan
+from musclesense.training.composition import NAME, config_folder
 from musclesense.training.config import register
 
 PlanOf = Callable[..., Plan]
@@ -34,7 +34,7 @@ def plan_of() -> PlanOf:
             try:
                 config = composer.compose_config(NAME, overrides, run_mode=mode)
             except Exception as error:
-                raise explain_composition(error, overrides) from error
+                raise explain(error, overrides) from error
             return make_plan(config, multirun=multirun)
 
     return of

@@ -9,9 +9,9 @@ import pytest
 from musclesense.cohort.cache import Case, SliceCache
 from musclesense.cohort.table import Acquisition
 from musclesense.imaging.nifti import Geometry
-from musclesense.launch.configuration import compose
 from musclesense.phantom import any_scanner
 from musclesense.training import inputs, run
+from musclesense.training.composition import compose
 from musclesense.training.settings import Settings
 from musclesense.vocabulary import Limbs, Region
 

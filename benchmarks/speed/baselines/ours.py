@@ -10,11 +10,11 @@ import torch
 from benchmarks.speed.baselines.task import PILOT_EPOCHS, Task, Worker, measure, skip
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume, write_volume
-from musclesense.launch.configuration import compose
 from musclesense.nnunet.record import Record
 from musclesense.segmentation.segmenter import Segmenter
 from musclesense.studies.reading import read_epochs
 from musclesense.training import inputs
+from musclesense.training.composition import compose
 from musclesense.training.run import make_module, train
 from musclesense.training.settings import Settings
 

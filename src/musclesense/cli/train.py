@@ -3,7 +3,7 @@
 import hydra
 
 from musclesense.launch import main
-from musclesense.launch.configuration import NAME, config_folder
+from musclesense.training.composition import NAME, config_folder
 
 
 def run() -> None:

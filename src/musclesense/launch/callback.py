@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
@@ -28,13 +29,7 @@ _LONG_SECONDS = 2 * 3600
 
 @dataclass
 class Command:
-    """A command at work.
-
-    Attributes:
-        typed: As the user typed it.
-        plan: What it asks for, once it has been composed and checked.
-        shown: Its bars, and what else is to be closed at its end.
-    """
+    """A command at work: as it was typed, what it asks for once that is checked, and the bars that it shows."""
 
     typed: str = "python train.py"
     plan: Plan | None = None
@@ -45,11 +40,7 @@ this = Command()
 
 
 class EscapedError(BaseException):
-    """An error on its way out of a callback, where Hydra makes a warning of every `Exception` and goes on.
-
-    Attributes:
-        error: What happened.
-    """
+    """An error on its way out of a callback, where Hydra makes a warning of every `Exception` and goes on."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -60,14 +51,9 @@ class LaunchCallback(Callback):
     """Checks, announces, shows and concludes what a command asks for."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Begin with the one run."""
+        """Begin, and say how many runs joblib is to train at once: by itself it takes a core for each."""
         with _errors_let_out():
-            _begin(make_plan(config, multirun=False))
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Begin with all runs, and say how many joblib is to train at once: by itself it takes a core for each."""
-        with _errors_let_out():
-            plan = make_plan(config, multirun=True)
+            plan = make_plan(config, multirun=config.hydra.mode is RunMode.MULTIRUN)
             _begin(plan)
             asked = any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra)
             if plan.side_by_side and not asked:
@@ -79,10 +65,7 @@ class LaunchCallback(Callback):
         with _errors_let_out():
             _end()
 
-    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Likewise."""
-        with _errors_let_out():
-            _end()
+    on_multirun_start, on_multirun_end = on_run_start, on_run_end
 
 
 @contextmanager

@@ -3,14 +3,16 @@
 import difflib
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 from hydra.errors import MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 
 from musclesense.errors import InputError
 from musclesense.launch.former import what_to_give
+from musclesense.training.composition import compose_config, with_own_classes
 
 MOST_VALUES = 2500
 """Of one override, and runs of one command: every subject left out in turn among fifty."""
@@ -20,7 +22,6 @@ _MULTIRUN = ("-m", "--multirun")
 _FOLD_RANGE = re.compile(r"([^=]+)=(\d{1,18})\.\.(\d{1,18})")
 # Where runs lie is this project's to say; who draws and who launches them is the user's.
 _OF_HYDRA = re.compile(r"\+{,2}hydra(/launcher|/sweeper|\.(launcher|sweeper)(\.\w*[^\W_])+)=[^$]*", re.DOTALL)
-_OWN_CLASS = re.compile(r"(model|loss|optimizer|schedule)\._target_=.*", re.DOTALL)
 _SWEPT = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '([^=]+)=")
 
 
@@ -43,11 +44,6 @@ def read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         raise InputError(f"{asked[0]}: does not go with several runs; leave -m out")
     require_sound(overrides)
     return flags, with_own_classes(overrides)
-
-
-def with_own_classes(overrides: Sequence[str]) -> list[str]:
-    """Let ``model._target_=my.Net`` add its key, which is not there where a network has a short name."""
-    return [f"++{one}" if _OWN_CLASS.fullmatch(one) else one for one in overrides]
 
 
 def _expanded(argument: str) -> str:
@@ -105,7 +101,7 @@ def choices(line: str) -> list[str]:
     try:
         (override,) = OverridesParser.create().parse_overrides([line])
     except Exception as error:  # beside Hydra's own errors those of its parser and of Python's numbers
-        raise explain(error, [line], list) from error
+        raise explain(error, [line]) from error
     if not override.is_sweep_override():
         return [line]
     sweep = override.value()
@@ -125,14 +121,8 @@ def _length(sweep: RangeSweep) -> float:
     return max(0.0, float(math.ceil((stop - start) / step)))
 
 
-def explain(error: Exception, overrides: Sequence[str], keys: Callable[[], Sequence[str]]) -> InputError:
-    """Say in one line what is wrong with overrides that Hydra refused.
-
-    Args:
-        error: What Hydra or OmegaConf raised.
-        overrides: What was composed.
-        keys: Gives all keys, to find the one that was meant.
-    """
+def explain(error: Exception, overrides: Sequence[str]) -> InputError:
+    """Say in one line what is wrong with overrides that Hydra or OmegaConf refused with an error."""
     text, cause = str(error) or type(error).__name__, error.__cause__ or error
     if isinstance(error, OverrideParseException):
         return InputError(f"{error.override}: not an override ({first_line(cause)}); give KEY=VALUE")
@@ -144,7 +134,7 @@ def explain(error: Exception, overrides: Sequence[str], keys: Callable[[], Seque
     if swept := _SWEPT.match(text):
         return InputError(f"{swept[1]}: several values ask for several runs; add -m")
     if key := _missing_key(text, cause, overrides):
-        near = difflib.get_close_matches(key.lstrip("+~"), keys(), n=1, cutoff=0.6)
+        near = difflib.get_close_matches(key.lstrip("+~"), list(_keys(compose_config())), n=1, cutoff=0.6)
         return InputError(f"{key}: no such key; " + (f"did you mean {near[0]}?" if near else "see conf/ for all keys"))
     if merging := re.match(r"Error merging override (.+)", text):
         if "could not be converted to Integer" in str(cause):
@@ -163,6 +153,14 @@ def _missing_key(text: str, cause: BaseException, overrides: Sequence[str]) -> s
         return None
     given = (one.partition("=")[0] for one in overrides)
     return next((key for key in given if key.endswith(missing[1])), missing[1])
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    for key in config:
+        yield f"{prefix}{key!s}"
+        child = OmegaConf.select(config, str(key), throw_on_missing=False)
+        if isinstance(child, DictConfig):
+            yield from _keys(child, f"{prefix}{key!s}.")
 
 
 def first_line(error: BaseException) -> str:

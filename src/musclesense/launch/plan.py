@@ -4,18 +4,17 @@ import copy
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from musclesense.errors import InputError
+from musclesense.errors import InputError, collected
 from musclesense.launch import overrides as given
-from musclesense.launch.configuration import explain_composition
 from musclesense.storage.paths import require_writable, size_and_change
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.training import inputs
@@ -28,13 +27,9 @@ _MOST_STUDIES = 256
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What a command asks for.
+    """What a command asks for: runs, Hydra's launcher of them, and whether several may be asked for.
 
-    Attributes:
-        runs: In the order in which they are launched.
-        launcher: Class and arguments of Hydra's launcher.
-        multirun: Whether they are asked for as several, even where it is one.
-        whole: Whether ``runs`` are all. A sweeper that draws as it goes begins with one that stands for them.
+    ``whole``: these are all runs; a sweeper that draws as it goes begins with one that stands for them.
     """
 
     runs: tuple[Settings, ...]
@@ -89,11 +84,7 @@ class Plan:
 
 
 def make_plan(config: DictConfig, *, multirun: bool) -> Plan:
-    """Build every run that a composed command asks for.
-
-    Args:
-        config: As Hydra's callbacks are given it: with Hydra's own node, without what is swept.
-        multirun: Whether several runs may be asked for.
+    """Build every run of a command from what Hydra gives its callbacks, which lacks what is swept.
 
     Raises:
         InputError: What cannot be composed, swept or used; all such is named.
@@ -112,11 +103,7 @@ def make_plan(config: DictConfig, *, multirun: bool) -> Plan:
 
 
 def resolved(config: DictConfig) -> DictConfig:
-    """Give a composed configuration without Hydra's own node, with values in the place of interpolations.
-
-    Raises:
-        InputError: An interpolation leads nowhere.
-    """
+    """Give a composed configuration without Hydra's own node, and with values in the place of interpolations."""
     own = copy.deepcopy(config)
     with open_dict(own):
         del own["hydra"]
@@ -150,12 +137,10 @@ def _swept(config: DictConfig) -> list[Settings]:
     runs: list[Settings] = []
     problems: list[str] = []
     for combination in itertools.product(*others):
-        try:
+        with collected(problems):
             runs += build_runs(resolved(_composed(config, combination)), **numbers)
-        except InputError as error:
-            problems += error.problems
     if problems:
-        raise InputError(*dict.fromkeys(problems))
+        raise InputError(*problems)
     return runs
 
 
@@ -170,7 +155,7 @@ def _composed(config: DictConfig, combination: Sequence[str]) -> DictConfig:
     try:
         return GlobalHydra.instance().config_loader().load_sweep_config(config, list(combination))
     except Exception as error:  # Hydra raises many kinds, AssertionError and ValueError among them
-        raise explain_composition(error, combination) from error
+        raise given.explain(error, combination) from error
 
 
 def check(plan: Plan) -> None:
@@ -188,25 +173,15 @@ def check(plan: Plan) -> None:
         problems.append(
             "the same run is asked for twice under one study; leave study=... to be named by the configuration"
         )
-    problems.extend(_problems(partial(_require_useful, settings) for settings in plan.studies.values()))
-    if not problems:
-        places = dict.fromkeys(place for run in plan.unfinished for place in (run.data, run.study.path.parent))
-        problems.extend(_problems(partial(require_writable, place) for place in places))
+    for settings in plan.studies.values():
+        with collected(problems):
+            inputs.check(settings)
+            module = make_module(settings)
+            module.require_fit()
+            module.make_optimizer(steps=settings.trainer.max_epochs)
+    places = dict.fromkeys(place for run in plan.unfinished for place in (run.data, run.study.path.parent))
+    for place in () if problems else places:
+        with collected(problems):
+            require_writable(place)
     if problems:
-        raise InputError(*dict.fromkeys(problems))
-
-
-def _require_useful(settings: Settings) -> None:
-    """Refuse a study whose inputs, network, loss, optimizer or schedule cannot be used."""
-    inputs.check(settings)
-    module = make_module(settings)
-    module.require_fit()
-    module.make_optimizer(steps=settings.trainer.max_epochs)
-
-
-def _problems(checks: Iterator[Callable[[], None]]) -> Iterator[str]:
-    for require in checks:
-        try:
-            require()
-        except InputError as error:
-            yield from error.problems
+        raise InputError(*problems)

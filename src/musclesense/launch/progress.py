@@ -78,7 +78,7 @@ class _Watch:
                 ended = self._before + len(self._said)
                 self._display.update(self._bar, completed=ended)
                 name = f"{run.path.parent.name}/{run.name}" if self._several_studies else run.name
-                log.info(f"{name}  {_outcome(run)}  ({self._place(ended)})")
+                log.info(f"{name}  {outcome(run)}  ({self._place(ended)})")
 
     def _place(self, ended: int) -> str:
         if not self._plan.whole:
@@ -88,7 +88,8 @@ class _Watch:
         return f"{ended} of {total}" + (f", {in_words(left)} left" if ended < total else "")
 
 
-def _outcome(run: RunFolder) -> str:
+def outcome(run: RunFolder) -> str:
+    """Say in a line how a run has ended."""
     if not run.is_finished:
         return f"failed: {read_failure(run)}"
     scores = read_done(run)["scores"].items()

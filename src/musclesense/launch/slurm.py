@@ -30,7 +30,7 @@ from submitit.core.utils import FailedJobError
 
 from musclesense.errors import InputError
 from musclesense.launch.plan import resolved
-from musclesense.launch.progress import bars
+from musclesense.launch.progress import bars, outcome
 from musclesense.messages import log
 from musclesense.storage.records import write_text
 from musclesense.studies.layout import RunFolder
@@ -197,7 +197,10 @@ def _job(run: Callable[[DictConfig], Any], config: DictConfig) -> Any:
     """Do a run in its job; epochs go to the job's log."""
     leave_when_preempted()
     with bars():
-        return run(config)
+        dice = run(config)
+        folder = build(config).run
+        log.info(f"{folder.name}  {outcome(folder)}")
+        return dice
 
 
 def leave_when_preempted() -> None:

@@ -1,7 +1,9 @@
 """One run: train, validate after each epoch, test the best epoch."""
 
+import gc
 import logging
 import time
+import traceback
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -14,11 +16,12 @@ from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
+from musclesense.errors import DiskError, InputError
 from musclesense.messages import log
 from musclesense.networks.spec import NetworkSpec
-from musclesense.storage.locks import locked
+from musclesense.storage.locks import locked, locked_if_free
 from musclesense.studies.reading import read_done
-from musclesense.studies.writing import begin_run, write_done
+from musclesense.studies.writing import begin_run, record_failure, write_done
 from musclesense.training import checkpoints, inputs
 from musclesense.training.averaging import Averaging
 from musclesense.training.callbacks import EarlyStop, StepSeed
@@ -64,6 +67,38 @@ def train(settings: Settings) -> Scores:
                         _train_together(settings, own)
     scores: Scores = read_done(run)["scores"]
     return scores
+
+
+def attempt(settings: Settings) -> float:
+    """Train and test one run of several: a failure is written down, and what it took of the machine is given back.
+
+    Returns:
+        Mean DSC over the test cases, not a number where the run failed.
+
+    Raises:
+        SystemExit: The disk is full, say, and the runs that follow would fare no better.
+    """
+    try:
+        return train(settings)["dice"]
+    except Exception as error:
+        _record(error, settings)
+        if isinstance(error, DiskError):
+            raise SystemExit(1) from error
+        return float("nan")
+    finally:
+        gc.collect()  # networks of earlier runs must not fill the device
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _record(error: Exception, settings: Settings) -> None:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    try:
+        with locked_if_free(settings.run.path) as mine:  # another sweep may be at the same run by now
+            if mine:
+                record_failure(settings.run, reason, details=traceback.format_exc(), **settings.fold)
+    except InputError:
+        raise SystemExit(f"error: {reason}") from error
 
 
 def make_module(settings: Settings, spec: NetworkSpec | None = None) -> SegmentationModule:

@@ -7,15 +7,14 @@ Nothing but `build` knows Hydra's or OmegaConf's objects. What only one place re
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 from omegaconf import DictConfig, OmegaConf
 
-from musclesense.errors import InputError
+from musclesense.errors import InputError, collected
 from musclesense.imaging.frame import reference_channel
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
@@ -32,7 +31,6 @@ from musclesense.vocabulary import Channel
 
 _LONGEST_FOLDER = 255
 _LONGEST_STUDY = 200  # file systems take 255, and drafts and locks beside the folder have longer names
-_Built = TypeVar("_Built")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -126,13 +124,11 @@ def build_runs(
     """
     typed, plain = _read(config)
     folds = list(itertools.product(outer or [typed.outer], inner or [typed.inner]))
-    problems = [problem for fold in folds for problem in typed.folds.lacks(*fold)]
-    try:
+    problems = list(dict.fromkeys(problem for fold in folds for problem in typed.folds.lacks(*fold)))
+    with collected(problems):
         first = _build(typed, plain)
-    except InputError as error:
-        problems.extend(error.problems)
     if problems:
-        raise InputError(*dict.fromkeys(problems))
+        raise InputError(*problems)
     return [first.at(*fold) for fold in folds]
 
 
@@ -149,15 +145,21 @@ def _read(config: DictConfig) -> tuple[schema.Config, dict[str, Any]]:
 
 def _build(typed: schema.Config, plain: dict[str, Any]) -> Settings:
     problems = list(_problems(typed))
-    attempt = partial(_attempt, problems)
-    attempt(lambda: _require_devices(typed))
-    grid, labels = attempt(lambda: _grid(typed)), attempt(lambda: LabelSet.from_config(typed.labels.classes))
-    # What is wrong with the channels must not hide behind what is wrong with the grid, say.
-    spec = attempt(lambda: _spec(typed, grid or Grid(), labels or LabelSet.from_config({"any": []})))
-    drawn = attempt(lambda: None if spec is None else synthesis.build(typed, spec))
-    augmentation = attempt(lambda: Augmentation.from_config(typed.augmentation))
-    study = attempt(lambda: _study(typed, plain))
-    if problems or spec is None or augmentation is None or study is None:
+    grid, labels = Grid(), LabelSet.from_config({"any": []})  # where there are none, what is wrong beside is still told
+    with collected(problems):
+        _require_devices(typed)
+    with collected(problems):
+        grid = Grid(**vars(typed.grid))
+    with collected(problems):
+        labels = LabelSet.from_config(typed.labels.classes)
+    with collected(problems):
+        spec = _spec(typed, grid, labels)
+        drawn = synthesis.build(typed, spec)
+    with collected(problems):
+        augmentation = Augmentation.from_config(typed.augmentation)
+    with collected(problems):
+        study = _study(typed, plain)
+    if problems:
         raise InputError(*problems)
     return Settings(
         outer=typed.outer,
@@ -182,15 +184,6 @@ def _build(typed: schema.Config, plain: dict[str, Any]) -> Settings:
         logger=typed.logger,
         plain=plain,
     )
-
-
-def _attempt(problems: list[str], make: Callable[[], _Built]) -> _Built | None:
-    """Make a part; where it cannot be made, note why."""
-    try:
-        return make()
-    except InputError as error:
-        problems.extend(error.problems)
-        return None
 
 
 def _problems(typed: schema.Config) -> Iterator[str]:
@@ -224,11 +217,6 @@ def _cohort(typed: schema.Config) -> OwnTable | Phantom:
         return OwnTable(Path(typed.cohort.path))
     phantom = typed.cohort.phantom
     return Phantom(Path(typed.data), phantom.preset, phantom.seed, phantom.slices)
-
-
-def _grid(typed: schema.Config) -> Grid:
-    chosen = typed.grid
-    return Grid(chosen.spacing_mm, chosen.rows, chosen.columns, chosen.fit)  # type: ignore[arg-type]  # it tells
 
 
 def _spec(typed: schema.Config, grid: Grid, labels: LabelSet) -> NetworkSpec:

@@ -1,19 +1,19 @@
-"""Where the configuration lies, and how one is composed outside of a command."""
+"""Where the configuration lies, and how a run is composed of it outside of a command."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from hydra import compose as compose_by_hydra
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from musclesense.errors import InputError
-from musclesense.launch.overrides import explain, with_own_classes
 from musclesense.training.config import register
 from musclesense.training.settings import Settings, build
 
+_OWN_CLASS = re.compile(r"(model|loss|optimizer|schedule)\._target_=.*", re.DOTALL)
 NAME = "train"
 """Of the root, ``train.yaml``."""
 
@@ -26,19 +26,20 @@ def config_folder() -> Path:
 
 
 def compose(*overrides: str) -> Settings:
-    """Give the run that the command line asks for by these overrides; nothing of it need exist.
+    """Give the run that overrides ask for, as the command line would; nothing of it need exist.
 
     Raises:
-        InputError: What is wrong, a line each.
+        InputError: What no run could use, a line each.
 
     >>> compose("experiment=smoke", "outer=2").run.name
     'outer2_inner0'
     """
-    try:
-        config = compose_config(*with_own_classes(overrides))
-    except Exception as error:  # Hydra raises many kinds, AssertionError and ValueError among them
-        raise explain_composition(error, overrides) from error
-    return build(config)
+    return build(compose_config(*with_own_classes(overrides)))
+
+
+def with_own_classes(overrides: Iterable[str]) -> list[str]:
+    """Let ``model._target_=my.Net`` add its key, which is not there where a network has a short name."""
+    return [f"++{one}" if _OWN_CLASS.fullmatch(one) else one for one in overrides]
 
 
 def compose_config(*overrides: str) -> DictConfig:
@@ -51,16 +52,3 @@ def compose_config(*overrides: str) -> DictConfig:
             return compose_by_hydra(NAME, list(overrides))
     finally:
         restore_gh_from_backup(around)
-
-
-def explain_composition(error: Exception, overrides: Sequence[str]) -> InputError:
-    """Say in one line what is wrong with overrides that Hydra refused with an error."""
-    return explain(error, overrides, lambda: list(_keys(compose_config())))
-
-
-def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in config:
-        yield f"{prefix}{key!s}"
-        child = OmegaConf.select(config, str(key), throw_on_missing=False)
-        if isinstance(child, DictConfig):
-            yield from _keys(child, f"{prefix}{key!s}.")
