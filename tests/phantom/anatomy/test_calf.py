@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from musclesense.phantom.anatomy.calf import CALF
 from musclesense.phantom.anatomy.keyframes import Keyframe, Points
 from musclesense.phantom.anatomy.limbs import Body, LimbAnatomy, Pose, drawn_range_mm, level_range_mm, sample_limbs
 from musclesense.phantom.anatomy.rasters import draw_curve
 from musclesense.phantom.anatomy.section import draw_section
+from musclesense.phantom.anatomy.templates import TEMPLATES
 from musclesense.vocabulary import Region
 
 Mask = NDArray[np.bool_]
+CALF = TEMPLATES[Region.CALF]
 STEP_MM = 0.5
 AXIS_MM = np.arange(-60, 60, STEP_MM)
 SHANK = [keyframe for keyframe in CALF.keyframes if 0 <= keyframe.level <= 1]

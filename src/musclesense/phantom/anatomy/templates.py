@@ -1,22 +1,89 @@
-"""The templates of thigh and calf, and the values of their muscles in images of compartments."""
+"""The templates of thigh and calf, read from the tables beside this module, and the values of their muscles."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from musclesense.phantom.anatomy.calf import CALF
-from musclesense.phantom.anatomy.keyframes import Template
-from musclesense.phantom.anatomy.thigh import THIGH
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from musclesense.phantom.anatomy.keyframes import Bone, Keyframe, Points, Template, Vessel
 from musclesense.vocabulary import Region, Side
 
-TEMPLATES: Mapping[Region, Template] = {Region.THIGH: THIGH, Region.CALF: CALF}
 FIRST_VALUE: Mapping[Region, int] = {Region.THIGH: 1, Region.CALF: 41}
 LEFT_OFFSET = 100
 """Added to the value of a right compartment to give that of the left one."""
 
 
 def compartment_values(region: Region) -> dict[str, int]:
-    """Give the value of each muscle on each side in ``compartments.nii.gz``, unique over both regions."""
+    """Give the value of each muscle on each side in ``compartments.nii.gz``, unique over both regions.
+
+    >>> compartment_values(Region.CALF)["soleus_left"]
+    147
+    """
     return {
         f"{name}_{side}": value + (LEFT_OFFSET if side is Side.LEFT else 0)
         for side in Side
         for value, name in enumerate(TEMPLATES[region].muscles, start=FIRST_VALUE[region])
     }
+
+
+def _read_template(region: Region) -> Template:
+    text = Path(__file__).with_name(f"{region}.yaml").read_text(encoding="utf-8")
+    table = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the one in C takes a tenth of the time
+    return Template(
+        keyframes=tuple(_keyframe(section, table["radius_mm"]) for section in table["keyframes"].values()),
+        muscles=tuple(table["muscles"]),
+        unlabelled=frozenset(table["unlabelled"]),
+        veins=tuple(table["veins"]),
+        radius_mm=tuple(table["radius_mm"]),
+        fat_mm=table["fat_mm"],
+        length_mm=table["length_mm"],
+        looseness=table["looseness"],
+        concentric=frozenset(table["concentric"]),
+    )
+
+
+def _keyframe(section: Mapping[str, Any], radius_mm: list[float]) -> Keyframe:
+    """Make a keyframe of a section, which is in millimetres where it has no ``radius``."""
+    centre, half, radius = np.zeros(2), np.ones(2), section.get("radius")
+    if radius is None:  # the frame's unit is half the width of the envelope
+        envelope = _points(section["envelope"])
+        low, high = envelope.min(axis=0), envelope.max(axis=0)
+        centre, half = (low + high) / 2, (high - low) / 2
+        radius = (half / radius_mm).tolist()
+
+    def outline(text: str) -> Points:
+        return tuple((x, y) for x, y in ((_points(text) - centre) / half).tolist())
+
+    def vessel(text: str) -> Vessel:
+        x, y, radius_mm, *nerve = text.split()
+        return Vessel(centre=outline(f"{x} {y}")[0], radius_mm=float(radius_mm), nerve=nerve == ["nerve"])
+
+    def outlines(kind: str) -> dict[str, Points]:
+        return {name: outline(text) for name, text in section.get(kind, {}).items()}
+
+    def bone(table: Mapping[str, Any]) -> Bone:
+        return Bone(outline=outline(table["outline"]), cortex=table["cortex"] / float(half.mean()))
+
+    return Keyframe(
+        level=section["level"],
+        envelope=outline(section["envelope"]),
+        muscles=outlines("muscles"),
+        bones={name: bone(table) for name, table in section["bones"].items()},
+        vessels={name: vessel(text) for name, text in section["vessels"].items()},
+        radius=tuple(radius),
+        fat=section["fat"],
+        fat_by_angle=tuple(section["fat_by_angle"]),
+        solid=outlines("solid"),
+        sheets=outlines("sheets"),
+    )
+
+
+def _points(text: str) -> NDArray[np.float64]:
+    """Read "x y, x y, ..." as an array (points, 2)."""
+    return np.array([point.split() for point in text.split(",")], float)
+
+
+TEMPLATES: Mapping[Region, Template] = {region: _read_template(region) for region in (Region.THIGH, Region.CALF)}
