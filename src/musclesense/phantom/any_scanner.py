@@ -28,7 +28,7 @@ from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.anatomy.templates import TEMPLATES
 from musclesense.phantom.cohorts.presets import Stack
 from musclesense.phantom.disease.infiltration import sample_infiltration
-from musclesense.phantom.disease.patterns import CONTROL, PATTERNS, Pattern
+from musclesense.phantom.disease.patterns import PATTERNS, Pattern
 from musclesense.phantom.scanner.artefacts import blurred, ghosted, noisy, ringing, shading, wrapped
 from musclesense.phantom.scanner.contrast import brightness, other_greys
 from musclesense.phantom.scanner.signal import Drawing
@@ -157,7 +157,7 @@ def _sample_subject(states: _RandomStates, region: Region) -> tuple[list[PlacedL
     if bodies:
         limbs = _vary_vessels(bodies, limbs)
     disease, levels, turns = (states.wanted(name) for name in ("disease", "levels", "pose"))
-    pattern, severity = _sample_disease(disease, region) if disease else (CONTROL, 0.0)
+    pattern, severity = _sample_disease(disease, region) if disease else (PATTERNS["control"], 0.0)
     infiltrations = sample_infiltration(anatomy, pattern, severity, region, body.age)
     poses = sample_poses(anatomy, limbs, _sample_level(levels, limbs) if levels else 0.0)
     placed = [PlacedLimb(*limb) for limb in zip(limbs, poses, infiltrations, strict=True)]
@@ -216,7 +216,7 @@ def _sample_disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, 
     """Draw a disease and how far it has come: a third healthy, a third known, a third that takes any muscle."""
     kind = int(rng.integers(3))
     if kind == 0:
-        return CONTROL, float(rng.uniform(0.0, 0.5))
+        return PATTERNS["control"], float(rng.uniform(0.0, 0.5))
     if kind == 1:
         pattern = PATTERNS[DISEASES[int(rng.integers(len(DISEASES)))]]
     else:

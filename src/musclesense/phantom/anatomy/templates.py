@@ -1,14 +1,13 @@
 """The templates of thigh and calf, read from the tables beside this module, and the values of their muscles."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from musclesense.phantom.anatomy.keyframes import Bone, Keyframe, Points, Template, Vessel
+from musclesense.phantom.tables import read_table
 from musclesense.vocabulary import Region, Side
 
 FIRST_VALUE: Mapping[Region, int] = {Region.THIGH: 1, Region.CALF: 41}
@@ -30,29 +29,23 @@ def compartment_values(region: Region) -> dict[str, int]:
 
 
 def _read_template(region: Region) -> Template:
-    text = Path(__file__).with_name(f"{region}.yaml").read_text(encoding="utf-8")
-    table = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the one in C takes a tenth of the time
-    return Template(
-        keyframes=tuple(_keyframe(section, table["radius_mm"]) for section in table["keyframes"].values()),
-        muscles=tuple(table["muscles"]),
-        unlabelled=frozenset(table["unlabelled"]),
-        veins=tuple(table["veins"]),
-        radius_mm=tuple(table["radius_mm"]),
-        fat_mm=table["fat_mm"],
-        length_mm=table["length_mm"],
-        looseness=table["looseness"],
-        concentric=frozenset(table["concentric"]),
-    )
+    table = read_table(f"anatomy/{region}.yaml")
+    made = {
+        "keyframes": tuple(_keyframe(section, table["radius_mm"]) for section in table["keyframes"].values()),
+        "unlabelled": frozenset(table["unlabelled"]),
+        "concentric": frozenset(table["concentric"]),
+    }
+    return Template(**{**table, **made})
 
 
-def _keyframe(section: Mapping[str, Any], radius_mm: list[float]) -> Keyframe:
+def _keyframe(section: Mapping[str, Any], radius_mm: tuple[float, float]) -> Keyframe:
     """Make a keyframe of a section, which is in millimetres where it has no ``radius``."""
     centre, half, radius = np.zeros(2), np.ones(2), section.get("radius")
     if radius is None:  # the frame's unit is half the width of the envelope
         envelope = _points(section["envelope"])
         low, high = envelope.min(axis=0), envelope.max(axis=0)
         centre, half = (low + high) / 2, (high - low) / 2
-        radius = (half / radius_mm).tolist()
+        radius = tuple((half / radius_mm).tolist())
 
     def outline(text: str) -> Points:
         return tuple((x, y) for x, y in ((_points(text) - centre) / half).tolist())
@@ -73,9 +66,9 @@ def _keyframe(section: Mapping[str, Any], radius_mm: list[float]) -> Keyframe:
         muscles=outlines("muscles"),
         bones={name: bone(table) for name, table in section["bones"].items()},
         vessels={name: vessel(text) for name, text in section["vessels"].items()},
-        radius=tuple(radius),
+        radius=radius,
         fat=section["fat"],
-        fat_by_angle=tuple(section["fat_by_angle"]),
+        fat_by_angle=section["fat_by_angle"],
         solid=outlines("solid"),
         sheets=outlines("sheets"),
     )

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from musclesense.errors import InputError
 from musclesense.vocabulary import Region
 
-BOTH_REGIONS = (Region.CALF, Region.THIGH)
+CALF, THIGH = BOTH_REGIONS = (Region.CALF, Region.THIGH)
 USUAL_AGES = (20.0, 75.0)
 ADULT_AGE = 18.0
 """Below it, a body is a child's."""
@@ -132,11 +132,6 @@ DEMO = Preset(
 )
 """Half a minute: 30 subjects, 72 acquisitions."""
 
-
-def _followed(*, calf: tuple[int, ...], thigh: tuple[int, ...]) -> Mapping[Region, tuple[int, ...]]:
-    return {Region.CALF: calf, Region.THIGH: thigh}
-
-
 PAPER = Preset(
     groups=(
         Group(
@@ -144,46 +139,22 @@ PAPER = Preset(
             subjects=72,
             severity=(0.0, 0.5),
             retested=4,
-            followed=_followed(calf=(20,), thigh=(10,)),
+            followed={CALF: (20,), THIGH: (10,)},
             progress=0.005,
         ),
-        Group(
-            name="ALS",
-            subjects=21,
-            severity=(0.15, 0.9),
-            followed=_followed(calf=(15,), thigh=(10,)),
-            progress=0.08,
-        ),
-        Group(
-            name="KD",
-            subjects=21,
-            severity=(0.2, 0.88),
-            followed=_followed(calf=(15, 6), thigh=(12, 2)),
-            progress=0.03,
-        ),
+        Group(name="ALS", subjects=21, severity=(0.15, 0.9), followed={CALF: (15,), THIGH: (10,)}, progress=0.08),
+        Group(name="KD", subjects=21, severity=(0.2, 0.88), followed={CALF: (15, 6), THIGH: (12, 2)}, progress=0.03),
         Group(
             name="IBM",
             subjects=20,
             severity=(0.2, 0.85),
             ages=(45.0, 80.0),
             retested=4,
-            followed=_followed(calf=(18, 12), thigh=(16, 8)),
+            followed={CALF: (18, 12), THIGH: (16, 8)},
             progress=0.05,
         ),
-        Group(
-            name="CMT",
-            subjects=20,
-            severity=(0.2, 0.85),
-            followed=_followed(calf=(18, 14), thigh=(14, 5)),
-            progress=0.02,
-        ),
-        Group(
-            name="HYPOPP",
-            subjects=12,
-            severity=(0.15, 0.9),
-            followed=_followed(calf=(12, 6), thigh=(8, 2)),
-            progress=0.02,
-        ),
+        Group(name="CMT", subjects=20, severity=(0.2, 0.85), followed={CALF: (18, 14), THIGH: (14, 5)}, progress=0.02),
+        Group(name="HYPOPP", subjects=12, severity=(0.15, 0.9), followed={CALF: (12, 6), THIGH: (8, 2)}, progress=0.02),
     ),
     sequence=Dixon(stack=Stack(rows=300, columns=640, voxel_mm=0.6, slices=11, points=2)),
 )

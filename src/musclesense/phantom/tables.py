@@ -1,0 +1,26 @@
+"""What is data, not code, lies beside the code as YAML: outlines of anatomy and diseases."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+def read_table(name: str) -> dict[str, Any]:
+    """Read a table of this package; its sequences become tuples.
+
+    >>> read_table("anatomy/calf.yaml")["radius_mm"]
+    (49.0, 50.0)
+
+    Args:
+        name: Of the file, below the folder of this module.
+    """
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C takes a tenth of the time
+    return {key: _frozen(value) for key, value in yaml.load(text, loader).items()}
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _frozen(part) for key, part in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
