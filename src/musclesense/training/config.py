@@ -1,12 +1,13 @@
 """The configuration of a training, typed: what Hydra composes is checked against these classes.
 
-Each class says of its own values what is wrong with them; what needs several of them is checked in
+`problems` says what is wrong with single values; what needs several of them is checked in
 `musclesense.training.settings`, which makes of a configuration what travels through a run.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -15,6 +16,31 @@ from omegaconf import MISSING
 from musclesense.cohort.table import LABEL_COLUMNS
 
 LARGEST_NUMBER = 2**31 - 1
+_LEAST = {
+    "seed": 0,
+    "cohort.phantom.seed": 0,
+    "folds.seed": 0,
+    "loader.batch_size": 1,
+    "loader.overfit_cases": 1,
+    "loader.workers": 0,
+    "trainer.max_epochs": 1,
+    "early_stopping.patience": 1,
+    "checkpoints.keep_every": 1,
+    "logger.overlays": 0,
+}
+"""Numbers that can be too small; null is no number and passes."""
+_KNOWN = {
+    "labels.column": LABEL_COLUMNS,
+    # Whether the machine has it is a question for the node that trains.
+    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+    "trainer.precision": (
+        *("auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"),
+        *("transformer-engine", "transformer-engine-float16", "32", "16", "bf16", "64"),
+    ),
+    # How several devices train one run: with processes of our own, so that Lightning need not start any.
+    "trainer.strategy": ("auto", "ddp", "ddp_find_unused_parameters_true"),
+    "trainer.compile": ("auto", "always", "never"),
+}
 
 
 @dataclass
@@ -36,10 +62,6 @@ class CohortConfig:
     path: str | None = None
     phantom: PhantomConfig = field(default_factory=PhantomConfig)
 
-    def problems(self) -> Iterator[str]:
-        """Say what is wrong."""
-        return out_of_range(0, {"cohort.phantom.seed": self.phantom.seed})
-
 
 @dataclass
 class FoldsConfig:
@@ -48,10 +70,6 @@ class FoldsConfig:
     outer: int = 5
     inner: int = 5
     seed: int = 0
-
-    def problems(self) -> Iterator[str]:
-        """Say what is wrong."""
-        return out_of_range(0, {"folds.seed": self.seed})
 
     def lacks(self, outer: int, inner: int) -> Iterator[str]:
         """Name what does not exist of an outer and an inner fold."""
@@ -85,11 +103,6 @@ class LabelsConfig:
     name: str = MISSING
     column: str = "mask"
     classes: dict[str, list[int]] = MISSING
-
-    def problems(self) -> Iterator[str]:
-        """Say what is wrong."""
-        if self.column not in LABEL_COLUMNS:
-            yield f"labels.column={self.column}: give {' or '.join(LABEL_COLUMNS)}"
 
 
 @dataclass
@@ -160,18 +173,13 @@ class LoaderConfig:
     workers: int = 0
     overfit_cases: int | None = None
 
-    def problems(self) -> Iterator[str]:
-        """Say what is wrong."""
-        yield from out_of_range(1, {"loader.batch_size": self.batch_size, "loader.overfit_cases": self.overfit_cases})
-        yield from out_of_range(0, {"loader.workers": self.workers})
-
 
 @dataclass
 class TrainerConfig:
     """What trains, for how long, at which precision; ``auto`` decides by the machine and says so.
 
     ``devices``: how many share the batches of a run (``auto``: all), or GPUs by index such as ``'0,2'``.
-    ``strategy``: how several do, of ``hardware.STRATEGIES``.
+    ``strategy``: how several do.
     ``compile``: whether torch.compile makes the network's steps faster: where it pays, always or never.
     """
 
@@ -183,12 +191,6 @@ class TrainerConfig:
     max_epochs: int = 100
     gradient_clip_val: float | None = 1.0
 
-    def problems(self) -> Iterator[str]:
-        """Say what is wrong with the numbers; the rest is asked of `musclesense.training.machine`."""
-        yield from out_of_range(1, {"trainer.max_epochs": self.max_epochs})
-        if self.gradient_clip_val is not None and not 0 < self.gradient_clip_val < math.inf:
-            yield f"trainer.gradient_clip_val={self.gradient_clip_val}: give a number above 0, or null"
-
 
 @dataclass
 class EarlyStoppingConfig:
@@ -197,12 +199,6 @@ class EarlyStoppingConfig:
     patience: int = 20
     min_delta: float = 0.0
 
-    def problems(self) -> Iterator[str]:
-        """Say what is wrong."""
-        yield from out_of_range(1, {"early_stopping.patience": self.patience})
-        if not math.isfinite(self.min_delta):
-            yield f"early_stopping.min_delta={self.min_delta}: give a number"
-
 
 @dataclass
 class AveragingConfig:
@@ -210,21 +206,12 @@ class AveragingConfig:
 
     decay: float | None = None
 
-    def problems(self) -> Iterator[str]:
-        """Say what is wrong."""
-        if self.decay is not None and not 0 <= self.decay < 1:
-            yield f"averaging.decay={self.decay}: give a decay from 0 to below 1, or null"
-
 
 @dataclass
 class CheckpointsConfig:
     """``keep_every``: keep the weights of every so many epochs; null: of the best and the last only."""
 
     keep_every: int | None = None
-
-    def problems(self) -> Iterator[str]:
-        """Say what is wrong."""
-        return out_of_range(1, {"checkpoints.keep_every": self.keep_every})
 
 
 @dataclass
@@ -239,10 +226,6 @@ class LoggerConfig:
     entity: str | None = None
     mode: str = "auto"
     overlays: int = 4
-
-    def problems(self) -> Iterator[str]:
-        """Say what is wrong."""
-        return out_of_range(0, {"logger.overlays": self.overlays})
 
 
 @dataclass
@@ -281,15 +264,22 @@ class Config:
     logger: LoggerConfig = field(default_factory=LoggerConfig)
 
 
-def out_of_range(least: int, numbers: Mapping[str, int | None]) -> Iterator[str]:
-    """Name the options whose number is smaller than ``least``, or too large; None is no number and passes.
-
-    >>> list(out_of_range(1, {"loader.batch_size": 0, "loader.overfit_cases": None}))
-    ['loader.batch_size=0: give 1 or more']
-    """
-    for name, value in numbers.items():
+def problems(config: Config) -> Iterator[str]:
+    """Name the values that no run could use, as far as each can be told by itself."""
+    for name, least in _LEAST.items():
+        value = attrgetter(name)(config)
         if value is not None and not least <= value <= LARGEST_NUMBER:
             yield f"{name}={value}: give {least} or more" + (f", up to {LARGEST_NUMBER}" if value > least else "")
+    for name, known in _KNOWN.items():
+        if (value := attrgetter(name)(config)) not in known:
+            yield f"{name}={value}: give {' or '.join(known)}"
+    clip, least_gain, decay = config.trainer.gradient_clip_val, config.early_stopping.min_delta, config.averaging.decay
+    if clip is not None and not 0 < clip < math.inf:
+        yield f"trainer.gradient_clip_val={clip}: give a number above 0, or null"
+    if not math.isfinite(least_gain):
+        yield f"early_stopping.min_delta={least_gain}: give a number"
+    if decay is not None and not 0 <= decay < 1:
+        yield f"averaging.decay={decay}: give a decay from 0 to below 1, or null"
 
 
 def defaults() -> dict[str, Any]:

@@ -41,10 +41,8 @@ def check(settings: Settings) -> None:
         return
     used = used_rows(settings, table)
     _require_good(settings, table, used)
-    drawn, asked = settings.study.folds, settings.folds
-    if drawn.is_file():
-        there = folds.NestedFolds.load(drawn)
-        folds.require_fit(drawn, there, table, used, seed=asked.seed, outer=asked.outer, inner=asked.inner)
+    if (drawn := settings.study.folds).is_file():
+        folds.require_fit(drawn, folds.NestedFolds.load(drawn), table, used, **vars(settings.folds))
 
 
 def require_own_study(settings: Settings) -> None:
@@ -62,12 +60,10 @@ def prepare(settings: Settings) -> Inputs:
     Raises:
         InputError: The cohort cannot be used, or the study's folder belongs to another one.
     """
-    table, spec, asked = find_table(settings), settings.spec, settings.folds
+    table, spec = find_table(settings), settings.spec
     used = used_rows(settings, table)
     open_study(settings.study, settings.plain, schema.defaults())
-    nested = folds.load_or_draw(
-        settings.study.folds, table, used, seed=asked.seed, outer=asked.outer, inner=asked.inner
-    )
+    nested = folds.load_or_draw(settings.study.folds, table, used, **vars(settings.folds))
     slices = cache.open_or_build(
         _cache_folder(settings, used), used, grid=spec.grid, labels=spec.labels, column=settings.column
     )

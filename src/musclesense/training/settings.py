@@ -7,7 +7,7 @@ Nothing but `build` knows Hydra's or OmegaConf's objects. What only one place re
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, cast
@@ -23,7 +23,7 @@ from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.writing import named_study
 from musclesense.training import config as schema
 from musclesense.training.augmentation import Augmentation
-from musclesense.training.machine import devices, hardware
+from musclesense.training.machine import devices
 from musclesense.training.source import OwnTable, Phantom
 from musclesense.training.synthesis import build as synthesis
 from musclesense.training.synthesis.schedule import Synthesis
@@ -144,7 +144,7 @@ def _read(config: DictConfig) -> tuple[schema.Config, dict[str, Any]]:
 
 
 def _build(typed: schema.Config, plain: dict[str, Any]) -> Settings:
-    problems = list(_problems(typed))
+    problems = list(schema.problems(typed))
     grid, labels = Grid(), LabelSet.from_config({"any": []})  # where there are none, what is wrong beside is still told
     with collected(problems):
         _require_devices(typed)
@@ -184,14 +184,6 @@ def _build(typed: schema.Config, plain: dict[str, Any]) -> Settings:
         logger=typed.logger,
         plain=plain,
     )
-
-
-def _problems(typed: schema.Config) -> Iterator[str]:
-    groups = (typed.cohort, typed.folds, typed.labels, typed.loader, typed.trainer, typed.early_stopping)
-    for group in (*groups, typed.averaging, typed.checkpoints, typed.logger):
-        yield from group.problems()
-    yield from schema.out_of_range(0, {"seed": typed.seed})
-    yield from hardware.problems(typed.trainer)
 
 
 def _require_folders(typed: schema.Config) -> None:

@@ -18,11 +18,7 @@ from musclesense.storage.records import read_json
 
 @dataclass(frozen=True)
 class OwnTable:
-    """A table of one's own scans.
-
-    Attributes:
-        path: The table.
-    """
+    """A table of one's own scans."""
 
     path: Path
 

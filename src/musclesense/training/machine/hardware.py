@@ -6,15 +6,6 @@ import torch
 
 from musclesense.training.config import TrainerConfig
 
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
-PRECISIONS = (
-    *("auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true"),
-    *("transformer-engine", "transformer-engine-float16", "32", "16", "bf16", "64"),
-)
-STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true")
-"""How several devices train one run: with processes of our own, so that Lightning need not start any."""
-COMPILE = ("auto", "always", "never")
-
 
 @dataclass(frozen=True)
 class Hardware:
@@ -34,20 +25,6 @@ class Hardware:
     def device(self) -> torch.device:
         """The first device of the accelerator."""
         return torch.device(self.accelerator)
-
-
-def problems(config: TrainerConfig) -> list[str]:
-    """Name what is not known by name; whether the machine has it is a question for the node that trains."""
-    return [
-        f"trainer.{name}={value}: give {' or '.join(known)}"
-        for name, value, known in (
-            ("accelerator", config.accelerator, ACCELERATORS),
-            ("precision", config.precision, PRECISIONS),
-            ("strategy", config.strategy, STRATEGIES),
-            ("compile", config.compile, COMPILE),
-        )
-        if value not in known
-    ]
 
 
 def choose(config: TrainerConfig) -> Hardware:
