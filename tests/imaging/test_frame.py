@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musclesense.imaging.frame import Frame, normalise, reference_channel, restore
+from musclesense.imaging.frame import Frame, normalise, reference_channel
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.nifti import Geometry
 
@@ -78,6 +78,6 @@ def test_what_is_restored_lies_where_it_was():
     image = limb()
     frame = Frame(Grid(spacing_mm=1.0, rows=130, columns=130), ("fat",), "fat")
     images, _, placement = frame.prepare(GEOMETRY, {"fat": image})
-    back = restore(placement, images)
+    back = placement.to_scanner(images)
     assert back.shape == (1, 60, 40)
     assert np.corrcoef(back[0].ravel(), image.ravel())[0, 1] > 0.99

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from musclesense.errors import InputError
 from musclesense.imaging.body import background_level, body_mask
-from musclesense.imaging.grid import Fit, Grid, slice_axis, slice_count, slice_zooms, take_slice
+from musclesense.imaging.grid import Fit, Grid, Placement, slice_axis, slice_count, slice_zooms, take_slice
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
 
 ORIENTATIONS = [
@@ -62,6 +62,19 @@ def random_placement(data: st.DataObject, fit: Fit = Fit.CENTRE):
     seed = data.draw(st.integers(0, 99))
     volume = np.random.default_rng(seed).random(geometry.shape)
     return grid.place(geometry, take_slice(volume, geometry, 0))
+
+
+def native_points(placement: Placement, points: np.ndarray) -> np.ndarray:
+    """Map grid coordinates (..., 2), row and column, to native indices (..., 2) in storage order."""
+    native = points * np.array(placement.step) + np.array(placement.start)
+    return native[..., ::-1] if placement.transposed else native
+
+
+def labels_to_scanner(placement: Placement, classes: np.ndarray, n_classes: int) -> np.ndarray:
+    """Bring class indices back to the voxels of the slice, each voxel to its largest class."""
+    shares = [placement.to_scanner((classes == index).astype(np.float32)) for index in range(1, n_classes + 1)]
+    background = np.float32(1) - np.sum(shares, axis=0, dtype=np.float32)
+    return np.argmax([background, *shares], axis=0)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -125,7 +138,7 @@ def test_rows_run_to_posterior_and_columns_to_left(data):
     geometry = make_geometry(axes, signs, (40, 40, 20), zooms, angles)
     grid = Grid(spacing_mm=1.1, rows=20, columns=30)
     placement = grid.place(geometry, take_slice(np.zeros(geometry.shape), geometry, 0))
-    corners = np.insert(placement.native_points(np.array([[0.0, 0.0], [1, 0], [0, 1]])), slice_axis(geometry), 0, -1)
+    corners = np.insert(native_points(placement, np.array([[0.0, 0.0], [1, 0], [0, 1]])), slice_axis(geometry), 0, -1)
     origin, down, across = nib.affines.apply_affine(geometry.affine, corners)
     assert np.argmax(np.abs(down - origin)) == 1
     assert (down - origin)[1] < 0
@@ -144,20 +157,11 @@ def test_left_and_right_limbs_stay_on_their_sides():
         placement = Grid(spacing_mm=2, rows=96, columns=192).place(geometry, native)
         classes = placement.labels_to_grid(native, 2)
         sides[axes, signs] = (np.unique(classes[:, :96]).tolist(), np.unique(classes[:, 96:]).tolist())
-        assert np.array_equal(placement.labels_to_scanner(classes, 2), native)
+        assert np.array_equal(labels_to_scanner(placement, classes, 2), native)
     assert set(map(str, sides.values())) == {"([0, 1], [0, 2])"}
 
 
 # There and back
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.data())
-def test_coordinate_maps_are_exact_inverses(data):
-    placement = random_placement(data, data.draw(st.sampled_from(Fit)))
-    points = np.random.default_rng(0).uniform(-10, 330, (20, 2))
-    assert np.abs(placement.grid_points(placement.native_points(points)) - points).max() < 1e-9
-    assert np.abs(placement.native_points(placement.grid_points(points)) - points).max() < 1e-9
 
 
 @settings(deadline=None, max_examples=50)
@@ -191,7 +195,7 @@ def test_masks_return_bit_for_bit_at_equal_spacing(data):
     inside = placement.to_scanner(np.ones(placement.grid_shape)) > 0
     assert inside.sum() > 0.5 * min(rows, 64) * min(columns, 51)
     classes = placement.labels_to_grid(native, n_classes)
-    assert np.array_equal(placement.labels_to_scanner(classes, n_classes), native * inside)
+    assert np.array_equal(labels_to_scanner(placement, classes, n_classes), native * inside)
     assert np.bincount(classes.ravel())[1:].sum() == np.count_nonzero(native * inside)
 
 
@@ -210,7 +214,7 @@ def test_smooth_masks_return_nearly_at_other_spacings(fit, limbs, data):
     volume = np.sum([index * disc(points, x, shift[1], 45) for index, x in enumerate(centres, 1)], axis=0)
     native = take_slice(volume, geometry, 0).astype(np.uint8)
     placement = Grid(fit=fit).place(geometry, native)
-    back = placement.labels_to_scanner(placement.labels_to_grid(native, limbs), limbs)
+    back = labels_to_scanner(placement, placement.labels_to_grid(native, limbs), limbs)
     for index in range(1, limbs + 1):
         assert dice(back == index, native == index) > 0.95
 
@@ -311,7 +315,7 @@ def test_the_body_is_found_under_noise_and_bias(limbs, data):
     image = np.abs(image + random.normal(0, noise, image.shape) + 1j * random.normal(0, noise, image.shape))
     geometry = make_geometry(extent_mm=(200, 340, 10), zooms=(1, 1, 10))
     placement = Grid(rows=160, columns=320, spacing_mm=1).place(geometry, image)
-    middle = placement.native_points(np.array([79.5, 159.5]))
+    middle = native_points(placement, np.array([79.5, 159.5]))
     assert np.abs(middle - centre).max() < 4
     assert body_mask(image).sum() == pytest.approx(limbs * np.pi * 60**2, rel=0.1)
     # The Rayleigh median of the air around the limbs.
@@ -325,7 +329,7 @@ def test_the_middle_is_that_of_the_outline_of_unequal_limbs_without_spurs():
     placement = Grid(spacing_mm=1, rows=160, columns=320).place(
         make_geometry(extent_mm=(200, 300, 10), zooms=(1, 1, 10)), (limbs | spur) * 100.0
     )
-    middle = placement.native_points(np.array([79.5, 159.5]))
+    middle = native_points(placement, np.array([79.5, 159.5]))
     assert np.abs(middle - ((30 + 150) / 2, (20 + 250) / 2)).max() < 4
 
 
@@ -342,7 +346,7 @@ def test_without_a_body_the_middle_of_the_slice_is_the_centre(value):
     image = np.full(geometry.shape[:2], value)
     placement = Grid(spacing_mm=1.25, rows=21, columns=33).place(geometry, image)
     assert not body_mask(image).any()
-    assert np.allclose(placement.native_points(np.array([10, 16])), (np.array(image.shape) - 1) / 2)
+    assert np.allclose(native_points(placement, np.array([10, 16])), (np.array(image.shape) - 1) / 2)
     assert background_level(image) == value
 
 

@@ -16,7 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from musclesense.cohort.table import Acquisition
 from musclesense.imaging.frame import Frame, reference_channel
-from musclesense.imaging.grid import Grid, slice_axis, take_slice
+from musclesense.imaging.grid import Grid, slices_with, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.storage.atomic import atomic_folder
@@ -176,8 +176,7 @@ def labelled_slices(acquisition: Acquisition, column: str) -> list[int]:
     if acquisition.slice is not None:
         return [acquisition.slice]
     reference = _read_labels(acquisition, column)
-    others = tuple(axis for axis in range(3) if axis != slice_axis(reference.geometry))
-    return [int(number) for number in np.flatnonzero((reference.data > 0).any(axis=others))]
+    return slices_with(reference.data > 0, reference.geometry)
 
 
 def _read_labels(acquisition: Acquisition, column: str) -> Volume:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from musclesense.cohort.folds import shortage
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
 from musclesense.errors import InputError
-from musclesense.imaging.grid import slice_axis, slice_count, take_slice
+from musclesense.imaging.grid import slice_count, slices_with, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, finite_values, read_volume, value_problems
 from musclesense.vocabulary import CHANNELS, Region
 
@@ -181,7 +181,7 @@ def _row_problems(
         if column in labels:
             found = _mask_problems(volume, row.slice, label_values)
             if row.slice is None:
-                labelled.update(_slices_with(_is_label(volume.data, label_values), volume.geometry))
+                labelled.update(slices_with(_is_label(volume.data, label_values), volume.geometry))
         else:
             found = _image_problems(volume, sorted(labelled))
             if column == "fat_fraction":
@@ -225,7 +225,7 @@ def _mask_problems(volume: Volume, labelled: int | None, label_values: Collectio
     if labels.size and labels.min() < 0:
         yield f"label {labels.min():.5g} is negative; count labels from 0"
     wanted = "positive voxel" if label_values is None else f"voxel labelled {', '.join(map(str, sorted(label_values)))}"
-    found = _slices_with(_is_label(volume.data, label_values), volume.geometry)
+    found = slices_with(_is_label(volume.data, label_values), volume.geometry)
     if not found:
         yield f"no {wanted}; draw the mask, or leave the cell blank"
     elif labelled is not None and labelled < slice_count(volume.geometry) and labelled not in found:
@@ -246,9 +246,3 @@ def _constant(data: NDArray[Any]) -> float | None:
 
 def _is_label(data: NDArray[Any], label_values: Collection[int] | None) -> NDArray[np.bool_]:
     return data > 0 if label_values is None else np.isin(data, list(label_values))
-
-
-def _slices_with(is_label: NDArray[np.bool_], geometry: Geometry) -> list[int]:
-    in_plane = tuple({0, 1, 2} - {slice_axis(geometry)})
-    found: list[int] = np.flatnonzero(is_label.any(axis=in_plane)).tolist()
-    return found

@@ -72,7 +72,7 @@ class Frame:
         >>> images, air, placement = frame.prepare(geometry, {"fat": disc, "water": disc + 20})
         >>> images.shape, bool(abs(images.mean()) < 1e-6)
         ((1, 4, 6), True)
-        >>> restore(placement, images).shape
+        >>> placement.to_scanner(images).shape
         (1, 20, 20)
         """
         sought = {self.placed_by, *self.channels} - (bodies or {}).keys()
@@ -90,11 +90,6 @@ class Frame:
     ) -> Placement:
         """Give the placement that `prepare` gives, from the one image that it needs and, if known, its `body_mask`."""
         return self.grid.place(geometry, slices[self.placed_by], body)
-
-
-def restore(placement: Placement, probabilities: NDArray[Any]) -> NDArray[np.float32]:
-    """Bring probabilities (classes, rows, columns) from the grid to the voxels of the slice: (classes, *native)."""
-    return placement.to_scanner(probabilities)
 
 
 def normalise(

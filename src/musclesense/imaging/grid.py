@@ -6,7 +6,6 @@ nearest anatomical axes by swapping and flipping, never rotated, so that nothing
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -87,6 +86,13 @@ def take_slice(data: NDArray[Any], geometry: Geometry, index: int) -> NDArray[An
         raise InputError(f"slice {index} does not exist; give 0 to {count - 1}")
     view: NDArray[Any] = np.moveaxis(data, slice_axis(geometry), 0)[index]
     return view
+
+
+def slices_with(voxels: NDArray[np.bool_], geometry: Geometry) -> list[int]:
+    """Give the numbers of the slices that hold one of these voxels."""
+    in_plane = tuple({0, 1, 2} - {slice_axis(geometry)})
+    found: list[int] = np.flatnonzero(voxels.any(axis=in_plane)).tolist()
+    return found
 
 
 @dataclass(frozen=True)
@@ -196,17 +202,6 @@ class Placement:
     step: tuple[float, float]
     spacing_mm: tuple[float, float]
 
-    def native_points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map grid coordinates (..., 2), row and column, to native indices (..., 2) in storage order."""
-        native: NDArray[np.float64] = points * np.array(self.step) + np.array(self.start)
-        return native[..., ::-1] if self.transposed else native
-
-    def grid_points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map native indices (..., 2) in storage order to grid coordinates (..., 2), row and column."""
-        native = points[..., ::-1] if self.transposed else points
-        grid: NDArray[np.float64] = (native - np.array(self.start)) / np.array(self.step)
-        return grid
-
     def to_grid(self, image: NDArray[Any], *, order: int = 1, background: float = 0.0) -> NDArray[np.float32]:
         """Bring a native slice to the grid, smoothed first where the grid is coarser.
 
@@ -243,11 +238,12 @@ class Placement:
 
     def labels_to_grid(self, classes: NDArray[np.uint8], n_classes: int) -> NDArray[np.uint8]:
         """Bring class indices (0 is background) of a native slice to the grid, each pixel to its largest class."""
-        return _largest(_shares(classes, n_classes, self.to_grid))
-
-    def labels_to_scanner(self, classes: NDArray[np.uint8], n_classes: int) -> NDArray[np.uint8]:
-        """Bring class indices (0 is background) on the grid to the voxels of the slice; beyond it is background."""
-        return _largest(_shares(classes, n_classes, self.to_scanner))
+        there = np.bincount(classes.ravel(), minlength=n_classes + 1) > 0
+        nothing = np.zeros(self.grid_shape, dtype=np.float32)  # the many classes that a slice lacks cost no time
+        shares = [self.to_grid(classes == index) if there[index] else nothing for index in range(1, n_classes + 1)]
+        background = np.float32(1) - np.sum(shares, axis=0, dtype=np.float32)
+        largest: NDArray[np.uint8] = np.argmax([background, *shares], axis=0).astype(np.uint8)
+        return largest
 
     @staticmethod
     def _require(array: NDArray[Any], shape: tuple[int, int], name: str) -> None:
@@ -287,19 +283,3 @@ def _resample(
         beyond = (at < -0.5 - 1e-9) | (at > source.shape[axis] - 0.5 + 1e-9)
         output[(beyond, slice(None)) if axis == 0 else (slice(None), beyond)] = background
     return output
-
-
-def _shares(
-    classes: NDArray[np.uint8], n_classes: int, resample: Callable[[NDArray[Any]], NDArray[np.float32]]
-) -> list[NDArray[np.float32]]:
-    """Resample each class; the many that a slice lacks cost nothing."""
-    nothing = resample(np.zeros_like(classes))
-    there = np.bincount(classes.ravel(), minlength=n_classes + 1) > 0
-    return [resample(classes == index) if there[index] else nothing for index in range(1, n_classes + 1)]
-
-
-def _largest(shares: list[NDArray[np.float32]]) -> NDArray[np.uint8]:
-    """Give each pixel the class, background among them, with the largest share."""
-    background = np.float32(1) - np.sum(shares, axis=0, dtype=np.float32)
-    largest: NDArray[np.uint8] = np.argmax([background, *shares], axis=0).astype(np.uint8)
-    return largest

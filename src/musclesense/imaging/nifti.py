@@ -117,15 +117,6 @@ class Volume:
     geometry: Geometry
 
 
-def read_geometry(path: Path) -> Geometry:
-    """Read the geometry of a NIfTI file without its voxels.
-
-    Raises:
-        InputError: The file is missing, no NIfTI, not 3-D, or has no usable affine.
-    """
-    return geometry_of(_read_header(path)[0])
-
-
 def read_volume(path: Path) -> Volume:
     """Read a 3-D NIfTI image, scaled, as float32 (integers without a scale factor stay integers).
 
@@ -136,7 +127,7 @@ def read_volume(path: Path) -> Volume:
     """
     header, voxels = _read_header(path)
     geometry, dtype = geometry_of(header), header.get_data_dtype()
-    stored = _read_voxels(voxels, _offset(header), geometry.shape, dtype)
+    stored = _read_voxels(voxels, int(header["vox_offset"]), geometry.shape, dtype)
     slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
     if np.isnan(slope) or slope == 0:
         slope, inter = 1.0, 0.0  # so says the standard
@@ -188,7 +179,7 @@ def _read_header(path: Path) -> tuple[Any, Path]:
         ((size, order) for size in _HEADERS for order in ("little", "big") if block[:4] == size.to_bytes(4, order)),
         (0, ""),
     )
-    if len(block) < max(size, 1) or not size:
+    if not 0 < size <= len(block):
         raise InputError(f"{path}: not a readable NIfTI file (no header of one); convert it to .nii.gz")
     header = _HEADERS[size](block[:size], endianness="<" if order == "little" else ">", check=False)
     if header["pixdim"][0] == 0:
@@ -304,10 +295,6 @@ def _shape(header: Any) -> tuple[int, ...]:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     return shape
-
-
-def _offset(header: Any) -> int:
-    return int(header["vox_offset"])
 
 
 def geometry_of(header: Any) -> Geometry:

@@ -46,7 +46,9 @@ def read_image(image: ImageLike, argument: str) -> Volume:
     ((1.5, 1.5, 5.0), 'float32')
     """
     if isinstance(image, str | os.PathLike):
-        return _read_path(Path(image))
+        if is_folder(Path(image)):
+            raise InputError(f"{image}: is a folder; convert its images to NIfTI (dcm2niix does so), and give one file")
+        return read_volume(Path(image))
     if isinstance(image, SpatialImage):
         return _from_nibabel(image, argument)
     if isinstance(image, tuple) and len(image) == 2 and isinstance(image[0], np.ndarray):
@@ -66,47 +68,35 @@ def image_name(image: ImageLike, argument: str) -> str:
     return str(image_file(image) or argument)
 
 
-def _read_path(path: Path) -> Volume:
-    if is_folder(path):
-        raise InputError(f"{path}: is a folder; convert its images to NIfTI (dcm2niix does so), and give one file")
-    return read_volume(path)
-
-
 def _from_nibabel(image: SpatialImage, argument: str) -> Volume:
     if isinstance(image, nib.AnalyzeImage) and not isinstance(image, nib.Nifti1Pair):
-        raise ArgumentError(f"{{{argument}}}: Analyze does not tell left from right; give NIfTI", **{argument: ""})
+        raise _unusable(argument, "Analyze does not tell left from right; give NIfTI")
     if not isinstance(image, nib.Nifti1Pair):  # other formats say no more than where voxels lie
         return _from_array(np.asanyarray(image.dataobj), np.asarray(image.affine), argument)
     header = image.header.copy()
     header["vox_offset"], header["magic"] = header.single_vox_offset, header.single_magic  # of a file, not of an image
     if problem := header_problem(header, pair=False):
-        raise ArgumentError(f"{{{argument}}}: {_plain(problem)}", **{argument: ""})
+        raise _unusable(argument, problem)
     try:
         data = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        reason = _plain(" ".join(str(error).split()))
-        raise ArgumentError(f"{{{argument}}}: cannot be read ({reason}); load it again", **{argument: ""}) from error
+        raise _unusable(argument, f"cannot be read ({' '.join(str(error).split())}); load it again") from error
     geometry = geometry_of(header)
     return Volume(_plain_numbers(data.reshape(geometry.shape)), geometry)
 
 
 def _from_array(data: NDArray[Any], affine: NDArray[Any], argument: str) -> Volume:
-    problem = _array_problem(data) or _affine_array_problem(affine)
-    if problem:
-        raise ArgumentError(f"{{{argument}}}: {_plain(problem)}", **{argument: ""})
+    if problem := _array_problem(data, affine):
+        raise _unusable(argument, problem)
     i, j, k = data.shape
     return Volume(_plain_numbers(data), Geometry.from_affine((i, j, k), affine.astype(np.float64)))
 
 
-def _array_problem(data: NDArray[Any]) -> str | None:
+def _array_problem(data: NDArray[Any], affine: NDArray[Any]) -> str | None:
     if data.ndim != 3 or not data.size or data.size > MOST_VOXELS:
         return f"an array of shape {data.shape}; give three axes of at most {MOST_VOXELS} voxels in all"
     if data.dtype.kind not in "iufb":
         return f"voxels of type {data.dtype} cannot be used; give real numbers"
-    return None
-
-
-def _affine_array_problem(affine: NDArray[Any]) -> str | None:
     if affine.shape != (4, 4) or affine.dtype.kind not in "iuf":
         return f"an affine of shape {affine.shape}; give 4 x 4 numbers"
     if problem := affine_problem(affine.astype(np.float64)):
@@ -122,6 +112,7 @@ def _plain_numbers(data: NDArray[Any]) -> NDArray[Any]:
         return data.astype(np.uint8 if data.dtype.kind == "b" else np.float32, copy=False)
 
 
-def _plain(text: str) -> str:
-    """Let text stand in a template of `ArgumentError` as it is."""
-    return text.replace("{", "{{").replace("}", "}}")
+def _unusable(argument: str, problem: str) -> ArgumentError:
+    """Say what is wrong with an argument, in a text that may hold braces."""
+    plain = problem.replace("{", "{{").replace("}", "}}")
+    return ArgumentError(f"{{{argument}}}: {plain}", **{argument: ""})

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.errors import ArgumentError, InputError
-from musclesense.imaging.frame import restore
 from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import Geometry
@@ -118,7 +117,7 @@ class Segmenter:
             prepared = [frame.prepare(geometry, one, own) for one, own in zip(slices, known, strict=True)]
             found = self._probabilities(np.stack([one.images for one in prepared]))
             for number, one, probabilities in zip(numbers, prepared, found, strict=True):
-                take_slice(classes, geometry, number)[:] = decide(restore(one.placement, probabilities), threshold)
+                take_slice(classes, geometry, number)[:] = decide(one.placement.to_scanner(probabilities), threshold)
         return classes
 
     def _probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.cohort.cache import SliceCache
-from musclesense.imaging.frame import restore
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import read_volume
@@ -61,7 +60,7 @@ def score(
         labels=spec.labels,
         classes=cache.classes_of[acquisition.region],
         truth=spec.labels.encode(take_slice(mask.data, mask.geometry, case.slice)),
-        predicted=decide(restore(placement, probabilities), spec.threshold),
+        predicted=decide(placement.to_scanner(probabilities), spec.threshold),
     )
     return ScoredCase(
         position=position,
