@@ -129,3 +129,10 @@ def test_the_page_of_the_configuration_names_every_choice() -> None:
 def test_reference_pages_are_short() -> None:
     for page in (DOCS / "reference").glob("*.md"):
         assert len(page.read_text(encoding="utf-8").splitlines()) <= 130, f"{name(page)} is longer than a reference"
+
+
+def test_files_to_touch_exist() -> None:
+    text = (DOCS / "how-to" / "extend.md").read_text(encoding="utf-8")
+    for file in re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.(?:py|yaml|html))`", text):
+        made_up = file.endswith("my_net.yaml")
+        assert made_up or (PACKAGE / file).is_file() or list(PACKAGE.rglob(file)), f"docs/how-to/extend.md: {file}"
