@@ -209,13 +209,13 @@ def _study(folder: Path, model: bytes) -> dict[str, bytes]:
         study.command: b"python train.py -m outer=0,1 inner=0,1\n",
     }
     folder.mkdir()
-    for fold, d2 in enumerate(outer):
+    for fold, tested in enumerate(outer):
         for inner in (0, 1):
             run = study.run(fold, inner)
             if (fold, inner) == (1, 1):
                 files[run.failed] = json.dumps({"format": 2, "outer": 1, "inner": 1, "error": "out of memory"}).encode()
                 continue
-            rows = [_scores(fold, inner, subject, index) for index, subject in enumerate(d2)]
+            rows = [_scores(fold, inner, subject, index) for index, subject in enumerate(tested)]
             files |= {
                 run.cases: _csv(folder, tuple(COLUMNS), rows),
                 run.metrics: _csv(

@@ -1,7 +1,7 @@
 """What each ingredient of the generator gives: networks trained without it, on phantoms with all and on a real scan.
 
 ``MUSCLESENSE_REAL_DATA=DIR python experiments/any_scanner_fat/ablation.py OUT.csv RUN ...`` writes a row a run: what
-was left out, the Dice on D2 (phantoms with every ingredient), and the mean Dice on slices 2..8 of ``ideal_thigh``.
+was left out, the test Dice (phantoms with every ingredient), and the mean Dice on slices 2..8 of ``ideal_thigh``.
 """
 
 import argparse

@@ -144,11 +144,11 @@ def curve(run: RunFolder, fat: Volume, labels: Volume, *, one_view: bool) -> lis
 
 
 def plot(out: Path, points: list[dict[str, Any]]) -> None:
-    """Plot Dice on D4 and on the real scan against training time."""
+    """Plot validation Dice and on the real scan against training time."""
     figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
     minutes = [point["minutes"] for point in points]
     axis.plot(minutes, [point["real_dice"] for point in points], "o-", label="ideal_thigh, slices 2..8 (real)")
-    axis.plot(minutes, [point["val_dice"] for point in points], "s--", label="D4 (phantoms, any scanner)")
+    axis.plot(minutes, [point["val_dice"] for point in points], "s--", label="validation (phantoms, any scanner)")
     axis.set(xlabel="training time, minutes", ylabel="whole-muscle Dice")
     axis.legend()
     with atomic_path(out) as draft:

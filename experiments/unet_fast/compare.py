@@ -1,7 +1,7 @@
 """Networks side by side on the test cases that they share: ``compare.py REFERENCE_RUN OTHER_RUN ... [--out FILE.csv]``.
 
-Reads ``cases.csv`` of runs of one fold of one cohort and prints, for each: mean DSC over D2, the difference to the
-reference case by case with its 95 % interval (bootstrap over subjects, 10,000 draws), and milliseconds for a slice on
+Reads ``cases.csv`` of runs of one fold of one cohort and prints, for each: mean DSC, the difference to the reference
+case by case with its 95 % interval (bootstrap over subjects, 10,000 draws), and milliseconds for a slice on
 this machine in 32 bit, the networks taking turns. Meant for a cohort on which no figure is reported, since networks are
 chosen by it.
 """

@@ -54,25 +54,26 @@ def test_parts_share_no_subject_and_hold_every_case(toy):
         for loader in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader())
     ]
     assert parts == [{"s0", "s1", "s2", "s3", "s4"}, {"s5"}, {"s6", "s7"}]
-    cases = [case for part in (module.d3, module.d4, module.d2) for case in part]
+    cases = [case for part in (module.train_cases, module.validation_cases, module.test_cases) for case in part]
     assert sorted(cases) == list(range(16))
 
 
 def test_parts_of_a_real_split_share_no_subject(slices):
     module = module_of(slices.slices, split=slices.split, labels=LabelSet.from_config({"muscle": []}))
-    d3, d4, d2 = (
-        {slices.slices.cases[case].acquisition.subject for case in part} for part in (module.d3, module.d4, module.d2)
+    train, validation, test = (
+        {slices.slices.cases[case].acquisition.subject for case in part}
+        for part in (module.train_cases, module.validation_cases, module.test_cases)
     )
-    assert not d3 & d4 and not d3 & d2 and not d4 & d2
-    assert len(d3 | d4 | d2) == 12
+    assert not train & validation and not train & test and not validation & test
+    assert len(train | validation | test) == 12
 
 
 def test_each_case_comes_once_an_epoch(toy):
     module = module_of(toy)
     for loader, part in (
-        (module.train_dataloader(), module.d3),
-        (module.val_dataloader(), module.d4),
-        (module.test_dataloader(), module.d2),
+        (module.train_dataloader(), module.train_cases),
+        (module.val_dataloader(), module.validation_cases),
+        (module.test_dataloader(), module.test_cases),
     ):
         batches = list(loader)
         assert sorted(case for batch in batches for case in batch.case.tolist()) == part
@@ -81,9 +82,9 @@ def test_each_case_comes_once_an_epoch(toy):
 
 def test_only_training_is_shuffled(toy):
     module = module_of(toy)
-    assert [case for batch in module.val_dataloader() for case in batch.case.tolist()] == module.d4
-    assert [case for batch in module.test_dataloader() for case in batch.case.tolist()] == module.d2
-    assert [case for batch in module.train_dataloader() for case in batch.case.tolist()] != module.d3
+    assert [case for batch in module.val_dataloader() for case in batch.case.tolist()] == module.validation_cases
+    assert [case for batch in module.test_dataloader() for case in batch.case.tolist()] == module.test_cases
+    assert [case for batch in module.train_dataloader() for case in batch.case.tolist()] != module.train_cases
 
 
 @settings(deadline=None, max_examples=50)
@@ -122,7 +123,7 @@ def test_devices_share_validation_cases_and_train_in_step(monkeypatch, cases, de
 
 def test_loader_of_a_resumed_run_begins_with_its_epoch(toy):
     """Lightning sets the epoch of the sampler after workers have begun to read."""
-    resumed, expected = module_of(toy), CaseSampler(module_of(toy).d3, seed=7)
+    resumed, expected = module_of(toy), CaseSampler(module_of(toy).train_cases, seed=7)
     resumed.trainer = at_epoch(3, training=True)
     expected.set_epoch(3)
     assert [case for batch in resumed.train_dataloader() for case in batch.case.tolist()] == list(expected)
@@ -172,19 +173,19 @@ def test_validation_and_test_batches_are_as_they_are(toy):
 
 def test_overfitting_validates_on_the_few_cases_it_trains_on(toy):
     module = module_of(toy, overfit_cases=3)
-    assert module.d3 == module.d4 == [0, 1, 2]
-    assert module.d2 == [12, 13, 14, 15]
+    assert module.train_cases == module.validation_cases == [0, 1, 2]
+    assert module.test_cases == [12, 13, 14, 15]
 
 
 def test_a_part_without_a_case_is_refused(toy):
-    with pytest.raises(InputError, match="D4 holds no labelled slice"):
+    with pytest.raises(InputError, match="validation set holds no labelled slice"):
         module_of(toy, split=Split(train=("s0",), validation=("somebody",), test=("s1",)))
 
 
 def test_each_device_judges_at_least_one_case(toy):
-    with pytest.raises(InputError, match="D4 holds 2 labelled slices for 3 devices; give fewer devices"):
+    with pytest.raises(InputError, match="validation set holds 2 labelled slices for 3 devices; give fewer devices"):
         module_of(toy, devices=3)
-    assert module_of(toy, devices=2).d4 == [10, 11]
+    assert module_of(toy, devices=2).validation_cases == [10, 11]
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -39,7 +39,7 @@ FILES = {"config.yaml", "metrics.csv", "cases.csv", "overlays.npz", "done.json",
 
 
 def script(patch: pytest.MonkeyPatch, dice: Sequence[float]) -> dict[int, dict[str, Tensor]]:
-    """Let the DSC on D4 be ``dice``, epoch by epoch; give the weights at the end of each epoch."""
+    """Let the validation DSC be ``dice``, epoch by epoch; give the weights at the end of each epoch."""
     weights: dict[int, dict[str, Tensor]] = {}
 
     def scripted(self: SegmentationModule) -> None:
@@ -88,10 +88,10 @@ def test_tested_cases_are_those_of_the_test_fold(finished, data):
     folds = json.loads((finished.parent / "folds.json").read_text(encoding="utf-8"))
     rows = rows_of(finished / "cases.csv")
     table = read_table(data / "phantom-smoke-1" / "cohort.csv")
-    d2 = {row["subject"] for row in rows}
-    expected = [a.line for a in table.acquisitions if a.subject in d2]
+    tested = {row["subject"] for row in rows}
+    expected = [a.line for a in table.acquisitions if a.subject in tested]
     assert [int(row["line"]) for row in rows] == expected
-    assert sorted(d2) in [sorted(part) for part in _lists(folds)]
+    assert sorted(tested) in [sorted(part) for part in _lists(folds)]
     with np.load(finished / "overlays.npz") as overlays:
         assert overlays["line"].tolist() == expected
         assert overlays["image"].shape == overlays["truth"].shape == overlays["prediction"].shape == (len(rows), 32, 64)
@@ -519,14 +519,14 @@ def test_two_devices_train_judge_and_test_together(configured, finished, slices,
     one, other = (json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1))
 
     alone = run.set_up(configured("averaging.decay=0.9", "study=alone"), slices, (0,), None)
-    d3, d4 = alone.datamodule.d3, alone.datamodule.d4
-    assert sorted(one["validated"] + other["validated"]) == d4, "each case is judged once"
+    train_cases, validation_cases = alone.datamodule.train_cases, alone.datamodule.validation_cases
+    assert sorted(one["validated"] + other["validated"]) == validation_cases, "each case is judged once"
     assert one["statistics"] and {tuple(pair) for pair in one["statistics"]} == {tuple(p) for p in other["statistics"]}
     rows = rows_of(folder / "metrics.csv")
     for row in rows:
         steps = [step for step in one["trained"] + other["trained"] if step[0] == int(row["epoch"])]
         cases = [case for step in steps for case in step[1]]
-        assert {*cases} == {*d3} and len(cases) == len(d3) + len(d3) % 2
+        assert {*cases} == {*train_cases} and len(cases) == len(train_cases) + len(train_cases) % 2
         assert max(len(step[1]) for step in steps) == config.loader.batch_size // 2
         expected = np.average([step[2] for step in steps], weights=[len(step[1]) for step in steps])
         assert float(row["train_loss"]) == pytest.approx(expected, rel=1e-5)

@@ -1,4 +1,4 @@
-"""D3, D4 and D2 of one run as batches from the slice cache, and from the pool where slices are drawn for D3."""
+"""Training, validation and test cases of one run as batches: from the slice cache, and synthetic slices from a pool."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -47,7 +47,7 @@ class CachedSlices(Dataset[Batch]):
         cache: Slices of the cohort.
         channels: Channels of the network, in its order.
         n_classes: Foreground classes.
-        pool: Drawn slices; slice ``n`` of the pool lies at position ``n`` behind the end of the cache.
+        pool: Synthetic slices; slice ``n`` of the pool lies at position ``n`` behind the end of the cache.
     """
 
     def __init__(self, cache: SliceCache, channels: Sequence[str], n_classes: int, pool: Pool | None = None) -> None:
@@ -146,17 +146,17 @@ class NestedFoldDataModule(LightningDataModule):
 
     Args:
         cache: Slices of every acquisition of the study.
-        split: Subjects of D3, D4 and D2.
+        split: Subjects who train, validate and test.
         channels: Channels of the network, in its order.
         labels: Classes of the cache.
-        augmentation: Random changes of D3.
+        augmentation: Random changes of training cases.
         batch_size: Cases a step on each device.
         devices: That share the cases, each in a process of its own.
         workers: Processes that read batches; none reads them in the training process.
         seed: Of shuffling and augmentation.
-        overfit_cases: Train and validate on the first so many cases of D3 alone.
+        overfit_cases: Train and validate on the first so many training cases alone.
         pin_memory: Lock batches in memory, for faster copies to a GPU.
-        synthesis: Slices that are drawn for D3.
+        synthesis: Synthetic slices to train on.
 
     Raises:
         InputError: A part holds no case, or is judged by more devices than it holds cases.
@@ -180,16 +180,19 @@ class NestedFoldDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.cache = cache
-        self.d3, self.d4, self.d2 = (
+        self.train_cases, self.validation_cases, self.test_cases = (
             self._cases_of(subjects) for subjects in (split.train, split.validation, split.test)
         )
         if overfit_cases is not None:
-            self.d3 = self.d4 = self.d3[:overfit_cases]
-        for name, cases in (("D3", self.d3), ("D4", self.d4), ("D2", self.d2)):
+            self.train_cases = self.validation_cases = self.train_cases[:overfit_cases]
+        sets = {"training": self.train_cases, "validation": self.validation_cases, "test": self.test_cases}
+        for name, cases in sets.items():
             if not cases:
-                raise InputError(f"{name} holds no labelled slice; add subjects or ask for fewer folds")
+                raise InputError(f"the {name} set holds no labelled slice; add subjects or ask for fewer folds")
             if len(cases) < devices:
-                raise InputError(f"{name} holds {len(cases)} labelled slices for {devices} devices; give fewer devices")
+                raise InputError(
+                    f"the {name} set holds {len(cases)} labelled slices for {devices} devices; give fewer devices"
+                )
         self.synthesis = synthesis
         self._dataset = CachedSlices(cache, channels, labels.n_classes, None if synthesis is None else synthesis.pool)
         self._augmentation = augmentation
@@ -201,8 +204,8 @@ class NestedFoldDataModule(LightningDataModule):
         self._changes: tuple[int, Tensor] | None = None
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Give D3, shuffled."""
-        scanned = [] if self.synthesis is not None and self.synthesis.replace else self.d3
+        """Give the training cases, shuffled."""
+        scanned = [] if self.synthesis is not None and self.synthesis.replace else self.train_cases
         end = len(self.cache.cases)
         sampler = CaseSampler(scanned, seed=self._seed, synthesis=self.synthesis, first_drawn=end)
         if self.trainer is not None:
@@ -211,12 +214,12 @@ class NestedFoldDataModule(LightningDataModule):
         return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """Give D4."""
-        return self._loader(CaseSampler(self.d4))
+        """Give the validation cases."""
+        return self._loader(CaseSampler(self.validation_cases))
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Give D2."""
-        return self._loader(CaseSampler(self.d2))
+        """Give the test cases."""
+        return self._loader(CaseSampler(self.test_cases))
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Look up the changes of a training batch while it is still in main memory, so that no device has to wait."""

@@ -60,7 +60,7 @@ def train(settings: Settings) -> Scores:
         with locked(run.path):
             if not run.is_finished:  # a second sweep on the same study has waited here
                 begin_run(run, settings.plain)
-                with devices.held(settings.trainer.devices, choose(settings.trainer).accelerator) as own:
+                with devices.reserved(settings.trainer.devices, choose(settings.trainer).accelerator) as own:
                     if len(own) == 1:
                         _train(settings, data, own)
                     else:
@@ -216,7 +216,7 @@ def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger
     Args:
         settings: Of the run.
         data: What it works on.
-        own: The run's devices, from ``devices.held``.
+        own: The run's devices, from ``devices.reserved``.
         logger: An open run of wandb.
 
     Raises:

@@ -11,7 +11,7 @@ import torch
 
 from musclesense.errors import InputError
 from musclesense.training.config import TrainerConfig
-from musclesense.training.machine.devices import held, require_known, runs_at_once, share_of, train_in_step
+from musclesense.training.machine.devices import require_known, reserved, runs_at_once, share_of, train_in_step
 
 
 @pytest.fixture
@@ -33,45 +33,45 @@ def machine(monkeypatch, tmp_path):
 def test_runs_side_by_side_take_a_gpu_each_and_then_share_them_evenly(machine):
     machine(gpus=3)
     with ExitStack() as first, ExitStack() as others:
-        taken = [first.enter_context(held("1", "cuda"))]
-        taken += [others.enter_context(held("1", "cuda")) for _ in range(4)]
+        taken = [first.enter_context(reserved("1", "cuda"))]
+        taken += [others.enter_context(reserved("1", "cuda")) for _ in range(4)]
         assert taken == [(0,), (1,), (2,), (0,), (1,)]
         first.close()
-        assert others.enter_context(held("1", "cuda")) == (0,), "given back by the run that ended"
-    with held("1", "cuda") as again:
+        assert others.enter_context(reserved("1", "cuda")) == (0,), "given back by the run that ended"
+    with reserved("1", "cuda") as again:
         assert again == (0,)
 
 
 def test_a_run_on_several_gpus_takes_the_least_busy(machine):
     machine(gpus=4)
-    with held("1", "cuda"), held("2", "cuda") as two, held("2", "cuda") as others:
+    with reserved("1", "cuda"), reserved("2", "cuda") as two, reserved("2", "cuda") as others:
         assert (two, others) == ((1, 2), (0, 3))
-    with held("auto", "cuda") as everything, held("-1", "cuda") as as_well:
+    with reserved("auto", "cuda") as everything, reserved("-1", "cuda") as as_well:
         assert everything == as_well == (0, 1, 2, 3)
-    with held("1,3", "cuda") as named, held("2,", "cuda") as one:
+    with reserved("1,3", "cuda") as named, reserved("2,", "cuda") as one:
         assert (named, one) == ((1, 3), (2,))
-        with held("1", "cuda") as free:
-            assert free == (0,), "GPUs that are named are held, too"
+        with reserved("1", "cuda") as free:
+            assert free == (0,), "GPUs that are named are reserved, too"
 
 
 def test_gpus_are_told_apart_by_what_the_process_may_see(machine, monkeypatch):
     machine(gpus=2)
-    with held("1", "cuda") as first:
+    with reserved("1", "cuda") as first:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
-        with held("1", "cuda") as second:
+        with reserved("1", "cuda") as second:
             assert (first, second) == ((0,), (0,)), "the first that this process sees is the other's second"
 
 
 @pytest.mark.parametrize("asked", ["3", "0,2", "2,"])
 def test_gpus_that_are_not_there_are_refused(machine, asked):
     machine(gpus=2)
-    with pytest.raises(InputError, match="this machine has 2 GPUs"), held(asked, "cuda"):
+    with pytest.raises(InputError, match="this machine has 2 GPUs"), reserved(asked, "cuda"):
         pass
 
 
 def test_a_device_of_a_cpu_is_a_process(machine):
     machine(gpus=0)
-    with held("auto", "cpu") as one, held("1", "cpu") as same, held("2", "cpu") as two:
+    with reserved("auto", "cpu") as one, reserved("1", "cpu") as same, reserved("2", "cpu") as two:
         assert (one, same, two) == ((0,), (0,), (0, 1))
 
 

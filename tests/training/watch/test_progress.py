@@ -26,7 +26,7 @@ def test_bar_shows_epochs_and_score_and_goes_away(configured, monkeypatch):
     with shown_in(display):
         train(configured("trainer.max_epochs=2"))
     assert [(completed, total) for _, completed, total in shown] == [(1, 2), (2, 2)]
-    assert all(name.startswith("outer0_inner0  DSC on D4 0.") for name, *_ in shown)
+    assert all(name.startswith("outer0_inner0  validation DSC 0.") for name, *_ in shown)
     assert not display.tasks
 
 
@@ -51,7 +51,7 @@ def test_a_run_of_other_processes_is_followed_by_what_it_writes(tmp_path):
         for done in (2, 4):
             write_csv(record, ("epoch", "val_dice"), rows[:done])
             epochs.follow(record)
-            assert (task.description, task.completed) == (f"outer0_inner0  DSC on D4 0.{4 + done}00", done)
+            assert (task.description, task.completed) == (f"outer0_inner0  validation DSC 0.{4 + done}00", done)
         epochs.close()
     assert not display.tasks
 

@@ -56,7 +56,7 @@ def runs_at_once(config: TrainerConfig) -> int:
 
 
 @contextmanager
-def held(devices: str, accelerator: str) -> Iterator[tuple[int, ...]]:
+def reserved(devices: str, accelerator: str) -> Iterator[tuple[int, ...]]:
     """Hold the devices of a run during the block, and give their indices.
 
     Of several GPUs a run takes those that the fewest other runs on this machine hold, whatever started them: a sweep

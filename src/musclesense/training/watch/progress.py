@@ -13,7 +13,7 @@ _LINE_EVERY_SECONDS = 30
 
 
 class Epochs:
-    """The epochs of a run, its DSC on D4 and the time left: a bar on a terminal, else now and then a line.
+    """The epochs of a run, its validation DSC and the time left: a bar on a terminal, else now and then a line.
 
     Silent where the process has no display.
 
@@ -37,10 +37,10 @@ class Epochs:
             self._task = display.add_task(self._name, total=self._total, completed=done)
 
     def show(self, done: int, dice: float) -> None:
-        """Go on to so many epochs, of which the last had this DSC on D4."""
+        """Go on to so many epochs, of which the last had this validation DSC."""
         self._done = done
         if (display := open_display()) is not None and self._task is not None:
-            display.update(self._task, completed=done, description=f"{self._name}  DSC on D4 {dice:.3f}")
+            display.update(self._task, completed=done, description=f"{self._name}  validation DSC {dice:.3f}")
             if display.disable:
                 self._say(dice)
 
@@ -66,7 +66,7 @@ class Epochs:
         if now - self._said >= _LINE_EVERY_SECONDS and self._done < self._total:
             left = (now - self._started) / (self._done - self._before) * (self._total - self._done)
             epochs = f"epoch {self._done} of {self._total}"
-            log.info(f"{self._name}  {epochs}  DSC on D4 {dice:.3f}  {in_words(left)} left")
+            log.info(f"{self._name}  {epochs}  validation DSC {dice:.3f}  {in_words(left)} left")
             self._said = now
 
 
