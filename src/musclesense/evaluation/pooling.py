@@ -66,9 +66,10 @@ def pool(cases: Iterable[Case]) -> Scores:
     """Pool the scores of cases, as the paper pools its 25 runs."""
     cases = tuple(cases)
     dice = _defined(cases, lambda case: case.dice)
-    by_outer = {
-        outer: _defined((c for c in cases if c.outer == outer), lambda case: case.dice) for outer in _outer(cases)
-    }
+    by_outer: dict[int, list[float]] = {}
+    for case in sorted(cases, key=lambda case: case.outer):
+        if case.dice is not None:
+            by_outer.setdefault(case.outer, []).append(case.dice)
     distance = _mean_sd(_defined(cases, lambda case: case.hd95_mm))
     return Scores(
         cases=len(cases),
@@ -77,7 +78,7 @@ def pool(cases: Iterable[Case]) -> Scores:
         dice=_mean_sd(dice),
         dice_median=float(np.median(dice)) if dice else None,
         dice_undefined=len(cases) - len(dice),
-        dice_by_outer={outer: float(np.mean(values)) for outer, values in by_outer.items() if values},
+        dice_by_outer={outer: float(np.mean(values)) for outer, values in by_outer.items()},
         hd95_mm_mean=distance.mean if distance else None,
         volume_bias_ml=_mean_sd(_defined(cases, lambda case: case.volume_bias_ml)),
         fat_fraction_bias=_mean_sd(_defined(cases, lambda case: case.fat_fraction_bias)),
@@ -104,7 +105,3 @@ def _mean_sd(values: Iterable[float]) -> MeanSD | None:
     if not values:
         return None
     return MeanSD(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
-
-
-def _outer(cases: Iterable[Case]) -> list[int]:
-    return sorted({case.outer for case in cases})

@@ -11,30 +11,34 @@ FOLDS = "folds.json"
 """Nested folds; beside a study an export for nnU-Net has them, too."""
 
 
+class _File:
+    """A file of a folder, as an attribute that gives its path."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: "_Folder", kind: type | None = None) -> Path:
+        return folder.path / self._name
+
+
 @dataclass(frozen=True)
-class CheckpointFolder:
+class _Folder:
+    path: Path
+
+
+class CheckpointFolder(_Folder):
     """The weights of a run.
 
     Attributes:
         path: The folder.
     """
 
-    path: Path
-
-    @property
-    def best(self) -> Path:
-        """Weights of the epoch best on the validation cases: what is tested, and what segments."""
-        return self.path / "best.ckpt"
-
-    @property
-    def last(self) -> Path:
-        """All that training needs to go on from the last epoch."""
-        return self.path / "last.ckpt"
-
-    @property
-    def previous(self) -> Path:
-        """What was the last epoch before."""
-        return self.path / "previous.ckpt"
+    best = _File("best.ckpt")
+    """Weights of the epoch best on the validation cases: what is tested, and what segments."""
+    last = _File("last.ckpt")
+    """All that training needs to go on from the last epoch."""
+    previous = _File("previous.ckpt")
+    """What was the last epoch before."""
 
     def epoch(self, number: int) -> Path:
         """Weights of one epoch, where every so many are kept."""
@@ -46,8 +50,7 @@ class CheckpointFolder:
         return dict(sorted((int(match[1]), path) for match, path in found if match))
 
 
-@dataclass(frozen=True)
-class RunFolder:
+class RunFolder(_Folder):
     """One run: one outer and one inner fold.
 
     Attributes:
@@ -58,7 +61,31 @@ class RunFolder:
         'runs/mine/outer0_inner2/cases.csv'
     """
 
-    path: Path
+    config = _File("config.yaml")
+    """Its whole configuration."""
+    done = _File("done.json")
+    """Written last: the scores, and what they were reached with."""
+    failed = _File("failed.json")
+    """Why there is no result, in a line."""
+    error = _File("error.txt")
+    """Why there is no result, in full."""
+    metrics = _File("metrics.csv")
+    """Learning curves, a row an epoch."""
+    cases = _File("cases.csv")
+    """Scores, a row for each test case and label."""
+    overlays = _File("overlays.npz")
+    """Image, truth and prediction of each test case."""
+    wandb_id = _File("wandb_id")
+    """Which run of wandb shows it."""
+    slurm_id = _File("slurm_id")
+    """Which job of Slurm trains it."""
+    slurm_log = _File("slurm.log")
+    """A link to that job's log."""
+
+    @property
+    def checkpoints(self) -> CheckpointFolder:
+        """The weights."""
+        return CheckpointFolder(self.path / "checkpoints")
 
     @property
     def name(self) -> str:
@@ -72,103 +99,33 @@ class RunFolder:
         return (int(found[1]), int(found[2])) if found else None
 
     @property
-    def config(self) -> Path:
-        """Its whole configuration."""
-        return self.path / "config.yaml"
-
-    @property
-    def done(self) -> Path:
-        """Written last: the scores, and what they were reached with."""
-        return self.path / "done.json"
-
-    @property
-    def failed(self) -> Path:
-        """Why there is no result, in a line."""
-        return self.path / "failed.json"
-
-    @property
-    def error(self) -> Path:
-        """Why there is no result, in full."""
-        return self.path / "error.txt"
-
-    @property
-    def metrics(self) -> Path:
-        """Learning curves, a row an epoch."""
-        return self.path / "metrics.csv"
-
-    @property
-    def cases(self) -> Path:
-        """Scores, a row for each test case and label."""
-        return self.path / "cases.csv"
-
-    @property
-    def overlays(self) -> Path:
-        """Image, truth and prediction of each test case."""
-        return self.path / "overlays.npz"
-
-    @property
-    def checkpoints(self) -> CheckpointFolder:
-        """The weights."""
-        return CheckpointFolder(self.path / "checkpoints")
-
-    @property
-    def wandb_id(self) -> Path:
-        """Which run of wandb shows it."""
-        return self.path / "wandb_id"
-
-    @property
-    def slurm_id(self) -> Path:
-        """Which job of Slurm trains it."""
-        return self.path / "slurm_id"
-
-    @property
-    def slurm_log(self) -> Path:
-        """A link to that job's log."""
-        return self.path / "slurm.log"
-
-    @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do."""
         return is_file(self.done)
 
 
-@dataclass(frozen=True)
-class ReportFolder:
+class ReportFolder(_Folder):
     """The report of a study.
 
     Attributes:
         path: The folder.
     """
 
-    path: Path
-
-    @property
-    def page(self) -> Path:
-        """All of it on one page."""
-        return self.path / "index.html"
-
-    @property
-    def nested_cv(self) -> Path:
-        """Scores, a row for each run, region and label."""
-        return self.path / "nested_cv.csv"
-
-    @property
-    def summary(self) -> Path:
-        """Scores, a row for each region, group and label."""
-        return self.path / "summary.csv"
-
-    @property
-    def cases(self) -> Path:
-        """Scores, a row for each test case and label of every run."""
-        return self.path / "cases.csv"
+    page = _File("index.html")
+    """All of it on one page."""
+    nested_cv = _File("nested_cv.csv")
+    """Scores, a row for each run, region and label."""
+    summary = _File("summary.csv")
+    """Scores, a row for each region, group and label."""
+    cases = _File("cases.csv")
+    """Scores, a row for each test case and label of every run."""
 
     def figure(self, name: str) -> Path:
         """Give the file of a chart or a picture."""
         return self.path / "figures" / f"{name}.png"
 
 
-@dataclass(frozen=True)
-class StudyFolder:
+class StudyFolder(_Folder):
     """One study: all runs of one configuration.
 
     Attributes:
@@ -179,22 +136,12 @@ class StudyFolder:
         'runs/mine/outer0_inner2'
     """
 
-    path: Path
-
-    @property
-    def settings(self) -> Path:
-        """The configuration of all its runs."""
-        return self.path / "study.yaml"
-
-    @property
-    def folds(self) -> Path:
-        """Who is trained, validated and tested on by which run."""
-        return self.path / FOLDS
-
-    @property
-    def command(self) -> Path:
-        """The command that trained it."""
-        return self.path / "command.txt"
+    settings = _File("study.yaml")
+    """The configuration of all its runs."""
+    folds = _File(FOLDS)
+    """Who is trained, validated and tested on by which run."""
+    command = _File("command.txt")
+    """The command that trained it."""
 
     @property
     def report(self) -> ReportFolder:

@@ -87,9 +87,7 @@ def read_done(folder: RunFolder) -> Mapping[str, Any]:
     Raises:
         InputError: The record is missing, of a newer format, or cannot be understood.
     """
-    done = read_json(folder.done, remedy=_REMEDY)
-    require_format(folder.done, done, newest=FORMAT)
-    return done if isinstance(done, dict) else {}
+    return _read_record(folder.done)
 
 
 def read_failure(folder: RunFolder) -> str:
@@ -98,9 +96,13 @@ def read_failure(folder: RunFolder) -> str:
     Raises:
         InputError: The record is missing, of a newer format, or cannot be understood.
     """
-    failed = read_json(folder.failed, remedy=_REMEDY)
-    require_format(folder.failed, failed, newest=FORMAT)
-    return str(failed.get("error", "")) if isinstance(failed, dict) else ""
+    return str(_read_record(folder.failed).get("error", ""))
+
+
+def _read_record(path: Path) -> Mapping[str, Any]:
+    content = read_json(path, remedy=_REMEDY)
+    require_format(path, content, newest=FORMAT)
+    return content if isinstance(content, dict) else {}
 
 
 def read_epochs(folder: RunFolder) -> tuple[Epoch, ...]:

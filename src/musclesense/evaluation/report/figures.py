@@ -3,17 +3,18 @@
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from musclesense.evaluation.pooling import MeanSD, pool, select
 from musclesense.evaluation.report.tables import paper_dice
-from musclesense.metrics.case import Case
 from musclesense.studies.study import Epoch, RunStatus, Study
 
 _WIDTH = 4.8
@@ -38,7 +39,7 @@ LIGHT = Theme(background="#ffffff", ink="#1f2933", faint="#66717d", lines="#dfe3
 DARK = Theme(background="#181e25", ink="#e6e9ed", faint="#9aa5b1", lines="#323c47", first="#6db3f2", second="#f0a35e")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Chart:
     """One chart: file name without suffix, what it shows in words, and how it is drawn."""
 
@@ -55,68 +56,36 @@ class Chart:
 
 def headline_charts(study: Study) -> list[Chart]:
     """Dice by region beside the paper's."""
-    return [
-        Chart(
-            name="dice",
-            alt="Mean Dice with one standard deviation for each region, this study above the paper.",
-            draw=lambda theme: _draw_headline(study, theme),
-        )
-    ]
+    alt = "Mean Dice with one standard deviation for each region, this study above the paper."
+    return [Chart("dice", alt, partial(_draw_headline, study))]
 
 
 def label_charts(study: Study) -> list[Chart]:
     """Dice by label, a chart for each region, where there are too many labels for the other charts."""
-    if not study.many_labels:
-        return []
-    return [
-        Chart(
-            name=f"dice_by_label_{region}",
-            alt=f"Mean Dice with one standard deviation in the {region} for each label.",
-            draw=lambda theme, region=region: _draw_labels(study, region, theme),  # type: ignore[misc]
-        )
-        for region in study.regions
-    ]
+    alt = "Mean Dice with one standard deviation in the {region} for each label."
+    return _by_region(study, "dice_by_label", alt, _draw_labels) if study.many_labels else []
 
 
 def group_charts(study: Study) -> list[Chart]:
     """Dice by group, a chart for each region."""
-    return [
-        Chart(
-            name=f"dice_by_group_{region}",
-            alt=f"Box plot of Dice in the {region} for each group, with a point for each test case.",
-            draw=lambda theme, region=region: _draw_groups(study, region, theme),  # type: ignore[misc]
-        )
-        for region in study.regions
-    ]
+    alt = "Box plot of Dice in the {region} for each group, with a point for each test case."
+    return _by_region(study, "dice_by_group", alt, _draw_groups)
 
 
 def run_charts(study: Study) -> list[Chart]:
     """Mean Dice of each run, outer by inner folds, a chart for each region."""
-    return [
-        Chart(
-            name=f"runs_{region}",
-            alt=f"Heat map of mean Dice in the {region} for each run, outer folds down, inner folds across.",
-            draw=lambda theme, region=region: _draw_runs(study, region, theme),  # type: ignore[misc]
-        )
-        for region in study.regions
-    ]
+    alt = "Heat map of mean Dice in the {region} for each run, outer folds down, inner folds across."
+    return _by_region(study, "runs", alt, _draw_runs)
 
 
 def learning_charts(study: Study) -> list[Chart]:
     """Loss and validation Dice by epoch; none where no run has written curves."""
     if not any(run.epochs for run in study.runs):
         return []
+    lines = "a thin line for each run and a thick one for their mean"
     return [
-        Chart(
-            name="loss",
-            alt="Training and validation loss by epoch, a thin line for each run and a thick one for their mean.",
-            draw=lambda theme: _draw_loss(study, theme),
-        ),
-        Chart(
-            name="validation_dice",
-            alt="Validation Dice by epoch, a thin line for each run and a thick one for their mean.",
-            draw=lambda theme: _draw_validation_dice(study, theme),
-        ),
+        Chart("loss", f"Training and validation loss by epoch, {lines}.", partial(_draw_loss, study)),
+        Chart("validation_dice", f"Validation Dice by epoch, {lines}.", partial(_draw_validation_dice, study)),
     ]
 
 
@@ -124,17 +93,17 @@ def fat_fraction_charts(study: Study) -> list[Chart]:
     """Fat fraction in the true and the predicted mask; none where the cohort has no fat fractions."""
     if not any(case.fat_fraction_bias is not None for case in study.cases):
         return []
+    scatter = "Scatter plot of mean fat fraction in the predicted mask against that in the true mask."
+    difference = "Bland-Altman plot of the difference in mean fat fraction, with bias and 95 % limits of agreement."
     return [
-        Chart(
-            name="fat_fraction",
-            alt="Scatter plot of mean fat fraction in the predicted mask against that in the true mask.",
-            draw=lambda theme: _draw_fat_fraction(study, theme),
-        ),
-        Chart(
-            name="fat_fraction_difference",
-            alt="Bland-Altman plot of the difference in mean fat fraction, with bias and 95 % limits of agreement.",
-            draw=lambda theme: _draw_bland_altman(study, theme),
-        ),
+        Chart("fat_fraction", scatter, partial(_draw_fat_fraction, study)),
+        Chart("fat_fraction_difference", difference, partial(_draw_bland_altman, study)),
+    ]
+
+
+def _by_region(study: Study, name: str, alt: str, draw: Callable[[Study, str, Theme], Figure]) -> list[Chart]:
+    return [
+        Chart(f"{name}_{region}", alt.format(region=region), partial(draw, study, region)) for region in study.regions
     ]
 
 
@@ -145,7 +114,7 @@ def _draw_headline(study: Study, theme: Theme) -> Figure:
         for label, region in product(labels, study.regions)
         if (cases := select(study.cases, region=region, label=label))
     ]
-    figure, axes = _axes(theme, height=1.1 + 0.75 * len(rows))
+    figure, axes = _axes(theme, height=1.1 + 0.75 * len(rows), x="Dice", grid="x")
     for row, (_, scores, paper) in enumerate(rows):
         if scores.dice:
             folds = list(scores.dice_by_outer.values())
@@ -158,10 +127,7 @@ def _draw_headline(study: Study, theme: Theme) -> Figure:
     if any(paper for *_, paper in rows):
         axes.plot([], [], "D", color=theme.second, markersize=5, label="paper")
     _legend(axes, theme, columns=3)
-    axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.grid(axis="x", color=theme.lines)
-    axes.set_xlabel("Dice")
+    _name_rows(axes, [name for name, *_ in rows])
     return figure
 
 
@@ -170,36 +136,31 @@ def _mean_sd_bar(axes: Axes, value: MeanSD, row: float, colour: str, marker: str
 
 
 def _draw_labels(study: Study, region: str, theme: Theme) -> Figure:
-    pooled = ((label, pool(select(study.cases, region=region, label=label)).dice) for label in study.labels)
-    rows = [(label, dice) for label, dice in pooled if dice]
-    figure, axes = _axes(theme, height=0.7 + 0.2 * max(len(rows), 2))
-    for row, (_, dice) in enumerate(rows):
+    pooled = {label: pool(select(study.cases, region=region, label=label)).dice for label in study.labels}
+    rows = {label: dice for label, dice in pooled.items() if dice}
+    figure, axes = _axes(theme, height=0.7 + 0.2 * max(len(rows), 2), x=f"Dice, {region}", grid="both")
+    for row, dice in enumerate(rows.values()):
         _mean_sd_bar(axes, dice, row, theme.first, ".")
-    axes.set_yticks(range(len(rows)), [label.replace("_", " ") for label, _ in rows])
+    _name_rows(axes, [label.replace("_", " ") for label in rows])
     axes.tick_params(axis="y", labelsize=8)
-    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(right=1)
-    axes.grid(color=theme.lines)
-    axes.set_xlabel(f"Dice, {region}")
     return figure
 
 
 def _draw_groups(study: Study, region: str, theme: Theme) -> Figure:
     groups = {
-        group: [c.dice for c in select(study.cases, region=region, group=group) if c.dice is not None]
+        group: dice
         for group in study.groups
+        if (dice := [c.dice for c in select(study.cases, region=region, group=group) if c.dice is not None])
     }
-    groups = {group: dice for group, dice in groups.items() if dice}
-    figure, axes = _axes(theme, height=1.1 + 0.45 * max(len(groups), 2))
+    figure, axes = _axes(theme, height=1.1 + 0.45 * max(len(groups), 2), x=f"Dice, {region}", grid="x")
     if paper := paper_dice(study, region):
         axes.axvline(paper.mean, color=theme.second, linestyle="--", linewidth=1.2, label="paper, all groups")
         _legend(axes, theme, columns=1)
     jitter = np.random.default_rng(0)
     for row, dice in enumerate(groups.values()):
         heights = row + jitter.uniform(-0.22, 0.22, len(dice))
-        axes.plot(
-            dice, heights, ".", color=theme.first, alpha=_alpha(len(dice)), markersize=5, markeredgewidth=0, zorder=3
-        )
+        _points(axes, dice, heights, ".", theme.first, markersize=5, zorder=3)
     if groups:
         line = {"color": theme.ink, "linewidth": 1.1}
         axes.boxplot(
@@ -216,10 +177,7 @@ def _draw_groups(study: Study, region: str, theme: Theme) -> Figure:
     lowest = min((case.dice for case in study.cases if case.dice is not None), default=0.0)
     margin = 0.04 * max(1 - lowest, _NARROWEST_SCALE)
     axes.set_xlim(lowest - margin, 1 + margin)  # the same in all regions
-    axes.set_yticks(range(len(groups)), [f"{group or 'no group'} ({len(dice)})" for group, dice in groups.items()])
-    axes.set_ylim(len(groups) - 0.4, -0.6)
-    axes.grid(axis="x", color=theme.lines)
-    axes.set_xlabel(f"Dice, {region}")
+    _name_rows(axes, [f"{group or 'no group'} ({len(dice)})" for group, dice in groups.items()])
     return figure
 
 
@@ -227,7 +185,7 @@ def _draw_runs(study: Study, region: str, theme: Theme) -> Figure:
     regions = {name: _run_means(study, name) for name in study.regions}
     means = regions[region]
     measured = [mean for values in regions.values() for mean in values[np.isfinite(values)]] or [1.0]
-    figure, axes = _axes(theme, height=1.0 + 0.42 * study.outer_folds)
+    figure, axes = _axes(theme, height=1.0 + 0.42 * study.outer_folds, x=f"inner fold ({region})", y="outer fold")
     # One scale for all regions, and not so narrow that it makes much of small differences.
     top = max(measured)
     bottom = min(*measured, top - _NARROWEST_SCALE)
@@ -241,8 +199,6 @@ def _draw_runs(study: Study, region: str, theme: Theme) -> Figure:
         axes.text(run.inner, run.outer, text, ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(range(study.inner_folds))
     axes.set_yticks(range(study.outer_folds))
-    axes.set_xlabel(f"inner fold ({region})")
-    axes.set_ylabel("outer fold")
     axes.tick_params(length=0)
     return figure
 
@@ -257,15 +213,15 @@ def _run_means(study: Study, region: str) -> NDArray[np.float64]:
 
 
 def _draw_loss(study: Study, theme: Theme) -> Figure:
-    figure, axes = _axes(theme, height=3.0)
+    figure, axes = _axes(theme, height=3.0, x="epoch", y="loss", grid="both")
     _curves(axes, study, lambda epoch: epoch.train_loss, theme.first, "training")
     _curves(axes, study, lambda epoch: epoch.val_loss, theme.second, "validation")
-    _label_epochs(axes, theme, "loss")
+    _legend(axes, theme, columns=3)
     return figure
 
 
 def _draw_validation_dice(study: Study, theme: Theme) -> Figure:
-    figure, axes = _axes(theme, height=3.0)
+    figure, axes = _axes(theme, height=3.0, x="epoch", y="Dice", grid="both")
     _curves(axes, study, lambda epoch: epoch.val_dice, theme.first, "validation")
     best = [
         (epoch.epoch, epoch.val_dice)
@@ -275,11 +231,12 @@ def _draw_validation_dice(study: Study, theme: Theme) -> Figure:
     ]
     if best:
         axes.plot(*zip(*best, strict=True), ".", color=theme.ink, markersize=5, label="tested checkpoint", zorder=4)
-    _label_epochs(axes, theme, "Dice")
+    _legend(axes, theme, columns=3)
     return figure
 
 
 def _curves(axes: Axes, study: Study, measure: Callable[[Epoch], float | None], colour: str, label: str) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     by_epoch: dict[int, list[float]] = {}
     trained = 0
     for run in study.runs:
@@ -295,45 +252,33 @@ def _curves(axes: Axes, study: Study, measure: Callable[[Epoch], float | None], 
         axes.plot(*zip(*mean, strict=True), color=colour, linewidth=2.2, label=label, zorder=3)
 
 
-def _label_epochs(axes: Axes, theme: Theme, quantity: str) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(quantity)
-    axes.grid(color=theme.lines)
-    _legend(axes, theme, columns=3)
-
-
 def _draw_fat_fraction(study: Study, theme: Theme) -> Figure:
-    figure, axes = _axes(theme, height=3.6)
+    figure, axes = _axes(theme, height=3.6, x="fat fraction in true mask (%)", y="in predicted mask (%)", grid="both")
     top = 1.0
     for region, colour, marker, true, predicted in _fat_fractions(study, theme):
-        axes.plot(true, predicted, marker, color=colour, alpha=_alpha(len(true)), markersize=4, markeredgewidth=0)
+        _points(axes, true, predicted, marker, colour, markersize=4)
         axes.plot([], [], marker, color=colour, label=region)
         top = max(top, float(true.max()), float(predicted.max()))
     axes.axline((0, 0), slope=1, color=theme.faint, linewidth=1)
     axes.set_xlim(0, 1.05 * top)
     axes.set_ylim(0, 1.05 * top)
     axes.set_aspect("equal")
-    axes.set_xlabel("fat fraction in true mask (%)")
-    axes.set_ylabel("in predicted mask (%)")
-    axes.grid(color=theme.lines)
     _legend(axes, theme, columns=2)
     return figure
 
 
 def _draw_bland_altman(study: Study, theme: Theme) -> Figure:
-    figure, axes = _axes(theme, height=3.6)
+    figure, axes = _axes(
+        theme, height=3.6, x="mean of the two fat fractions (%)", y="predicted - true (points)", grid="both"
+    )
     for region, colour, marker, true, predicted in _fat_fractions(study, theme):
-        mean, difference = (true + predicted) / 2, predicted - true
-        axes.plot(mean, difference, marker, color=colour, alpha=_alpha(len(mean)), markersize=4, markeredgewidth=0)
+        difference = predicted - true
+        _points(axes, (true + predicted) / 2, difference, marker, colour, markersize=4)
         axes.axhline(difference.mean(), color=colour, linewidth=1.6, label=f"{region}: {difference.mean():+.2f}")
         if difference.size > 1:
             for sign in (-1, 1):
                 limit = difference.mean() + sign * _LIMITS_OF_AGREEMENT * difference.std(ddof=1)
                 axes.axhline(limit, color=colour, linewidth=1, linestyle=":")
-    axes.set_xlabel("mean of the two fat fractions (%)")
-    axes.set_ylabel("predicted - true (points)")
-    axes.grid(color=theme.lines)
     _legend(axes, theme, columns=2)
     return figure
 
@@ -344,22 +289,32 @@ _Fractions = tuple[str, str, str, NDArray[np.float64], NDArray[np.float64]]
 def _fat_fractions(study: Study, theme: Theme) -> Iterator[_Fractions]:
     """Give region, colour, marker, and the fat fractions in true and predicted masks."""
     for number, region in enumerate(study.regions):
-        pairs = np.array(
-            [_pair(case) for case in select(study.cases, region=region) if case.fat_fraction_bias is not None]
-        )
-        if pairs.size:
-            yield region, (theme.first, theme.second)[number % 2], "o^"[number % 2], pairs[:, 0], pairs[:, 1]
+        pairs = [
+            (case.fat_fraction_true_mask, case.fat_fraction_predicted_mask)
+            for case in select(study.cases, region=region)
+            if case.fat_fraction_bias is not None
+        ]
+        if pairs:
+            true, predicted = np.array(pairs, dtype=np.float64).T
+            yield region, (theme.first, theme.second)[number % 2], "o^"[number % 2], true, predicted
 
 
-def _pair(case: Case) -> Sequence[float | None]:
-    return case.fat_fraction_true_mask, case.fat_fraction_predicted_mask
+def _points(axes: Axes, x: ArrayLike, y: ArrayLike, marker: str, colour: str, **style: Any) -> None:
+    """Draw a point for each case, the fainter the more there are."""
+    alpha = float(np.clip(60 / np.size(x), 0.15, 0.7))
+    axes.plot(x, y, marker, color=colour, alpha=alpha, markeredgewidth=0, **style)
 
 
-def _alpha(points: int) -> float:
-    return float(np.clip(60 / points, 0.15, 0.7))
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows of a chart, the first on top."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
 
 
-def _axes(theme: Theme, *, height: float) -> tuple[Figure, Axes]:
+def _axes(
+    theme: Theme, *, height: float, x: str, y: str = "", grid: Literal["x", "both"] | None = None
+) -> tuple[Figure, Axes]:
+    """Begin a chart; ``x`` and ``y`` say what its axes show."""
     figure = Figure(figsize=(_WIDTH, height), layout="constrained", facecolor=theme.background)
     axes = figure.add_subplot(facecolor=theme.background)
     axes.set_axisbelow(True)
@@ -367,9 +322,10 @@ def _axes(theme: Theme, *, height: float) -> tuple[Figure, Axes]:
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(theme.faint)
     axes.tick_params(colors=theme.ink, labelsize=10)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set_color(theme.ink)
-        label.set_fontsize(10)
+    axes.set_xlabel(x, color=theme.ink, fontsize=10)
+    axes.set_ylabel(y, color=theme.ink, fontsize=10)
+    if grid:
+        axes.grid(axis=grid, color=theme.lines)
     return figure, axes
 
 

@@ -42,8 +42,14 @@ from musclesense.storage.records import read_text, write_text
 from musclesense.studies.reading import read_study
 from musclesense.studies.study import RunStatus, Study
 
+_ASKED_FIRST = (
+    *("edition", "channels", "region", "labels", "grid", "augmentation", "synthesis", "model", "loss", "optimizer"),
+    *("schedule", "inference", "trainer", "seed"),
+)
 _NAMED = ("edition", "region", "labels", "synthesis")
 """Settings of which the name says enough."""
+_TITLES = {"synthesis": "Synthetic slices", "model": "Network", "trainer": "Training"}
+"""Of settings that are called otherwise on the page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,7 @@ class Picture:
     dark: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class ScoreRow:
     """One line of a table of scores."""
 
@@ -150,13 +156,7 @@ def _columns(table: str) -> list[Measure]:
 
 def _score_rows(study: Study, *, groups: Sequence[str | None], labels: Sequence[str | None]) -> list[ScoreRow]:
     return [
-        ScoreRow(
-            region=region,
-            group=group or "no group",
-            label=label or ALL,
-            scores=pool(cases),
-            paper=paper_dice(study, region),
-        )
+        ScoreRow(region, group or "no group", label or ALL, pool(cases), paper_dice(study, region))
         for label, region, group in product(labels, study.regions, groups)
         if (cases := select(study.cases, region=region, group=group, label=label))
     ]
@@ -167,19 +167,18 @@ def _data(study: Study) -> list[tuple[str, str]]:
     cohort = study.config.get("cohort") or {}
     if study.table is None:
         made_from = _inline(cohort.get("phantom") or {})
-        source = (
-            f"phantom cohort made by Musclesense ({made_from})" if made_from else "phantom cohort made by Musclesense"
-        )
+        source = "phantom cohort made by Musclesense" + (f" ({made_from})" if made_from else "")
     else:
         source = f"{'phantom cohort, ' if study.phantom else ''}{study.table}"
     tested = pool(study.cases)
+    subjects = str(tested.subjects)
+    if tested.subjects < len(study.subjects):
+        subjects = f"{len(study.subjects)}, of whom {subjects} are tested so far"
     acquisitions = {region: len({c.line for c in select(study.cases, region=region)}) for region in study.regions}
     groups = {group: pool(select(study.cases, group=group)).subjects for group in study.groups}
     return [
         ("Data", source),
-        ("Subjects", f"{len(study.subjects)}, of whom {tested.subjects} are tested so far")
-        if tested.subjects < len(study.subjects)
-        else ("Subjects", str(tested.subjects)),
+        ("Subjects", subjects),
         ("Groups", ", ".join(f"{group or 'no group'} {count}" for group, count in groups.items()) or "-"),
         ("Acquisitions", ", ".join(f"{region} {count}" for region, count in acquisitions.items()) or "-"),
         ("Labelled slices", str(tested.slices)),
@@ -188,30 +187,14 @@ def _data(study: Study) -> list[tuple[str, str]]:
 
 def _settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Give the settings that a reader asks for first; the whole configuration stands elsewhere on the page."""
-    asked = {
-        "Edition": "edition",
-        "Channels": "channels",
-        "Region": "region",
-        "Labels": "labels",
-        "Grid": "grid",
-        "Augmentation": "augmentation",
-        "Synthetic slices": "synthesis",
-        "Network": "model",
-        "Loss": "loss",
-        "Optimizer": "optimizer",
-        "Schedule": "schedule",
-        "Inference": "inference",
-        "Training": "trainer",
-        "Seed": "seed",
-    }
-    return [
-        (
-            name,
-            str(value["name"]) if key in _NAMED and isinstance(value, Mapping) and "name" in value else _inline(value),
-        )
-        for name, key in asked.items()
-        if (value := config.get(key)) is not None
-    ]
+    rows = []
+    for key in _ASKED_FIRST:
+        value = config.get(key)
+        if key in _NAMED and isinstance(value, Mapping) and "name" in value:
+            value = value["name"]
+        if value is not None:
+            rows.append((_TITLES.get(key, key.capitalize()), _inline(value)))
+    return rows
 
 
 def _inline(value: Any) -> str:

@@ -3,7 +3,7 @@
 The same scores give the same bytes: nothing here depends on the clock or on the order in which runs ended.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -40,75 +40,55 @@ class Measure:
         value: What it is of pooled scores; None where there is none.
         by_run: Whether ``nested_cv.csv`` has it.
         title: On the page.
-        shown: How the page shows it.
+        form: How the page writes the number.
         on: Tables of the page that show it.
     """
 
     name: str
-    value: Callable[[Scores], float | None]
+    value: Callable[[Scores], float | MeanSD | None]
     by_run: bool = True
     title: str = ""
-    shown: Callable[[Scores], str] = str
-    on: tuple[str, ...] = ()
+    form: str = "d"
+    on: Collection[str] = ()
+
+    def shown(self, scores: Scores) -> str:
+        """Write it for the page, a mean with its standard deviation."""
+        value = self.value(scores)
+        if isinstance(value, MeanSD):
+            return f"{value.mean:{self.form}}" + ("" if value.sd is None else f" ({value.sd:.2f})")
+        return "-" if value is None else format(value, self.form)
+
+    def cell(self, scores: Scores) -> str:
+        """Write it for a table on disk, of a mean with its standard deviation the mean."""
+        value = self.value(scores)
+        return _cell(value.mean if isinstance(value, MeanSD) else value)
 
 
 _ALL_TABLES = (REGIONS, LABELS, GROUPS)
 MEASURES = (
-    Measure(
-        "subjects",
-        lambda scores: scores.subjects,
-        by_run=False,
-        title="Subjects",
-        shown=lambda scores: str(scores.subjects),
-        on=(REGIONS, GROUPS),
-    ),
+    Measure("subjects", lambda scores: scores.subjects, by_run=False, title="Subjects", on=(REGIONS, GROUPS)),
     Measure("slices", lambda scores: scores.slices, by_run=False),
-    Measure(
-        "cases",
-        lambda scores: scores.cases,
-        title="Cases",
-        shown=lambda scores: str(scores.cases),
-        on=_ALL_TABLES,
-    ),
-    Measure("dice_mean", lambda scores: _mean(scores.dice)),
+    Measure("cases", lambda scores: scores.cases, title="Cases", on=_ALL_TABLES),
+    Measure("dice_mean", lambda scores: scores.dice),
     Measure("dice_sd", lambda scores: _sd(scores.dice)),
-    Measure(
-        "dice_median",
-        lambda scores: scores.dice_median,
-        by_run=False,
-        title="Median",
-        shown=lambda scores: _shown(scores.dice_median, ".3f"),
-        on=_ALL_TABLES,
-    ),
+    Measure("dice_median", lambda scores: scores.dice_median, by_run=False, title="Median", form=".3f", on=_ALL_TABLES),
     Measure(
         "dice_sd_outer",
         lambda scores: scores.dice_sd_outer,
         by_run=False,
         title="SD between outer folds",
-        shown=lambda scores: _shown(scores.dice_sd_outer, ".3f"),
+        form=".3f",
         on=(REGIONS,),
     ),
-    Measure(
-        "dice_undefined",
-        lambda scores: scores.dice_undefined,
-        title="Not counted",
-        shown=lambda scores: str(scores.dice_undefined),
-        on=(REGIONS, LABELS),
-    ),
-    Measure(
-        "hd95_mm_mean",
-        lambda scores: scores.hd95_mm_mean,
-        title="HD95, mm",
-        shown=lambda scores: _shown(scores.hd95_mm_mean, ".1f"),
-        on=_ALL_TABLES,
-    ),
-    Measure("volume_bias_ml", lambda scores: _mean(scores.volume_bias_ml)),
+    Measure("dice_undefined", lambda scores: scores.dice_undefined, title="Not counted", on=(REGIONS, LABELS)),
+    Measure("hd95_mm_mean", lambda scores: scores.hd95_mm_mean, title="HD95, mm", form=".1f", on=_ALL_TABLES),
+    Measure("volume_bias_ml", lambda scores: scores.volume_bias_ml),
     Measure("volume_bias_ml_sd", lambda scores: _sd(scores.volume_bias_ml), by_run=False),
     Measure(
         "fat_fraction_bias",
-        lambda scores: _mean(scores.fat_fraction_bias),
+        lambda scores: scores.fat_fraction_bias,
         title="Fat fraction bias (SD), points",
-        shown=lambda scores: _signed(scores.fat_fraction_bias),
+        form="+.2f",
         on=_ALL_TABLES,
     ),
     Measure("fat_fraction_bias_sd", lambda scores: _sd(scores.fat_fraction_bias), by_run=False),
@@ -122,13 +102,7 @@ SUMMARY_COLUMNS = ("region", "group", "label", *(measure.name for measure in MEA
 def nested_cv_rows(study: Study, labels: Sequence[str | None]) -> list[dict[str, str]]:
     """Give a row for each finished run, label (None: all together) and region; the region ``all`` comes last."""
     return [
-        {
-            "outer": str(run.outer),
-            "inner": str(run.inner),
-            "region": region,
-            "label": label or ALL,
-            **_cells(pool(cases)),
-        }
+        {"outer": str(run.outer), "inner": str(run.inner), "region": region, "label": label or ALL, **_cells(cases)}
         for run in study.with_status(RunStatus.FINISHED)
         for label, region in product(labels, (*study.regions, ALL))
         if (cases := select(run.cases, region=region, label=label))
@@ -138,7 +112,7 @@ def nested_cv_rows(study: Study, labels: Sequence[str | None]) -> list[dict[str,
 def summary_rows(study: Study) -> list[dict[str, str]]:
     """Give a row for each label, region and group over all finished runs; the group ``all`` comes first."""
     return [
-        {"region": region, "group": ALL if group is None else group, "label": label, **_cells(pool(cases))}
+        {"region": region, "group": ALL if group is None else group, "label": label, **_cells(cases)}
         for label, region, group in product(study.labels, (*study.regions, ALL), (None, *study.groups))
         if (cases := select(study.cases, region=region, group=group, label=label))
     ]
@@ -193,16 +167,9 @@ def _terminal_rows(study: Study) -> list[list[str]]:
     for label, region in product(labels, study.regions):
         if cases := select(study.cases, region=region, label=label):
             scores = pool(cases)
-            rows.append(
-                [
-                    region,
-                    *([label or ALL] if several else []),
-                    str(scores.dice or "-"),
-                    str(paper_dice(study, region) or "-"),
-                    str(scores.cases),
-                    *(f"{scores.dice_by_outer[n]:.3f}" if n in scores.dice_by_outer else "-" for n in folds),
-                ]
-            )
+            by_fold = [f"{scores.dice_by_outer[n]:.3f}" if n in scores.dice_by_outer else "-" for n in folds]
+            measured = [scores.dice or "-", paper_dice(study, region) or "-", scores.cases]
+            rows.append([region, *([label or ALL] if several else []), *map(str, measured), *by_fold])
     return rows
 
 
@@ -212,8 +179,9 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [line.rstrip() for line in padded]
 
 
-def _cells(scores: Scores) -> dict[str, str]:
-    return {measure.name: _cell(measure.value(scores)) for measure in MEASURES}
+def _cells(cases: Sequence[Case]) -> dict[str, str]:
+    scores = pool(cases)
+    return {measure.name: measure.cell(scores) for measure in MEASURES}
 
 
 def _case_cells(case: Case) -> dict[str, str]:
@@ -227,19 +195,5 @@ def _cell(value: float | None) -> str:
     return f"{round(value, 6) + 0:.6f}"  # adding 0 after rounding turns -0.000000 into 0.000000
 
 
-def _mean(value: MeanSD | None) -> float | None:
-    return value.mean if value else None
-
-
 def _sd(value: MeanSD | None) -> float | None:
     return value.sd if value else None
-
-
-def _shown(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
-
-
-def _signed(value: MeanSD | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value.mean:+.2f}" + ("" if value.sd is None else f" ({value.sd:.2f})")
