@@ -32,7 +32,7 @@ from musclesense.phantom.cohorts.generate import generate
 from musclesense.storage.records import write_csv
 from musclesense.training import inputs
 from musclesense.training.composition import compose
-from musclesense.training.machine.devices import held
+from musclesense.training.machine.devices import reserved
 from musclesense.training.machine.hardware import choose
 from musclesense.training.run import set_up
 from musclesense.training.settings import Settings
@@ -132,7 +132,10 @@ def stage(name: str, overrides: list[str]) -> None:
 
 def train(settings: Settings) -> None:
     """Train for some steps, whole epochs among them where they are short, and tell the memory of the process."""
-    with held("1", choose(settings.trainer).accelerator) as own, Peak(own_bytes, every=LOOK_EVERY_SECONDS) as memory:
+    with (
+        reserved("1", choose(settings.trainer).accelerator) as own,
+        Peak(own_bytes, every=LOOK_EVERY_SECONDS) as memory,
+    ):
         session = set_up(settings, inputs.prepare(settings), own, None)
         cast(Any, session.trainer).callbacks.append(Ends(memory))
         session.fit()

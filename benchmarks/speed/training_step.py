@@ -26,7 +26,7 @@ from rich.table import Table
 from musclesense.training import inputs
 from musclesense.training.composition import compose
 from musclesense.training.machine.compilation import CompiledNetwork
-from musclesense.training.machine.devices import held
+from musclesense.training.machine.devices import reserved
 from musclesense.training.machine.hardware import choose
 from musclesense.training.run import Session, make_module, open_dashboard, set_up
 from musclesense.training.settings import Settings
@@ -40,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as runs, ExitStack() as devices:
         settings = compose(*asked, f"runs={runs}")
         hardware = choose(settings.trainer)
-        own = devices.enter_context(held("1", hardware.accelerator))
+        own = devices.enter_context(reserved("1", hardware.accelerator))
         logger = open_dashboard(settings)
         session = set_up(settings, inputs.prepare(settings), own, logger)
         clock = Clock(session)

@@ -192,7 +192,7 @@ def separate(
         larmor_mhz: The scanner's frequency, for 6 peaks.
         flip_angle: In degrees, with ``tr``: take T1 weighting off the fat image.
         tr: Repetition time in milliseconds.
-        fat_shift: Voxels by which fat lies off along the two axes of a slice; it is moved back.
+        fat_shift: Chemical shift of fat in voxels, along the two axes of a slice; fat is moved back by it.
 
     Returns:
         ``.fat``, ``.water`` and ``.fat_fraction`` (percent) are arrays; ``.save(folder)`` writes them.

@@ -110,7 +110,7 @@ def test_all_rows_that_cannot_be_understood_are_named_at_once(tmp_path):
         (" \n", "no column 'subject' or 'region'; columns found: none"),
         ("subject;region\nS1;calf\n", "no column 'subject' or 'region'; columns found: subject;region"),
         ("subject,fat\nS1,f.nii\n", "no column 'region'"),
-        ("subject,region,fat,fat\nS1,calf,a,b\n", "column 'fat' stands more than once; keep one"),
+        ("subject,region,fat,fat\nS1,calf,a,b\n", "column 'fat' occurs more than once; keep one"),
         ("subject,region\n\n", "has no rows; add one row for each acquisition"),
         ('subject,region\n"S1,calf\n', "not a CSV table in UTF-8 (unexpected end of data); save it"),
     ],

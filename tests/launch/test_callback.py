@@ -79,7 +79,7 @@ def test_what_a_sweeper_begins_with_is_checked_before_it_draws(
     launched: Launch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert launched("-m", "hydra/sweeper=drawing", "model.width=0", "seed=interval(0,9)") == 2
-    assert capsys.readouterr().err.startswith("error: model.width=0 makes no network")
+    assert capsys.readouterr().err.startswith("error: model.width=0 is no size of a network")
     assert launched.folds == []
 
 

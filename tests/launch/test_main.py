@@ -109,8 +109,8 @@ def test_a_former_override_is_answered_with_the_new_one(launched: Launch, capsys
     assert launched("labels.threshold=0.4", "callbacks.patience=3") == 2
     assert capsys.readouterr() == (
         "",
-        "error: labels.threshold=0.4: is no more; give inference.threshold=0.4\n"
-        "error: callbacks.patience=3: is no more; give early_stopping.patience=3\n",
+        "error: labels.threshold=0.4: is no longer an option; give inference.threshold=0.4\n"
+        "error: callbacks.patience=3: is no longer an option; give early_stopping.patience=3\n",
     )
 
 

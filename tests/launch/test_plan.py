@@ -78,7 +78,7 @@ def test_every_overlay_and_region_passes_the_checks(
         ("channels=perhaps", "channels=perhaps:"),
         ("wdith=3", "wdith: no such key"),
         ("model.widht=3", "model.widht: no such key; did you mean model.width?"),
-        ("model.width=0", "model.width=0 makes no network"),
+        ("model.width=0", "model.width=0 is no size of a network"),
         ("model._target_=os.system", "model._target_=os.system is no torch module"),
         ("model._target_=builtins.dict", "model._target_=builtins.dict is no torch module"),
         ("grid.spacing_mm=-1", "grid.spacing_mm=-1.0 is no pixel size"),

@@ -84,7 +84,7 @@ def test_optimizers_and_schedules() -> None:
         ({"_target_": "torch.optim.AdamW"}, "derived from torch.nn.Module"),
         ({"_target_": "no.such.thing"}, "model: no.such.thing cannot be made"),
         ({"name": "unet", "width": 2}, "model: unet cannot be made (UNet.__init__() missing"),
-        ({"name": "unet", "width": 0, "depth": 1}, "model.width=0 makes no network"),
+        ({"name": "unet", "width": 0, "depth": 1}, "model.width=0 is no size of a network"),
         ({"_target_": "torch.nn.Conv2d", "kernel_size": 10**5}, "parameters are too many for any machine"),
     ],
 )

@@ -66,7 +66,7 @@ def read_pair(before: Path, after: Path) -> tuple[Volume, Volume]:
 
 def test_options_that_the_record_knows_are_refused(write_cohort, export_cohort, tmp_path) -> None:
     export_cohort(write_cohort(tmp_path / "cohort"), tmp_path / "Dataset001_A")
-    with pytest.raises(InputError, match=r"--region: .* knows it already"):
+    with pytest.raises(InputError, match=r"--region: .* says so already"):
         load(tmp_path / "Dataset001_A", tmp_path / "back", region=Region.CALF)
     (tmp_path / "back").mkdir()
     with pytest.raises(InputError, match="exists already"):
@@ -143,7 +143,7 @@ def test_splits_become_outer_folds_of_subjects(foreign, tmp_path) -> None:
     ("folds", "said"),
     [
         ([CASES[:7], CASES[7:15], CASES[15:]], "a subject's cases are in two folds"),
-        ([CASES[:8], CASES[8:16]], "does not validate each case of labelsTr once"),
+        ([CASES[:8], CASES[8:16]], "does not have each case of labelsTr in one validation set"),
         ([CASES[:16], CASES[16:]], "too few folds or subjects for 5 inner folds"),
         ([CASES], "too few folds"),
     ],

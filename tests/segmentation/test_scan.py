@@ -49,7 +49,7 @@ def test_values_that_no_image_has_are_refused(limbs: TwoLimbs, tmp_path: Path) -
     """A past failure, found by `make fuzz`: fat and water of 3e38 together are infinite."""
     data = np.linspace(0, 3e38, int(np.prod(limbs.geometry.shape))).reshape(limbs.geometry.shape)
     write_volume(tmp_path / "huge.nii.gz", data, limbs.geometry, np.float32)
-    with pytest.raises(InputError, match=r"huge\.nii\.gz: values up to 3e\+38 are those of no image"):
+    with pytest.raises(InputError, match=r"huge\.nii\.gz: values up to 3e\+38 are too large for an image"):
         from_images({"fat": limbs.fat, "water": tmp_path / "huge.nii.gz"})
 
 

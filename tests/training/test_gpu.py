@@ -10,7 +10,7 @@ from tests.shared.runs import assert_same_run, done_of, losses_of, train_until, 
 
 from musclesense.errors import InputError
 from musclesense.training import run
-from musclesense.training.machine.devices import held
+from musclesense.training.machine.devices import reserved
 from musclesense.training.module import SegmentationModule
 from musclesense.training.run import train
 
@@ -57,7 +57,7 @@ class NoWaiting(Callback):
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")
 def test_no_step_waits_for_the_gpu(configured, slices):
     config = configured(GPU, "trainer.precision=auto")
-    with held("1", "cuda") as own:
+    with reserved("1", "cuda") as own:
         session = run.set_up(config, slices, own, None)
         watch = NoWaiting()
         trainer: Any = session.trainer
@@ -91,7 +91,7 @@ def test_what_was_trained_on_a_gpu_segments_alike_on_a_cpu(configured):
 
 def test_a_gpu_that_is_not_there_is_named():
     there = torch.cuda.device_count()
-    with pytest.raises(InputError, match=f"trainer.devices={there},"), held(f"{there},", "cuda"):
+    with pytest.raises(InputError, match=f"trainer.devices={there},"), reserved(f"{there},", "cuda"):
         pass
 
 

@@ -52,7 +52,7 @@ def test_hyperparameters_are_plain(finished):
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
-        ("model.width=0", r"^model\.width=0 makes no network"),
+        ("model.width=0", r"^model\.width=0 is no size of a network"),
         ("+model.colour=red", r"^model: unet cannot be made .*colour"),
         ("model._target_=torch.nn.Nothing", r"^model: torch\.nn\.Nothing cannot be made"),
     ],

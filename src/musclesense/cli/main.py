@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs=2,
         default=(0.0, 0.0),
         metavar=("I", "J"),
-        help="move fat back by these voxels, by which it lies off along the axes of a slice: 434 Hz over the bandwidth",
+        help="chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back",
     )
 
     segment = verb("segment", "segment:run", "Segment a scan: mask, fat fractions, a picture to judge them by.")

@@ -111,7 +111,7 @@ class NestedFolds:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: no readable folds ({reason}); {remedy}") from error
         if not _is_nested(folds):
-            raise InputError(f"{path}: subjects are missing or stand twice; {remedy}")
+            raise InputError(f"{path}: subjects are missing or occur twice; {remedy}")
         return folds
 
 

@@ -143,7 +143,7 @@ def _parse(path: Path, content: bytes) -> CohortTable:
         )
     repeated = sorted({name for name in header if header.count(name) > 1 and name in COLUMNS})
     if repeated:
-        raise InputError(f"{path}: column {', '.join(map(repr, repeated))} stands more than once; keep one")
+        raise InputError(f"{path}: column {', '.join(map(repr, repeated))} occurs more than once; keep one")
     acquisitions, problems = [], []
     for line, values in rows[1:]:
         if any(value.strip() for value in values[len(header) :]):

@@ -144,7 +144,7 @@ def value_problems(data: NDArray[Any]) -> Iterator[str]:
     if count := data.size - finite.size:
         yield f"{count} voxels are NaN or infinite; export the image again"
     if finite.size and (largest := max(float(finite.max()), -float(finite.min()))) > LARGEST_VALUE:
-        yield f"values up to {largest:.5g} are those of no image; export the image again"
+        yield f"values up to {largest:.5g} are too large for an image; export the image again"
 
 
 def finite_values(data: NDArray[Any]) -> NDArray[Any]:

@@ -69,7 +69,7 @@ def require_sound(overrides: Sequence[str]) -> None:
                 f"{override}: too long or too deep; give {_LONGEST} characters and {_DEEPEST} brackets in one another "
                 "at most"
             )
-    if former := [f"{one}: is no more; give {new}" for one in overrides if (new := what_to_give(one))]:
+    if former := [f"{one}: is no longer an option; give {new}" for one in overrides if (new := what_to_give(one))]:
         raise InputError(*former)
     there = dict[str, str]()
     for override in overrides:

@@ -28,7 +28,7 @@ class UNet(nn.Module):
         super().__init__()
         for name, value, most in (("width", width, _WIDEST), ("depth", depth, _DEEPEST)):
             if not isinstance(value, int) or value < 1:
-                raise InputError(f"model.{name}={value} makes no network; give 1 or more")
+                raise InputError(f"model.{name}={value} is no size of a network; give 1 or more")
             if value > most:
                 raise InputError(f"model.{name}={value} makes too large a network; give {most} or less")
         features = [width * 2**stage for stage in range(depth)]

@@ -65,9 +65,9 @@ def export(
     """
     _require_name(out)
     if reserved := [name for name in labels.names if name in _RESERVED]:
-        raise InputError(f"labels: nnU-Net has a meaning of its own for a class {reserved[0]!r}; rename it")
+        raise InputError(f"labels: nnU-Net reserves the name {reserved[0]!r} of a class; rename it")
     if len(set(channels)) != len(channels):
-        raise InputError(f"channels {', '.join(channels)}: one stands twice; name each once")
+        raise InputError(f"channels {', '.join(channels)}: one occurs twice; name each once")
     folds.split(outer, 0)
     values = {value for own in labels.values for value in own}
     checks.check(table, channels=channels, regions=regions, label_column=column, label_values=values or None)

@@ -74,7 +74,7 @@ def load(
     if is_there(dataset / RECORD):
         given = {"--region": region, "--channels": channels, "--subject": subject}
         if unwanted := [option for option, value in given.items() if value is not None]:
-            raise InputError(f"{unwanted[0]}: {dataset / RECORD} knows it already; leave the option out")
+            raise InputError(f"{unwanted[0]}: {dataset / RECORD} says so already; leave the option out")
         _load_own(dataset, out)
     else:
         _load_other(dataset, out, region, channels, subject)
@@ -245,7 +245,7 @@ def _outer_folds(path: Path, who: Mapping[str, str]) -> list[set[str]]:
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: no readable splits ({' '.join(str(error).split())}); {remedy}") from error
     if sorted(case for fold in validated for case in fold) != sorted(who):
-        raise InputError(f"{path}: does not validate each case of labelsTr once; {remedy}")
+        raise InputError(f"{path}: does not have each case of labelsTr in one validation set; {remedy}")
     folds = [{who[case] for case in fold} for fold in validated]
     subjects = {*who.values()}
     if sum(map(len, folds)) != len(subjects):

@@ -184,7 +184,7 @@ def _scans(content: Any, n_classes: int) -> tuple[ExportedScan, ...]:
     for plain in content:
         line = _whole("line", plain["line"], 2, LARGEST_TABLE_BYTES)
         if line in scans:
-            raise ValueError(f"line {line} stands twice")
+            raise ValueError(f"line {line} occurs twice")
         try:
             scans[line] = _from_plain(plain, line, n_classes)
         except ValueError as error:

@@ -123,7 +123,9 @@ class Segmenter:
     def _probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         found = self.predictor.probabilities(images)
         if not np.isfinite(found).all():
-            raise InputError(f"{self.files[0]}: gives no numbers for this scan; give another model")
+            raise InputError(
+                f"{self.files[0]}: gives probabilities that are not finite for this scan; give another model"
+            )
         return found
 
 

@@ -84,7 +84,9 @@ class SegmentationModule(LightningModule):
             lost = float(loss) if loss.shape == () else math.nan
         except Exception as error:
             reason = " ".join(str(error).split())
-            raise InputError(f"loss: takes no logits and classes ({reason}); correct loss=...") from error
+            raise InputError(
+                f"loss: cannot be computed from logits and classes ({reason}); correct loss=..."
+            ) from error
         if not math.isfinite(lost):
             raise InputError(f"loss: gives no finite number ({lost}); correct loss=... or its arguments")
 

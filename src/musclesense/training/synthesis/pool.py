@@ -148,7 +148,7 @@ class Pool:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: no recipe of a pool; {remedy}") from error
         if config != recipe.to_config():
-            raise InputError(f"{path}: another version of the phantom began this pool; start the run again")
+            raise InputError(f"{path}: was begun by another version of the phantom; start the run again")
         return cls(folder, recipe)
 
     def begin(self) -> None:
