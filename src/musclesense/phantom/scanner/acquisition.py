@@ -1,13 +1,13 @@
 """An acquisition of the phantom: limbs and disease in, stored images and truth out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.dixon.separation import ECHO_TIMES_MS, Separation, separate
+from musclesense.dixon.separation import ECHO_TIMES_MS, separate
 from musclesense.imaging.nifti import Geometry
 from musclesense.phantom import any_scanner
 from musclesense.phantom.anatomy.limbs import LimbAnatomy, sample_poses
@@ -16,6 +16,7 @@ from musclesense.phantom.disease.infiltration import Infiltration
 from musclesense.phantom.scanner.signal import (
     FLIP_DEGREES,
     TR_MS,
+    Drawing,
     Scanner,
     acquire,
     as_complex,
@@ -91,45 +92,28 @@ def scan_dixon(
         scanner: That of the subject's first session; None there, where it is drawn.
         middle_only: Make the middle slice alone: the same echoes as in the whole stack.
     """
-    stack = sequence.stack
+    voxel_mm = sequence.stack.voxel_mm
     placed = [PlacedLimb(*limb) for limb in zip(limbs, sample_poses(rng, limbs), infiltrations, strict=True)]
-    scanner = scanner or Scanner.sample(rng, *half_size_mm(placed))
-    affine, noises = _sample_affine(rng, stack, scanner.axes), rng.spawn(stack.slices)
-    numbers = _slice_numbers(stack, middle_only=middle_only)
-    magnitudes = np.empty((len(Echo), len(numbers), stack.rows, stack.columns), np.int16)
-    phases = np.empty_like(magnitudes)
-    compartments = np.empty(magnitudes.shape[1:], np.uint8)
-    fractions = np.empty(magnitudes.shape[1:], np.float32)
-    for at, number in enumerate(numbers):
-        z_mm = _offset_mm(stack, number)
-        drawing = draw_slice(stack, placed, z_mm)
-        signal = slice_signal(drawing, scanner, voxel_mm=stack.voxel_mm, z_mm=z_mm)
-        echoes = acquire(noises[number], signal.echoes, scanner, voxel_mm=stack.voxel_mm)
-        magnitudes[:, at], phases[:, at] = as_stored(echoes, scanner)
-        compartments[at], fractions[at] = most_common(drawing.compartment), signal.fat_fraction
-    images = _fat_and_water(separate(as_complex(magnitudes, phases), slice_axis=0))
+    used = scanner or Scanner.sample(rng, *half_size_mm(placed))
+
+    def take(noise: np.random.Generator, drawing: Drawing, z_mm: float) -> dict[str, NDArray[Any]]:
+        signal = slice_signal(drawing, used, voxel_mm=voxel_mm, z_mm=z_mm)
+        magnitudes, phases = as_stored(acquire(noise, signal.echoes, used, voxel_mm=voxel_mm), used)
+        return {"magnitudes": magnitudes, "phases": phases, "fat_fraction": signal.fat_fraction}
+
+    scan = _scan_stack(rng, sequence.stack, placed, used, take, middle_only=middle_only)
+    magnitudes, phases = scan.images["magnitudes"], scan.images["phases"]
+    separation = separate(as_complex(magnitudes, phases), slice_axis=0)
+    images = {str(name): np.rint(getattr(separation, name)).astype(np.int16) for name in (Channel.FAT, Channel.WATER)}
     for echo, magnitude, phase in zip(Echo, magnitudes, phases, strict=True):
         images |= {f"{echo}_magnitude": magnitude, f"{echo}_phase": phase}
-    return SimulatedScan(
-        images=images,
-        mask=whole_muscle(compartments, limbs[0].region, stack.voxel_mm),
-        compartments=compartments,
-        fat_fraction=fractions,
-        middle=numbers.index(stack.slices // 2),
-        limbs=Limbs.BOTH,
-        affine=_affine_from(affine, numbers[0]),
-        scanner=scanner,
-        header={
-            "echo_times_ms": ECHO_TIMES_MS,
-            "repetition_time_ms": TR_MS,
-            "flip_angle_degrees": FLIP_DEGREES,
-            "fat_shift_voxels": (round(-scanner.axes * scanner.fat_shift, 4), 0.0),
-        },
-    )
-
-
-def _fat_and_water(separation: Separation) -> dict[str, NDArray[np.int16]]:
-    return {name: np.rint(getattr(separation, name)).astype(np.int16) for name in (Channel.FAT, Channel.WATER)}
+    header = {
+        "echo_times_ms": ECHO_TIMES_MS,
+        "repetition_time_ms": TR_MS,
+        "flip_angle_degrees": FLIP_DEGREES,
+        "fat_shift_voxels": (round(-used.axes * used.fat_shift, 4), 0.0),
+    }
+    return replace(scan, images=images, header=header)
 
 
 def scan_turbo_spin_echo(
@@ -143,29 +127,47 @@ def scan_turbo_spin_echo(
     middle_only: bool = False,
 ) -> SimulatedScan:
     """Scan one limb by a turbo spin echo: that at ``side`` of ``limbs``; other arguments as of `scan_dixon`."""
-    stack = sequence.stack
-    limb, pose = limbs[side], sample_poses(rng, limbs)[side]
+    pose = sample_poses(rng, limbs)[side]
     # The limb lies alone, in the middle of the coil.
     pose = replace(pose, centre_mm=(float(rng.normal(0, 4)), float(rng.normal(0, 4))), contact_mm=None)
-    placed = [PlacedLimb(limb, pose, infiltrations[side])]
-    scanner = scanner or TseScanner.sample(rng)
+    used = scanner or TseScanner.sample(rng)
+
+    def take(noise: np.random.Generator, drawing: Drawing, z_mm: float) -> dict[str, NDArray[Any]]:
+        return fat_and_water_images(noise, drawing, used, voxel_mm=sequence.stack.voxel_mm, z_mm=z_mm)._asdict()
+
+    placed = [PlacedLimb(limbs[side], pose, infiltrations[side])]
+    return _scan_stack(rng, sequence.stack, placed, used, take, middle_only=middle_only)
+
+
+def _scan_stack(
+    rng: np.random.Generator,
+    stack: Stack,
+    limbs: list[PlacedLimb],
+    scanner: Scanner | TseScanner,
+    take: Callable[[np.random.Generator, Drawing, float], dict[str, NDArray[Any]]],
+    *,
+    middle_only: bool,
+) -> SimulatedScan:
+    """Scan slice by slice; ``take`` gives the images of one, (..., rows, columns), and ``fat_fraction``."""
     affine, noises = _sample_affine(rng, stack, scanner.axes), rng.spawn(stack.slices)
-    numbers = _slice_numbers(stack, middle_only=middle_only)
+    numbers = [stack.slices // 2] if middle_only else list(range(stack.slices))
     slices, planes = [], []
     for number in numbers:
-        z_mm = _offset_mm(stack, number)
-        drawing = draw_slice(stack, placed, z_mm)
-        slices.append(fat_and_water_images(noises[number], drawing, scanner, voxel_mm=stack.voxel_mm, z_mm=z_mm))
+        z_mm = (number - (stack.slices - 1) / 2) * stack.slice_mm
+        drawing = draw_slice(stack, limbs, z_mm)
+        slices.append(take(noises[number], drawing, z_mm))
         planes.append(most_common(drawing.compartment))
     compartments = np.stack(planes)
+    images = {name: np.stack([part[name] for part in slices], axis=-3) for name in slices[0]}
+    affine[:3, 3] += numbers[0] * affine[:3, 2]
     return SimulatedScan(
-        images={name: np.stack([getattr(part, name) for part in slices]) for name in (Channel.FAT, Channel.WATER)},
-        mask=whole_muscle(compartments, limb.region, stack.voxel_mm),
+        fat_fraction=images.pop("fat_fraction"),
+        images=images,
+        mask=whole_muscle(compartments, limbs[0].anatomy.region, stack.voxel_mm),
         compartments=compartments,
-        fat_fraction=np.stack([part.fat_fraction for part in slices]),
         middle=numbers.index(stack.slices // 2),
-        limbs=Limbs(limb.side),
-        affine=_affine_from(affine, numbers[0]),
+        limbs=Limbs.BOTH if len(limbs) > 1 else Limbs(limbs[0].anatomy.side),
+        affine=affine,
         scanner=scanner,
     )
 
@@ -184,16 +186,6 @@ def scan_any(rng: np.random.Generator, region: Region) -> SimulatedScan:
     )
 
 
-def _slice_numbers(stack: Stack, *, middle_only: bool) -> list[int]:
-    """Give the slices to make, counted from the distal end."""
-    return [stack.slices // 2] if middle_only else list(range(stack.slices))
-
-
-def _offset_mm(stack: Stack, number: int) -> float:
-    """Give the position of a slice relative to the middle of the stack."""
-    return (number - (stack.slices - 1) / 2) * stack.slice_mm
-
-
 def _sample_affine(rng: np.random.Generator, stack: Stack, axes: float) -> NDArray[np.float64]:
     """Draw an affine of a scanner's axes, the stack a little oblique or not."""
     zooms = np.array([axes * stack.voxel_mm, axes * stack.voxel_mm, stack.slice_mm])
@@ -204,10 +196,3 @@ def _sample_affine(rng: np.random.Generator, stack: Stack, axes: float) -> NDArr
     affine[:3, :3] = rotation * zooms
     affine[:3, 3] = rng.normal(0, 10, 3) - affine[:3, :3] @ centre
     return affine
-
-
-def _affine_from(affine: NDArray[np.float64], number: int) -> NDArray[np.float64]:
-    """Give the affine of the part of a stack that begins at a slice."""
-    moved = affine.copy()
-    moved[:3, 3] += number * affine[:3, 2]
-    return moved

@@ -209,9 +209,8 @@ def slice_signal(drawing: Drawing, scanner: Scanner, *, voxel_mm: float, z_mm: f
     echoes = np.empty((len(ECHO_TIMES_MS), *hertz.shape), np.complex64)
     for echo, echo_time in zip(echoes, ECHO_TIMES_MS, strict=True):
         kept = np.exp(-R2STAR * np.float32(echo_time / 1000))[drawing.tissue]
-        np.multiply(shifted((fat * kept).mean(axis=0), scanner.fat_shift), fat_gain, out=kept[0])
-        np.multiply(kept[0], np.complex64(fat_phasor(echo_time)), out=echo)
-        kept = np.exp(-R2STAR * np.float32(echo_time / 1000))[drawing.tissue]
+        in_place = shifted((fat * kept).mean(axis=0), scanner.fat_shift)
+        np.multiply(in_place * fat_gain, np.complex64(fat_phasor(echo_time)), out=echo)
         echo += water_gain * ((water * kept).mean(axis=0) + ghosts)
         echo *= turn * _unit_phasor(np.float32(2 * np.pi * echo_time / 1000) * hertz)
     return Signal(echoes=echoes, fat_fraction=percent)

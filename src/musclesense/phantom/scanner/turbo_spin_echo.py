@@ -1,6 +1,7 @@
 """A T2-weighted turbo spin echo at 3 T, as fat and water images that the vendor's software has made."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +72,7 @@ class TseScanner:
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TseImages:
+class TseImages(NamedTuple):
     """Stored images of a slice, and its true fat fraction in percent, each (rows, columns)."""
 
     fat: NDArray[np.int16]
