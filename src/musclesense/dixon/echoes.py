@@ -100,15 +100,22 @@ class Echoes(NamedTuple):
     phase_unit: PhaseUnit
 
 
-def read_echoes(pairs: Sequence[Pair], *, phase_unit: PhaseUnit = PhaseUnit.AUTO) -> Echoes:
+def read_echoes(pairs: Sequence[Pair], *, phase_unit: str = PhaseUnit.AUTO) -> Echoes:
     """Read magnitude and phase of the three echoes, in the order of ``ECHO_TIMES_MS``.
+
+    Args:
+        pairs: Of the echoes.
+        phase_unit: How phases are stored, of `PhaseUnit`.
 
     Raises:
         InputError: An image cannot be read, lies elsewhere than the others, is given twice, or holds no magnitude or
-            phase; one line for each problem.
+            phase; one line for each problem. Or there is no such unit.
     """
     if len(pairs) != 3:
         raise ValueError(f"pairs must be three, got {len(pairs)}")
+    if phase_unit not in tuple(PhaseUnit):
+        known = ", ".join(PhaseUnit)
+        raise ArgumentError(f"{{phase_unit}}: unknown; give one of {known}", phase_unit=str(phase_unit))
     arguments = [name for echo in Echo for name in (f"{echo}_magnitude", f"{echo}_phase")]
     images = [image for pair in pairs for image in pair]
     names = [image_name(image, argument) for image, argument in zip(images, arguments, strict=True)]
@@ -120,7 +127,7 @@ def read_echoes(pairs: Sequence[Pair], *, phase_unit: PhaseUnit = PhaseUnit.AUTO
     # One unit for all three: an echo whose phase happens to stay small would be taken for another.
     stored = np.stack([volume.data for volume in volumes[1::2]])
     try:
-        unit = detect_phase_unit(stored) if phase_unit is PhaseUnit.AUTO else phase_unit
+        unit = detect_phase_unit(stored) if phase_unit == PhaseUnit.AUTO else PhaseUnit(phase_unit)
     except InputError as error:
         raise InputError(f"{', '.join(names[1::2])}: {error}") from error
     magnitude = np.stack([volume.data for volume in volumes[::2]]).astype(np.float32)
@@ -148,19 +155,6 @@ def require_pairs(echoes: Mapping[str, Any]) -> list[Pair]:
             fat="FILE",
         )
     return [(pair[0], pair[1]) for pair in pairs.values()]
-
-
-def phase_unit_named(name: str) -> PhaseUnit:
-    """Give the unit of a name.
-
-    Raises:
-        InputError: There is none.
-    """
-    try:
-        return PhaseUnit(name)
-    except ValueError:
-        known = ", ".join(PhaseUnit)
-        raise ArgumentError(f"{{phase_unit}}: unknown; give one of {known}", phase_unit=str(name)) from None
 
 
 def _problems_of_place(names: Sequence[str], volumes: Sequence[Volume]) -> Iterator[str]:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from musclesense.dixon.echoes import Pair, PhaseUnit, phase_unit_named, read_echoes, require_pairs
+from musclesense.dixon.echoes import Pair, PhaseUnit, read_echoes, require_pairs
 from musclesense.dixon.fat import FatModel
 from musclesense.dixon.separation import ONE_PEAK, Separation, separate
 from musclesense.errors import InputError
@@ -21,33 +20,16 @@ IMAGES = ("fat", "water", "fat_fraction")
 
 
 @dataclass(frozen=True, eq=False)
-class SeparatedScan:
-    """Fat and water of an acquisition.
+class SeparatedScan(Separation):
+    """Fat and water of an acquisition: arrays of ``geometry.shape``.
 
     Attributes:
-        parts: What was separated.
         geometry: Where the voxels lie, from the in-phase magnitude.
         phase_unit: How phases were stored, as given or found.
     """
 
-    parts: Separation
     geometry: Geometry
     phase_unit: PhaseUnit
-
-    @property
-    def fat(self) -> NDArray[np.float32]:
-        """Fat, of ``geometry.shape``."""
-        return self.parts.fat
-
-    @property
-    def water(self) -> NDArray[np.float32]:
-        """Water, of ``geometry.shape``."""
-        return self.parts.water
-
-    @property
-    def fat_fraction(self) -> NDArray[np.float32]:
-        """Fat fraction in percent, of ``geometry.shape``."""
-        return self.parts.fat_fraction
 
     def save(self, folder: str | Path) -> Path:
         """Write ``fat.nii.gz``, ``water.nii.gz`` and ``fat_fraction.nii.gz`` (percent), all of them or none.
@@ -83,8 +65,9 @@ def separate_scan(
     Raises:
         InputError: An image cannot be used.
     """
-    signal, geometry, unit = read_echoes(require_pairs(echoes), phase_unit=phase_unit_named(phase_unit))
-    return SeparatedScan(separate(signal, slice_axis=slice_axis(geometry), model=model), geometry, unit)
+    signal, geometry, unit = read_echoes(require_pairs(echoes), phase_unit=phase_unit)
+    parts = separate(signal, slice_axis=slice_axis(geometry), model=model)
+    return SeparatedScan(**vars(parts), geometry=geometry, phase_unit=unit)
 
 
 def require_free_images(folder: Path) -> None:

@@ -104,7 +104,7 @@ def synthetic_slice(
     unknown = [name for name in without if name not in INGREDIENTS]
     if unknown:
         raise InputError(f"ingredient {unknown[0]!r} is unknown; leave out some of {', '.join(INGREDIENTS)}")
-    states = _RandomStates.of(rng, frozenset(without))
+    states = _spawn_states(rng, without)
     region = sorted(regions)[int(states["anatomy"].integers(len(regions)))]
     limbs, shown = _sample_subject(states, region)
     limbs, stack = _sample_frame(states, limbs)
@@ -122,69 +122,58 @@ def synthetic_slice(
     )
 
 
-@dataclass(frozen=True)
-class _RandomStates:
-    """A random state for each ingredient, so that leaving one out leaves the others as they are.
-
-    Attributes:
-        states: By ingredient; beside them ``anatomy`` and ``frame``, which are never left out.
-        without: Ingredients that are left out.
-    """
-
-    states: Mapping[str, np.random.Generator]
-    without: frozenset[str]
-
-    @classmethod
-    def of(cls, rng: np.random.Generator, without: frozenset[str]) -> "_RandomStates":
-        names = ("anatomy", "frame", *INGREDIENTS)
-        return cls(dict(zip(names, rng.spawn(len(names)), strict=True)), without)
-
-    def __getitem__(self, name: str) -> np.random.Generator:
-        return self.states[name]
-
-    def wanted(self, name: str) -> np.random.Generator | None:
-        """Give the state of an ingredient, None where it is left out."""
-        return None if name in self.without else self.states[name]
+_States = Mapping[str, np.random.Generator]
+"""By ingredient, without those left out; beside them ``anatomy``, ``frame`` and ``brightness``, which never are."""
 
 
-def _sample_subject(states: _RandomStates, region: Region) -> tuple[list[PlacedLimb], Limbs]:
+def _spawn_states(rng: np.random.Generator, without: Collection[str]) -> _States:
+    """Give each ingredient a random state of its own, so that leaving one out leaves the others as they are."""
+    names = ("anatomy", "frame", *INGREDIENTS)
+    states = dict(zip(names, rng.spawn(len(names)), strict=True))
+    states["brightness"] = states["contrast"]
+    return {name: state for name, state in states.items() if name not in without}
+
+
+def _sample_subject(states: _States, region: Region) -> tuple[list[PlacedLimb], Limbs]:
     """Draw the limbs of a subject, their disease and how they lie; and which of them are scanned."""
     anatomy = states["anatomy"]
     body = Body.sample(anatomy)
-    if bodies := states.wanted("bodies"):
+    if bodies := states.get("bodies"):
         body = _vary_body(bodies, body)
     limbs = sample_limbs(anatomy, body, region)
     if bodies:
         limbs = _vary_vessels(bodies, limbs)
-    disease, levels, turns = (states.wanted(name) for name in ("disease", "levels", "pose"))
+    disease, levels, turns = (states.get(name) for name in ("disease", "levels", "pose"))
     pattern, severity = _sample_disease(disease, region) if disease else (PATTERNS["control"], 0.0)
     infiltrations = sample_infiltration(anatomy, pattern, severity, region, body.age)
-    poses = sample_poses(anatomy, limbs, _sample_level(levels, limbs) if levels else 0.0)
+    low, high = np.array([drawn_range_mm(limb) for limb in limbs]).T
+    poses = sample_poses(anatomy, limbs, float(levels.uniform(low.max(), high.min())) if levels else 0.0)
     placed = [PlacedLimb(*limb) for limb in zip(limbs, poses, infiltrations, strict=True)]
     return _turn_limbs(turns, placed) if turns else (placed, Limbs.BOTH)
 
 
-def _take_image(states: _RandomStates, drawing: Drawing, pixel: float) -> tuple[Floats, NDArray[np.uint8]]:
+def _take_image(states: _States, drawing: Drawing, pixel: float) -> tuple[Floats, NDArray[np.uint8]]:
     """Turn a drawing into an image of some scanner, 1 for fat tissue, and its compartments."""
     image = brightness(
-        states["contrast"],
+        states["brightness"],
         drawing,
         voxel_mm=pixel,
-        usual=states.wanted("contrast") is None,
-        swaps=states.wanted("swaps"),
+        usual="contrast" not in states,
+        swaps=states.get("swaps"),
     )
-    if rng := states.wanted("surroundings"):
+    if rng := states.get("surroundings"):
         image += surroundings(rng, (drawing.tissue == Tissue.AIR).all(axis=0), pixel)
     compartments = most_common(drawing.compartment)
-    blur = _sample_blur_mm(rng) if (rng := states.wanted("resolution")) else (0.5, 0.5)
-    image = blurred(image, (blur[0] / pixel, blur[1] / pixel))
-    if rng := states.wanted("artefacts"):
+    # The standard deviation of the point spread, along rows and columns.
+    blur_mm = rng.uniform(0.3, 1.0) * rng.uniform(0.8, 1.6, 2) if (rng := states.get("resolution")) else (0.5, 0.5)
+    image = blurred(image, (blur_mm[0] / pixel, blur_mm[1] / pixel))
+    if rng := states.get("artefacts"):
         image, compartments = _add_artefacts(rng, image, compartments)
-    if rng := states.wanted("shading"):
+    if rng := states.get("shading"):
         image = _shade(rng, image)
-    if rng := states.wanted("noise"):
+    if rng := states.get("noise"):
         image = noisy(rng, image, float(np.percentile(image, 95) * rng.uniform(0.003, 0.05)))
-    if rng := states.wanted("contrast"):
+    if rng := states.get("contrast"):
         image = other_greys(rng, image)
     return image, compartments
 
@@ -228,12 +217,6 @@ def _sample_disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, 
     return replace(pattern, patchiness=patchiness, streakiness=streakiness), float(rng.uniform(0.1, 1.0))
 
 
-def _sample_level(rng: np.random.Generator, limbs: tuple[LimbAnatomy, LimbAnatomy]) -> float:
-    """Draw where along the limbs the slice lies."""
-    low, high = np.array([drawn_range_mm(limb) for limb in limbs]).T
-    return float(rng.uniform(low.max(), high.min()))
-
-
 def _turn_limbs(rng: np.random.Generator, limbs: list[PlacedLimb]) -> tuple[list[PlacedLimb], Limbs]:
     """Turn the limbs further than at a usual session; now and then one of them is scanned alone."""
     turned = [
@@ -247,28 +230,12 @@ def _turn_limbs(rng: np.random.Generator, limbs: list[PlacedLimb]) -> tuple[list
     return [limb._replace(pose=replace(limb.pose, contact_mm=None))], Limbs(limb.anatomy.side)
 
 
-def _sample_off_centre(rng: np.random.Generator) -> tuple[float, float]:
-    """Draw how far the limbs lie from the middle of the frame, as parts of its width and height."""
-    spread = 0.02 if rng.random() < 0.8 else 0.12
-    across, down = (spread * rng.normal(0, 1, 2)).tolist()
-    return across, down
-
-
-def _sample_pixel_mm(rng: np.random.Generator) -> float:
-    """Draw the side of a pixel in mm: as many between 0.7 and 1.0 as between 1.2 and 1.7."""
-    return float(0.7 * (1.8 / 0.7) ** rng.random())
-
-
-def _sample_thickness(rng: np.random.Generator) -> tuple[float, int]:
-    """Draw the thickness of the slice in mm, and in how many layers it is drawn: half of all are as good as thin."""
-    return (float(rng.uniform(3, 20)), 3) if rng.random() < 0.5 else THIN
-
-
-def _sample_frame(states: _RandomStates, limbs: list[PlacedLimb]) -> tuple[list[PlacedLimb], Stack]:
+def _sample_frame(states: _States, limbs: list[PlacedLimb]) -> tuple[list[PlacedLimb], Stack]:
     """Draw a field of view around the limbs, from tight to wide, and move the limbs into it."""
-    resolution, thickness, pose = (states.wanted(name) for name in ("resolution", "thickness", "pose"))
-    pixel = _sample_pixel_mm(resolution) if resolution else 1.0
-    slice_mm, points = _sample_thickness(thickness) if thickness else THIN
+    resolution, thickness, pose = (states.get(name) for name in ("resolution", "thickness", "pose"))
+    # As many pixels between 0.7 and 1.0 mm as between 1.2 and 1.7; half of all slices are as good as thin.
+    pixel = float(0.7 * (1.8 / 0.7) ** resolution.random()) if resolution else 1.0
+    slice_mm, points = (float(thickness.uniform(3, 20)), 3) if thickness and thickness.random() < 0.5 else THIN
     extents, frame = _extents(limbs), states["frame"]
     width = max(end for _, end in extents) - min(start for start, _ in extents)
     height = max(end - start for start, end in extents)
@@ -280,13 +247,14 @@ def _sample_frame(states: _RandomStates, limbs: list[PlacedLimb]) -> tuple[list[
         slice_mm=slice_mm,
         points=points,
     )
-    return _centre_limbs(limbs, stack, _sample_off_centre(pose) if pose else (0.0, 0.0)), stack
+    return _centre_limbs(pose, limbs, stack), stack
 
 
-def _centre_limbs(limbs: list[PlacedLimb], stack: Stack, off_centre: tuple[float, float]) -> list[PlacedLimb]:
-    """Move the limbs to the middle of the frame, or off it so that a part of them lies outside."""
-    across = float(np.mean(_extents(limbs))) + off_centre[0] * stack.voxel_mm * stack.columns
-    down = float(np.mean([limb.pose.centre_mm[1] for limb in limbs])) + off_centre[1] * stack.voxel_mm * stack.rows
+def _centre_limbs(rng: np.random.Generator | None, limbs: list[PlacedLimb], stack: Stack) -> list[PlacedLimb]:
+    """Move the limbs to the middle of the frame, or off it so that a part of them may lie outside."""
+    off = (0.02 if rng.random() < 0.8 else 0.12) * rng.normal(0, 1, 2) if rng else np.zeros(2)
+    across = float(np.mean(_extents(limbs)) + off[0] * stack.voxel_mm * stack.columns)
+    down = float(np.mean([limb.pose.centre_mm[1] for limb in limbs]) + off[1] * stack.voxel_mm * stack.rows)
 
     def moved(pose: Pose) -> Pose:
         centre = (pose.centre_mm[0] - across, pose.centre_mm[1] - down)
@@ -297,17 +265,8 @@ def _centre_limbs(limbs: list[PlacedLimb], stack: Stack, off_centre: tuple[float
 
 def _extents(limbs: list[PlacedLimb]) -> list[tuple[float, float]]:
     """Give where each limb begins and ends from right to left, in mm; its reach is beyond all of it."""
-    reaches = [0.8 * reach_mm(limb.anatomy, limb.pose.level_mm) for limb in limbs]
-    return [
-        (limb.pose.centre_mm[0] - reach, limb.pose.centre_mm[0] + reach)
-        for limb, reach in zip(limbs, reaches, strict=True)
-    ]
-
-
-def _sample_blur_mm(rng: np.random.Generator) -> tuple[float, float]:
-    """Draw the standard deviation of the point spread in mm, along rows and columns."""
-    down, across = (rng.uniform(0.3, 1.0) * rng.uniform(0.8, 1.6, 2)).tolist()
-    return down, across
+    reaches = [(limb.pose.centre_mm[0], 0.8 * reach_mm(limb.anatomy, limb.pose.level_mm)) for limb in limbs]
+    return [(centre - reach, centre + reach) for centre, reach in reaches]
 
 
 def _add_artefacts(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.dixon.echoes import Pair, PhaseUnit, is_pair, phase_unit_named, read_echoes, require_pairs
+from musclesense.dixon.echoes import Pair, PhaseUnit, is_pair, read_echoes, require_pairs
 from musclesense.dixon.separation import fat_fraction, separate
 from musclesense.errors import ArgumentError, InputError
 from musclesense.imaging.body import body_mask
@@ -75,7 +75,7 @@ def read_scan(*, phase_unit: str = PhaseUnit.AUTO, **images: ImageLike | Pair | 
                     f"{{{name}}}: goes with {{fat}}; give {{fat}} as well, or three echoes with their phases",
                     **{name: "", "fat": ""},
                 )
-        return from_echoes(*require_pairs(given), phase_unit=phase_unit_named(phase_unit))
+        return from_echoes(*require_pairs(given), phase_unit=phase_unit)
     for name, image in given.items():
         if is_pair(image):
             raise ArgumentError(
@@ -85,7 +85,7 @@ def read_scan(*, phase_unit: str = PhaseUnit.AUTO, **images: ImageLike | Pair | 
     return from_images({name: given[name] for name in CHANNELS if name in given})
 
 
-def from_echoes(te345: Pair, te460: Pair, te575: Pair, *, phase_unit: PhaseUnit = PhaseUnit.AUTO) -> Scan:
+def from_echoes(te345: Pair, te460: Pair, te575: Pair, *, phase_unit: str = PhaseUnit.AUTO) -> Scan:
     """Separate fat and water from magnitude and phase at the three echo times.
 
     Raises:
