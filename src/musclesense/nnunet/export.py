@@ -24,7 +24,7 @@ from musclesense.nnunet.record import FILE_ENDING, SPLITS, ExportedScan, Record
 from musclesense.nnunet.slices import single_slice
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import require_free
-from musclesense.storage.records import read_yaml, write_json
+from musclesense.storage.records import read_yaml, unreadable, write_json
 from musclesense.studies.layout import FOLDS
 from musclesense.vocabulary import Region
 
@@ -119,11 +119,9 @@ def read_labels(file: Path | None, column: str | None = None) -> tuple[LabelSet,
         return LabelSet.from_config({"muscle": []}), column or LABEL_COLUMNS[0]
     remedy = "give a file with 'classes: {NAME: [VALUE]}'"
     content = read_yaml(file, remedy=remedy)
-    try:
+    with unreadable(file, KeyError, TypeError, AttributeError, remedy=remedy, said="no label set"):
         classes = {name: list(values) for name, values in content["classes"].items()}
         column = column or str(content.get("column", LABEL_COLUMNS[0]))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{file}: no label set ({' '.join(str(error).split())}); {remedy}") from error
     if column not in LABEL_COLUMNS:
         raise InputError(f"{file}: column {column!r} holds no labels; give {' or '.join(LABEL_COLUMNS)}")
     try:

@@ -29,7 +29,7 @@ from musclesense.nnunet.record import (
 from musclesense.nnunet.slices import lay_back, require_classes
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import is_file, is_there, require_free
-from musclesense.storage.records import read_json, write_text
+from musclesense.storage.records import read_json, unreadable, write_text
 from musclesense.studies.layout import FOLDS
 from musclesense.vocabulary import CHANNELS, Region
 
@@ -168,13 +168,7 @@ def _load_other(
 
 @dataclass(frozen=True)
 class _Description:
-    """What ``dataset.json`` says.
-
-    Attributes:
-        channels: Names of the channels in order.
-        labels: The label values.
-        ending: Of the files.
-    """
+    """What ``dataset.json`` says: names of the channels in order, label values, and what the files end with."""
 
     channels: tuple[str, ...]
     labels: LabelSet
@@ -184,13 +178,10 @@ class _Description:
     def read(cls, dataset: Path) -> Self:
         path, remedy = dataset / "dataset.json", "give a raw data set's folder"
         content = read_json(path, remedy=remedy)
-        try:
+        with unreadable(path, KeyError, TypeError, AttributeError, remedy=remedy, said="not as nnU-Net v2 writes it"):
             ending, channels, labels = content["file_ending"], content["channel_names"], content["labels"]
             names = tuple(str(channels[str(number)]) for number in range(len(channels)))
             classes = {str(name): [value] for name, value in labels.items() if name != "background"}
-        except (KeyError, TypeError, AttributeError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path}: not as nnU-Net v2 writes it ({reason}); {remedy}") from error
         if not names:
             raise InputError(f"{path}: channel_names names no channel; {remedy}")
         if ending not in _READABLE:
@@ -240,10 +231,8 @@ def _outer_folds(path: Path, who: Mapping[str, str]) -> list[set[str]]:
     """
     remedy = "correct it, or move it away to draw folds of our own"
     splits = read_json(path, remedy=remedy)
-    try:
+    with unreadable(path, KeyError, TypeError, remedy=remedy, said="no readable splits"):
         validated = [[str(case) for case in split["val"]] for split in splits]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: no readable splits ({' '.join(str(error).split())}); {remedy}") from error
     if sorted(case for fold in validated for case in fold) != sorted(who):
         raise InputError(f"{path}: does not have each case of labelsTr in one validation set; {remedy}")
     folds = [{who[case] for case in fold} for fold in validated]

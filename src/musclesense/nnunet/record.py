@@ -162,13 +162,7 @@ def label_file(folder: Path, part: str, case: str, ending: str = FILE_ENDING) ->
 def _to_plain(scan: ExportedScan) -> dict[str, Any]:
     row = scan.acquisition
     return {
-        "line": row.line,
-        "subject": row.subject,
-        "session": row.session,
-        "group": row.group,
-        "region": row.region.value,
-        "limbs": row.limbs.value,
-        "slice": row.slice,
+        **{name: getattr(row, name) for name in ("line", "subject", "session", "group", "region", "limbs", "slice")},
         "part": scan.part,
         "shape": scan.shape,
         "affine": scan.affine.tolist(),

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from musclesense.storage.paths import unwritable_errors
@@ -60,19 +60,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def _sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on the disk itself; not every system can do so for folders."""
-    if path.is_dir():
-        with suppress(OSError):
-            _sync_descriptor(path)
-    else:
-        _sync_descriptor(path)
-
-
-def _sync_descriptor(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError) if path.is_dir() else nullcontext():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,8 @@ def read_text(path: Path, *, remedy: str) -> str:
     """
     if require_file(path, missing=f"cannot be read (no such file); {remedy}") > LARGEST_RECORD_BYTES:
         raise InputError(f"{path}: larger than {LARGEST_RECORD_BYTES // 1024**2} MiB; {remedy}")
-    try:
+    with unreadable(path, OSError, UnicodeDecodeError, remedy=remedy):
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from error
 
 
 def read_json(path: Path, *, remedy: str) -> Any:
@@ -42,10 +41,8 @@ def read_json(path: Path, *, remedy: str) -> Any:
         InputError: It is missing, too large or no JSON.
     """
     text = read_text(path, remedy=remedy)
-    try:
+    with unreadable(path, ValueError, RecursionError, remedy=remedy):
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from error
 
 
 def read_yaml(path: Path, *, remedy: str) -> Any:
@@ -55,10 +52,8 @@ def read_yaml(path: Path, *, remedy: str) -> Any:
         InputError: It is missing, too large or no such YAML.
     """
     text = read_text(path, remedy=remedy)
-    try:
+    with unreadable(path, ValueError, RecursionError, yaml.YAMLError, remedy=remedy):
         return yaml.load(text, _PlainLoader)
-    except (ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from error
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -68,8 +63,14 @@ class _PlainLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+@contextmanager
+def unreadable(path: Path, *errors: type[Exception], remedy: str, said: str = "cannot be read") -> Iterator[None]:
+    """Turn ``errors`` of the block, which reads ``path``, into an `InputError` of one line with the reason."""
+    try:
+        yield
+    except errors as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path}: {said} ({reason}); {remedy}") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -33,7 +33,6 @@ _MOVED = {
     "callbacks.min_delta": "early_stopping.min_delta",
     "callbacks.averaging": "averaging.decay",
     "callbacks.keep_every": "checkpoints.keep_every",
-    "optimizer.schedule": "schedule",
 }
 _MADE_BY_NAME = ("model", "loss", "optimizer", "schedule")
 
@@ -103,9 +102,14 @@ def upgrade(plain: Mapping[str, Any]) -> dict[str, Any]:
     for old, new in _MOVED.items():
         group, _, key = old.partition(".")
         if key in _group(own, group):
-            _put(own, new, own[group].pop(key))
+            value = own[group].pop(key)
+            there, _, called = new.partition(".")
+            own.setdefault(there, {})
+            _group(own, there).setdefault(called, value)
     if own.get("callbacks") == {}:
         del own["callbacks"]
+    if "schedule" in _group(own, "optimizer"):
+        own.setdefault("schedule", own["optimizer"].pop("schedule"))
     if "schedule" in own and own["schedule"] is None:
         own["schedule"] = {"name": "constant"}
     if isinstance(factory := _group(own, "optimizer").pop("factory", None), dict):
@@ -113,8 +117,9 @@ def upgrade(plain: Mapping[str, Any]) -> dict[str, Any]:
     _give_short_names(own)
     if isinstance(channels := own.get("channels"), dict):
         own["channels"] = [str(name) for name, wanted in channels.items() if wanted]
-    for path in (("synthesis", "name"), ("cohort", "phantom", "preset")):
-        _rename(own, path, "robust", "any_scanner")
+    for below, key in ((_group(own, "synthesis"), "name"), (_group(_group(own, "cohort"), "phantom"), "preset")):
+        if below.get(key) == "robust":
+            below[key] = "any_scanner"
     return own
 
 
@@ -128,24 +133,6 @@ def _give_short_names(plain: dict[str, Any]) -> None:
     for group, kind in zip(_MADE_BY_NAME, kinds, strict=True):
         if group in dotted:
             plain[group] = registry.named(kind, plain[group])
-
-
-def _rename(plain: dict[str, Any], path: tuple[str, ...], old: str, new: str) -> None:
-    *groups, key = path
-    for group in groups:
-        plain = _group(plain, group)
-    if plain.get(key) == old:
-        plain[key] = new
-
-
-def _put(plain: dict[str, Any], path: str, value: Any) -> None:
-    group, _, key = path.partition(".")
-    if key:
-        below = plain.setdefault(group, {})
-        if isinstance(below, dict):
-            below.setdefault(key, value)
-    else:
-        plain.setdefault(group, value)
 
 
 def _group(plain: Mapping[str, Any], name: str) -> dict[str, Any]:

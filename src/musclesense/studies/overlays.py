@@ -80,12 +80,9 @@ def _load(path: Path, *names: str) -> list[NDArray[Any]]:
         raise
     except (OSError, ValueError, KeyError, EOFError, zlib.error, NotImplementedError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); {remedy}") from error
-    shapes = {
-        name: array.shape[:1] if name in _INDEX else array.shape for name, array in zip(names, arrays, strict=True)
-    }
-    images = {shapes[name] for name in names if name in _IMAGES}
-    if len({shape[:1] for shape in shapes.values()}) > 1 or len(images) > 1:
-        raise InputError(f"{path}: arrays of {', '.join(map(str, shapes.values()))} do not belong together; {remedy}")
+    shapes = [array.shape for array in arrays]
+    if len({shape[0] for shape in shapes}) > 1 or len({shape for shape in shapes if len(shape) == 3}) > 1:
+        raise InputError(f"{path}: arrays of {', '.join(map(str, shapes))} do not belong together; {remedy}")
     return arrays
 
 

@@ -115,28 +115,17 @@ def read_epochs(folder: RunFolder) -> tuple[Epoch, ...]:
 
 
 def _read_run(folder: RunFolder, outer: int, inner: int) -> Run:
-    status, error, best_epoch = RunStatus.MISSING, None, None
-    cases: tuple[Case, ...] = ()
-    unknown: frozenset[str] = frozenset()
+    run = Run(outer=outer, inner=inner, folder=folder, epochs=read_epochs(folder))
     if folder.is_finished:
-        status, (cases, unknown) = RunStatus.FINISHED, _read_rows(folder.cases, Case)
-        best_epoch = _best_epoch(folder)
+        cases, unknown = _read_rows(folder.cases, Case)
         for case in cases:
             if (case.outer, case.inner) != (outer, inner):
                 raise InputError(f"{folder.cases}: holds cases of run {case.outer}-{case.inner}; {_REMEDY}")
-    elif is_file(folder.failed):
-        status, error = RunStatus.FAILED, read_failure(folder)
-    return Run(
-        outer=outer,
-        inner=inner,
-        folder=folder,
-        status=status,
-        error=error,
-        best_epoch=best_epoch,
-        epochs=read_epochs(folder),
-        cases=cases,
-        unknown=unknown,
-    )
+        best = _best_epoch(folder)
+        return dataclasses.replace(run, status=RunStatus.FINISHED, best_epoch=best, cases=cases, unknown=unknown)
+    if is_file(folder.failed):
+        return dataclasses.replace(run, status=RunStatus.FAILED, error=read_failure(folder))
+    return run
 
 
 def _best_epoch(folder: RunFolder) -> int | None:

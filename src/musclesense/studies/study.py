@@ -67,11 +67,11 @@ class Run:
     outer: int
     inner: int
     folder: RunFolder
-    status: RunStatus
-    error: str | None
-    best_epoch: int | None
-    epochs: tuple[Epoch, ...]
-    cases: tuple[Case, ...]
+    status: RunStatus = RunStatus.MISSING
+    error: str | None = None
+    best_epoch: int | None = None
+    epochs: tuple[Epoch, ...] = ()
+    cases: tuple[Case, ...] = ()
     unknown: frozenset[str] = frozenset()
 
     @property
