@@ -4,7 +4,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,10 +17,7 @@ _NO_FILE = "no such file; correct the path"
 
 def is_file(path: Path) -> bool:
     """Tell whether ``path`` leads to a file; where it is too long or lies in a closed folder, it leads to none."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+    return _holds(path.is_file)
 
 
 def size_and_change(path: Path) -> tuple[int, int] | None:
@@ -34,16 +31,17 @@ def size_and_change(path: Path) -> tuple[int, int] | None:
 
 def is_folder(path: Path) -> bool:
     """Tell whether ``path`` leads to a folder, likewise."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
+    return _holds(path.is_dir)
 
 
 def is_there(path: Path) -> bool:
     """Tell whether ``path`` leads to anything, likewise."""
+    return _holds(path.exists)
+
+
+def _holds(question: Callable[[], bool]) -> bool:
     try:
-        return path.exists()
+        return question()
     except OSError:
         return False
 

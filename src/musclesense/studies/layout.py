@@ -24,14 +24,11 @@ class _File:
 @dataclass(frozen=True)
 class _Folder:
     path: Path
+    """The folder."""
 
 
 class CheckpointFolder(_Folder):
-    """The weights of a run.
-
-    Attributes:
-        path: The folder.
-    """
+    """The weights of a run."""
 
     best = _File("best.ckpt")
     """Weights of the epoch best on the validation cases: what is tested, and what segments."""
@@ -52,9 +49,6 @@ class CheckpointFolder(_Folder):
 
 class RunFolder(_Folder):
     """One run: one outer and one inner fold.
-
-    Attributes:
-        path: The folder.
 
     Examples:
         >>> RunFolder(Path("runs/mine/outer0_inner2")).cases.as_posix()
@@ -105,11 +99,7 @@ class RunFolder(_Folder):
 
 
 class ReportFolder(_Folder):
-    """The report of a study.
-
-    Attributes:
-        path: The folder.
-    """
+    """The report of a study."""
 
     page = _File("index.html")
     """All of it on one page."""
@@ -127,9 +117,6 @@ class ReportFolder(_Folder):
 
 class StudyFolder(_Folder):
     """One study: all runs of one configuration.
-
-    Attributes:
-        path: The folder.
 
     Examples:
         >>> StudyFolder(Path("runs/mine")).run(0, 2).path.as_posix()
