@@ -1,6 +1,6 @@
 """Scores pooled over cases, as the paper pools its 25 runs."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,12 +65,12 @@ class Scores:
 def pool(cases: Iterable[Case]) -> Scores:
     """Pool the scores of cases, as the paper pools its 25 runs."""
     cases = tuple(cases)
-    dice = _defined(cases, lambda case: case.dice)
+    dice = [case.dice for case in cases if case.dice is not None]
     by_outer: dict[int, list[float]] = {}
     for case in sorted(cases, key=lambda case: case.outer):
         if case.dice is not None:
             by_outer.setdefault(case.outer, []).append(case.dice)
-    distance = _mean_sd(_defined(cases, lambda case: case.hd95_mm))
+    distance = _mean_sd(case.hd95_mm for case in cases)
     return Scores(
         cases=len(cases),
         slices=len({(case.line, case.slice) for case in cases}),
@@ -80,8 +80,8 @@ def pool(cases: Iterable[Case]) -> Scores:
         dice_undefined=len(cases) - len(dice),
         dice_by_outer={outer: float(np.mean(values)) for outer, values in by_outer.items()},
         hd95_mm_mean=distance.mean if distance else None,
-        volume_bias_ml=_mean_sd(_defined(cases, lambda case: case.volume_bias_ml)),
-        fat_fraction_bias=_mean_sd(_defined(cases, lambda case: case.fat_fraction_bias)),
+        volume_bias_ml=_mean_sd(case.volume_bias_ml for case in cases),
+        fat_fraction_bias=_mean_sd(case.fat_fraction_bias for case in cases),
     )
 
 
@@ -96,12 +96,8 @@ def select(
     )
 
 
-def _defined(cases: Iterable[Case], measure: Callable[[Case], float | None]) -> list[float]:
-    return [value for case in cases if (value := measure(case)) is not None]
-
-
-def _mean_sd(values: Iterable[float]) -> MeanSD | None:
-    values = list(values)
-    if not values:
+def _mean_sd(values: Iterable[float | None]) -> MeanSD | None:
+    known = [value for value in values if value is not None]
+    if not known:
         return None
-    return MeanSD(float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
+    return MeanSD(float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None)

@@ -37,12 +37,9 @@ def single_slice(volume: Volume, number: int) -> Volume:
 
 
 def lay_back(files: Mapping[int, Path], shape: tuple[int, int, int], affine: NDArray[np.float64]) -> Volume:
-    """Lay slices, each a file that `single_slice` gave, into the scan that they came from; zero is elsewhere.
+    """Lay slices back into the scan that they came from; zero is elsewhere.
 
-    Args:
-        files: File of each slice number.
-        shape: Of the scan.
-        affine: Of the scan.
+    ``files`` are what `single_slice` gave, by slice number. ``shape`` and ``affine`` are the scan's.
 
     Raises:
         InputError: A file cannot be read, does not lie where the slice does, or has voxels of another type.

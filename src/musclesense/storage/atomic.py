@@ -18,11 +18,8 @@ def atomic_path(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that replaces it when the block ends without an error.
 
     The temporary name keeps the suffixes, since some writers choose the format by them. The file is on the disk itself
-    before it takes its name, so that a machine that loses power leaves the earlier file or the new one.
-
-    Args:
-        path: The file.
-        keep: What the earlier file is called from then on; without it, it is gone.
+    before it takes its name, so that a machine that loses power leaves the earlier file or the new one. The earlier
+    file is called ``keep`` from then on; without it, it is gone.
 
     Raises:
         InputError: There is no writing there; a `DiskError` where the disk is full or read-only.

@@ -75,9 +75,7 @@ def require_file(path: Path, *, missing: str = _NO_FILE) -> int:
 def require_free(folder: Path, *, or_empty: bool = False) -> None:
     """Refuse the name of a folder to be made where something is already, be it a link that leads nowhere.
 
-    Args:
-        folder: What is to be made.
-        or_empty: Take an empty folder as well, which `atomic_folder` replaces.
+    With ``or_empty``, an empty folder may be there, which `atomic_folder` replaces.
 
     Raises:
         InputError: The name is taken, or nothing can have it: it is too long, or lies in a closed folder.

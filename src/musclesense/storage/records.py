@@ -19,11 +19,7 @@ LARGEST_RECORD_BYTES = 64 * 1024**2
 
 
 def read_text(path: Path, *, remedy: str) -> str:
-    """Read a record of this project, which is UTF-8 and of modest size.
-
-    Args:
-        path: The file.
-        remedy: What is said where it cannot be read.
+    """Read a record of this project, which is UTF-8 and of modest size; ``remedy`` is what a user should do without it.
 
     Raises:
         InputError: It is missing, too large or no text.
@@ -94,15 +90,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
 
 
 def require_format(path: Path, content: Any, *, newest: int) -> int:
-    """Refuse a record of a newer format than this release knows.
-
-    Args:
-        path: The file.
-        content: What it holds; a record without a format number is of format 1.
-        newest: The newest format that is known.
-
-    Returns:
-        The format number.
+    """Refuse a record of a newer format than this release knows; give its format, 1 where it has no number.
 
     Raises:
         InputError: The format is newer, or no number.

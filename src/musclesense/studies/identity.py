@@ -1,8 +1,8 @@
 """Which study a configuration belongs to: what can change a score, and the name that is made of it.
 
-Configurations are plain dictionaries and lists. A key that is absent reads as its default, both where two are compared
-and in the digest of a name. So a new key parts nobody from a study that was begun before, as long as its default does
-what was done before.
+Configurations (``plain``) are plain dictionaries and lists, and so are the defaults of their keys (``defaults``). A key
+that is absent reads as its default, both where two are compared and in the digest of a name. So a new key parts nobody
+from a study that was begun before, as long as its default does what was done before.
 """
 
 import copy
@@ -38,12 +38,7 @@ _MADE_BY_NAME = ("model", "loss", "optimizer", "schedule")
 
 
 def study_name(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """Make a folder name of cohort, region, channels and a digest of everything that can change a score.
-
-    Args:
-        plain: The configuration.
-        defaults: Of its keys, nested likewise.
-    """
+    """Make a folder name of cohort, region, channels and a digest of everything that can change a score."""
     own, usual = identity(plain), identity(defaults)
     chosen = {key: value for key, value in own.items() if key not in usual or usual[key] != value}
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:_DIGITS]

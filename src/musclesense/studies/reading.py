@@ -54,10 +54,6 @@ def read_study(path: Path) -> Study:
 def read_settings(folder: StudyFolder, *, remedy: str) -> dict[str, Any]:
     """Read the configuration of a study, in today's words whatever release wrote it.
 
-    Args:
-        folder: Of the study.
-        remedy: What is said where it cannot be read.
-
     Raises:
         InputError: It is missing, of a newer format, or no configuration.
     """

@@ -26,12 +26,7 @@ EPOCH_COLUMNS = tuple(field.name for field in dataclasses.fields(Epoch))
 def named_study(runs: Path, plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> StudyFolder:
     """Name the folder of a study after its configuration.
 
-    An earlier release, which made another digest, may have begun the study: then its folder is given.
-
-    Args:
-        runs: The folder above.
-        plain: The configuration.
-        defaults: Of its keys, nested likewise.
+    An earlier release, which made another digest, may have begun the study: then its folder below ``runs`` is given.
     """
     folder = StudyFolder(runs / study_name(plain, defaults))
     if not folder.path.exists():
@@ -71,12 +66,7 @@ def require_same_study(folder: StudyFolder, plain: Mapping[str, Any], defaults: 
 
 
 def open_study(folder: StudyFolder, plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Make the folder of a study and write its configuration there, once among processes.
-
-    Args:
-        folder: Of the study.
-        plain: The configuration, with or without the folds of a run.
-        defaults: Of its keys, nested likewise.
+    """Make the folder of a study and write its configuration there, once among processes, without the folds of a run.
 
     Raises:
         InputError: The folder belongs to another configuration.

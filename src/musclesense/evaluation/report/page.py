@@ -11,30 +11,10 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from musclesense.evaluation.pooling import ALL, MeanSD, Scores, pool, select
-from musclesense.evaluation.report.figures import (
-    DARK,
-    LIGHT,
-    Chart,
-    fat_fraction_charts,
-    group_charts,
-    headline_charts,
-    label_charts,
-    learning_charts,
-    run_charts,
-)
+from musclesense.evaluation.report import figures, tables
+from musclesense.evaluation.report.figures import Chart
 from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, Overlay, overlays
-from musclesense.evaluation.report.tables import (
-    GROUPS,
-    LABELS,
-    MEASURES,
-    PHANTOM_NOTICE,
-    REGIONS,
-    Measure,
-    nested_cv_rows,
-    paper_dice,
-    unknown_columns,
-    write_tables,
-)
+from musclesense.evaluation.report.tables import GROUPS, LABELS, REGIONS, Measure, paper_dice
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked
 from musclesense.storage.paths import is_file, require_writable
@@ -90,12 +70,12 @@ def write_report(folder: Path) -> Path:
     study = read_study(folder)
     report = study.folder.report
     # All of it is made before any of it is written: what cannot be read is found while nothing has changed.
-    figures: dict[str, bytes] = {}
-    page = _template().render(**_content(study, figures))
+    pngs: dict[str, bytes] = {}
+    page = _template().render(**_content(study, pngs))
     require_writable(report.path)
     with locked(report.path):
-        write_tables(study, report)
-        for name, png in figures.items():
+        tables.write_tables(study, report)
+        for name, png in pngs.items():
             with atomic_path(report.figure(name)) as draft:
                 draft.write_bytes(png)
         write_text(report.page, page)
@@ -113,19 +93,20 @@ def _template() -> Any:
     return environment.get_template("template.html")
 
 
-def _content(study: Study, figures: dict[str, bytes]) -> dict[str, Any]:
+def _content(study: Study, pngs: dict[str, bytes]) -> dict[str, Any]:
     def pictures(charts: Callable[[Study], list[Chart]]) -> list[Picture]:
-        return [_chart(chart, figures) for chart in charts(study)] if study.cases else []
+        return [_chart(chart, pngs) for chart in charts(study)] if study.cases else []
 
     # Of single muscles the page shows the mean, and each of them once; the tables beside it have them all.
     labels = (None,) if study.many_labels else study.labels
+    command = study.folder.command
     return {
         "study": study,
-        "phantom_notice": PHANTOM_NOTICE if study.phantom else None,
+        "phantom_notice": tables.PHANTOM_NOTICE if study.phantom else None,
         "finished": study.with_status(RunStatus.FINISHED),
         "failed": study.with_status(RunStatus.FAILED),
         "missing": study.with_status(RunStatus.MISSING),
-        "unknown": unknown_columns(study),
+        "unknown": tables.unknown_columns(study),
         "columns": {table: _columns(table) for table in (REGIONS, LABELS, GROUPS)},
         "data": _data(study),
         "settings": _settings(study.config),
@@ -134,22 +115,22 @@ def _content(study: Study, figures: dict[str, bytes]) -> dict[str, Any]:
         "labels": _score_rows(study, groups=[None], labels=study.labels) if study.many_labels else [],
         "groups": _score_rows(study, groups=study.groups, labels=labels),
         "several_labels": len(labels) > 1,
-        "runs": [row for row in nested_cv_rows(study, labels) if row["region"] != ALL],
-        "headline_pictures": pictures(headline_charts),
-        "label_pictures": pictures(label_charts),
-        "group_pictures": pictures(group_charts),
-        "run_pictures": pictures(run_charts),
-        "learning_pictures": [_chart(chart, figures) for chart in learning_charts(study)],
-        "fat_fraction_pictures": pictures(fat_fraction_charts),
-        "overlays": [(region, _overlays(overlays(study, region), figures)) for region in study.regions],
+        "runs": [row for row in tables.nested_cv_rows(study, labels) if row["region"] != ALL],
+        "headline_pictures": pictures(figures.headline_charts),
+        "label_pictures": pictures(figures.label_charts),
+        "group_pictures": pictures(figures.group_charts),
+        "run_pictures": pictures(figures.run_charts),
+        "learning_pictures": [_chart(chart, pngs) for chart in figures.learning_charts(study)],
+        "fat_fraction_pictures": pictures(figures.fat_fraction_charts),
+        "overlays": [(region, _overlays(overlays(study, region), pngs)) for region in study.regions],
         "colours": {"truth": TRUTH, "prediction": PREDICTION, "both": BOTH},
-        "command": _command(study.folder.command),
+        "command": read_text(command, remedy="remove it").strip() if is_file(command) else None,
     }
 
 
 def _columns(table: str) -> list[Measure]:
     """Give the columns of a table of scores on the page, counts of cases last."""
-    own = [measure for measure in MEASURES if table in measure.on]
+    own = [measure for measure in tables.MEASURES if table in measure.on]
     counts = ("subjects", "cases", "dice_undefined")
     return sorted(own, key=lambda measure: measure.name in counts)
 
@@ -210,22 +191,17 @@ def _inline(value: Any) -> str:
     return str(value)
 
 
-def _command(recorded: Path) -> str | None:
-    """Give the training command, where it was recorded."""
-    return read_text(recorded, remedy="remove it").strip() if is_file(recorded) else None
+def _chart(chart: Chart, pngs: dict[str, bytes]) -> Picture:
+    light = chart.png(figures.LIGHT)
+    pngs[chart.name] = light
+    return Picture(alt=chart.alt, light=_data_uri(light), dark=_data_uri(chart.png(figures.DARK)))
 
 
-def _chart(chart: Chart, figures: dict[str, bytes]) -> Picture:
-    light = chart.png(LIGHT)
-    figures[chart.name] = light
-    return Picture(alt=chart.alt, light=_data_uri(light), dark=_data_uri(chart.png(DARK)))
-
-
-def _overlays(drawn: Iterable[Overlay], figures: dict[str, bytes]) -> list[tuple[Overlay, Picture]]:
+def _overlays(drawn: Iterable[Overlay], pngs: dict[str, bytes]) -> list[tuple[Overlay, Picture]]:
     pictures = []
     for overlay in drawn:
         png = overlay.png()
-        figures[overlay.name] = png
+        pngs[overlay.name] = png
         alt = f"{overlay.rank} case, {overlay.case.region}: contours of truth and prediction on the image"
         pictures.append((overlay, Picture(alt=alt, light=_data_uri(png), dark=None)))
     return pictures
