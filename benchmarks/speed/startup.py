@@ -70,7 +70,7 @@ def once(started: float, overrides: list[str]) -> None:
         told[next(stages)] = (now[0] - before[0], now[1] - before[1])
         before = now
 
-    from musclesense.cli.train import run
+    from musclesense.cli.verbs import train as run_training
     from musclesense.training import run as run_module
     from musclesense.training.module import SegmentationModule
 
@@ -90,7 +90,7 @@ def once(started: float, overrides: list[str]) -> None:
 
     experiment.train, SegmentationModule.training_step = begins, first  # type: ignore[method-assign]
     sys.argv[1:] = overrides
-    run()
+    run_training()
 
 
 if __name__ == "__main__":

@@ -114,6 +114,11 @@ def _absent_package(error: ModuleNotFoundError) -> tuple[str, ...]:
     return (f"this needs the package {package}, which is not installed; pip install {package}",)
 
 
+def reason_of(error: BaseException) -> str:
+    """Give what an error of a library says, in one line, or its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def one_line(text: str) -> str:
     r"""Make text fit for a line of a terminal.
 

@@ -1,16 +1,13 @@
-"""``musclesense VERB``: what each verb takes. What it does is in the module of its name.
-
-That module is imported when the verb is asked for, so that ``--help`` answers at once.
-"""
+"""``musclesense VERB``: what each verb takes. What it does is in `verbs`."""
 
 import argparse
 import os
-import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from musclesense.cli import verbs
 from musclesense.errors import InputError, report_input_errors
 from musclesense.messages import to_console
 from musclesense.phantom.cohorts.presets import PRESETS
@@ -32,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         to_console()
         if words[:1] == ["train"]:  # which speaks Hydra's language
             sys.argv[1:] = [*words[1:], *(word for word in given if word == _DEBUG)]
-            pkgutil.resolve_name("musclesense.cli.train:run")()
+            verbs.train()
             return
         options = _parser().parse_args(words)
-        pkgutil.resolve_name(f"musclesense.cli.{options.verb}")(options)
+        options.run(options)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,24 +49,24 @@ def _parser() -> argparse.ArgumentParser:
         epilog="With --debug, anywhere on the line, an error shows its traceback.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    subparsers = parser.add_subparsers(metavar="VERB", required=True)
 
-    def verb(name: str, does: str, help_: str) -> argparse.ArgumentParser:
-        added = verbs.add_parser(name, help=help_, description=help_, allow_abbrev=False)
-        added.set_defaults(verb=does)
+    def verb(name: str, run: Callable[..., None], help_: str) -> argparse.ArgumentParser:
+        added = subparsers.add_parser(name, help=help_, description=help_, allow_abbrev=False)
+        added.set_defaults(run=run)
         return added
 
-    check = verb("check", "check:run", "Check a cohort table and every file that it names.")
+    check = verb("check", verbs.check, "Check a cohort table and every file that it names.")
     check.add_argument("cohort", type=Path, metavar="COHORT")
 
-    folds = verb("folds", "folds:run", "Show the nested folds of a cohort: who is where, how balanced.")
+    folds = verb("folds", verbs.folds, "Show the nested folds of a cohort: who is where, how balanced.")
     folds.add_argument("cohort", type=Path, metavar="COHORT")
     folds.add_argument("--region", choices=_REGIONS, help="rows of this region only")
     folds.add_argument("--outer", type=int, default=5, help="outer folds (default 5)")
     folds.add_argument("--inner", type=int, default=5, help="inner folds (default 5)")
     folds.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
 
-    export = verb("export-nnunet", "nnunet:run_export", "Write labelled slices and folds as a raw data set of nnU-Net.")
+    export = verb("export-nnunet", verbs.export_nnunet, "Write labelled slices and folds as a raw data set of nnU-Net.")
     export.add_argument("cohort", type=Path, metavar="COHORT")
     export.add_argument("out", type=Path, metavar="OUT", help="folder to make, such as nnUNet_raw/Dataset101_Thigh")
     export.add_argument("--channels", nargs="+", required=True, metavar="CHANNEL", help="such as fat water")
@@ -83,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     drawn.add_argument("--folds", type=Path, metavar="FILE", help="folds of a study (default: drawn, 5 x 5)")
     drawn.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
 
-    imported = verb("import-nnunet", "nnunet:run_import", "Read a raw data set of nnU-Net, or score its masks.")
+    imported = verb("import-nnunet", verbs.import_nnunet, "Read a raw data set of nnU-Net, or score its masks.")
     imported.add_argument("dataset", type=Path, metavar="DATASET", help="such as nnUNet_raw/Dataset101_Thigh")
     imported.add_argument("out", type=Path, metavar="OUT", help="folder of the cohort; with --predictions of the study")
     imported.add_argument("--region", choices=_REGIONS, help="of every case, where export-nnunet did not write")
@@ -92,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     imported.add_argument("--predictions", type=Path, metavar="DIR", help="score nnU-Net's masks of imagesTs")
     imported.add_argument("--fold", type=int, default=0, help="nnU-Net's, which predicted them (default 0)")
 
-    phantom = verb("phantom", "phantom:run", "Make a phantom cohort: images by MR physics, masks and a cohort table.")
+    phantom = verb("phantom", verbs.phantom, "Make a phantom cohort: images by MR physics, masks and a cohort table.")
     phantom.add_argument("out", type=Path, metavar="OUT", help="folder to make")
     phantom.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)} (default demo)")
     phantom.add_argument("--seed", type=int, default=1, help="same seed, same bytes (default 1)")
@@ -101,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     phantom.add_argument("--slices", choices=("all", "mid"), default="all", help="mid: the middle slice alone")
     phantom.add_argument("--label-all", action="store_true", help="let every slice count as labelled, not the mid one")
 
-    separate = verb("separate", "separate:run", "Separate fat and water by three-point Dixon.")
+    separate = verb("separate", verbs.separate, "Separate fat and water by three-point Dixon.")
     _add_echoes(separate, "magnitude and phase at this echo time", nargs=2, required=True)
     separate.add_argument("--out", type=Path, required=True, metavar="DIR")
     separate.add_argument(
@@ -119,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         help="chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back",
     )
 
-    segment = verb("segment", "segment:run", "Segment a scan: mask, fat fractions, a picture to judge them by.")
+    segment = verb("segment", verbs.segment, "Segment a scan: mask, fat fractions, a picture to judge them by.")
     _add_echoes(segment, "magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+")
     for channel in [channel for channel in Channel if not channel.is_echo]:
         where = "instead of echoes with phases" if channel is Channel.FAT else "beside --fat"
@@ -129,9 +126,9 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--model", type=Path, required=True, help="a study below runs/, a run or a checkpoint")
     segment.add_argument("--out", type=Path, required=True, metavar="DIR")
 
-    verb("train", "train:run", "Train and test networks: as python train.py; train --help tells of its words.")
+    verb("train", verbs.train, "Train and test networks: as python train.py; train --help tells of its words.")
 
-    report = verb("report", "report:run", "Write a study's tables and its page, and print the scores.")
+    report = verb("report", verbs.report, "Write a study's tables and its page, and print the scores.")
     report.add_argument("study", type=Path, metavar="STUDY", help="a folder below runs/")
     return parser
 

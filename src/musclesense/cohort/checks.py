@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any
@@ -91,26 +91,23 @@ def summary(table: CohortTable) -> str:
     ]
     for region in Region:
         by_group = Counter(row.group or "no group" for row in rows if row.region == region)
-        lines.append(
-            f"  {region}: {_counted(by_group.total(), 'acquisition')}" + (f" ({_counts(by_group)})" if by_group else "")
-        )
-    return "\n".join(
-        [
-            *lines,
-            f"  limbs: {_counts(Counter(row.limbs.value for row in rows))}",
-            f"  channels: {_counts(Counter({name: images[name] for name in CHANNELS if images[name]}))}",
-            f"  masks: {sum(row.mask is not None for row in rows)}, "
-            f"compartments: {sum(row.compartments is not None for row in rows)}, "
-            f"fat fraction images: {sum(row.fat_fraction is not None for row in rows)}",
-        ]
-    )
+        groups_there = f" ({_counts(by_group)})" if by_group else ""
+        lines.append(f"  {region}: {_counted(by_group.total(), 'acquisition')}{groups_there}")
+    lines += [
+        f"  limbs: {_counts(Counter(row.limbs.value for row in rows))}",
+        f"  channels: {_counts({name: images[name] for name in CHANNELS if images[name]})}",
+        f"  masks: {sum(row.mask is not None for row in rows)}, "
+        f"compartments: {sum(row.compartments is not None for row in rows)}, "
+        f"fat fraction images: {sum(row.fat_fraction is not None for row in rows)}",
+    ]
+    return "\n".join(lines)
 
 
 def _counted(number: int, thing: str) -> str:
     return f"{number} {thing}" + ("s" if number != 1 else "")
 
 
-def _counts(counts: Counter[str]) -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 

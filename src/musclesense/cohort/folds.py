@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from musclesense.cohort.table import Acquisition, CohortTable
 from musclesense.errors import InputError
 from musclesense.storage.locks import locked
-from musclesense.storage.records import read_json, require_format, write_json
+from musclesense.storage.records import read_json, require_format, unreadable, write_json
 
 # What to balance, most urgent first: a fold without a region has no score for it, so subjects by region outweigh all,
 # then come subjects by group, subjects by group within a region, and acquisitions by region.
@@ -100,16 +101,13 @@ class NestedFolds:
         """
         content = read_json(path, remedy=remedy)
         test, validation = _KEYS[require_format(path, content, newest=FORMAT)]
-        try:
+        with unreadable(path, ValueError, KeyError, TypeError, OverflowError, remedy=remedy, said="no readable folds"):
             folds = cls(
                 table=str(content["table"]),
                 seed=int(content["seed"]),
                 outer=tuple(_names(fold[test]) for fold in content["outer"]),
                 inner=tuple(tuple(map(_names, fold[validation])) for fold in content["outer"]),
             )
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path}: no readable folds ({reason}); {remedy}") from error
         if not _is_nested(folds):
             raise InputError(f"{path}: subjects are missing or occur twice; {remedy}")
         return folds
@@ -151,49 +149,28 @@ def draw(acquisitions: Sequence[Acquisition], *, table: str, seed: int, outer: i
     Raises:
         InputError: Too few subjects or folds.
     """
-    subjects = {acquisition.subject for acquisition in acquisitions}
-    if problem := shortage(len(subjects), outer, inner) or _scattered(acquisitions):
+    if problem := shortage(len({row.subject for row in acquisitions}), outer, inner):
         raise InputError(problem)
+    if (groups := len({row.group for row in acquisitions})) > MOST_GROUPS:
+        raise InputError(f"{groups} groups are too many to balance; give {MOST_GROUPS} at most")
     return nest(_deal(acquisitions, outer, salt=f"{seed}"), acquisitions, table=table, seed=seed, inner=inner)
 
 
 def nest(
     outer: Sequence[Collection[str]], acquisitions: Sequence[Acquisition], *, table: str, seed: int, inner: int = 5
 ) -> NestedFolds:
-    """Draw inner folds within outer folds that are given, as :func:`draw` does.
+    """Draw inner folds, as `draw` does, within outer folds that are given: the test subjects of each, everybody once.
 
-    Args:
-        outer: Test subjects of each outer fold, each subject of the acquisitions once.
-        acquisitions: The rows that the study uses.
-        table: Digest of the table that they come from.
-        seed: Any integer.
-        inner: Number of inner folds, at least 2 and no more than subjects outside any outer fold.
+    There can be no more inner folds than subjects outside any outer fold.
     """
     subjects = {acquisition.subject for acquisition in acquisitions}
-    validation = []
-    for number, tested in enumerate(outer):
-        others = select(acquisitions, subjects.difference(tested))
-        validation.append(_deal(others, inner, salt=f"{seed}/{number}"))
+    validation = [
+        _deal(select(acquisitions, subjects.difference(tested)), inner, salt=f"{seed}/{number}")
+        for number, tested in enumerate(outer)
+    ]
     return NestedFolds(
         table=table, seed=seed, outer=tuple(tuple(sorted(test)) for test in outer), inner=tuple(validation)
     )
-
-
-def load_fitting(path: Path, table: CohortTable, acquisitions: Sequence[Acquisition]) -> NestedFolds:
-    """Read the folds of a study, whatever their seed and number.
-
-    Raises:
-        InputError: They belong to another table or other rows of it.
-    """
-    folds = NestedFolds.load(path)
-    counts = {"outer": len(folds.outer), "inner": len(folds.inner[0])}
-    require_fit(path, folds, table, acquisitions, seed=folds.seed, **counts)
-    return folds
-
-
-def _scattered(acquisitions: Iterable[Acquisition]) -> str | None:
-    groups = len({acquisition.group for acquisition in acquisitions})
-    return f"{groups} groups are too many to balance; give {MOST_GROUPS} at most" if groups > MOST_GROUPS else None
 
 
 def load_or_draw(
@@ -202,32 +179,30 @@ def load_or_draw(
     """Read the folds of a study, or draw and write them where there are none yet; safe among processes.
 
     Raises:
-        InputError: The file belongs to another table, seed or number of folds; or as for :func:`draw`.
+        InputError: As for `load_fitting` and `draw`.
     """
     if not path.exists():
         with locked(path):
             if not path.exists():
                 draw(acquisitions, table=table.digest, seed=seed, outer=outer, inner=inner).save(path)
-    folds = NestedFolds.load(path)
-    require_fit(path, folds, table, acquisitions, seed=seed, outer=outer, inner=inner)
-    return folds
+    return load_fitting(path, table, acquisitions, seed=seed, outer=outer, inner=inner)
 
 
-def require_fit(
+def load_fitting(
     path: Path,
-    folds: NestedFolds,
     table: CohortTable,
     acquisitions: Iterable[Acquisition],
     *,
-    seed: int,
-    outer: int,
-    inner: int,
-) -> None:
-    """Refuse folds read from ``path`` that were drawn for something else.
+    seed: int | None = None,
+    outer: int | None = None,
+    inner: int | None = None,
+) -> NestedFolds:
+    """Read folds and refuse those that were drawn for something else; what is None may be any.
 
     Raises:
         InputError: Table, seed, numbers of folds or subjects differ; all differences are named.
     """
+    folds = NestedFolds.load(path)
     differences = []
     if folds.table != table.digest:
         differences.append(f"{table.path} has changed since")
@@ -236,7 +211,7 @@ def require_fit(
         ("outer folds", len(folds.outer), outer),
         ("inner folds", len(folds.inner[0]), inner),
     ):
-        if drawn != asked:
+        if asked not in (drawn, None):
             differences.append(f"{name} {drawn} there, {asked} asked for")
     changed = {acquisition.subject for acquisition in acquisitions}.symmetric_difference(folds.subjects)
     if changed:
@@ -247,6 +222,7 @@ def require_fit(
         raise InputError(
             f"{path}: does not fit ({'; '.join(differences)}); give the study a new name or remove its folder"
         )
+    return folds
 
 
 def select(acquisitions: Iterable[Acquisition], subjects: Collection[str]) -> list[Acquisition]:
@@ -274,8 +250,7 @@ def describe(folds: NestedFolds, acquisitions: Sequence[Acquisition]) -> str:
     tested = {subject: str(outer) for outer, test in enumerate(folds.outer) for subject in test}
     validated = [{s: str(number) for number, own in enumerate(inner) for s in own} for inner in folds.inner]
     places = [["subject", "test", *(f"validation outer={outer}" for outer in range(len(folds.outer)))]]
-    for subject in folds.subjects:
-        places.append([subject, tested[subject], *(of_outer.get(subject, "-") for of_outer in validated)])
+    places += [[s, tested[s], *(of_outer.get(s, "-") for of_outer in validated)] for s in folds.subjects]
     return "\n".join(
         [
             f"{len(folds.subjects)} subjects, {len(acquisitions)} acquisitions, seed {folds.seed}: "
@@ -293,10 +268,8 @@ def describe(folds: NestedFolds, acquisitions: Sequence[Acquisition]) -> str:
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(cells))
-        for cells in (list(zip(row, widths, strict=True)) for row in rows)
-    ]
+    layout = "  ".join(["{:<%d}", *["{:>%d}"] * (len(widths) - 1)]) % tuple(widths)
+    return [layout.format(*row) for row in rows]
 
 
 def _deal(acquisitions: Sequence[Acquisition], folds: int, *, salt: str) -> tuple[tuple[str, ...], ...]:
@@ -361,12 +334,8 @@ def _names(subjects: object) -> tuple[str, ...]:
 
 def _is_nested(folds: NestedFolds) -> bool:
     everybody = folds.subjects
-    levels = [(everybody, folds.outer)]
-    levels += [
-        (tuple(sorted(set(everybody).difference(test))), parts)
-        for test, parts in zip(folds.outer, folds.inner, strict=True)
-    ]
+    levels = [(set(everybody), folds.outer)]
+    levels += [({*everybody}.difference(test), inner) for test, inner in zip(folds.outer, folds.inner, strict=True)]
     return len(set(everybody)) == len(everybody) and all(
-        len(parts) >= 2 and all(parts) and tuple(sorted(s for part in parts for s in part)) == whole
-        for whole, parts in levels
+        len(parts) >= 2 and all(parts) and sorted(chain(*parts)) == sorted(whole) for whole, parts in levels
     )

@@ -59,18 +59,9 @@ class Acquisition:
 
     def cells(self) -> dict[str, str | int | Path]:
         """Give the value of each of `COLUMNS`: files as paths, the empty text where there is nothing."""
-        values = {
-            "subject": self.subject,
-            "session": self.session,
-            "group": self.group,
-            "region": self.region.value,
-            "limbs": self.limbs.value,
-            **self.channels,
-            **{column: self.labels(column) for column in LABEL_COLUMNS},
-            "slice": self.slice,
-            "fat_fraction": self.fat_fraction,
-        }
-        return {column: "" if (value := values.get(column)) is None else value for column in COLUMNS}
+        values = {column: getattr(self, column, None) for column in COLUMNS} | {**self.channels}
+        values |= {"region": self.region.value, "limbs": self.limbs.value}
+        return {column: "" if value is None else value for column, value in values.items()}
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,7 @@ def body_mask(image: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def background_level(image: NDArray[Any], body: NDArray[np.bool_] | None = None) -> float:
-    """Give the median of ``image`` (2-D) outside the body, or its minimum where the body fills it.
-
-    Args:
-        image: Any magnitude image.
-        body: Its `body_mask`, where it is known.
-    """
+    """Give the median of a 2-D image outside its body, or its minimum where the body fills it."""
     outside = image[~(body_mask(image) if body is None else body)]
     return float(np.median(outside) if outside.size else image.min())
 

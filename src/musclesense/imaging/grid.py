@@ -5,7 +5,6 @@ order in which a scanner stored the axes. The grid follows the axes of the volum
 nearest anatomical axes by swapping and flipping, never rotated, so that nothing is lost between slices.
 """
 
-import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -122,7 +121,8 @@ class Grid:
 
     def __post_init__(self) -> None:
         spacing = self.spacing_mm
-        if not _is_number(spacing) or not SMALLEST_ZOOM_MM <= spacing <= LARGEST_ZOOM_MM:
+        is_number = isinstance(spacing, int | float) and not isinstance(spacing, bool)
+        if not is_number or not SMALLEST_ZOOM_MM <= spacing <= LARGEST_ZOOM_MM:
             limits = f"{SMALLEST_ZOOM_MM:g} to {LARGEST_ZOOM_MM:g}"
             raise InputError(f"grid.spacing_mm={spacing} is no pixel size; give {limits} millimetres")
         for name, size in (("rows", self.rows), ("columns", self.columns)):
@@ -150,35 +150,24 @@ class Grid:
         native_shape = tuple(n for axis, n in enumerate(geometry.shape) if axis != slice_axis(geometry))
         if reference.shape != native_shape:
             raise ValueError(f"reference must have shape {native_shape}, got {reference.shape}")
-        transposed = row_axis > column_axis
-        centres = (0.0, 0.0)
-        if self.fit is Fit.CENTRE:
-            centres = body_centre(body_mask(reference) if body is None else body)
-        if transposed:
-            centres = centres[::-1]
-        steps, starts, spacings = [], [], []
-        for axis, sign, size, centre in (
-            (row_axis, row_sign, self.rows, centres[0]),
-            (column_axis, column_sign, self.columns, centres[1]),
-        ):
-            length, zoom = geometry.shape[axis], geometry.zooms[axis]
-            if self.fit is Fit.STRETCH:
-                step, centre = length / size, (length - 1) / 2
-            else:
-                step = self.spacing_mm / zoom
-            start = centre - sign * step * (size - 1) / 2
-            if abs(step - 1) < EQUAL_SPACING:
-                step, start = 1.0, float(round(start))
-            steps.append(sign * step)
-            starts.append(start)
-            spacings.append(step * zoom)
+        axes, signs = [row_axis, column_axis], np.array([row_sign, column_sign])
+        lengths, zooms = np.array(geometry.shape)[axes], np.array(geometry.zooms)[axes]
+        sizes, transposed = np.array([self.rows, self.columns]), row_axis > column_axis
+        if self.fit is Fit.STRETCH:
+            steps, centres = lengths / sizes, (lengths - 1) / 2
+        else:
+            centre = body_centre(body_mask(reference) if body is None else body)
+            steps, centres = self.spacing_mm / zooms, np.array(centre[::-1] if transposed else centre)
+        starts = centres - signs * steps * (sizes - 1) / 2
+        equal = np.abs(steps - 1) < EQUAL_SPACING
+        steps, starts = np.where(equal, 1.0, steps), np.where(equal, starts.round(), starts)
         return Placement(
             native_shape=(native_shape[0], native_shape[1]),
             grid_shape=(self.rows, self.columns),
             transposed=transposed,
-            start=(starts[0], starts[1]),
-            step=(steps[0], steps[1]),
-            spacing_mm=(spacings[0], spacings[1]),
+            start=tuple(starts.tolist()),
+            step=tuple((signs * steps).tolist()),
+            spacing_mm=tuple((steps * zooms).tolist()),
         )
 
 
@@ -249,10 +238,6 @@ class Placement:
     def _require(array: NDArray[Any], shape: tuple[int, int], name: str) -> None:
         if array.shape[-2:] != shape:
             raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _axis_along(geometry: Geometry, direction: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import bz2
 import gzip
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from nibabel.orientations import aff2axcodes, io_orientation
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import DTypeLike, NDArray
 
-from musclesense.errors import InputError
+from musclesense.errors import InputError, reason_of
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.paths import require_file
 
@@ -174,7 +174,7 @@ def _read_header(path: Path) -> tuple[Any, Path]:
         with _stream(header_file) as stream:
             block = stream.read(max(_HEADERS))
     except _DAMAGED as error:
-        raise InputError(f"{path}: not a readable NIfTI file ({_one_line(error)}); export the file again") from error
+        raise InputError(f"{path}: not a readable NIfTI file ({reason_of(error)}); export the file again") from error
     size, order = next(
         ((size, order) for size in _HEADERS for order in ("little", "big") if block[:4] == size.to_bytes(4, order)),
         (0, ""),
@@ -205,14 +205,9 @@ def _stream(path: Path) -> Iterator[Any]:
     with path.open("rb") as raw:
         start = raw.read(3)
         raw.seek(0)
-        if start[:2] == b"\x1f\x8b":
-            with gzip.GzipFile(fileobj=raw) as unpacked:
-                yield unpacked
-        elif start == b"BZh":
-            with bz2.BZ2File(raw) as unpacked:
-                yield unpacked
-        else:
-            yield raw
+        unpack: Any = gzip.open if start[:2] == b"\x1f\x8b" else bz2.open if start == b"BZh" else nullcontext
+        with unpack(raw) as stream:
+            yield stream
 
 
 def header_problem(header: Any, *, pair: bool) -> str | None:
@@ -255,7 +250,7 @@ def _affine_problem(header: Any) -> str | None:
             try:
                 affines.append(read())
             except (HeaderDataError, ValueError) as error:
-                return f"{name} cannot be read ({_one_line(error)}); {again}"
+                return f"{name} cannot be read ({reason_of(error)}); {again}"
     for affine in affines or [header.get_base_affine()]:
         if wrong := affine_problem(affine):
             return f"{wrong}; {again}"
@@ -323,7 +318,7 @@ def _read_voxels(path: Path, offset: int, shape: tuple[int, int, int], dtype: np
             # Only at its end does a compressed file tell whether it is whole.
             more = bool(stream.read(1))
     except _DAMAGED as error:
-        raise InputError(f"{path}: voxels cannot be read ({_one_line(error)}); export the file again") from error
+        raise InputError(f"{path}: voxels cannot be read ({reason_of(error)}); export the file again") from error
     if filled < wanted:
         raise InputError(f"{path}: voxels cannot be read ({filled} of {wanted} bytes are there); export the file again")
     if more:
@@ -335,7 +330,3 @@ def _read_voxels(path: Path, offset: int, shape: tuple[int, int, int], dtype: np
 
 def _x(lengths: Any) -> str:
     return "x".join(f"{length:g}" if isinstance(length, np.floating) else str(length) for length in lengths)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

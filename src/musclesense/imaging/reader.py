@@ -10,7 +10,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from musclesense.errors import ArgumentError, InputError
+from musclesense.errors import ArgumentError, InputError, reason_of
 from musclesense.imaging.nifti import (
     MOST_VOXELS,
     Geometry,
@@ -80,7 +80,7 @@ def _from_nibabel(image: SpatialImage, argument: str) -> Volume:
     try:
         data = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise _unusable(argument, f"cannot be read ({' '.join(str(error).split())}); load it again") from error
+        raise _unusable(argument, f"cannot be read ({reason_of(error)}); load it again") from error
     geometry = geometry_of(header)
     return Volume(_plain_numbers(data.reshape(geometry.shape)), geometry)
 

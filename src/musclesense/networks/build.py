@@ -6,7 +6,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from musclesense.errors import InputError
+from musclesense.errors import InputError, reason_of
 from musclesense.networks.registry import NETWORK, make
 from musclesense.networks.spec import NetworkSpec
 from musclesense.networks.unet import FoldedUNet, UNet
@@ -43,8 +43,7 @@ def require_fit(network: nn.Module, spec: NetworkSpec) -> None:
     except NotImplementedError:
         return  # shapes that depend on values are seen when there are values
     except Exception as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"model: takes no images of shape {shape} ({reason}); correct model=...") from error
+        raise InputError(f"model: takes no images of shape {shape} ({reason_of(error)}); correct model=...") from error
     made = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
     if made != wanted:
         raise InputError(f"model: gives {made} for an image, not {wanted}; correct model=...")

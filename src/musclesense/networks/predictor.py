@@ -47,31 +47,19 @@ class TorchPredictor:
 
     def __init__(self, network: nn.Module, spec: NetworkSpec, device: str = AUTO) -> None:
         self._device = find_device(device)
-        self._network = network.to(self._device).eval()
-        self._spec = spec
-
-    @property
-    def spec(self) -> NetworkSpec:
-        """What the network takes and what it gives."""
-        return self._spec
-
-    @property
-    def network(self) -> nn.Module:
-        """The network itself."""
-        return self._network
+        self.network = network.to(self._device).eval()
+        self.spec = spec
 
     @torch.inference_mode()
     def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the probability of each foreground class: (slices, classes, rows, columns)."""
-        mirror = self._spec.labels.mirror if self._spec.flip else None
+        mirror = self.spec.labels.mirror if self.spec.flip else None
         given = torch.from_numpy(images).to(self._device)
-        found: NDArray[np.float32] = (
-            foreground(self._logits, given, scales=self._spec.scales, mirror=mirror).cpu().numpy()
-        )
-        return found
+        found = foreground(self._logits, given, scales=self.spec.scales, mirror=mirror)
+        return found.cpu().numpy()
 
     def _logits(self, images: Tensor) -> Tensor:
-        logits: Tensor = self._network(images.contiguous(memory_format=torch.channels_last))
+        logits: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
         return logits
 
 
@@ -84,11 +72,7 @@ class Ensemble:
 
     def __init__(self, members: Sequence[Predictor]) -> None:
         self._members = tuple(members)
-
-    @property
-    def spec(self) -> NetworkSpec:
-        """What they take and what they give."""
-        return self._members[0].spec
+        self.spec = members[0].spec
 
     def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the mean probability of each foreground class: (slices, classes, rows, columns)."""

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from musclesense.errors import InputError
+from musclesense.errors import InputError, reason_of
 
 MOST_PARAMETERS = 2**28
 """A network of more is refused before memory is taken: 1 GiB, and four times as much in training."""
@@ -119,9 +119,8 @@ def make(kind: Kind[_Made], config: Mapping[str, Any], option: str, *given: Any,
             raise InputError(
                 f"{option}: {shown} needs {package}; pip install 'musclesense[baselines]', or choose another {option}"
             ) from error
-        reason = " ".join(str(error).split())
         raise InputError(
-            f"{option}: {shown} cannot be made ({reason}); correct {option}=... or its arguments"
+            f"{option}: {shown} cannot be made ({reason_of(error)}); correct {option}=... or its arguments"
         ) from error
 
 

@@ -41,16 +41,7 @@ def foreground(
 
 
 def at_scale(segment: Function, images: Tensor, scale: float) -> Tensor:
-    """Segment images at another size.
-
-    Args:
-        segment: Maps images (batch, channels, rows, columns) to probabilities (batch, classes, rows, columns).
-        images: Images at their own size.
-        scale: How many times as large they are to be.
-
-    Returns:
-        Probabilities at the size of ``images``.
-    """
+    """Segment images (batch, channels, rows, columns) at ``scale`` times their size; the result has their own size."""
     if scale == 1:
         return segment(images)
     own, scaled = list(images.shape[-2:]), [round(scale * side) for side in images.shape[-2:]]

@@ -54,16 +54,7 @@ class Scan:
 
 
 def read_scan(*, phase_unit: str = PhaseUnit.AUTO, **images: ImageLike | Pair | None) -> Scan:
-    """Read the images of one acquisition: fat, and what goes with it, or three echoes to be separated.
-
-    Args:
-        phase_unit: How phases are stored, of `PhaseUnit`; ``auto``: found from the data.
-        images: Image by channel, of `Channel`, such as ``fat=..., water=...``. Echoes are magnitudes beside ``fat``,
-            and without it pairs of magnitude and phase. None counts as not given.
-
-    Raises:
-        InputError: Images are missing, cannot be read, or are not of one acquisition.
-    """
+    """Read the images of one acquisition, as `musclesense.read_scan` says; None counts as not given."""
     given = {name: image for name, image in images.items() if image is not None}
     for name in given:
         if name not in CHANNELS:

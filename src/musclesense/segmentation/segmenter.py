@@ -41,15 +41,7 @@ class Segmenter:
 
     @classmethod
     def load(cls, model: str | Path, device: str = AUTO) -> Self:
-        """Load the best networks of a study's finished runs, that of one run, a checkpoint or a bundle.
-
-        Args:
-            model: Their place.
-            device: ``auto`` (a GPU where there is one), or a device of PyTorch.
-
-        Raises:
-            InputError: Nothing usable is there, or the networks differ in channels, classes or grid.
-        """
+        """Load trained networks, as `musclesense.load_model` says."""
         trained = [read_trained(path) for path in _stored_networks(Path(model))]
         first = trained[0]
         for other in trained[1:]:
@@ -115,43 +107,20 @@ class Segmenter:
                 for volumes in (images, bodies or {})
             )
             prepared = [frame.prepare(geometry, one, own) for one, own in zip(slices, known, strict=True)]
-            found = self._probabilities(np.stack([one.images for one in prepared]))
+            found = self.predictor.probabilities(np.stack([one.images for one in prepared]))
+            if not np.isfinite(found).all():
+                raise InputError(
+                    f"{self.files[0]}: gives probabilities that are not finite for this scan; give another model"
+                )
             for number, one, probabilities in zip(numbers, prepared, found, strict=True):
                 take_slice(classes, geometry, number)[:] = decide(one.placement.to_scanner(probabilities), threshold)
         return classes
 
-    def _probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = self.predictor.probabilities(images)
-        if not np.isfinite(found).all():
-            raise InputError(
-                f"{self.files[0]}: gives probabilities that are not finite for this scan; give another model"
-            )
-        return found
-
 
 def segment(
-    scan: Scan,
-    *,
-    model: "str | Path | Segmenter",
-    region: str,
-    limbs: str = Limbs.BOTH,
-    device: str = AUTO,
+    scan: Scan, *, model: str | Path | Segmenter, region: str, limbs: str = Limbs.BOTH, device: str = AUTO
 ) -> Segmentation:
-    """Segment a scan.
-
-    Args:
-        scan: Its images, from `read_scan`.
-        model: A study's folder, a run's folder, a checkpoint or a bundle; or networks that are loaded already.
-        region: What the scan shows: ``calf`` or ``thigh``.
-        limbs: ``both`` side by side, or the one that it shows: ``left`` or ``right``.
-        device: ``auto`` (a GPU where there is one), or a device of PyTorch.
-
-    Returns:
-        The mask and what follows from it; ``save`` writes it.
-
-    Raises:
-        InputError: The model cannot be used for this scan.
-    """
+    """Segment a scan, as `musclesense.segment` says."""
     shown, seen = _word(Region, "region", region), _word(Limbs, "limbs", limbs)
     segmenter = model if isinstance(model, Segmenter) else Segmenter.load(model, device)
     segmenter.require_region(shown)

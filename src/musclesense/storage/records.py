@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from musclesense.errors import InputError
+from musclesense.errors import InputError, reason_of
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.paths import require_file
 
@@ -65,8 +65,7 @@ def unreadable(path: Path, *errors: type[Exception], remedy: str, said: str = "c
     try:
         yield
     except errors as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path}: {said} ({reason}); {remedy}") from error
+        raise InputError(f"{path}: {said} ({reason_of(error)}); {remedy}") from error
 
 
 def write_text(path: Path, text: str) -> None:

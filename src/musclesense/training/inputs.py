@@ -42,7 +42,7 @@ def check(settings: Settings) -> None:
     used = used_rows(settings, table)
     _require_good(settings, table, used)
     if (drawn := settings.study.folds).is_file():
-        folds.require_fit(drawn, folds.NestedFolds.load(drawn), table, used, **vars(settings.folds))
+        folds.load_fitting(drawn, table, used, **vars(settings.folds))
 
 
 def require_own_study(settings: Settings) -> None:
