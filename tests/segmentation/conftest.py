@@ -19,10 +19,20 @@ from musclesense.imaging.nifti import Geometry, write_volume
 from musclesense.networks.build import build_network
 from musclesense.networks.bundle import CHECKPOINT_FORMAT
 from musclesense.networks.spec import NetworkSpec
+from musclesense.segmentation.result import Segmentation
+from musclesense.segmentation.scan import Scan
+from musclesense.vocabulary import Limbs, Region
+
+from ..shared.networks import spec_of
 
 GRID = {"spacing_mm": 2.5, "rows": 80, "columns": 160, "fit": "centre"}
 RIGHT_MM, LEFT_MM = 35.0, 50.0
 RIGHT_PERCENT, LEFT_PERCENT = 20.0, 60.0
+
+
+def found_in(scan: Scan, classes: NDArray[np.uint8], limbs: Limbs = Limbs.BOTH, **spec: Any) -> Segmentation:
+    """What networks of a specification would have found."""
+    return Segmentation(scan, classes, spec_of(**spec), (), Region.THIGH, limbs)
 
 
 def write_checkpoint(

@@ -7,24 +7,22 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from musclesense.imaging.frame import Frame
 from musclesense.imaging.grid import Grid, slice_axis
 from musclesense.imaging.nifti import Geometry
 from musclesense.segmentation.quality import draw_quality_control
-from musclesense.segmentation.result import limb_halves
 from musclesense.segmentation.scan import Scan, from_images
 from musclesense.vocabulary import Limbs
 
-from .conftest import LEFT_MM, RIGHT_MM, body_mm, odd_geometry, write_limbs
+from .conftest import LEFT_MM, RIGHT_MM, body_mm, found_in, odd_geometry, write_limbs
 
-FRAME = Frame(Grid(2.5, 80, 160), ("fat",), "fat")
+GRID = Grid(2.5, 80, 160)
 
 
 def draw(folder: Path, codes: str, shown: Limbs = Limbs.BOTH) -> Figure:
     limbs = write_limbs(folder, odd_geometry(codes))
     scan = from_images({"fat": limbs.fat, "water": limbs.water})
     classes = (limbs.right | limbs.left).astype(np.uint8)
-    return draw_quality_control(scan, FRAME, classes, limb_halves(scan, shown))
+    return draw_quality_control(found_in(scan, classes, shown, grid=GRID))
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "ILA", "PSR", "SAL"])
@@ -35,7 +33,7 @@ def test_the_subjects_right_is_on_the_left_and_anterior_above(codes: str, tmp_pa
     points = body_mm(geometry)
     mark = np.hypot(points[..., 0] - 80, points[..., 1] - 25) < 6
     marked = Scan({"fat": np.where(mark, 3e4, scan.channels["fat"])}, None, geometry, scan.files)
-    figure = draw_quality_control(marked, FRAME, limbs.left.astype(np.uint8), limb_halves(scan, Limbs.BOTH))
+    figure = draw_quality_control(found_in(marked, limbs.left.astype(np.uint8), grid=GRID))
     axes = figure.axes[1]
     image = np.asarray(axes.get_images()[0].get_array())
     body, bright = np.argwhere(image > 0), np.argwhere(image == image.max())
@@ -96,8 +94,7 @@ def test_of_a_tall_stack_some_slices_are_shown(tmp_path: Path) -> None:
     assert slice_axis(tall) == 2
     limbs = write_limbs(tmp_path, tall, (0, 0, 0))
     scan = from_images({"fat": limbs.fat})
-    halves = limb_halves(scan, Limbs.BOTH)
-    figure = draw_quality_control(scan, FRAME, limbs.right.astype(np.uint8), halves)
+    figure = draw_quality_control(found_in(scan, limbs.right.astype(np.uint8), grid=GRID))
     shown = [axes.get_title() for axes in figure.axes if axes.get_images()]
     assert len(shown) == 18 and shown[0] == "slice 0" and shown[-1] == "slice 39"
     assert "18 of 40 slices" in figure.get_suptitle()
@@ -107,7 +104,7 @@ def test_a_single_empty_slice_is_drawn_whole(tmp_path: Path) -> None:
     geometry = Geometry.from_affine((30, 20, 1), np.eye(4))
     scan = Scan({"fat": np.zeros(geometry.shape, dtype=np.float32)}, None, geometry, {})
     empty = np.zeros(geometry.shape, dtype=np.uint8)
-    figure = draw_quality_control(scan, FRAME, empty, limb_halves(scan, Limbs.BOTH))
+    figure = draw_quality_control(found_in(scan, empty, grid=GRID))
     figure.savefig(tmp_path / "qc.png")
     assert figure.axes[0].get_xlim() == (-0.5, 29.5)
     assert [axes.get_title() for axes in figure.axes] == ["slice 0"]

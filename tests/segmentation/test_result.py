@@ -9,14 +9,15 @@ import pandas
 import pytest
 
 from musclesense.errors import InputError
+from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import read_volume
 from musclesense.networks.bundle import read_trained, write_bundle
-from musclesense.segmentation.result import COLUMNS, FILES, Segmentation, fat_fraction_rows, limb_halves
+from musclesense.segmentation.result import COLUMNS, FILES, Segmentation
 from musclesense.segmentation.scan import from_images, read_scan
 from musclesense.segmentation.segmenter import Segmenter, segment
 from musclesense.vocabulary import Limbs, Region, Side
 
-from .conftest import TwoLimbs, write_checkpoint
+from .conftest import TwoLimbs, found_in, write_checkpoint
 
 
 def test_each_class_has_its_row_and_an_absent_one_is_blank(limbs: TwoLimbs) -> None:
@@ -24,8 +25,7 @@ def test_each_class_has_its_row_and_an_absent_one_is_blank(limbs: TwoLimbs) -> N
     classes = np.zeros(limbs.geometry.shape, dtype=np.uint8)
     classes[limbs.left] = 2
     classes[0][limbs.left[0]] = 0
-    halves = limb_halves(scan, Limbs.BOTH)
-    rows = fat_fraction_rows(scan, ("gracilis", "vastus"), classes, halves)
+    rows = found_in(scan, classes, labels=LabelSet.from_config({"gracilis": [1], "vastus": [2]})).rows
     assert [(row["limb"], row["label"]) for row in rows[-4:]] == [
         ("right", "gracilis"),
         ("right", "vastus"),
@@ -45,10 +45,10 @@ def test_each_class_has_its_row_and_an_absent_one_is_blank(limbs: TwoLimbs) -> N
 
 def test_halves_hold_every_voxel_once(limbs: TwoLimbs) -> None:
     scan = from_images({"fat": limbs.fat})
-    halves = limb_halves(scan, Limbs.BOTH)
+    halves = found_in(scan, limbs.left.astype(np.uint8)).halves
     assert np.array_equal(halves[Side.RIGHT], ~halves[Side.LEFT])
     assert halves[Side.RIGHT][limbs.right].all() and halves[Side.LEFT][limbs.left].all()
-    assert list(limb_halves(scan, Limbs.RIGHT)) == [Side.RIGHT]
+    assert list(found_in(scan, limbs.left.astype(np.uint8), Limbs.RIGHT).halves) == [Side.RIGHT]
 
 
 @pytest.fixture

@@ -77,19 +77,13 @@ class Frame:
         """
         sought = {self.placed_by, *self.channels} - (bodies or {}).keys()
         bodies = {**(bodies or {}), **{name: body_mask(slices[name]) for name in sought}}
-        placement = self.place(geometry, slices, bodies[self.placed_by])
+        placement = self.grid.place(geometry, slices[self.placed_by], bodies[self.placed_by])
         normal = [normalise(slices[name], placement, bodies[name]) for name in self.channels]
         return Prepared(
             images=np.stack([image for image, _ in normal]),
             air=np.array([air for _, air in normal], dtype=np.float32),
             placement=placement,
         )
-
-    def place(
-        self, geometry: Geometry, slices: Mapping[str, NDArray[Any]], body: NDArray[np.bool_] | None = None
-    ) -> Placement:
-        """Give the placement that `prepare` gives, from the one image that it needs and, if known, its `body_mask`."""
-        return self.grid.place(geometry, slices[self.placed_by], body)
 
 
 def normalise(

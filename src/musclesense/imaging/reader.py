@@ -24,7 +24,6 @@ from musclesense.storage.paths import is_folder
 
 ImageLike: TypeAlias = str | os.PathLike[str] | SpatialImage | tuple[NDArray[Any], NDArray[Any]]
 """What an image can be given as."""
-_KINDS = "a path, a nibabel image, or an array with its affine"
 
 
 def read_image(image: ImageLike, argument: str) -> Volume:
@@ -53,9 +52,8 @@ def read_image(image: ImageLike, argument: str) -> Volume:
         return _from_nibabel(image, argument)
     if isinstance(image, tuple) and len(image) == 2 and isinstance(image[0], np.ndarray):
         return _from_array(image[0], np.asarray(image[1]), argument)
-    raise ArgumentError(
-        f"{{{argument}}}: cannot be read as an image; give {_KINDS}", **{argument: type(image).__name__}
-    )
+    wanted = "give a path, a nibabel image, or an array with its affine"
+    raise ArgumentError(f"{{{argument}}}: cannot be read as an image; {wanted}", **{argument: type(image).__name__})
 
 
 def image_file(image: ImageLike) -> Path | None:

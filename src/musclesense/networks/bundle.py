@@ -76,11 +76,7 @@ def read_trained(path: Path) -> TrainedNetwork:
 
 
 def read_checkpoint(path: Path) -> TrainedNetwork:
-    """Read a checkpoint of training.
-
-    Raises:
-        InputError: The file is missing, damaged or no checkpoint of this project.
-    """
+    """Read a checkpoint of training, as `read_trained` does."""
     with usable(path, "checkpoint", "give the best checkpoint of a run"):
         content = _read_archive(path)
         spec, training = _described(path, content)
@@ -88,11 +84,7 @@ def read_checkpoint(path: Path) -> TrainedNetwork:
 
 
 def read_bundle(folder: Path) -> TrainedNetwork:
-    """Read a bundle.
-
-    Raises:
-        InputError: A file is missing, damaged or not the one that the card tells of.
-    """
+    """Read a bundle, as `read_trained` does; its weights must be those that the card tells of."""
     from safetensors.torch import load
 
     with usable(folder, "bundle", "fetch it again"):

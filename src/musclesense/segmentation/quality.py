@@ -1,7 +1,6 @@
 """The picture to judge a mask by: its outline on every slice, in the orientation in which radiologists look."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import nibabel as nib
 import numpy as np
@@ -17,6 +16,9 @@ from musclesense.metrics.fat_fraction import mean_fat_fraction
 from musclesense.segmentation.scan import Scan
 from musclesense.vocabulary import Side
 
+if TYPE_CHECKING:
+    from musclesense.segmentation.result import Segmentation
+
 _MOST_SLICES = 18
 _SLICES_A_ROW = 3
 _MARGIN_MM = 8.0
@@ -26,27 +28,19 @@ _COLOUR_NAMES = {Side.RIGHT: "amber", Side.LEFT: "blue"}
 _TITLES: dict[Side, Literal["left", "right"]] = {Side.RIGHT: "left", Side.LEFT: "right"}
 
 
-def draw_quality_control(
-    scan: Scan, frame: Frame, classes: NDArray[np.uint8], halves: Mapping[Side, NDArray[np.bool_]]
-) -> Figure:
+def draw_quality_control(found: "Segmentation") -> Figure:
     """Draw slices with the outlines of the mask and, where it is known, its mean fat fraction in each limb.
 
     Voxels are shown as they are in the files, turned and flipped but not resampled, so that the picture shows the mask
     that was written. A dashed line marks the edge of the networks' frame where the picture reaches beyond it.
-
-    Args:
-        scan: The images.
-        frame: How slices are laid before the networks.
-        classes: Class indices, of ``scan.geometry.shape``.
-        halves: Where each limb lies, likewise.
     """
-    geometry, name = scan.geometry, scan.reference
+    scan, geometry, halves, name = found.scan, found.geometry, found.halves, found.scan.reference
     count = slice_count(geometry)
     numbers = np.unique(np.linspace(0, count - 1, min(count, _MOST_SLICES)).round().astype(int)).tolist()
-    placements = [_placement(scan, frame, number) for number in numbers]
+    placements = [_placement(scan, found.spec.frame, number) for number in numbers]
     images = _upright(scan.channels[name], geometry)
     fraction = None if scan.fat_fraction is None else _upright(scan.fat_fraction, geometry)
-    masks = {limb: _upright(np.where(half, classes, 0), geometry) for limb, half in halves.items()}
+    masks = {limb: _upright(np.where(half, found.classes, 0), geometry) for limb, half in halves.items()}
     zooms = _upright_zooms(geometry)
     rows_shown, columns_shown = _around(_upright(scan.bodies, geometry)[numbers].any(axis=0), zooms)
     height, width = np.ptp(rows_shown) * zooms[0], np.ptp(columns_shown) * zooms[1]
@@ -80,7 +74,7 @@ def _placement(scan: Scan, frame: Frame, number: int) -> Placement:
     """Lay the grid over a slice as it was laid before the networks."""
     by = frame.placed_by
     body = take_slice(scan.bodies, scan.geometry, number) if by == scan.reference else None
-    return frame.place(scan.geometry, {by: take_slice(scan.channels[by], scan.geometry, number)}, body)
+    return frame.grid.place(scan.geometry, take_slice(scan.channels[by], scan.geometry, number), body)
 
 
 def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -69,12 +69,43 @@ class Segmentation:
     @cached_property
     def halves(self) -> Mapping[Side, NDArray[np.bool_]]:
         """The part of the volume in which each limb lies, of ``geometry.shape``."""
-        return limb_halves(self.scan, self.limbs)
+        if self.limbs is not Limbs.BOTH:
+            return {Side(self.limbs): np.ones(self.geometry.shape, dtype=bool)}
+        halves = {limb: np.zeros(self.geometry.shape, dtype=bool) for limb in Side}
+        for number in range(slice_count(self.geometry)):
+            body = take_slice(self.scan.bodies, self.geometry, number)
+            for limb, half in split_limbs(body, self.geometry).items():
+                take_slice(halves[limb], self.geometry, number)[:] = half
+        return halves
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of `table`."""
-        return fat_fraction_rows(self.scan, self.spec.labels.names, self.classes, self.halves)
+        """The rows of `table`; the fat fraction is None where water is not known or the label is absent."""
+        own = {limb: np.where(half, self.classes, 0) for limb, half in self.halves.items()}
+        return [
+            {"slice": "all" if number is None else number, "limb": str(limb), **measured}
+            for number in (*range(slice_count(self.geometry)), None)
+            for limb, classes in own.items()
+            for measured in self._measure(classes, number)
+        ]
+
+    def _measure(self, classes: NDArray[np.uint8], number: int | None) -> Iterator[dict[str, Any]]:
+        """Measure each label in one slice or, where there is no number, in all of them."""
+
+        def part(volume: NDArray[Any]) -> NDArray[Any]:
+            return volume if number is None else np.ascontiguousarray(take_slice(volume, self.geometry, number))
+
+        found, voxel_mm3 = part(classes), float(np.prod(self.geometry.zooms))
+        fraction = None if self.scan.fat_fraction is None else part(self.scan.fat_fraction)
+        for index, label in enumerate(self.spec.labels.names, start=1):
+            mask = found == index
+            voxels = int(np.count_nonzero(mask))
+            yield {
+                "label": label,
+                "voxels": voxels,
+                "volume_ml": voxels * voxel_mm3 / 1000,
+                "fat_fraction_percent": None if fraction is None else mean_fat_fraction(fraction, mask),
+            }
 
     @cached_property
     def table(self) -> "DataFrame":
@@ -88,7 +119,7 @@ class Segmentation:
         """Draw the outline of the mask on slices of the scan."""
         from musclesense.segmentation.quality import draw_quality_control
 
-        return draw_quality_control(self.scan, self.spec.frame, self.classes, self.halves)
+        return draw_quality_control(self)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``mask.nii.gz``, ``fat_fraction.csv``, ``qc.png`` and ``run.json``, all of them or none.
@@ -148,51 +179,6 @@ def require_place(folder: Path) -> None:
     for name in FILES:
         if is_there(folder / name):
             raise InputError(f"{folder / name}: exists and was not made by this command; give another folder")
-
-
-def limb_halves(scan: Scan, limbs: Limbs) -> dict[Side, NDArray[np.bool_]]:
-    """Give the part of the volume in which each limb lies, of ``scan.geometry.shape``."""
-    if limbs is not Limbs.BOTH:
-        return {Side(limbs): np.ones(scan.geometry.shape, dtype=bool)}
-    halves = {limb: np.zeros(scan.geometry.shape, dtype=bool) for limb in Side}
-    for number in range(slice_count(scan.geometry)):
-        body = take_slice(scan.bodies, scan.geometry, number)
-        for limb, half in split_limbs(body, scan.geometry).items():
-            take_slice(halves[limb], scan.geometry, number)[:] = half
-    return halves
-
-
-def fat_fraction_rows(
-    scan: Scan, labels: tuple[str, ...], classes: NDArray[np.uint8], halves: Mapping[Side, NDArray[np.bool_]]
-) -> list[dict[str, Any]]:
-    """Give voxels, volume and mean fat fraction of each class: by slice and limb, then over all slices.
-
-    The fat fraction is None where water is not known or the class is absent.
-    """
-    voxel_mm3 = float(np.prod(scan.geometry.zooms))
-    own = {limb: np.where(half, classes, 0) for limb, half in halves.items()}
-    rows = []
-    for number in (*range(slice_count(scan.geometry)), None):
-
-        def part(volume: NDArray[Any], number: int | None = number) -> NDArray[Any]:
-            return volume if number is None else np.ascontiguousarray(take_slice(volume, scan.geometry, number))
-
-        fraction = None if scan.fat_fraction is None else part(scan.fat_fraction)
-        for limb, found in ((limb, part(volume)) for limb, volume in own.items()):
-            for index, label in enumerate(labels, start=1):
-                mask = found == index
-                voxels = int(np.count_nonzero(mask))
-                rows.append(
-                    {
-                        "slice": "all" if number is None else number,
-                        "limb": str(limb),
-                        "label": label,
-                        "voxels": voxels,
-                        "volume_ml": voxels * voxel_mm3 / 1000,
-                        "fat_fraction_percent": None if fraction is None else mean_fat_fraction(fraction, mask),
-                    }
-                )
-    return rows
 
 
 def _as_text(row: Mapping[str, Any]) -> dict[str, Any]:

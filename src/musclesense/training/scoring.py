@@ -50,7 +50,7 @@ def score(
     mask = read_volume(file)
     frame = cache.frame(spec.grid)
     image = read_volume(acquisition.channels[frame.placed_by])
-    placement = frame.place(image.geometry, {frame.placed_by: take_slice(image.data, image.geometry, case.slice)})
+    placement = frame.grid.place(image.geometry, take_slice(image.data, image.geometry, case.slice))
     scores = score_slice(
         acquisition,
         case.slice,
