@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.scanner.signal import OEDEMA_DENSITY, Drawing, shifted
+from musclesense.phantom.scanner.tissues import by_tissue
 from musclesense.phantom.texture import Floats
 
 
@@ -19,21 +20,7 @@ class Contrast(StrEnum):
     PROTON_DENSITY = "pd"
 
 
-# Signal of water and of fat in images of the density of either, relative to that of healthy muscle and of fat tissue.
-_TISSUES = {
-    Tissue.AIR: (0.0, 0.0),
-    Tissue.SKIN: (0.5, 0.10),
-    Tissue.SUBCUTANEOUS_FAT: (0.1, 1.0),
-    Tissue.CONNECTIVE: (0.25, 0.7),
-    Tissue.FASCIA: (0.3, 0.35),
-    Tissue.INTERMUSCULAR_FAT: (0.12, 0.92),
-    Tissue.MUSCLE: (1.0, 1.0),
-    Tissue.CORTEX: (0.03, 0.02),
-    Tissue.MARROW: (0.08, 1.0),
-    Tissue.BLOOD: (1.0, 0.03),
-    Tissue.NERVE: (0.5, 0.35),
-}
-_WATER, _FAT = np.array([_TISSUES[tissue] for tissue in Tissue], np.float32).T
+_WATER, _FAT = (by_tissue(name).astype(np.float32) for name in ("water_shown", "fat_shown"))
 _WATER_SHOWN = {Contrast.FAT: (0.0, 0.06), Contrast.T1: (0.18, 0.45), Contrast.PROTON_DENSITY: (0.4, 0.7)}
 _FAT_SHIFT_MM = {Contrast.FAT: 0.0, Contrast.T1: 2.0, Contrast.PROTON_DENSITY: 2.0}
 """How far fat may lie off along the columns where it is seen beside water."""

@@ -11,6 +11,7 @@ from musclesense.dixon.fat import T1_FAT_MS, T1_MUSCLE_MS, fat_phasor, spoiled_s
 from musclesense.dixon.separation import ECHO_TIMES_MS
 from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.scanner.coils import Coils, SmoothMap, polynomial
+from musclesense.phantom.scanner.tissues import by_tissue
 from musclesense.phantom.texture import Floats
 
 PHASE_LEVELS = 4096
@@ -33,21 +34,7 @@ FLIP_DEGREES = 10.0
 """Not told for the protocol; low, as is usual where fat is quantified, to keep the T1 weighting of fat small. What a
 separation with one fat peak then reads is in docs/concepts/phantom.md."""
 
-# Density relative to healthy muscle, fat fraction, and R2* in 1/s. Flow makes the brightness of blood.
-_TISSUES = {
-    Tissue.AIR: (0.0, 0.0, 0.0),
-    Tissue.SKIN: (0.55, 0.15, 60.0),
-    Tissue.SUBCUTANEOUS_FAT: (1.0, 0.90, 30.0),
-    Tissue.CONNECTIVE: (0.8, 0.78, 50.0),
-    Tissue.FASCIA: (0.5, 0.25, 60.0),
-    Tissue.INTERMUSCULAR_FAT: (0.95, 0.87, 35.0),
-    Tissue.MUSCLE: (1.0, 0.0, 35.0),
-    Tissue.CORTEX: (0.06, 0.5, 600.0),
-    Tissue.MARROW: (1.0, 0.92, 50.0),
-    Tissue.BLOOD: (1.0, 0.02, 25.0),
-    Tissue.NERVE: (0.75, 0.40, 35.0),
-}
-DENSITY, FAT_FRACTION, R2STAR = (np.array(column, np.float32) for column in zip(*_TISSUES.values(), strict=True))
+DENSITY, FAT_FRACTION, R2STAR = (by_tissue(name).astype(np.float32) for name in ("density", "fat_fraction", "r2star"))
 OEDEMA_DENSITY = 0.12
 """How much more water muscle holds where it is wholly oedematous."""
 OEDEMA_T1 = 1.25

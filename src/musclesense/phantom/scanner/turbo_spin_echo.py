@@ -11,6 +11,7 @@ from musclesense.dixon.fat import T1_FAT_MS
 from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.scanner.coils import Coils, SmoothMap
 from musclesense.phantom.scanner.signal import OEDEMA_T1, Drawing, kspace_filter, true_fat_fraction, water_and_fat
+from musclesense.phantom.scanner.tissues import by_tissue
 from musclesense.phantom.texture import Floats
 
 TR_MS, TE_MS = 3500.0, 73.0
@@ -23,20 +24,7 @@ FAT_GAIN = 1.5
 OEDEMA_T2 = 1.6
 """How much longer the T2 of muscle is where it is wholly oedematous."""
 
-# T1 and T2 of water in ms; muscle from Gold et al. as above, others of usual size.
-_WATER = {
-    Tissue.AIR: (1000.0, 1.0),
-    Tissue.SKIN: (1200.0, 25.0),
-    Tissue.SUBCUTANEOUS_FAT: (1400.0, 40.0),
-    Tissue.CONNECTIVE: (1200.0, 20.0),
-    Tissue.FASCIA: (1200.0, 12.0),
-    Tissue.INTERMUSCULAR_FAT: (1400.0, 40.0),
-    Tissue.MUSCLE: (1420.0, 32.0),
-    Tissue.CORTEX: (1000.0, 1.0),
-    Tissue.MARROW: (1400.0, 40.0),
-    Tissue.BLOOD: (1900.0, 150.0),
-    Tissue.NERVE: (1100.0, 50.0),
-}
+_T1_MS, _T2_MS = by_tissue("t1_ms"), by_tissue("t2_ms")  # of water
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,10 +74,9 @@ def fat_and_water_images(
     """Turn a drawn slice into the vendor's images: magnitudes with Rician noise, 12 bits."""
     water, fat = water_and_fat(drawing)
     percent = true_fat_fraction(water, fat, voxel_mm=voxel_mm, resolution_mm=scanner.resolution_mm)
-    weight = np.array([_weight(t1, t2) for t1, t2 in _WATER.values()], np.float32)
+    weight = np.array([_weight(t1, t2) for t1, t2 in zip(_T1_MS, _T2_MS, strict=True)], np.float32)
     weight[Tissue.BLOOD] *= scanner.blood
-    t1, t2 = _WATER[Tissue.MUSCLE]
-    swollen = _weight(OEDEMA_T1 * t1, OEDEMA_T2 * t2)
+    swollen = _weight(OEDEMA_T1 * _T1_MS[Tissue.MUSCLE], OEDEMA_T2 * _T2_MS[Tissue.MUSCLE])
     water *= weight[drawing.tissue] + np.float32(swollen - weight[Tissue.MUSCLE]) * drawing.oedema
     fat *= np.float32(FAT_GAIN * _weight(T1_FAT_MS, T2_FAT_MS))
     smooth = SmoothMap(drawing.tissue.shape[1:], voxel_mm, z_mm)
