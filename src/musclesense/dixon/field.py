@@ -4,13 +4,16 @@ docs/concepts/dixon.md tells the steps, docs/reports what was measured on real s
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from musclesense.imaging.body import background_level
+
+Images = NDArray[np.float32]
+Masks = NDArray[np.bool_]
 
 _TURN = 2 * np.pi
 _TINY = np.finfo(np.float32).tiny
@@ -33,50 +36,29 @@ _CENTRES = (0.0, 0.5, -0.5, 1.0)
 _CLEARLY_FATTIER = 0.4
 
 
-@dataclass(frozen=True, eq=False)
-class _LimbPatch:
-    """The connected voxels of a limb in one slice.
+class _LimbPatch(NamedTuple):
+    """The connected voxels of a limb in one slice."""
 
-    Attributes:
-        voxels: Which voxels they are.
-        middle: Median of the doubled field phase in them, in turns.
-        rim_excess: How much fattier the rim is than the core, as a part of the signal.
-    """
-
-    voxels: NDArray[np.bool_]
-    middle: float
-    rim_excess: float
+    voxels: Masks
+    middle: float  # median of the doubled field phase in them, in turns
+    rim_excess: float  # how much fattier the rim is than the core, as a part of the signal
 
     def whole_turns(self, centre: float) -> int:
         """The whole turns to take off so that the middle of the limb lies nearest to ``centre``."""
         return round(self.middle - centre)
 
 
-@dataclass(frozen=True, eq=False)
-class _UnwrappedSlice:
-    """The part of a slice around the signal, before its whole turns are settled.
+class _UnwrappedSlice(NamedTuple):
+    """The part of a slice around the signal, before its whole turns are settled."""
 
-    Attributes:
-        box: Where that part lies in the slice.
-        turns: Doubled field phase in turns, unwrapped within each patch, wrapped elsewhere.
-        patches: Connected voxels amid signal, numbered from 1.
-        strength: Magnitude of the outer echoes, which says how far the phase can be trusted.
-        limbs: The patches whose whole turns are settled by themselves.
-    """
-
-    box: tuple[slice, slice]
-    turns: NDArray[np.float32]
-    patches: NDArray[np.int32]
-    strength: NDArray[np.float32]
-    limbs: tuple[_LimbPatch, ...]
+    box: tuple[slice, slice]  # where that part lies in the slice
+    turns: Images  # doubled field phase in turns, unwrapped within each patch, wrapped elsewhere
+    patches: NDArray[np.int32]  # connected voxels amid signal, numbered from 1
+    strength: Images  # magnitude of the outer echoes, which says how far the phase can be trusted
+    limbs: tuple[_LimbPatch, ...]  # the patches whose whole turns are settled by themselves
 
 
-def doubled_turns(
-    magnitude: NDArray[np.float32],
-    strength: NDArray[np.float32],
-    wrapped: NDArray[np.float32],
-    difference: NDArray[np.float32],
-) -> NDArray[np.float32]:
+def doubled_turns(magnitude: Images, strength: Images, wrapped: Images, difference: Images) -> Images:
     """Unwrap the phase between the outer echoes, which is twice the field's between neighbouring ones.
 
     All arrays are (slices, rows, columns).
@@ -102,12 +84,7 @@ def doubled_turns(
     return turns
 
 
-def _unwrap(
-    magnitude: NDArray[np.float32],
-    strength: NDArray[np.float32],
-    wrapped: NDArray[np.float32],
-    difference: NDArray[np.float32],
-) -> _UnwrappedSlice:
+def _unwrap(magnitude: Images, strength: Images, wrapped: Images, difference: Images) -> _UnwrappedSlice:
     from skimage.restoration import unwrap_phase  # takes longer to import than to segment a slice
 
     signal = _with_signal(magnitude)
@@ -130,11 +107,7 @@ def _unwrap(
 
 
 def _limb_patches(
-    signal: NDArray[np.bool_],
-    patches: NDArray[np.int32],
-    turns: NDArray[np.float32],
-    water_minus_fat: NDArray[np.float32],
-    magnitude: NDArray[np.float32],
+    signal: Masks, patches: NDArray[np.int32], turns: Images, water_minus_fat: Images, magnitude: Images
 ) -> Iterator[_LimbPatch]:
     """Find the patches that are limbs: the largest patch within each large outline."""
     # What a limb encloses (marrow within cortical bone) is part of its filled outline, not a limb of its own.
@@ -154,7 +127,7 @@ def _limb_patches(
         yield _LimbPatch(patches == number, middle, excess)
 
 
-def _box(signal: NDArray[np.bool_]) -> tuple[slice, slice]:
+def _box(signal: Masks) -> tuple[slice, slice]:
     """Give the smallest part of the slice that holds the signal and a margin; nothing where there is none."""
     if not signal.any():
         return slice(0, 0), slice(0, 0)
@@ -166,16 +139,16 @@ def _grown(box: tuple[slice, slice], by: int, shape: tuple[int, ...]) -> tuple[s
     return rows, columns
 
 
-def _with_signal(magnitude: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _with_signal(magnitude: Images) -> Masks:
     if not magnitude.any():
         return magnitude > 0
     bright = float(np.percentile(magnitude[magnitude > 0], 99))
     noise = min(_ABOVE_NOISE * background_level(magnitude), bright / 2)
-    signal: NDArray[np.bool_] = magnitude > max(_SIGNAL * bright, noise)
+    signal: Masks = magnitude > max(_SIGNAL * bright, noise)
     return signal
 
 
-def _settle(part: _UnwrappedSlice, centre: float) -> NDArray[np.float32]:
+def _settle(part: _UnwrappedSlice, centre: float) -> Images:
     """Settle the whole turns: of limbs about the centre, of all else by the field of the limbs around it."""
     if not part.limbs:
         return part.turns
@@ -194,7 +167,7 @@ def _settle(part: _UnwrappedSlice, centre: float) -> NDArray[np.float32]:
     return np.asarray(turns + shift, dtype=np.float32)
 
 
-def _extend(values: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+def _extend(values: Images, weights: Images) -> Images:
     """Give the weighted mean of the values nearby, and far from all weight that of the nearest place near it.
 
     Without any weight the values stay.
@@ -213,12 +186,7 @@ def _extend(values: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArra
     return np.asarray(mean.repeat(2, axis=0).repeat(2, axis=1)[:rows, :columns])
 
 
-def _rim_excess(
-    outline: NDArray[np.bool_],
-    voxels: NDArray[np.bool_],
-    water_minus_fat: NDArray[np.float32],
-    magnitude: NDArray[np.float32],
-) -> float:
+def _rim_excess(outline: Masks, voxels: Masks, water_minus_fat: Images, magnitude: Images) -> float:
     """Give the fat fraction of the rim less that of the core, -1..1; 0 where there is no outline to tell them by."""
     if outline.all():
         return 0.0

@@ -59,10 +59,7 @@ def fat_fraction(fat: NDArray[np.floating[Any]], water: NDArray[np.floating[Any]
 
 
 def separate(
-    echoes: NDArray[np.complexfloating[Any, Any]],
-    *,
-    slice_axis: int = 2,
-    model: FatModel = ONE_PEAK,
+    echoes: NDArray[np.complexfloating[Any, Any]], *, slice_axis: int = 2, model: FatModel = ONE_PEAK
 ) -> Separation:
     """Separate fat and water by the three-point Dixon method of Glover and Schneider (1991).
 

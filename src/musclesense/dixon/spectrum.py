@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from musclesense.dixon.fat import fat_phasor
+from musclesense.dixon.field import Images
 
-Images = NDArray[np.float32]
 Echoes = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 Phasors = NDArray[np.complex128]
 
@@ -70,19 +70,12 @@ def fit_spectrum(
 
 
 class _Start(NamedTuple):
-    """A first fit.
+    """A first fit."""
 
-    Attributes:
-        fraction: Fat fraction.
-        phasors: Fat at the three echoes, turning as the scanner's phases do.
-        offset: Phase factor that the middle echo lacks everywhere alike, since hardware adds to its phase.
-        misfit: How far the outer echoes lie from the model.
-    """
-
-    fraction: Images
-    phasors: Phasors
-    offset: complex
-    misfit: float
+    fraction: Images  # of fat
+    phasors: Phasors  # fat at the three echoes, turning as the scanner's phases do
+    offset: complex  # phase factor that the middle echo lacks everywhere alike, since hardware adds to its phase
+    misfit: float  # how far the outer echoes lie from the model
 
 
 def _start(root: NDArray[np.complex64], magnitude: Images, phasors: Phasors) -> _Start:

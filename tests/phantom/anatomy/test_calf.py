@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from musclesense.phantom.anatomy.keyframes import Keyframe, Points
-from musclesense.phantom.anatomy.limbs import Body, LimbAnatomy, Pose, drawn_range_mm, level_range_mm, sample_limbs
+from musclesense.phantom.anatomy.limbs import Body, LimbAnatomy, Pose, drawn_range_mm, sample_limbs
 from musclesense.phantom.anatomy.rasters import draw_curve
 from musclesense.phantom.anatomy.section import draw_section
 from musclesense.phantom.anatomy.templates import TEMPLATES
@@ -223,7 +223,7 @@ def test_the_leg_is_thinnest_above_the_ankle() -> None:
 
 def test_muscle_swells_and_tapers_without_jumps_between_keyframes() -> None:
     limb = a_calf()
-    areas = np.array(muscle_drawn(limb, *level_range_mm(limb), 21))
+    areas = np.array(muscle_drawn(limb, -limb.length_mm / 2, limb.length_mm / 2, 21))
     assert 0.5 < areas.argmax() / 20 < 0.8
     # A step is a twentieth of the limb's length, 15 mm in a usual adult.
     assert np.abs(np.diff(areas)).max() < 0.22 * areas.max()
@@ -244,7 +244,7 @@ def test_a_joint_has_little_muscle_and_the_bones_that_meet_there() -> None:
 
 def test_muscle_tapers_into_the_joints() -> None:
     limb = a_calf()
-    for far, near in zip(drawn_range_mm(limb), level_range_mm(limb), strict=True):
+    for far, near in zip(drawn_range_mm(limb), (-limb.length_mm / 2, limb.length_mm / 2), strict=True):
         areas = muscle_drawn(limb, near, far, 5)
         assert areas == sorted(areas, reverse=True)
         assert 0 < areas[-1] < 0.5 * areas[0]

@@ -12,7 +12,6 @@ from musclesense.phantom.anatomy.limbs import (
     LimbAnatomy,
     Pose,
     drawn_range_mm,
-    level_range_mm,
     reach_mm,
     sample_limbs,
     sample_poses,
@@ -23,6 +22,11 @@ from musclesense.vocabulary import Region, Side
 
 UPRIGHT = Pose(centre_mm=(0.0, 0.0), rotation=0.0, flattening=0.0, level_mm=0.0)
 STEP_MM = 1.0
+
+
+def level_range_mm(limb: LimbAnatomy) -> tuple[float, float]:
+    """The lowest and the highest level of the region without joints."""
+    return -limb.length_mm / 2, limb.length_mm / 2
 
 
 def limbs_of(region: Region, seed: int = 0) -> tuple[LimbAnatomy, LimbAnatomy]:

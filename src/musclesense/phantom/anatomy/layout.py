@@ -1,5 +1,6 @@
 """A limb at one level laid out on rasters: everything about it that does not depend on where it is looked at."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -125,27 +126,30 @@ def _deep_fields(
 def _vessels_between(limb: LimbAnatomy, ends: Ends) -> list[tuple[NDArray[np.float64], float, bool]]:
     """Give the centre (1, 2) in the template, the radius in mm and whether it is a nerve, of each vessel."""
     vessels = []
-    for name in dict.fromkeys(name for frame, _ in ends for name in frame.vessels):
-        own = [(frame.vessels[name], part) for frame, part in ends if name in frame.vessels and part > 0]
-        there = sum(part for _, part in own)
+    for own, there in _between(ends, "vessels"):
         if there > 0.05:
-            centre = np.sum([np.multiply(vessel.centre, part) for vessel, part in own], axis=0)[None] / there
-            size = sum(vessel.radius_mm * part for vessel, part in own) / there
             nerve = own[0][0].nerve
-            vessels.append((centre, float(size * min(1.0, 2 * there)) * (1.0 if nerve else limb.calibre), nerve))
+            size = _mixed([(vessel.radius_mm, part) for vessel, part in own]) * min(1.0, 2 * there)
+            centre = _mixed([(np.array([vessel.centre]), part) for vessel, part in own])
+            vessels.append((centre, float(size) * (1.0 if nerve else limb.calibre), nerve))
     return vessels
 
 
 def _sheets_between(ends: Ends) -> list[tuple[NDArray[np.float64], float]]:
     """Give the line in the template and the half thickness in mm of each thin sheet."""
-    sheets = []
-    for name in dict.fromkeys(name for frame, _ in ends for name in frame.sheets):
-        own = [(frame.sheets[name], part) for frame, part in ends if name in frame.sheets and part > 0]
-        there = sum(part for _, part in own)
-        if there > 0.2:
-            line = np.sum([resample(line, SHEET_POINTS) * part for line, part in own], axis=0) / there
-            sheets.append((line, SHEET_MM * min(1.0, 1.6 * there)))
-    return sheets
+    return [
+        (_mixed([(resample(line, SHEET_POINTS), part) for line, part in own]), SHEET_MM * min(1.0, 1.6 * there))
+        for own, there in _between(ends, "sheets")
+        if there > 0.2
+    ]
+
+
+def _between(ends: Ends, kind: str) -> Iterator[tuple[list[tuple[Any, float]], float]]:
+    """Give each thing of a kind as the keyframes have it, with their weights and the sum of these."""
+    things = [(getattr(frame, kind), part) for frame, part in ends]
+    for name in dict.fromkeys(name for named, _ in things for name in named):
+        own = [(named[name], part) for named, part in things if name in named and part > 0]
+        yield own, sum(part for _, part in own)
 
 
 def _mixed(ends: list[tuple[Any, float]]) -> Any:

@@ -136,11 +136,6 @@ def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[
     return limbs[0], limbs[1]
 
 
-def level_range_mm(limb: LimbAnatomy) -> tuple[float, float]:
-    """Give the lowest and the highest level, towards the hip, of the region without joints; 0 is mid-level."""
-    return -limb.length_mm / 2, limb.length_mm / 2
-
-
 def drawn_range_mm(limb: LimbAnatomy) -> tuple[float, float]:
     """Give the lowest and the highest level that can be drawn, joints included where the template has them."""
     low, high = _end_levels(limb.region)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,21 +118,13 @@ def fields_between(region: Region, level: float, x: Floats, y: Floats) -> Iterat
         yield name, field
 
 
-@dataclass(frozen=True, eq=False)
-class _Outline:
-    """An outline of a keyframe.
+class _Outline(NamedTuple):
+    """An outline of a keyframe."""
 
-    Attributes:
-        field: Signed distance at the nodes, shape (``DEEP_NODES``, ``DEEP_NODES``).
-        centre: Mean of its curve.
-        reach: How far it reaches from there along x and y.
-        thickness: How deep its deepest point lies.
-    """
-
-    field: Floats
-    centre: NDArray[np.float64]
-    reach: NDArray[np.float64]
-    thickness: float
+    field: Floats  # signed distance at the nodes, (``DEEP_NODES``, ``DEEP_NODES``)
+    centre: NDArray[np.float64]  # mean of its curve
+    reach: NDArray[np.float64]  # how far it reaches from there along x and y
+    thickness: float  # how deep its deepest point lies
 
 
 @cache

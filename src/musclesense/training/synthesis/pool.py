@@ -204,13 +204,9 @@ def _mapped(path: Path) -> NDArray[Any]:
     return mapped
 
 
+@report_input_errors(debug=False)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and fill a pool."""
-    with report_input_errors(debug=False):
-        _main(arguments)
-
-
-def _main(arguments: Sequence[str] | None) -> None:
     parser = argparse.ArgumentParser(description=Pool.fill.__doc__)
     parser.add_argument("folder", type=Path, help="folder of the pool, in which recipe.json lies")
     parser.add_argument("--slices", type=int, required=True, help="how many slices the pool is to hold")
