@@ -87,15 +87,9 @@ def _load_own(dataset: Path, out: Path) -> None:
     with atomic_folder(out) as draft:
         for line, scan in enumerate(record.scans, start=2):
             files = _write_scan(record, scan, dataset, draft / f"line{line:05}")
-            rows.append(
-                replace(
-                    scan.acquisition,
-                    line=line,
-                    channels={name: files[name] for name in record.channels},
-                    mask=files.get("mask"),
-                    compartments=files.get("compartments"),
-                )
-            )
+            images = {name: files[name] for name in record.channels}
+            mask, compartments = files.get("mask"), files.get("compartments")
+            rows.append(replace(scan.acquisition, line=line, channels=images, mask=mask, compartments=compartments))
         write_table(draft / COHORT, rows)
         replace(folds, table=read_table(draft / COHORT).digest).save(draft / FOLDS)
 
@@ -121,11 +115,7 @@ def _write_scan(record: Record, scan: ExportedScan, dataset: Path, folder: Path)
 
 
 def _load_other(
-    dataset: Path,
-    out: Path,
-    region: Region | None,
-    channels: Sequence[str] | None,
-    subject: str | None,
+    dataset: Path, out: Path, region: Region | None, channels: Sequence[str] | None, subject: str | None
 ) -> None:
     description = _Description.read(dataset)
     if region is None:

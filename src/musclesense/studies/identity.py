@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 _DIGITS = 8
-_FOLDS = ("outer", "inner")
+FOLDS_OF_A_RUN = ("outer", "inner")
+"""Keys of a run's own; a study has none of them."""
 # Where and on what a study runs, and what it keeps, does not change its scores.
 _ELSEWHERE = ("format", "study", "runs", "data", "logger")
 _ELSEWHERE_BELOW = {
@@ -75,7 +76,7 @@ def differences(
 
 def identity(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Give all that can change a score, by dotted key."""
-    own = {key: value for key, value in upgrade(plain).items() if key not in (*_FOLDS, *_ELSEWHERE)}
+    own = {key: value for key, value in upgrade(plain).items() if key not in (*FOLDS_OF_A_RUN, *_ELSEWHERE)}
     for group, left_out in _ELSEWHERE_BELOW.items():
         if group in own:
             own[group] = {key: value for key, value in _group(own, group).items() if key not in left_out}

@@ -13,13 +13,12 @@ from musclesense.metrics.case import COLUMNS, Case
 from musclesense.storage.locks import locked
 from musclesense.storage.paths import is_file, size_and_change
 from musclesense.storage.records import read_text, write_csv, write_json, write_text
-from musclesense.studies.identity import differences, names_of_earlier_releases, study_name
+from musclesense.studies.identity import FOLDS_OF_A_RUN, differences, names_of_earlier_releases, study_name
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import read_settings
 from musclesense.studies.study import FORMAT, Epoch
 
 _SHOWN = 8
-_OF_A_RUN = ("outer", "inner")
 EPOCH_COLUMNS = tuple(field.name for field in dataclasses.fields(Epoch))
 
 
@@ -74,7 +73,7 @@ def open_study(folder: StudyFolder, plain: Mapping[str, Any], defaults: Mapping[
     with locked(folder.settings):
         require_same_study(folder, plain, defaults)
         if not is_file(folder.settings):
-            content = {"format": FORMAT} | {key: value for key, value in plain.items() if key not in _OF_A_RUN}
+            content = {"format": FORMAT} | {key: value for key, value in plain.items() if key not in FOLDS_OF_A_RUN}
             write_text(folder.settings, yaml.safe_dump(content, sort_keys=False))
 
 

@@ -56,9 +56,13 @@ def overlays(study: Study, region: str) -> list[Overlay]:
     kept.sort(key=lambda entry: -entry[0])
     if not kept:
         return []
-    ranks = {"best": 0, "median": len(kept) // 2, "worst": len(kept) - 1}
-    chosen = [(rank, *kept[position]) for rank, position in ranks.items()]
-    return [Overlay(rank=rank, case=case, dice=dice, pixels=_draw_kept(run, case)) for rank, dice, run, case in chosen]
+    drawn = []
+    for rank, position in (("best", 0), ("median", len(kept) // 2), ("worst", -1)):
+        dice, run, case = kept[position]
+        slice_ = read_overlay(run.folder, case.line, case.slice)
+        pixels = draw(slice_.image, slice_.truth, slice_.prediction)
+        drawn.append(Overlay(rank=rank, case=case, dice=dice, pixels=pixels))
+    return drawn
 
 
 def draw(image: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -97,8 +101,3 @@ def _kept(run: Run, region: str) -> Iterable[tuple[float, Case]]:
     for line, number in read_index(run.folder):
         if cases := slices.get((line, number)):
             yield fmean(case.dice for case in cases if case.dice is not None), cases[0]
-
-
-def _draw_kept(run: Run, case: Case) -> NDArray[np.uint8]:
-    kept = read_overlay(run.folder, case.line, case.slice)
-    return draw(kept.image, kept.truth, kept.prediction)
