@@ -76,7 +76,7 @@ def test_a_network_is_given_what_it_was_trained_on(
     kept = [dataclasses.replace(row, channels={name: row.channels[name] for name in common}) for row in rows]
     grid, labels = Grid(4.0, 56, 100), LabelSet.from_config({"muscle": []})
     cache = open_or_build(tmp_path / "cache", kept, grid=grid, labels=labels)
-    spec = spec_of(channels=network, placed_by=cache.frame(grid).placed_by, grid=grid)
+    spec = spec_of(channels=network, placed_by=cache.placed_by, grid=grid)
     for position, case in enumerate(cache.cases):
         row = next(row for row in rows if row.line == case.acquisition.line)
         recorder = Recorder(spec)

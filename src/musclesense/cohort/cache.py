@@ -56,9 +56,10 @@ class SliceCache:
     classes: NDArray[np.uint8]
     classes_of: Mapping[Region, frozenset[int]]
 
-    def frame(self, grid: Grid) -> Frame:
-        """Give how the slices were laid on the grid of the cache, which a network trained on them needs to know."""
-        return frame_of(self.channels, grid)
+    @property
+    def placed_by(self) -> str:
+        """The image by which the slices were placed on the grid, which a network trained on them needs to know."""
+        return reference_channel(self.channels)
 
     @classmethod
     def open(cls, folder: Path, acquisitions: Sequence[Acquisition]) -> Self:
@@ -73,11 +74,6 @@ class SliceCache:
             classes=np.load(folder / "classes.npy", mmap_mode="r"),
             classes_of={Region(region): frozenset(found) for region, found in index["classes_of"].items()},
         )
-
-
-def frame_of(channels: tuple[str, ...], grid: Grid) -> Frame:
-    """Lay slices by the channels that all of a cohort have, so that they lie alike whatever a network takes."""
-    return Frame(grid, channels, reference_channel(channels))
 
 
 def common_channels(acquisitions: Sequence[Acquisition]) -> tuple[str, ...]:
@@ -125,7 +121,8 @@ def open_or_build(
 
 def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels: LabelSet, column: str) -> None:
     channels = common_channels(acquisitions)
-    frame = frame_of(channels, grid)
+    # Placed by an image that all of the cohort have, slices lie alike whatever a network takes.
+    frame = Frame(grid, channels, reference_channel(channels))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         numbers = list(pool.map(partial(labelled_slices, column=column), acquisitions))
         firsts = np.concatenate([[0], np.cumsum([len(own) for own in numbers])])

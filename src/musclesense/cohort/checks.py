@@ -176,9 +176,11 @@ def _row_problems(
             continue
         geometries[column] = volume.geometry
         if column in labels:
-            found = _mask_problems(volume, row.slice, label_values)
+            is_label = volume.data > 0 if label_values is None else np.isin(volume.data, list(label_values))
+            there = slices_with(is_label, volume.geometry)
+            found = _mask_problems(volume, there, row.slice, label_values)
             if row.slice is None:
-                labelled.update(slices_with(_is_label(volume.data, label_values), volume.geometry))
+                labelled.update(there)
         else:
             found = _image_problems(volume, sorted(labelled))
             if column == "fat_fraction":
@@ -214,7 +216,10 @@ def _image_problems(volume: Volume, labelled: Collection[int]) -> Iterator[str]:
                 yield f"every voxel of labelled slice {index} is {value:.5g}; correct the slice or the image"
 
 
-def _mask_problems(volume: Volume, labelled: int | None, label_values: Collection[int] | None) -> Iterator[str]:
+def _mask_problems(
+    volume: Volume, there: Sequence[int], labelled: int | None, label_values: Collection[int] | None
+) -> Iterator[str]:
+    """Check labels, which were found in the slices ``there`` and are wanted in the slice ``labelled``."""
     yield from value_problems(volume.data)
     labels = finite_values(volume.data)
     if labels.dtype.kind == "f" and (broken := labels[labels != np.rint(labels)]).size:
@@ -222,11 +227,10 @@ def _mask_problems(volume: Volume, labelled: int | None, label_values: Collectio
     if labels.size and labels.min() < 0:
         yield f"label {labels.min():.5g} is negative; count labels from 0"
     wanted = "positive voxel" if label_values is None else f"voxel labelled {', '.join(map(str, sorted(label_values)))}"
-    found = slices_with(_is_label(volume.data, label_values), volume.geometry)
-    if not found:
+    if not there:
         yield f"no {wanted}; draw the mask, or leave the cell blank"
-    elif labelled is not None and labelled < slice_count(volume.geometry) and labelled not in found:
-        yield f"no {wanted} in slice {labelled}, but in {', '.join(map(str, found))}; correct the slice"
+    elif labelled is not None and labelled < slice_count(volume.geometry) and labelled not in there:
+        yield f"no {wanted} in slice {labelled}, but in {', '.join(map(str, there))}; correct the slice"
 
 
 def _unit_problems(fat_fraction: Volume) -> Iterator[str]:
@@ -239,7 +243,3 @@ def _constant(data: NDArray[Any]) -> float | None:
     """Give the one finite value that ``data`` has, or None where there are more or none."""
     values = finite_values(data)
     return float(values.flat[0]) if values.size and values.min() == values.max() else None
-
-
-def _is_label(data: NDArray[Any], label_values: Collection[int] | None) -> NDArray[np.bool_]:
-    return data > 0 if label_values is None else np.isin(data, list(label_values))

@@ -7,7 +7,7 @@ nearest anatomical axes by swapping and flipping, never rotated, so that nothing
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ EQUAL_SPACING = 1e-3
 """Relative difference below which a native spacing counts as that of the grid, voxel on pixel."""
 _RIGHT_LEFT, _ANTERIOR_POSTERIOR, _SUPERIOR_INFERIOR = 0, 1, 2
 _LARGEST_FRAME = 2048
+_Pair: TypeAlias = tuple[float, float]
 
 
 class Fit(StrEnum):
@@ -187,16 +188,15 @@ class Placement:
     native_shape: tuple[int, int]
     grid_shape: tuple[int, int]
     transposed: bool
-    start: tuple[float, float]
-    step: tuple[float, float]
-    spacing_mm: tuple[float, float]
+    start: _Pair
+    step: _Pair
+    spacing_mm: _Pair
 
-    def to_grid(self, image: NDArray[Any], *, order: int = 1, background: float = 0.0) -> NDArray[np.float32]:
-        """Bring a native slice to the grid, smoothed first where the grid is coarser.
+    def to_grid(self, image: NDArray[Any], *, background: float = 0.0) -> NDArray[np.float32]:
+        """Bring a native slice to the grid, linearly, smoothed first where the grid is coarser.
 
         Args:
             image: Native slice, ``native_shape``.
-            order: Degree of the spline; 1 is linear.
             background: Value of grid pixels beyond the slice.
 
         Returns:
@@ -204,7 +204,7 @@ class Placement:
         """
         self._require(image, self.native_shape, "image")
         oriented = image.T if self.transposed else image
-        return _resample(oriented, self.start, self.step, self.grid_shape, order=order, background=background)
+        return _resample(oriented, self.start, self.step, self.grid_shape, background)
 
     def to_scanner(self, values: NDArray[Any], *, background: float = 0.0) -> NDArray[np.float32]:
         """Bring values on the grid back to the voxels of the slice, linearly, smoothed first where these are coarser.
@@ -222,7 +222,7 @@ class Placement:
         step = (1 / self.step[0], 1 / self.step[1])
         start = (-self.start[0] / self.step[0], -self.start[1] / self.step[1])
         shape = self.native_shape[::-1] if self.transposed else self.native_shape
-        native = _resample(values, start, step, (shape[0], shape[1]), order=1, background=background)
+        native = _resample(values, start, step, (shape[0], shape[1]), background)
         return np.ascontiguousarray(native.T) if self.transposed else native
 
     def labels_to_grid(self, classes: NDArray[np.uint8], n_classes: int) -> NDArray[np.uint8]:
@@ -247,13 +247,7 @@ def _axis_along(geometry: Geometry, direction: int) -> tuple[int, int]:
 
 
 def _resample(
-    image: NDArray[Any],
-    start: tuple[float, float],
-    step: tuple[float, float],
-    shape: tuple[int, int],
-    *,
-    order: int,
-    background: float,
+    image: NDArray[Any], start: _Pair, step: _Pair, shape: tuple[int, int], background: float
 ) -> NDArray[np.float32]:
     """Sample ``image`` at ``start + step * index`` for every index of ``shape``."""
     source = np.asarray(image, dtype=np.float32)
@@ -261,7 +255,7 @@ def _resample(
     if any(sigma):
         source = ndimage.gaussian_filter(source, sigma, mode="nearest")
     output = np.empty(shape, dtype=np.float32)
-    ndimage.affine_transform(source, np.array(step), start, output=output, order=order, mode="nearest")
+    ndimage.affine_transform(source, np.array(step), start, output=output, order=1, mode="nearest")
     # A voxel reaches half its size beyond its centre; further out there is nothing.
     for axis in (0, 1):
         at = start[axis] + step[axis] * np.arange(shape[axis])

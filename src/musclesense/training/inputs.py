@@ -67,8 +67,7 @@ def prepare(settings: Settings) -> Inputs:
     slices = cache.open_or_build(
         _cache_folder(settings, used), used, grid=spec.grid, labels=spec.labels, column=settings.column
     )
-    placed_by = slices.frame(spec.grid).placed_by
-    return Inputs(slices, nested.split(settings.outer, settings.inner), replace(spec, placed_by=placed_by))
+    return Inputs(slices, nested.split(settings.outer, settings.inner), replace(spec, placed_by=slices.placed_by))
 
 
 def find_table(settings: Settings) -> CohortTable:

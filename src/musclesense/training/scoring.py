@@ -48,9 +48,8 @@ def score(
     file = acquisition.labels(column)
     assert file is not None  # no case without one
     mask = read_volume(file)
-    frame = cache.frame(spec.grid)
-    image = read_volume(acquisition.channels[frame.placed_by])
-    placement = frame.grid.place(image.geometry, take_slice(image.data, image.geometry, case.slice))
+    image = read_volume(acquisition.channels[cache.placed_by])
+    placement = spec.grid.place(image.geometry, take_slice(image.data, image.geometry, case.slice))
     scores = score_slice(
         acquisition,
         case.slice,
