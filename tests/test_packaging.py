@@ -1,0 +1,35 @@
+"""What an installed package has beside the code."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from musclesense.training import composition
+from musclesense.training.composition import config_folder
+
+PROJECT = Path(__file__).parents[1]
+
+
+def test_the_configuration_and_the_launcher_are_in_the_package(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", minversion="77")
+    for name in ("src", "conf"):
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(PROJECT / name, tmp_path)
+    command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", "built"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    packed, own = tmp_path / "built" / "musclesense" / "conf", PROJECT / "conf"
+    files = {path.relative_to(own): path.read_bytes() for path in own.rglob("*.yaml")}
+    assert len(files) > 40
+    assert {path.relative_to(packed): path.read_bytes() for path in packed.rglob("*.yaml")} == files
+    assert (tmp_path / "built" / "hydra_plugins" / "musclesense_slurm.py").is_file()
+
+
+def test_the_configuration_is_that_of_the_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config_folder() == PROJECT / "conf"
+    monkeypatch.setattr(composition, "__file__", str(tmp_path / "musclesense" / "training" / "composition.py"))
+    (tmp_path / "musclesense" / "conf").mkdir(parents=True)
+    assert config_folder() == tmp_path / "musclesense" / "conf"
