@@ -82,6 +82,7 @@ def test_a_key_is_given_once(pair: tuple[str, str]) -> None:
         ("outer=range(0,inf)", "0 values"),
         ("outer=interval(0,1)", "cannot be swept; list the values"),
         ("edition=glob(*)", "cannot be swept; list the values"),
+        ("seed=${oc.decode:'1'}", "seed=.*: not an override"),
     ],
 )
 def test_a_sweep_without_end_is_counted_and_not_made(argument: str, said: str) -> None:

@@ -98,8 +98,13 @@ def choices(line: str) -> list[str]:
     Raises:
         InputError: It cannot be read, has no values or too many, or those cannot be enumerated.
     """
+    parser = OverridesParser.create()
     try:
-        (override,) = OverridesParser.create().parse_overrides([line])
+        (override,) = parser.parse_overrides([line])
+        if (
+            not override.is_sweep_override() and not override.is_delete()
+        ):  # the sweeper writes it anew, at times wrongly
+            parser.parse_overrides([f"{override.get_key_element()}={override.get_value_element_as_str()}"])
     except Exception as error:  # beside Hydra's own errors those of its parser and of Python's numbers
         raise explain(error, [line]) from error
     if not override.is_sweep_override():
@@ -125,7 +130,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> InputError:
     """Say in one line what is wrong with overrides that Hydra or OmegaConf refused with an error."""
     text, cause = str(error) or type(error).__name__, error.__cause__ or error
     if isinstance(error, OverrideParseException):
-        return InputError(f"{error.override}: not an override ({first_line(cause)}); give KEY=VALUE")
+        given = overrides[0] if len(overrides) == 1 else error.override
+        return InputError(f"{given}: not an override ({first_line(cause)}); give KEY=VALUE")
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = str(error.missing_cfg_file).rpartition("/")
         known = f"give {', '.join(sorted(error.options))}" if group and error.options else "correct the name"
