@@ -1,6 +1,7 @@
 """Parts, batches, channels and order of a run's data."""
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,24 +16,33 @@ from musclesense.cohort.folds import Split
 from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
 from musclesense.training.augmentation import Augmentation, transform
+from musclesense.training.composition import compose
+from musclesense.training.config import LoaderConfig
 from musclesense.training.datamodule import Batch, CachedSlices, CaseSampler, NestedFoldDataModule
 
 SIDES = LabelSet.from_config({"left": [1], "right": [2]})
 SPLIT = Split(train=("s0", "s1", "s2", "s3", "s4"), validation=("s5",), test=("s6", "s7"))
 
 
-def module_of(cache: SliceCache, *, split: Split = SPLIT, **changed: Any) -> NestedFoldDataModule:
-    arguments: dict[str, Any] = {
-        "channels": ("fat", "water"),
-        "labels": SIDES,
-        "augmentation": Augmentation(0.3, (0.8, 1.2), 0.5, 0.5),
-        "batch_size": 4,
-        "workers": 0,
-        "seed": 7,
-        "overfit_cases": None,
-        "pin_memory": False,
-    }
-    return NestedFoldDataModule(cache, split, **arguments | changed)
+COMPOSED = compose("channels=[fat,water]")
+
+
+def module_of(
+    cache: SliceCache,
+    *,
+    split: Split = SPLIT,
+    labels: LabelSet = SIDES,
+    overfit_cases: int | None = None,
+    pin_memory: bool = False,
+    devices: int = 1,
+) -> NestedFoldDataModule:
+    settings = replace(
+        COMPOSED,
+        spec=replace(COMPOSED.spec, labels=labels),
+        augmentation=Augmentation(0.3, (0.8, 1.2), 0.5, 0.5),
+        loader=LoaderConfig(overfit_cases=overfit_cases),
+    )
+    return NestedFoldDataModule(cache, split, settings, batch_size=4, seed=7, pin_memory=pin_memory, devices=devices)
 
 
 def at_epoch(epoch: int, *, training: bool) -> Any:

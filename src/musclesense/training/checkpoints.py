@@ -97,12 +97,7 @@ class BestEpoch(Callback):
     """``best.ckpt``: the weights of the epoch best on the validation cases so far, the first of equal ones.
 
     They are enough to use the network, not to go on. Which epoch is the best is read from the record of epochs, which
-    lives in ``last.ckpt``, written after it.
-
-    Args:
-        folder: Of the checkpoints.
-        history: Of the epochs; a callback before this one.
-        averaging: Of the weights, where they are averaged.
+    lives in ``last.ckpt``, written after it. ``history`` is a callback before this one.
     """
 
     def __init__(self, folder: CheckpointFolder, history: History, averaging: Averaging | None) -> None:
@@ -118,13 +113,7 @@ class BestEpoch(Callback):
 
 
 class KeptEpochs(Callback):
-    """``epoch-0009.ckpt``: the weights that were validated after an epoch, enough to use the network, not to go on.
-
-    Args:
-        folder: Of the checkpoints.
-        every: Epochs from one to the next.
-        averaging: Of the weights, where they are averaged.
-    """
+    """``epoch-0009.ckpt``: the weights that were validated after an epoch, enough to use the network, not to go on."""
 
     def __init__(self, folder: CheckpointFolder, every: int, averaging: Averaging | None) -> None:
         self._folder = folder

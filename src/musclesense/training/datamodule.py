@@ -12,8 +12,8 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 from musclesense.cohort.cache import SliceCache
 from musclesense.cohort.folds import Split
 from musclesense.errors import InputError
-from musclesense.imaging.labels import LabelSet
-from musclesense.training.augmentation import NO_CHANGE, Augmentation, transform
+from musclesense.training.augmentation import NO_CHANGE, transform
+from musclesense.training.settings import Settings
 from musclesense.training.synthesis.pool import Pool
 from musclesense.training.synthesis.schedule import Synthesis
 
@@ -132,9 +132,9 @@ class CaseSampler(Sampler[int]):
             order = np.concatenate([order, self._first_drawn + drawn])
         if self._seed is not None:
             order = np.random.default_rng([_SHUFFLE_STREAM, self._seed, self._epoch]).permutation(order)
-        rank, devices = (
-            (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
-        )
+        if not distributed.is_initialized():
+            return order
+        rank, devices = distributed.get_rank(), distributed.get_world_size()
         if self._seed is not None:
             # Gradients are averaged over devices in step, so each needs as many cases: some come round again.
             order = np.resize(order, -(-len(order) // devices) * devices)
@@ -147,16 +147,11 @@ class NestedFoldDataModule(LightningDataModule):
     Args:
         cache: Slices of every acquisition of the study.
         split: Subjects who train, validate and test.
-        channels: Channels of the network, in its order.
-        labels: Classes of the cache.
-        augmentation: Random changes of training cases.
+        settings: Of the run.
         batch_size: Cases a step on each device.
-        devices: That share the cases, each in a process of its own.
-        workers: Processes that read batches; none reads them in the training process.
         seed: Of shuffling and augmentation.
-        overfit_cases: Train and validate on the first so many training cases alone.
         pin_memory: Lock batches in memory, for faster copies to a GPU.
-        synthesis: Synthetic slices to train on.
+        devices: That share the cases, each in a process of its own.
 
     Raises:
         InputError: A part holds no case, or is judged by more devices than it holds cases.
@@ -166,39 +161,34 @@ class NestedFoldDataModule(LightningDataModule):
         self,
         cache: SliceCache,
         split: Split,
+        settings: Settings,
         *,
-        channels: Sequence[str],
-        labels: LabelSet,
-        augmentation: Augmentation,
         batch_size: int,
-        workers: int,
         seed: int,
-        overfit_cases: int | None,
         pin_memory: bool,
         devices: int = 1,
-        synthesis: Synthesis | None = None,
     ) -> None:
         super().__init__()
         self.cache = cache
+        self.synthesis = settings.synthesis
         self.train_cases, self.validation_cases, self.test_cases = (
             self._cases_of(subjects) for subjects in (split.train, split.validation, split.test)
         )
-        if overfit_cases is not None:
-            self.train_cases = self.validation_cases = self.train_cases[:overfit_cases]
+        if settings.loader.overfit_cases is not None:
+            self.train_cases = self.validation_cases = self.train_cases[: settings.loader.overfit_cases]
         sets = {"training": self.train_cases, "validation": self.validation_cases, "test": self.test_cases}
         for name, cases in sets.items():
             if not cases:
                 raise InputError(f"the {name} set holds no labelled slice; add subjects or ask for fewer folds")
             if len(cases) < devices:
-                raise InputError(
-                    f"the {name} set holds {len(cases)} labelled slices for {devices} devices; give fewer devices"
-                )
-        self.synthesis = synthesis
-        self._dataset = CachedSlices(cache, channels, labels.n_classes, None if synthesis is None else synthesis.pool)
-        self._augmentation = augmentation
-        self._mirror = labels.mirror
+                held = f"holds {len(cases)} labelled slices for {devices} devices"
+                raise InputError(f"the {name} set {held}; give fewer devices")
+        spec, pool = settings.spec, None if self.synthesis is None else self.synthesis.pool
+        self._dataset = CachedSlices(cache, spec.channels, spec.labels.n_classes, pool)
+        self._augmentation = settings.augmentation
+        self._mirror = spec.labels.mirror
         self._batch_size = batch_size
-        self._workers = workers
+        self._workers = settings.loader.workers
         self._seed = seed
         self._pin_memory = pin_memory
         self._changes: tuple[int, Tensor] | None = None

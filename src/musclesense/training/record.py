@@ -14,6 +14,7 @@ from musclesense.studies.writing import write_cases, write_epochs
 from musclesense.training.datamodule import Batch
 from musclesense.training.module import SegmentationModule
 from musclesense.training.scoring import ScoredCase, score
+from musclesense.training.settings import Settings
 
 MONITOR = "val_dice"
 """By which epochs are compared."""
@@ -62,22 +63,11 @@ class History(Callback):
 
 
 class TestFoldScores(Callback):
-    """``cases.csv`` and ``overlays.npz``: every test case scored in scanner space.
+    """``cases.csv`` and ``overlays.npz``: every test case of a run scored in scanner space."""
 
-    Args:
-        folder: Of the run.
-        cache: That the test batches come from.
-        outer: Outer fold, written into each row.
-        inner: Inner fold, likewise.
-        column: The table's column of reference labels.
-    """
-
-    def __init__(self, folder: RunFolder, cache: SliceCache, *, outer: int, inner: int, column: str) -> None:
-        self._folder = folder
+    def __init__(self, settings: Settings, cache: SliceCache) -> None:
+        self._settings = settings
         self._cache = cache
-        self._outer = outer
-        self._inner = inner
-        self._column = column
         self.cases: list[ScoredCase] = []
 
     def on_test_batch_end(
@@ -92,16 +82,8 @@ class TestFoldScores(Callback):
         """Score the cases of a batch."""
         assert isinstance(pl_module, SegmentationModule)
         for position, probabilities in zip(batch.case.tolist(), outputs.cpu().numpy(), strict=True):
-            case = score(
-                self._cache,
-                position,
-                probabilities,
-                pl_module.spec,
-                outer=self._outer,
-                inner=self._inner,
-                column=self._column,
-            )
-            self.cases.append(case)
+            fold, column = self._settings.fold, self._settings.column
+            self.cases.append(score(self._cache, position, probabilities, pl_module.spec, **fold, column=column))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring the cases of all devices together, in the order of the cache, and write them."""
@@ -112,15 +94,11 @@ class TestFoldScores(Callback):
         self.cases.sort(key=lambda case: case.position)
         if not trainer.is_global_zero:
             return
-        write_cases(self._folder, [label for case in self.cases for label in case.scores])
-        write_overlays(self._folder, [self._kept(case) for case in self.cases])
+        folder = self._settings.run
+        write_cases(folder, [label for case in self.cases for label in case.scores])
+        write_overlays(folder, [self._kept(case) for case in self.cases])
 
     def _kept(self, case: ScoredCase) -> KeptSlice:
         own = self._cache.cases[case.position]
-        return KeptSlice(
-            line=own.acquisition.line,
-            slice=own.slice,
-            image=case.image,
-            truth=case.truth,
-            prediction=case.prediction,
-        )
+        line = own.acquisition.line
+        return KeptSlice(line, own.slice, image=case.image, truth=case.truth, prediction=case.prediction)

@@ -33,7 +33,7 @@ from musclesense.training.module import SegmentationModule
 from musclesense.training.record import History, TestFoldScores
 from musclesense.training.scoring import ScoredCase
 from musclesense.training.settings import Settings
-from musclesense.training.watch.progress import Epochs, RunBar
+from musclesense.training.watch.progress import RunBar
 from musclesense.version import __version__
 
 if TYPE_CHECKING:
@@ -102,11 +102,7 @@ def _record(error: Exception, settings: Settings) -> None:
 
 
 def make_module(settings: Settings, spec: NetworkSpec | None = None) -> SegmentationModule:
-    """Make the untrained network of a run.
-
-    Args:
-        settings: Of the run.
-        spec: Of the network, where more is known than the settings tell.
+    """Make the untrained network of a run, from a ``spec`` where more is known of it than the settings tell.
 
     Raises:
         InputError: The network cannot be made with these arguments.
@@ -118,7 +114,7 @@ def make_module(settings: Settings, spec: NetworkSpec | None = None) -> Segmenta
 
 def _train_together(settings: Settings, own: tuple[int, ...]) -> None:
     """Train with a process for each device, and show how far they are from what they write."""
-    run, epochs = settings.run, _epochs(settings)
+    run, epochs = settings.run, RunBar(settings.run.name, settings.trainer.max_epochs)
     checkpoints.to_go_on_from(run.checkpoints)  # removes damaged ones before the processes look, all at once
     try:
         devices.train_in_step(_as_rank, (settings, own), devices=len(own), look=lambda: epochs.follow(run.metrics))
@@ -153,11 +149,7 @@ def _train(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], *, fir
                 threads=torch.get_num_threads(),
                 precision=session.hardware.precision,
                 compiled=session.compiled,
-                versions={
-                    "musclesense": __version__,
-                    "torch": torch.__version__,
-                    "lightning": lightning.__version__,
-                },
+                versions={"musclesense": __version__, "torch": torch.__version__, "lightning": lightning.__version__},
             )
         failed = False
     finally:
@@ -169,15 +161,7 @@ def _train(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], *, fir
 class Session:
     """All that trains a run in this process, made and not yet begun.
 
-    Attributes:
-        settings: Of the run.
-        hardware: What it trains with.
-        compiled: Whether its steps are to run the network by torch.compile.
-        module: The network, untrained.
-        datamodule: Its batches.
-        trainer: With every callback.
-        history: Of the epochs.
-        test: Scores of the test cases.
+    ``compiled``: whether its steps are to run the network by torch.compile.
     """
 
     settings: Settings
@@ -211,13 +195,7 @@ class Session:
 
 
 def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger: "Logger | None") -> Session:
-    """Make all that trains a run in this process, which is seeded.
-
-    Args:
-        settings: Of the run.
-        data: What it works on.
-        own: The run's devices, from ``devices.reserved``.
-        logger: An open run of wandb.
+    """Make all that trains a run in this process, on its ``own`` devices; the process is seeded.
 
     Raises:
         InputError: The network cannot be made, a part holds no case, or the devices cannot share a batch.
@@ -233,21 +211,16 @@ def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger
     datamodule = NestedFoldDataModule(
         data.slices,
         data.split,
-        channels=settings.spec.channels,
-        labels=settings.spec.labels,
-        augmentation=settings.augmentation,
+        settings,
         batch_size=batch_size,
-        devices=len(own),
-        workers=settings.loader.workers,
         seed=seed,
-        overfit_cases=settings.loader.overfit_cases,
         pin_memory=hardware.accelerator == "cuda",
-        synthesis=settings.synthesis,
+        devices=len(own),
     )
     history = History(settings.run)
-    test = TestFoldScores(settings.run, data.slices, **settings.fold, column=settings.column)
-    callbacks: list[Callback] = [StepSeed(seed), history, test, RunBar(_epochs(settings))]
-    callbacks += _keeping(settings, history)
+    test = TestFoldScores(settings, data.slices)
+    bar = RunBar(settings.run.name, settings.trainer.max_epochs)
+    callbacks = [StepSeed(seed), history, test, bar, *_keeping(settings, history)]
     cases = len(datamodule.train_dataloader()) * batch_size
     compiled = compilation.wanted(settings.trainer, hardware, cases=cases, devices=len(own))
     if compiled:
@@ -316,10 +289,6 @@ def open_dashboard(settings: Settings) -> "Logger | None":
         log.warning(f"wandb: needs the package {error.name}; pip install {error.name}, or give logger=none")
         return None
     return tracking.start(settings)
-
-
-def _epochs(settings: Settings) -> Epochs:
-    return Epochs(settings.run.name, settings.trainer.max_epochs)
 
 
 def _scores(cases: list[ScoredCase]) -> Scores:

@@ -9,7 +9,7 @@ from rich.progress import Progress
 from musclesense.messages import shown_in
 from musclesense.storage.records import write_csv
 from musclesense.training.run import train
-from musclesense.training.watch.progress import Epochs, RunBar
+from musclesense.training.watch.progress import RunBar
 
 
 def test_bar_shows_epochs_and_score_and_goes_away(configured, monkeypatch):
@@ -42,7 +42,7 @@ def test_a_run_of_other_processes_is_followed_by_what_it_writes(tmp_path):
     display = Progress(console=Console(file=io.StringIO()))
     record = tmp_path / "metrics.csv"
     rows = [{"epoch": epoch, "val_dice": 0.5 + epoch / 10} for epoch in range(4)]
-    epochs = Epochs("outer0_inner0", 4)
+    epochs = RunBar("outer0_inner0", 4)
     with shown_in(display):
         write_csv(record, ("epoch", "val_dice"), rows[:1])  # of an earlier process
         epochs.follow(record)
@@ -57,7 +57,7 @@ def test_a_run_of_other_processes_is_followed_by_what_it_writes(tmp_path):
 
 
 def test_without_a_display_nothing_is_shown(tmp_path):
-    epochs = Epochs("outer0_inner0", 4)
+    epochs = RunBar("outer0_inner0", 4)
     epochs.follow(tmp_path / "metrics.csv")
     epochs.show(1, 0.5)
     epochs.close()

@@ -78,10 +78,6 @@ class CompiledNetwork:
 
     Kernels are chosen by rules instead of by timing them, so that a run that goes on in another process ends as one
     that was not interrupted.
-
-    Args:
-        network: Keeps its weights and their names.
-        batch_size: Cases that it is compiled for.
     """
 
     def __init__(self, network: nn.Module, batch_size: int) -> None:

@@ -12,10 +12,10 @@ from musclesense.messages import in_words, log, open_display
 _LINE_EVERY_SECONDS = 30
 
 
-class Epochs:
+class RunBar(Callback):
     """The epochs of a run, its validation DSC and the time left: a bar on a terminal, else now and then a line.
 
-    Silent where the process has no display.
+    Silent where the process has no display. A callback of what trains in this process; `follow` shows what others do.
 
     Args:
         name: Of the run.
@@ -61,6 +61,22 @@ class Epochs:
             display.remove_task(self._task)
             self._task = None
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the epoch that the run goes on from."""
+        self.begin(trainer.current_epoch)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on by an epoch."""
+        self.show(trainer.current_epoch + 1, float(trainer.callback_metrics["val_dice"]))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the bar away."""
+        self.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Take the bar away."""
+        self.close()
+
     def _say(self, dice: float) -> None:
         now = time.monotonic()
         if now - self._said >= _LINE_EVERY_SECONDS and self._done < self._total:
@@ -68,30 +84,3 @@ class Epochs:
             epochs = f"epoch {self._done} of {self._total}"
             log.info(f"{self._name}  {epochs}  validation DSC {dice:.3f}  {in_words(left)} left")
             self._said = now
-
-
-class RunBar(Callback):
-    """Shows the epochs of a run that trains in this process.
-
-    Args:
-        epochs: Where they are shown.
-    """
-
-    def __init__(self, epochs: Epochs) -> None:
-        self._epochs = epochs
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the epoch that the run goes on from."""
-        self._epochs.begin(trainer.current_epoch)
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Go on by an epoch."""
-        self._epochs.show(trainer.current_epoch + 1, float(trainer.callback_metrics["val_dice"]))
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the bar away."""
-        self._epochs.close()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the bar away."""
-        self._epochs.close()
