@@ -40,11 +40,7 @@ this = Command()
 
 
 class EscapedError(BaseException):
-    """An error on its way out of a callback, where Hydra makes a warning of every `Exception` and goes on."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        self.error = error
+    """An error, its argument, on its way out of a callback: Hydra makes a warning of every `Exception` and goes on."""
 
 
 class LaunchCallback(Callback):

@@ -17,12 +17,7 @@ _STEPS = 2
 
 
 def seconds_of(plan: Plan, tables: Mapping[StudyFolder, CohortTable]) -> float:
-    """Estimate the training of every unfinished run, were all epochs needed; drawing slices is not included.
-
-    Args:
-        plan: The runs.
-        tables: Table of each study's cohort.
-    """
+    """Estimate the training of every unfinished run, were all epochs needed; drawing slices is not included."""
     total = 0.0
     for study, settings in plan.studies.items():
         runs = sum(run.study == study for run in plan.unfinished)

@@ -45,7 +45,7 @@ def command(main: Callable[[], Any], name: Sequence[str] = ("python", "train.py"
         except InputError:
             raise
         except EscapedError as escaped:
-            raise escaped.error from None
+            raise escaped.args[0] from None
         except Exception as error:
             if this.plan is not None:
                 raise

@@ -1,16 +1,18 @@
 """The command line of a training before Hydra reads it, and in plain words what Hydra says of it."""
 
 import difflib
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
 from hydra.errors import MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from musclesense.errors import InputError
+from musclesense.errors import InputError, first_line
 from musclesense.launch.former import what_to_give
 from musclesense.training.composition import compose_config, with_own_classes
 
@@ -65,19 +67,16 @@ def require_sound(overrides: Sequence[str]) -> None:
     for override in overrides:
         # Hydra's parser recurses into brackets, and its time grows with more than the length.
         if len(override) > _LONGEST or _depth(override) > _DEEPEST:
-            raise InputError(
-                f"{override}: too long or too deep; give {_LONGEST} characters and {_DEEPEST} brackets in one another "
-                "at most"
-            )
+            most = f"{_LONGEST} characters and {_DEEPEST} brackets in one another"
+            raise InputError(f"{override}: too long or too deep; give {most} at most")
     if former := [f"{one}: is no longer an option; give {new}" for one in overrides if (new := what_to_give(one))]:
         raise InputError(*former)
     there = dict[str, str]()
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
         if re.split("[./@:]", key)[0] == "hydra" and not _OF_HYDRA.fullmatch(override):
-            raise InputError(
-                f"{override}: is set by this project; of Hydra give hydra/launcher, hydra/sweeper and their keys"
-            )
+            ours = "is set by this project; of Hydra give hydra/launcher, hydra/sweeper and their keys"
+            raise InputError(f"{override}: {ours}")
         if key in there and not (there[key].startswith("~") and override.startswith("+")):  # to replace one is sound
             raise InputError(f"{override}: {key} is given twice; give it once")
         there[key] = override
@@ -85,11 +84,8 @@ def require_sound(overrides: Sequence[str]) -> None:
 
 def _depth(argument: str) -> int:
     """Count the brackets that are open at most."""
-    depth = deepest = 0
-    for character in argument:
-        depth += (character in "([{") - (character in ")]}")
-        deepest = max(deepest, depth)
-    return deepest
+    steps = ((character in "([{") - (character in ")]}") for character in argument)
+    return max(itertools.accumulate(steps, initial=0))
 
 
 def choices(line: str) -> list[str]:
@@ -140,7 +136,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> InputError:
     if swept := _SWEPT.match(text):
         return InputError(f"{swept[1]}: several values ask for several runs; add -m")
     if key := _missing_key(text, cause, overrides):
-        near = difflib.get_close_matches(key.lstrip("+~"), list(_keys(compose_config())), n=1, cutoff=0.6)
+        known = list(_keys(OmegaConf.to_container(compose_config())))
+        near = difflib.get_close_matches(key.lstrip("+~"), known, n=1, cutoff=0.6)
         return InputError(f"{key}: no such key; " + (f"did you mean {near[0]}?" if near else "see conf/ for all keys"))
     if merging := re.match(r"Error merging override (.+)", text):
         if "could not be converted to Integer" in str(cause):
@@ -161,14 +158,7 @@ def _missing_key(text: str, cause: BaseException, overrides: Sequence[str]) -> s
     return next((key for key in given if key.endswith(missing[1])), missing[1])
 
 
-def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in config:
-        yield f"{prefix}{key!s}"
-        child = OmegaConf.select(config, str(key), throw_on_missing=False)
-        if isinstance(child, DictConfig):
-            yield from _keys(child, f"{prefix}{key!s}.")
-
-
-def first_line(error: BaseException) -> str:
-    """Give the first line of an error that says something, or the error's name."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:
+    for key, child in node.items() if isinstance(node, dict) else ():
+        yield f"{prefix}{key}"
+        yield from _keys(child, f"{prefix}{key}.")

@@ -1,23 +1,22 @@
 """All runs that a command asks for, built and checked before any work begins."""
 
-import copy
 import itertools
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from musclesense.errors import InputError, collected
+from musclesense.errors import InputError, collected, first_line
 from musclesense.launch import overrides as given
 from musclesense.storage.paths import require_writable, size_and_change
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.training import inputs
+from musclesense.training.composition import resolved
 from musclesense.training.run import make_module
 from musclesense.training.settings import Settings, build_runs
 
@@ -25,7 +24,7 @@ _FOLD = re.compile(r"(outer|inner)=-?\d{1,18}")
 _MOST_STUDIES = 256
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Plan:
     """What a command asks for: runs, Hydra's launcher of them, and whether several may be asked for.
 
@@ -36,6 +35,10 @@ class Plan:
     launcher: DictConfig
     multirun: bool
     whole: bool = True
+
+    def __post_init__(self) -> None:
+        # An earlier sweep's failures are tried again: only a record written from now on counts.
+        self._before = self._records()
 
     @property
     def here(self) -> bool:
@@ -66,13 +69,6 @@ class Plan:
         """Give the runs that have ended, well or not, since the plan was made."""
         return [run for run, *_ in sorted(self._records() - self._before, key=lambda record: record[0].path)]
 
-    @cached_property
-    def _before(self) -> set[tuple[RunFolder, object, object]]:
-        return self._records()
-
-    def __post_init__(self) -> None:
-        _ = self._before  # An earlier sweep's failures are tried again: only a record written from now on counts.
-
     def _records(self) -> set[tuple[RunFolder, object, object]]:
         """Give the runs that have ended, each with the times at which it has."""
         if self.whole:
@@ -98,21 +94,8 @@ def make_plan(config: DictConfig, *, multirun: bool) -> Plan:
         try:
             OmegaConf.to_container(launcher, resolve=True)
         except OmegaConfBaseException as error:
-            raise InputError(f"hydra.launcher: {given.first_line(error)}; correct the value") from error
+            raise InputError(f"hydra.launcher: {first_line(error)}; correct the value") from error
     return plan
-
-
-def resolved(config: DictConfig) -> DictConfig:
-    """Give a composed configuration without Hydra's own node, and with values in the place of interpolations."""
-    own = copy.deepcopy(config)
-    with open_dict(own):
-        del own["hydra"]
-    try:
-        OmegaConf.resolve(own)
-    except Exception as error:  # a resolver can raise anything, and one that names itself ends in RecursionError
-        asked = " ".join(one for one in _plain(config.hydra.overrides.task) if "$" in one) or "configuration"
-        raise InputError(f"{asked}: cannot be resolved ({given.first_line(error)}); give a value") from error
-    return own
 
 
 def _swept(config: DictConfig) -> list[Settings]:
@@ -134,8 +117,7 @@ def _swept(config: DictConfig) -> list[Settings]:
         if count > most:
             raise InputError(f"{swept}: {count} {what} are asked for; ask for {most} at most")
     numbers = {key: [int(line.partition("=")[2]) for line in own] for key, own in folds.items()}
-    runs: list[Settings] = []
-    problems: list[str] = []
+    runs, problems = list[Settings](), list[str]()
     for combination in itertools.product(*others):
         with collected(problems):
             runs += build_runs(resolved(_composed(config, combination)), **numbers)
@@ -170,9 +152,8 @@ def check(plan: Plan) -> None:
         slurm.require_slurm()
     problems: list[str] = []
     if len({run.run for run in plan.runs}) < len(plan.runs):
-        problems.append(
-            "the same run is asked for twice under one study; leave study=... to be named by the configuration"
-        )
+        named = "leave study=... to be named by the configuration"
+        problems.append(f"the same run is asked for twice under one study; {named}")
     for settings in plan.studies.values():
         with collected(problems):
             inputs.check(settings)

@@ -37,16 +37,19 @@ def bars(console: Console | None = None) -> Iterator[Progress]:
 def progress_of(plan: Plan, console: Console | None = None) -> Iterator[None]:
     """Show how far the runs of a plan are during the block."""
     with bars(console) as display:
-        watch = _Watch(plan, display)
-        watch.start()
+        watch, stopping = _Watch(plan, display), threading.Event()
+        thread = threading.Thread(target=watch.look_until, args=(stopping,), daemon=True)
+        thread.start()
         try:
             yield
         finally:
-            watch.stop()
+            stopping.set()
+            thread.join()
+            watch.look()
 
 
 class _Watch:
-    """A thread that looks for runs that have ended."""
+    """Tells of runs that have ended."""
 
     def __init__(self, plan: Plan, display: Progress) -> None:
         self._plan, self._display = plan, display
@@ -56,22 +59,12 @@ class _Watch:
         self._started = time.monotonic()
         total = len(plan.runs) if plan.whole else None
         self._bar = display.add_task("runs", total=total, completed=self._before, visible=total != 1)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
+    def look_until(self, stopping: threading.Event) -> None:
+        while not stopping.wait(_LOOK_EVERY_SECONDS):
+            self.look()
 
-    def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join()
-        self._look()
-
-    def _work(self) -> None:
-        while not self._stopping.wait(_LOOK_EVERY_SECONDS):
-            self._look()
-
-    def _look(self) -> None:
+    def look(self) -> None:
         for run in self._plan.ended():
             if run not in self._said:
                 self._said.add(run)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import submitit
 from hydra.core.singleton import Singleton
@@ -29,12 +29,12 @@ from omegaconf import DictConfig
 from submitit.core.utils import FailedJobError
 
 from musclesense.errors import InputError
-from musclesense.launch.plan import resolved
 from musclesense.launch.progress import bars, outcome
 from musclesense.messages import log
 from musclesense.storage.records import write_text
 from musclesense.studies.layout import RunFolder
 from musclesense.studies.writing import forget_failure, record_failure
+from musclesense.training.composition import resolved
 from musclesense.training.settings import Settings, build
 
 _LOOKS = 3  # a job counts as gone when so many looks at the queue have missed it: files of other nodes come late
@@ -61,10 +61,8 @@ def require_slurm() -> None:
     """
     missing = [command for command in ("sbatch", "srun", "squeue") if shutil.which(command) is None]
     if missing:
-        raise InputError(
-            f"hydra/launcher=slurm: no {missing[0]} on this machine; start it where jobs are submitted, "
-            "or leave the launcher out to train here"
-        )
+        instead = "start it where jobs are submitted, or leave the launcher out to train here"
+        raise InputError(f"hydra/launcher=slurm: no {missing[0]} on this machine; {instead}")
 
 
 def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
@@ -78,7 +76,8 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
     Raises:
         InputError: Slurm does not take the jobs; says why.
     """
-    runs = [_settings(launcher, overrides) for overrides in job_overrides]
+    load = launcher.hydra_context.config_loader.load_sweep_config
+    runs = [build(resolved(load(launcher.config, list(overrides)))) for overrides in job_overrides]
     left = [number for number, run in enumerate(runs) if not run.run.is_finished]
     for number in left:
         forget_failure(runs[number].run)
@@ -99,10 +98,6 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
     return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
 
 
-def _settings(launcher: Any, overrides: Sequence[str]) -> Settings:
-    return build(resolved(launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))))
-
-
 def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]], settings: Settings) -> list[submitit.Job[Any]]:
     """Send one array of jobs, each of which calls the launcher with the arguments that it takes from Hydra."""
     launcher.task_function = functools.partial(_job, launcher.task_function)
@@ -114,12 +109,10 @@ def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]], settings: Sett
     folder.mkdir(parents=True, exist_ok=True)
     shared = {field.name for field in dataclasses.fields(BaseQueueConf)}
     try:
-        executor = submitit.AutoExecutor(
-            folder, cluster="slurm", slurm_max_num_timeout=parameters.pop("max_num_timeout")
-        )
-        executor.update_parameters(
-            **{name if name in shared else f"slurm_{name}": value for name, value in parameters.items()}
-        )
+        timeouts = parameters.pop("max_num_timeout")
+        executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=timeouts)
+        named = {name if name in shared else f"slurm_{name}": value for name, value in parameters.items()}
+        executor.update_parameters(**named)
         singletons = Singleton.get_state()
         calls = [(overrides, "hydra.sweep.dir", number, f"job_{number}", singletons) for overrides, number in runs]
         with redirect_stderr(io.StringIO()):  # submitit shows sbatch's words, and they are in the error, too
@@ -212,9 +205,7 @@ def leave_when_preempted() -> None:
     is not running any more by Slurm's account, and requeueing it would undo the former.
     """
     environment = submitit.JobEnvironment()
-    requeue = cast(
-        Callable[[int, FrameType | None], None], signal.getsignal(getattr(signal, f"SIG{environment.USR_SIG}"))
-    )
+    requeue: Any = signal.getsignal(getattr(signal, f"SIG{environment.USR_SIG}"))
     leaving = False
 
     def leave(number: int, frame: FrameType | None) -> None:

@@ -1,15 +1,18 @@
 """Where the configuration lies, and how a run is composed of it outside of a command."""
 
+import copy
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from hydra import compose as compose_by_hydra
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
+from musclesense.errors import InputError, first_line
 from musclesense.training.config import register
 from musclesense.training.settings import Settings, build
 
@@ -52,3 +55,17 @@ def compose_config(*overrides: str) -> DictConfig:
             return compose_by_hydra(NAME, list(overrides))
     finally:
         restore_gh_from_backup(around)
+
+
+def resolved(config: DictConfig) -> DictConfig:
+    """Give a composed configuration without Hydra's own node, and with values in the place of interpolations."""
+    own = copy.deepcopy(config)
+    with open_dict(own):
+        del own["hydra"]
+    try:
+        OmegaConf.resolve(own)
+    except Exception as error:  # a resolver can raise anything, and one that names itself ends in RecursionError
+        given: Any = OmegaConf.to_container(config.hydra.overrides.task)  # as written, not resolved
+        asked = " ".join(one for one in given if "$" in one) or "configuration"
+        raise InputError(f"{asked}: cannot be resolved ({first_line(error)}); give a value") from error
+    return own
