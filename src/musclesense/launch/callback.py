@@ -109,11 +109,9 @@ def announce(plan: Plan) -> None:
     log.info(said)
     if plan.here and (seconds := estimate.seconds_of(plan, tables)) > _LONG_SECONDS:
         drawn = any(settings.synthesis is not None for settings in plan.studies.values())
-        log.info(
-            f"this may take about {in_words(seconds)} on this machine"
-            + (", drawing slices not included" if drawn else "")
-            + "; experiment=demo is lighter, and takes minutes"
-        )
+        left_out = ", drawing slices not included" if drawn else ""
+        lighter = "experiment=demo is lighter, and takes minutes"
+        log.info(f"this may take about {in_words(seconds)} on this machine{left_out}; {lighter}")
 
 
 def conclude(plan: Plan) -> int:

@@ -31,11 +31,8 @@ _REPLACED = (
     (rf"channels=({_CHANNELS})", r"channels=[\1]"),
     (rf"channels=({_CHANNELS})(,({_CHANNELS}))+", "channels=[...],[...], a list each"),
     (r"channels\..+", "channels=[fat,water], a list of all"),
-)
-_WORDS = (
-    (r"(synthesis|synthesis\.name|cohort\.phantom\.preset)=.*", "robust", "any_scanner"),
-    (r"experiment=.*", "robust_fat", "any_scanner_fat"),
-    (r"experiment=.*", "robust_ablation", "any_scanner_ablation"),
+    (r"((?:synthesis|synthesis\.name|cohort\.phantom\.preset)=.*?)\brobust\b(.*)", r"\1any_scanner\2"),
+    (r"(experiment=.*?)\brobust_(fat|ablation)\b(.*)", r"\1any_scanner_\2\3"),
 )
 
 
@@ -51,7 +48,4 @@ def what_to_give(override: str) -> str | None:
     for pattern, new in _REPLACED:
         if found := re.fullmatch(pattern, given, re.DOTALL):
             return found.expand(new)
-    for pattern, old, new in _WORDS:
-        if re.fullmatch(pattern, given, re.DOTALL) and re.search(rf"\b{old}\b", given):
-            return re.sub(rf"\b{old}\b", new, given)
     return None

@@ -136,8 +136,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> InputError:
     if swept := _SWEPT.match(text):
         return InputError(f"{swept[1]}: several values ask for several runs; add -m")
     if key := _missing_key(text, cause, overrides):
-        known = list(_keys(OmegaConf.to_container(compose_config())))
-        near = difflib.get_close_matches(key.lstrip("+~"), known, n=1, cutoff=0.6)
+        keys = list(_keys(OmegaConf.to_container(compose_config())))
+        near = difflib.get_close_matches(key.lstrip("+~"), keys, n=1, cutoff=0.6)
         return InputError(f"{key}: no such key; " + (f"did you mean {near[0]}?" if near else "see conf/ for all keys"))
     if merging := re.match(r"Error merging override (.+)", text):
         if "could not be converted to Integer" in str(cause):

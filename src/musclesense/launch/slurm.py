@@ -81,20 +81,19 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
     left = [number for number, run in enumerate(runs) if not run.run.is_finished]
     for number in left:
         forget_failure(runs[number].run)
-    queue = _queue() or frozenset()
-    sent = {number: job for number in left if (job := _recorded(runs[number].run)) in queue}
-    new = [number for number in left if number not in sent]
-    if sent:
-        log.info(f"{len(sent)} runs are in the queue already: {_in_words(sent.values())}")
-    if new:
-        jobs = _submit(launcher, [(list(job_overrides[number]), first + number) for number in new], runs[new[0]])
-        for number, job in zip(new, jobs, strict=True):
+    recorded, queue = {number: _recorded(runs[number].run) for number in left}, _queue() or frozenset()
+    jobs = {job: runs[number] for number, job in recorded.items() if job in queue}
+    if jobs:
+        log.info(f"{len(jobs)} runs are in the queue already: {_in_words(jobs)}")
+    if new := [number for number in left if recorded[number] not in queue]:
+        sent = _submit(launcher, [(list(job_overrides[number]), first + number) for number in new], runs[new[0]])
+        for number, job in zip(new, sent, strict=True):
             _record(runs[number].run, job)
-            sent[number] = job.job_id
-        name = runs[new[0]].run.slurm_log.name
-        log.info(f"{len(new)} jobs sent: {_in_words(sent[number] for number in new)}; {name} in each run's folder")
+            jobs[job.job_id] = runs[number]
+        name, ids = runs[new[0]].run.slurm_log.name, _in_words(job.job_id for job in sent)
+        log.info(f"{len(new)} jobs sent: {ids}; {name} in each run's folder")
     if launcher.wait:
-        _wait({job: runs[number] for number, job in sent.items()}, look_every_s=launcher.look_every_s)
+        _wait(jobs, look_every_s=launcher.look_every_s)
     return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
 
 
