@@ -67,16 +67,16 @@ class Plan:
 
     def ended(self) -> list[RunFolder]:
         """Give the runs that have ended, well or not, since the plan was made."""
-        return [run for run, *_ in sorted(self._records() - self._before, key=lambda record: record[0].path)]
+        return sorted(dict(self._records() - self._before), key=lambda run: run.path)
 
-    def _records(self) -> set[tuple[RunFolder, object, object]]:
+    def _records(self) -> set[tuple[RunFolder, object]]:
         """Give the runs that have ended, each with the times at which it has."""
         if self.whole:
             folders = [run.run for run in self.runs]
         else:
             folders = [RunFolder(path) for path in self.runs[0].study.path.parent.glob("*/*")]
-        found = {(run, size_and_change(run.done), size_and_change(run.failed)) for run in folders}
-        return {record for record in found if any(record[1:])}
+        found = {(run, (size_and_change(run.done), size_and_change(run.failed))) for run in folders}
+        return {(run, times) for run, times in found if any(times)}
 
 
 def make_plan(config: DictConfig, *, multirun: bool) -> Plan:

@@ -142,15 +142,12 @@ def _wait(jobs: dict[str, Settings], *, look_every_s: float) -> None:
             time.sleep(look_every_s)
             queue = _queue()
             for job, settings in list(waiting.items()):
-                if settings.run.is_finished or settings.run.failed.is_file():
+                ended = settings.run.is_finished or settings.run.failed.is_file()
+                missed[job] = 0 if queue is None or job in queue else missed[job] + 1
+                if missed[job] == _LOOKS and not ended:
+                    _record_loss(settings, job)
+                if missed[job] == _LOOKS or ended:
                     del waiting[job]
-                elif queue is None or job in queue:
-                    missed[job] = 0
-                else:
-                    missed[job] += 1
-                    if missed[job] == _LOOKS:
-                        _record_loss(settings, job)
-                        del waiting[job]
     except KeyboardInterrupt:
         log.info(f"the jobs go on; the same command waits for them again, and scancel {_in_words(waiting)} stops them")
         raise SystemExit(130) from None

@@ -6,9 +6,8 @@ uninterrupted one would have seen, whatever the batches, workers or devices.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Self
 
 import numpy as np
 import torch
@@ -38,21 +37,9 @@ class Augmentation:
     """
 
     shift: float
-    scale: tuple[float, float]
+    scale: Sequence[float]
     flip_horizontal: float
     flip_vertical: float
-
-    @classmethod
-    def from_config(cls, config: Any) -> Self:
-        """Take the attributes of the same names.
-
-        >>> class Config:
-        ...     shift, scale, flip_horizontal, flip_vertical = 0.1, [0.9, 1.1], 0.5, 0.0
-        >>> Augmentation.from_config(Config)
-        Augmentation(shift=0.1, scale=(0.9, 1.1), flip_horizontal=0.5, flip_vertical=0.0)
-        """
-        given = {field.name: getattr(config, field.name) for field in fields(cls)}
-        return cls(**given | {"scale": tuple(given["scale"])})
 
     def __post_init__(self) -> None:
         if not 0 <= self.shift <= 1:

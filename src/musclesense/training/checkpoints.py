@@ -87,10 +87,8 @@ def require_best(path: Path, epoch: int) -> None:
         raise InputError(f"{path}: missing or damaged; give the same command again, which trains the run anew")
     found = torch.load(path, map_location="cpu", weights_only=True)["epoch"]
     if found != epoch:
-        raise InputError(
-            f"{path}: of epoch {found}, and the best one is {epoch}; "
-            f"remove {path.parent} and give the same command again, which trains the run anew"
-        )
+        remedy = f"remove {path.parent} and give the same command again, which trains the run anew"
+        raise InputError(f"{path}: of epoch {found}, and the best one is {epoch}; {remedy}")
 
 
 class BestEpoch(Callback):

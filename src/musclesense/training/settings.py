@@ -156,7 +156,7 @@ def _build(typed: schema.Config, plain: dict[str, Any]) -> Settings:
         spec = _spec(typed, grid, labels)
         drawn = synthesis.build(typed, spec)
     with collected(problems):
-        augmentation = Augmentation.from_config(typed.augmentation)
+        augmentation = Augmentation(**vars(typed.augmentation))
     with collected(problems):
         study = _study(typed, plain)
     if problems:
@@ -207,8 +207,7 @@ def _require_devices(typed: schema.Config) -> None:
 def _cohort(typed: schema.Config) -> OwnTable | Phantom:
     if typed.cohort.path is not None:
         return OwnTable(Path(typed.cohort.path))
-    phantom = typed.cohort.phantom
-    return Phantom(Path(typed.data), phantom.preset, phantom.seed, phantom.slices)
+    return Phantom(Path(typed.data), **vars(typed.cohort.phantom))
 
 
 def _spec(typed: schema.Config, grid: Grid, labels: LabelSet) -> NetworkSpec:
@@ -231,8 +230,6 @@ def _study(typed: schema.Config, plain: Mapping[str, Any]) -> StudyFolder:
     folder = named_study(runs, plain, schema.defaults()) if typed.study is None else StudyFolder(runs / typed.study)
     name = typed.study or folder.path.name
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith(".") or len(os.fsencode(name)) > _LONGEST_STUDY:
-        raise InputError(
-            f"study={name} is no folder name; use letters, digits, '-', '_', '+' and '.', "
-            f"{_LONGEST_STUDY} bytes at most"
-        )
+        characters = "letters, digits, '-', '_', '+' and '.'"
+        raise InputError(f"study={name} is no folder name; use {characters}, {_LONGEST_STUDY} bytes at most")
     return folder

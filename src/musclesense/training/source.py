@@ -102,7 +102,5 @@ class Phantom:
             record = None
         made_by = version_of(record) if isinstance(record, dict) else None
         if made_by != PHANTOM_VERSION:
-            raise InputError(
-                f"{self.folder}: made by version {made_by or 'unknown'} of the phantom, and this is version "
-                f"{PHANTOM_VERSION}; remove the folder"
-            )
+            versions = f"made by version {made_by or 'unknown'} of the phantom, and this is version {PHANTOM_VERSION}"
+            raise InputError(f"{self.folder}: {versions}; remove the folder")
