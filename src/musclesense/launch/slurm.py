@@ -66,12 +66,7 @@ def require_slurm() -> None:
 
 
 def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-    """Send the runs that are neither finished nor in the queue already, and wait for all.
-
-    Args:
-        launcher: `hydra_plugins.musclesense_slurm.SlurmLauncher`.
-        job_overrides: Of each run.
-        first: Number of the first run in the sweep.
+    """Send the runs that are neither finished nor in the queue already, from the ``first`` in the sweep; wait for all.
 
     Raises:
         InputError: Slurm does not take the jobs; says why.

@@ -99,12 +99,7 @@ class CaseSampler(Sampler[int]):
     """
 
     def __init__(
-        self,
-        cases: Sequence[int],
-        *,
-        seed: int | None = None,
-        synthesis: Synthesis | None = None,
-        first_drawn: int = 0,
+        self, cases: Sequence[int], *, seed: int | None = None, synthesis: Synthesis | None = None, first_drawn: int = 0
     ) -> None:
         self._cases = np.asarray(cases, dtype=np.int64)
         self._seed = seed
@@ -185,10 +180,9 @@ class NestedFoldDataModule(LightningDataModule):
                 raise InputError(f"the {name} set {held}; give fewer devices")
         spec, pool = settings.spec, None if self.synthesis is None else self.synthesis.pool
         self._dataset = CachedSlices(cache, spec.channels, spec.labels.n_classes, pool)
-        self._augmentation = settings.augmentation
         self._mirror = spec.labels.mirror
+        self._settings = settings
         self._batch_size = batch_size
-        self._workers = settings.loader.workers
         self._seed = seed
         self._pin_memory = pin_memory
         self._changes: tuple[int, Tensor] | None = None
@@ -231,7 +225,7 @@ class NestedFoldDataModule(LightningDataModule):
     def _changes_of_epoch(self, epoch: int) -> Tensor:
         if self._changes is None or self._changes[0] != epoch:
             samples = len(self.cache.cases) + (0 if self.synthesis is None else self.synthesis.available(epoch))
-            drawn = self._augmentation.draw(samples, seed=self._seed, epoch=epoch)
+            drawn = self._settings.augmentation.draw(samples, seed=self._seed, epoch=epoch)
             self._changes = (epoch, torch.from_numpy(drawn))
         return self._changes[1]
 
@@ -240,12 +234,13 @@ class NestedFoldDataModule(LightningDataModule):
         return [i for i, case in enumerate(self.cache.cases) if case.acquisition.subject in wanted]
 
     def _loader(self, sampler: CaseSampler) -> DataLoader[Batch]:
+        workers = self._settings.loader.workers
         return DataLoader(
             self._dataset,
             batch_sampler=BatchSampler(sampler, self._batch_size, drop_last=False),
             collate_fn=_as_it_is,
-            num_workers=self._workers,
-            persistent_workers=self._workers > 0,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             pin_memory=self._pin_memory,
         )
 

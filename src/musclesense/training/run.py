@@ -243,11 +243,7 @@ def _keeping(settings: Settings, history: History) -> list[Callback]:
 
 
 def make_trainer(
-    settings: Settings,
-    hardware: Hardware,
-    own: tuple[int, ...],
-    logger: "Logger | None",
-    callbacks: list[Callback],
+    settings: Settings, hardware: Hardware, own: tuple[int, ...], logger: "Logger | None", callbacks: list[Callback]
 ) -> Trainer:
     """Make Lightning's trainer of a run on these devices."""
     if logger is not None:

@@ -16,10 +16,6 @@ class RunBar(Callback):
     """The epochs of a run, its validation DSC and the time left: a bar on a terminal, else now and then a line.
 
     Silent where the process has no display. A callback of what trains in this process; `follow` shows what others do.
-
-    Args:
-        name: Of the run.
-        total: Epochs at most.
     """
 
     def __init__(self, name: str, total: int) -> None:
