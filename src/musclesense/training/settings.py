@@ -35,7 +35,7 @@ _LONGEST_STUDY = 200  # file systems take 255, and drafts and locks beside the f
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Settings:
-    """One run.
+    """One run: values of `config.Config` by their names there, and these that have a meaning of their own.
 
     Attributes:
         outer: Outer fold: who is tested on.
@@ -44,21 +44,12 @@ class Settings:
         study: The folder of all runs of this configuration.
         data: The folder of phantoms, caches and pools.
         cohort: Who is trained on.
-        folds: How many folds, and the seed of their draw.
         spec: The network: what it takes, what it gives, how it is made. The image by which slices are placed is known
             once the cohort is read, see `musclesense.training.inputs`.
         column: The table's column of reference labels.
-        augmentation: Random changes of training slices.
         synthesis: Synthetic slices that are trained on, or None.
-        loader: How batches are made.
-        loss: Name and arguments.
-        optimizer: Name and arguments.
-        schedule: Name and arguments.
-        trainer: What trains, for how long.
-        early_stopping: When training ends before its last epoch.
-        averaging: Of the weights, or None.
+        averaging: Decay of averaged weights, or None.
         keep_every: Epochs from one kept checkpoint to the next, or None.
-        logger: Where curves are shown besides the run folder.
         plain: The whole configuration as plain values, for the records of study and run.
     """
 
