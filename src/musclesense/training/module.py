@@ -11,7 +11,7 @@ from torch import Tensor, distributed, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from musclesense.errors import InputError
+from musclesense.errors import InputError, reason_of
 from musclesense.networks import build, bundle
 from musclesense.networks.registry import LOSS, OPTIMIZER, SCHEDULE, make
 from musclesense.networks.spec import NetworkSpec
@@ -83,7 +83,7 @@ class SegmentationModule(LightningModule):
             loss = self.loss(torch.zeros(1, self.spec.classes, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
             lost = float(loss) if loss.shape == () else math.nan
         except Exception as error:
-            reason = " ".join(str(error).split())
+            reason = reason_of(error)
             raise InputError(
                 f"loss: cannot be computed from logits and classes ({reason}); correct loss=..."
             ) from error

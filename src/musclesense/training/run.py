@@ -16,7 +16,7 @@ from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 
-from musclesense.errors import DiskError, InputError
+from musclesense.errors import DiskError, InputError, reason_of
 from musclesense.messages import log
 from musclesense.networks.spec import NetworkSpec
 from musclesense.storage.locks import locked, locked_if_free
@@ -92,7 +92,7 @@ def attempt(settings: Settings) -> float:
 
 
 def _record(error: Exception, settings: Settings) -> None:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = reason_of(error)
     try:
         with locked_if_free(settings.run.path) as mine:  # another sweep may be at the same run by now
             if mine:
