@@ -54,7 +54,8 @@ def draw_slice(stack: Stack, limbs: list[PlacedLimb], offset_mm: float) -> Drawi
 def _draw_limb(drawing: Drawing, stack: Stack, limb: PlacedLimb, offset_mm: float, x: Floats, y: Floats) -> None:
     """Draw a limb where nothing lies yet; ``x`` and ``y`` are the middles of columns and rows in mm."""
     anatomy, pose, infiltration = limb
-    values = compartment_codes(anatomy)
+    values = compartment_values(anatomy.region)
+    codes = np.array([0, *(values[f"{name}_{anatomy.side}"] for name in TEMPLATES[anatomy.region].muscles)], np.uint8)
     middle = [centre + slope * offset_mm for centre, slope in zip(pose.centre_mm, pose.slope, strict=True)]
     reach = reach_mm(anatomy, pose.level_mm + offset_mm)
     rows, columns = (
@@ -77,7 +78,7 @@ def _draw_limb(drawing: Drawing, stack: Stack, limb: PlacedLimb, offset_mm: floa
         drawing.tissue[here][free] = section.tissue
         drawing.muscle_fat[here][free] = infiltrate(section, infiltration) * muscle
         drawing.density[here][free] = section.density
-        drawing.compartment[here][free] = values[section.muscle]
+        drawing.compartment[here][free] = codes[section.muscle]
         if infiltration.swelling.any():
             drawing.oedema[here][free] = oedema(section, infiltration) * muscle
 
@@ -94,12 +95,6 @@ def voxel_points(count: int) -> tuple[tuple[float, float, float], ...]:
     layer = (number + 0.5) / count - 0.5
     points = np.column_stack([plane - plane.mean(axis=0), layer])
     return tuple((float(right), float(down), float(along)) for right, down, along in points)
-
-
-def compartment_codes(limb: LimbAnatomy) -> NDArray[np.uint8]:
-    """Give the value in images of compartments for each value of ``Section.muscle``."""
-    values = compartment_values(limb.region)
-    return np.array([0, *(values[f"{name}_{limb.side}"] for name in TEMPLATES[limb.region].muscles)], np.uint8)
 
 
 def most_common(points: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -106,6 +106,7 @@ def generate(
         parts = list(_report_progress(_map_subjects(make, subjects, min(workers, len(subjects))), len(subjects)))
         write_table(draft / "cohort.csv", [row for rows, _ in parts for row in rows])
         write_csv(draft / "sessions.csv", SESSION_COLUMNS, [row for _, rows in parts for row in rows])
+        regions = sorted({region for subject in subjects for visit in subject.visits for region in visit.regions})
         made = {
             "format": FORMAT,
             "phantom": PHANTOM_VERSION,
@@ -113,10 +114,9 @@ def generate(
             "seed": seed,
             "slices": slices,
             "musclesense": __version__,
+            "compartments": {region.value: compartment_values(region) for region in regions},
         }
-        regions = sorted({region for subject in subjects for visit in subject.visits for region in visit.regions})
-        compartments = {region.value: compartment_values(region) for region in regions}
-        write_json(draft / "phantom.json", {**made, "compartments": compartments})
+        write_json(draft / "phantom.json", made)
     return out / "cohort.csv"
 
 
@@ -150,7 +150,7 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
     if isinstance(preset.sequence, AnyScanner):
         for visit in subject.visits:
             for region in visit.regions:
-                scan = scan_any(_session_state(seed, subject, visit, region), region)
+                scan = scan_any(_random_state(seed, subject, region, visit.session), region)
                 yield Session(visit=visit, region=region, body=None, severity=None, scan=scan)
         return
     rng = np.random.default_rng([seed, subject.index])
@@ -161,8 +161,8 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
         years = visit.weeks // WEEKS_A_YEAR
         older, now = replace(body, age=body.age + years), min(severity + years * subject.group.progress, 1.0)
         for region in visit.regions:
-            rng = _session_state(seed, subject, visit, region)
-            always = np.random.default_rng([seed, subject.index, _region_number(region)])
+            rng = _random_state(seed, subject, region, visit.session)
+            always = _random_state(seed, subject, region)
             limbs = sample_limbs(always, body, region)
             state = sample_infiltration(always, PATTERNS[subject.group.name], now, region, older.age)
             match preset.sequence, scanners.get(region):
@@ -176,12 +176,9 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
             yield Session(visit=visit, region=region, body=older, severity=now, scan=scan)
 
 
-def _session_state(seed: int, subject: Subject, visit: Visit, region: Region) -> np.random.Generator:
-    return np.random.default_rng([seed, subject.index, _region_number(region), visit.session])
-
-
-def _region_number(region: Region) -> int:
-    return 1 + list(Region).index(region)
+def _random_state(seed: int, subject: Subject, region: Region, *session: int) -> np.random.Generator:
+    """Give the random state of a subject's region: of all sessions, or of one."""
+    return np.random.default_rng([seed, subject.index, 1 + list(Region).index(region), *session])
 
 
 def sample_body(rng: np.random.Generator, group: Group) -> Body:

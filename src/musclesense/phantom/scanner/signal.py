@@ -1,7 +1,7 @@
 """The signal of a three-echo gradient echo at 3 T: complex echoes of a drawn slice, as a scanner stores them."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,9 +159,7 @@ def true_fat_fraction(water: Floats, fat: Floats, *, voxel_mm: float, resolution
         (rows, columns), 0 to 100; 0 where there is but a trace of signal, as in cortical bone.
     """
     both = water.mean(axis=0) + np.complex64(1j) * fat.mean(axis=0)
-    space = fft.fft2(both, overwrite_x=True)
-    space *= kspace_filter(both.shape, voxel_mm, resolution_mm)
-    filtered = fft.ifft2(space, overwrite_x=True)
+    filtered = _filtered(both, kspace_filter(both.shape, voxel_mm, resolution_mm))
     total = filtered.real + filtered.imag
     percent = 100 * filtered.imag / np.maximum(total, np.float32(0.1))
     return np.where(total > 0.1, np.clip(percent, 0, 100), np.float32(0)).astype(np.float32)
@@ -184,13 +182,13 @@ def slice_signal(drawing: Drawing, scanner: Scanner, *, voxel_mm: float, z_mm: f
     bloody = drawing.tissue == Tissue.BLOOD
     water[bloody] *= np.float32(scanner.blood)
     smooth = SmoothMap(drawing.tissue.shape[1:], voxel_mm, z_mm)
-    flip = scanner.flip_degrees * smooth.coarse(lambda x, y, z: polynomial(scanner.flip_map, x, y, z))
+    flip = scanner.flip_degrees * smooth.coarse(partial(polynomial, scanner.flip_map))
     nominal = spoiled_signal(scanner.flip_degrees, TR_MS, T1_MUSCLE_MS)
     sensitivity = smooth.coarse(scanner.coils.sensitivity)
     water_gain = smooth.fine(sensitivity * spoiled_signal(flip, TR_MS, T1_MUSCLE_MS) / nominal)
     fat_gain = smooth.fine(sensitivity * spoiled_signal(flip, TR_MS, T1_FAT_MS) / nominal)
-    turn = _unit_phasor(smooth.fine(smooth.coarse(lambda x, y, z: polynomial(scanner.phase, x, y, z))))
-    hertz = smooth.fine(smooth.coarse(lambda x, y, z: polynomial(scanner.field_hz, x, y, z)))
+    turn = _unit_phasor(smooth.fine(smooth.coarse(partial(polynomial, scanner.phase))))
+    hertz = smooth.fine(smooth.coarse(partial(polynomial, scanner.field_hz)))
     ghosts = _ghosts(bloody, scanner)
 
     echoes = np.empty((len(ECHO_TIMES_MS), *hertz.shape), np.complex64)
@@ -215,8 +213,13 @@ def acquire(
     noisy = echoes.copy()
     parts = noisy.view(np.float32)
     parts += rng.standard_normal(parts.shape, dtype=np.float32) * np.float32(white)
-    space = fft.fft2(noisy, overwrite_x=True)
-    space *= window * np.float32(SCANNER_UNIT)
+    return _filtered(noisy, window * np.float32(SCANNER_UNIT))
+
+
+def _filtered(images: NDArray[np.complex64], window: Floats) -> NDArray[np.complex64]:
+    """Multiply the k-space of images, (..., rows, columns), by a window; what is given is overwritten."""
+    space = fft.fft2(images, overwrite_x=True)
+    space *= window
     return np.asarray(fft.ifft2(space, overwrite_x=True), dtype=np.complex64)
 
 
