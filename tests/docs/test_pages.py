@@ -131,8 +131,16 @@ def test_reference_pages_are_short() -> None:
         assert len(page.read_text(encoding="utf-8").splitlines()) <= 130, f"{name(page)} is longer than a reference"
 
 
-def test_files_to_touch_exist() -> None:
-    text = (DOCS / "how-to" / "extend.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["architecture.md", "how-to/extend.md"])
+def test_files_to_touch_exist(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8").rpartition("## Change it")[2]
     for file in re.findall(r"`([a-z_]+(?:/[a-z_]+)*\.(?:py|yaml|html))`", text):
-        made_up = file.endswith("my_net.yaml")
-        assert made_up or (PACKAGE / file).is_file() or list(PACKAGE.rglob(file)), f"docs/how-to/extend.md: {file}"
+        made_up, folder = file.endswith("my_net.yaml"), PROJECT if file.startswith("tests/") else PACKAGE
+        assert made_up or (folder / file).is_file() or list(PACKAGE.rglob(file)), f"docs/{page}: {file}"
+
+
+def test_each_change_has_a_row_and_a_section() -> None:
+    table = (DOCS / "architecture.md").read_text(encoding="utf-8").partition("## Change it")[2]
+    linked = re.findall(r"^\| \[[^]]+\]\(how-to/extend\.md#([a-z-]+)\) \|", table, re.MULTILINE)
+    sections = re.findall(r"^## (.+)$", (DOCS / "how-to" / "extend.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert linked == [section.lower().replace(" ", "-") for section in sections]
