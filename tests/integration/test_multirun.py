@@ -208,7 +208,7 @@ def test_editions_and_channel_sets_are_studies_of_their_own(sweep: Sweep, tmp_pa
 def test_hydra_shows_a_configuration_and_nothing_is_trained(tmp_path: Path, train: Command) -> None:
     shown = train(tmp_path, "--cfg", "job", "edition=simplified")
     assert shown.returncode == 0
-    assert "channels:\n  fat: true\nregion:" in shown.stdout
+    assert "channels:\n- fat\nregion:" in shown.stdout
     assert list(tmp_path.iterdir()) == []
 
 

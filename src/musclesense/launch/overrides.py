@@ -97,9 +97,8 @@ def choices(line: str) -> list[str]:
     parser = OverridesParser.create()
     try:
         (override,) = parser.parse_overrides([line])
-        if (
-            not override.is_sweep_override() and not override.is_delete()
-        ):  # the sweeper writes it anew, at times wrongly
+        if not (override.is_sweep_override() or override.is_delete()):
+            # The sweeper writes it anew, which what is quoted in an interpolation does not survive.
             parser.parse_overrides([f"{override.get_key_element()}={override.get_value_element_as_str()}"])
     except Exception as error:  # beside Hydra's own errors those of its parser and of Python's numbers
         raise explain(error, [line]) from error
