@@ -118,6 +118,23 @@ def test_the_first_python_example_runs(page: str, data: Path, tmp_path: Path, mo
     assert (tmp_path / "result" / "mask.nii.gz").is_file()
 
 
+def test_the_example_of_many_scans_takes_a_study_of_the_default_and_keeps_every_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, example = re.findall(r"```python\n(.*?)```", (DOCS / "how-to" / "python.md").read_text("utf-8"), re.DOTALL)
+    before = PROJECT / "tests" / "fixtures" / "before"
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "STUDY").symlink_to(before / "study")
+    (tmp_path / "my").mkdir()
+    rows = (before / "phantom-smoke-1" / "cohort.csv").read_text("utf-8").splitlines(keepends=True)[:3]
+    (tmp_path / "my" / "cohort.csv").write_text("".join(rows))
+    for subject in (before / "phantom-smoke-1").glob("sub-*"):
+        (tmp_path / "my" / subject.name).symlink_to(subject)
+    monkeypatch.chdir(tmp_path)
+    exec(f"import musclesense as ms\n{example}", {})
+    assert len(list(tmp_path.glob("results/sub-*/*/*/mask.nii.gz"))) == 2
+
+
 def test_the_page_of_the_configuration_names_every_choice() -> None:
     text = (DOCS / "reference" / "configuration.md").read_text(encoding="utf-8")
     for group in (PROJECT / "conf").iterdir():
