@@ -207,6 +207,10 @@ def test_refusals_are_one_line_and_write_nothing(
         (["--fat", fat, "--water", str(empty), *asked, *model], "empty.nii.gz: is 0 everywhere"),
         (["--fat", fat, "--water", str(hollow), *asked, *model], "voxels are NaN or infinite"),
         (["--water", water, *asked, *model], "--water: goes with --fat"),
+        (
+            ["--fat", fat, "--water", water, *asked, *model, "--device", "gold"],
+            "--device gold: there is no such device",
+        ),
         (["--fat", fat, "--te345", water, water, *asked, *model], "--te345: two files beside --fat"),
         (["--te345", fat, water, *asked, *model], "give --te460 MAG PHASE --te575 MAG PHASE, or --fat FILE"),
         ([*asked, *model], "give --te345 MAG PHASE"),

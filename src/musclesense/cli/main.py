@@ -123,7 +123,12 @@ def _parser() -> argparse.ArgumentParser:
         segment.add_argument(f"--{channel}", type=Path, metavar="IMAGE", help=f"{channel} image, {where}")
     segment.add_argument("--region", choices=_REGIONS, required=True)
     segment.add_argument("--limbs", choices=_LIMBS, default="both", help="limbs in the image")
-    segment.add_argument("--model", type=Path, required=True, help="a study below runs/, a run or a checkpoint")
+    segment.add_argument(
+        "--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle"
+    )
+    segment.add_argument(
+        "--device", default="auto", help="where networks compute: auto (a GPU where there is one), cpu, cuda:1"
+    )
     segment.add_argument("--out", type=Path, required=True, metavar="DIR")
 
     verb("train", verbs.train, "Train and test networks: as python train.py; train --help tells of its words.")

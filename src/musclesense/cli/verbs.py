@@ -99,7 +99,8 @@ def segment(options: Namespace) -> None:
 
     scan = read_scan(phase_unit=options.phase_unit, **{name: _images(getattr(options, name)) for name in CHANNELS})
     require_place(options.out)
-    made = segmenter.segment(scan, model=options.model, region=options.region, limbs=options.limbs)
+    asked = {name: getattr(options, name) for name in ("model", "region", "limbs", "device")}
+    made = segmenter.segment(scan, **asked)
     print(made.save(options.out) / MASK)
 
 

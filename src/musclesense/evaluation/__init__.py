@@ -1,1 +1,1 @@
-"""From runs to a study's scores: study.py reads a study folder, report/ writes its tables and its page."""
+"""From the scores of runs to tables and a page: pooling.py, report/."""

@@ -1,1 +1,1 @@
-"""Pixels and physics: files and their geometry, voxel grids, fat and water, limbs, labels."""
+"""Images: files and their geometry, the body, the grid, the frame of networks, limbs and labels."""

@@ -1,1 +1,1 @@
-"""From slices to a trained network: augmentation, datamodule, unet, loss, module, run."""
+"""From slices to a trained network: settings, data, augmentation, loss, the Lightning module, one run."""
