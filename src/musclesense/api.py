@@ -49,7 +49,7 @@ def make_phantom(
     *,
     preset: str = "demo",
     seed: int = 1,
-    workers: int | None = None,
+    workers: int = 1,
     slices: Literal["all", "mid"] = "all",
     label_all: bool = False,
 ) -> "CohortTable":
@@ -59,7 +59,7 @@ def make_phantom(
         folder: Folder to make; it must not exist, or be empty.
         preset: ``smoke`` (seconds), ``demo``, ``paper``, ``secondary`` or ``any_scanner``.
         seed: The same seed gives the same bytes.
-        workers: Processes. None: one for each core.
+        workers: Processes. In a script, more than one needs ``if __name__ == "__main__":`` around the script's code.
         slices: ``all``, or ``mid`` for the middle slice of each acquisition alone.
         label_all: Let every slice count as labelled, not the middle one alone.
 
@@ -70,13 +70,12 @@ def make_phantom(
         InputError: Unknown preset, negative seed, or the folder is in use.
 
     >>> import musclesense as ms
-    >>> cohort = ms.make_phantom("another", preset="smoke", workers=1)
+    >>> cohort = ms.make_phantom("another", preset="smoke")
     >>> cohort.path.as_posix()
     'another/cohort.csv'
     """
     from musclesense.phantom.cohorts.generate import generate
 
-    workers = workers or os.cpu_count() or 1
     made = generate(Path(folder), preset=preset, seed=seed, workers=workers, slices=slices, label_all=label_all)
     return read_cohort(made)
 
