@@ -2,19 +2,12 @@
 
 import re
 
+from musclesense.studies.identity import MOVED_KEYS
+
 _CHANNELS = "fat|water|te345|te460|te575"
 _NETWORKS = {"UNet": "unet", "FoldedUNet": "folded_unet", "SegmentationModelsUnet": "smp_unet"}
-_RENAMED = {
-    "labels.threshold": "inference.threshold",
-    "labels.mirrored": "inference.flip",
-    "labels.scales": "inference.scales",
-    "callbacks.patience": "early_stopping.patience",
-    "callbacks.min_delta": "early_stopping.min_delta",
-    "callbacks.averaging": "averaging.decay",
-    "callbacks.keep_every": "checkpoints.keep_every",
-}
 _REPLACED = (
-    *((re.escape(old) + "(=.*)?", rf"{new}\1") for old, new in _RENAMED.items()),
+    *((re.escape(old) + "(=.*)?", rf"{new}\1") for old, new in MOVED_KEYS.items()),
     (r"callbacks.*", "early_stopping, averaging or checkpoints"),
     (r"optimizer\.factory\._target_=torch\.optim\.AdamW", "optimizer.name=adamw"),
     (r"optimizer\.factory\.(.+)", r"optimizer.\1"),

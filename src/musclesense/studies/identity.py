@@ -25,8 +25,7 @@ _ELSEWHERE_BELOW = {
     "checkpoints": ("keep_every",),
 }
 
-# What format 1 called otherwise.
-_MOVED = {
+MOVED_KEYS = {
     "labels.threshold": "inference.threshold",
     "labels.mirrored": "inference.flip",
     "labels.scales": "inference.scales",
@@ -35,6 +34,7 @@ _MOVED = {
     "callbacks.averaging": "averaging.decay",
     "callbacks.keep_every": "checkpoints.keep_every",
 }
+"""Today's name of keys of the configuration that format 1 called otherwise."""
 _MADE_BY_NAME = ("model", "loss", "optimizer", "schedule")
 
 
@@ -95,7 +95,7 @@ def identity(plain: Mapping[str, Any]) -> dict[str, Any]:
 def upgrade(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Give a configuration of format 1 in today's words; one in today's words comes back as it is."""
     own = copy.deepcopy(dict(plain))
-    for old, new in _MOVED.items():
+    for old, new in MOVED_KEYS.items():
         group, _, key = old.partition(".")
         if key in _group(own, group):
             value = own[group].pop(key)
