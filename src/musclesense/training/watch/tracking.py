@@ -10,6 +10,7 @@ from typing import Any
 import wandb
 from lightning.pytorch.loggers import WandbLogger
 
+from musclesense.errors import reason_of
 from musclesense.imaging.labels import LabelSet
 from musclesense.messages import log
 from musclesense.storage.records import write_text
@@ -89,7 +90,7 @@ def start(settings: Settings) -> Logger | None:
 
 
 def _warn(error: Exception) -> None:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = reason_of(error)[:200]
     log.warning(f"wandb: {reason}; the run goes on without it, with all its figures in the run folder")
 
 
