@@ -3,7 +3,8 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ from musclesense.version import __version__
 from musclesense.vocabulary import Channel, Echo, Limbs, Region
 
 _DEBUG = "--debug"
+_CORES = os.cpu_count() or 1
 _LIMBS = tuple(limbs.value for limbs in Limbs)
 _REGIONS = tuple(region.value for region in Region)
 PHASE_UNITS = ("auto", "radians", "milliradians", "12bit", "signed-12bit")
@@ -31,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.argv[1:] = [*words[1:], *(word for word in given if word == _DEBUG)]
             verbs.train()
             return
-        options = _parser().parse_args(words)
-        options.run(options)
+        asked = vars(_parser().parse_args(words))
+        asked.pop("run")(**asked)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -40,6 +42,102 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
+
+
+_Argument = Callable[[Any], object]
+"""Adds an argument to a parser or to a group of one."""
+
+
+def _takes(*names: str, **options: Any) -> _Argument:
+    return methodcaller("add_argument", *names, **options)
+
+
+def _echoes(help_: str, **options: Any) -> list[_Argument]:
+    unit = "how phases are stored (default: found from the data)"
+    return [
+        *(_takes(f"--{name}", type=Path, metavar=("MAG", "PHASE"), help=help_, **options) for name in Echo),
+        _takes("--phase-unit", default="auto", choices=PHASE_UNITS, help=unit),
+    ]
+
+
+_COHORT = _takes("cohort", type=Path, metavar="COHORT")
+_ROWS = _takes("--region", choices=_REGIONS, help="rows of this region only")
+_SEED = _takes("--seed", type=int, default=0, help="of the draw (default 0)")
+_FOLDS = _takes("--folds", type=Path, metavar="FILE", help="folds of a study (default: drawn, 5 x 5)")
+_OUT = _takes("--out", type=Path, required=True, metavar="DIR")
+_FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
+_FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
+
+
+def _folds_or_seed(parser: argparse.ArgumentParser) -> None:
+    drawn = parser.add_mutually_exclusive_group()
+    _FOLDS(drawn)
+    _SEED(drawn)
+
+
+_VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
+    verbs.check: [_COHORT],
+    verbs.folds: [
+        _COHORT,
+        _ROWS,
+        _takes("--outer", type=int, default=5, help="outer folds (default 5)"),
+        _takes("--inner", type=int, default=5, help="inner folds (default 5)"),
+        _SEED,
+    ],
+    verbs.export_nnunet: [
+        _COHORT,
+        _takes("out", type=Path, metavar="OUT", help="folder to make, such as nnUNet_raw/Dataset101_Thigh"),
+        _takes("--channels", nargs="+", required=True, metavar="CHANNEL", help="such as fat water"),
+        _takes("--labels", type=Path, metavar="FILE", help="as in conf/labels (default: any value is muscle)"),
+        _takes("--column", choices=("mask", "compartments"), help="of the labels (default: the file's, or mask)"),
+        _ROWS,
+        _takes("--outer", type=int, default=0, help="outer fold whose test cases are the test set (default 0)"),
+        _folds_or_seed,
+    ],
+    verbs.import_nnunet: [
+        _takes("dataset", type=Path, metavar="DATASET", help="such as nnUNet_raw/Dataset101_Thigh"),
+        _takes("out", type=Path, metavar="OUT", help="folder of the cohort; with --predictions of the study"),
+        _takes("--region", choices=_REGIONS, help="of every case, where export-nnunet did not write"),
+        _takes("--channels", nargs="+", metavar="CHANNEL", help="our names of its channels, in order"),
+        _takes("--subject", metavar="REGEX", help="its group finds the subject in a case's name"),
+        _takes("--predictions", type=Path, metavar="DIR", help="score nnU-Net's masks of imagesTs"),
+        _takes("--fold", type=int, default=0, help="nnU-Net's, which predicted them (default 0)"),
+    ],
+    verbs.phantom: [
+        _takes("out", type=Path, metavar="OUT", help="folder to make"),
+        _takes("--preset", default="demo", help=f"one of {', '.join(PRESETS)} (default demo)"),
+        _takes("--seed", type=int, default=1, help="same seed, same bytes (default 1)"),
+        _takes("--workers", type=int, default=_CORES, help=f"processes (default: all {_CORES} cores)"),
+        _takes("--slices", choices=("all", "mid"), default="all", help="mid: the middle slice alone"),
+        _takes("--label-all", action="store_true", help="let every slice count as labelled, not the mid one"),
+    ],
+    verbs.separate: [
+        *_echoes("magnitude and phase at this echo time", nargs=2, required=True),
+        _OUT,
+        _takes("--fat-peaks", type=int, choices=(1, 6), default=1, help=_FAT_PEAKS),
+        _takes("--larmor-mhz", type=float, metavar="MHZ", help="the scanner's, for 6 peaks (default 127.74)"),
+        _takes("--flip-angle", type=float, metavar="DEGREES", help="with --tr: take T1 weighting off fat"),
+        _takes("--tr", type=float, metavar="MS", help="repetition time; goes with --flip-angle"),
+        _takes("--fat-shift", type=float, nargs=2, default=(0.0, 0.0), metavar=("I", "J"), help=_FAT_SHIFT),
+    ],
+    verbs.segment: [
+        *_echoes("magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+"),
+        _takes("--fat", type=Path, metavar="IMAGE", help="fat image, instead of echoes with phases"),
+        *(
+            _takes(f"--{channel}", type=Path, metavar="IMAGE", help=f"{channel} image, beside --fat")
+            for channel in Channel
+            if channel is not Channel.FAT and not channel.is_echo
+        ),
+        _takes("--region", choices=_REGIONS, required=True),
+        _takes("--limbs", choices=_LIMBS, default="both", help="limbs in the image"),
+        _takes("--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle"),
+        _takes("--device", default="auto", help="where networks compute: auto (a GPU where there is one), cpu, cuda:1"),
+        _OUT,
+    ],
+    verbs.train: [],
+    verbs.report: [_takes("study", type=Path, metavar="STUDY", help="a folder below runs/")],
+}
+"""What each verb takes. Its name and its help are those of its function."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,97 +148,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(metavar="VERB", required=True)
-
-    def verb(name: str, run: Callable[..., None], help_: str) -> argparse.ArgumentParser:
-        added = subparsers.add_parser(name, help=help_, description=help_, allow_abbrev=False)
-        added.set_defaults(run=run)
-        return added
-
-    check = verb("check", verbs.check, "Check a cohort table and every file that it names.")
-    check.add_argument("cohort", type=Path, metavar="COHORT")
-
-    folds = verb("folds", verbs.folds, "Show the nested folds of a cohort: who is where, how balanced.")
-    folds.add_argument("cohort", type=Path, metavar="COHORT")
-    folds.add_argument("--region", choices=_REGIONS, help="rows of this region only")
-    folds.add_argument("--outer", type=int, default=5, help="outer folds (default 5)")
-    folds.add_argument("--inner", type=int, default=5, help="inner folds (default 5)")
-    folds.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
-
-    export = verb("export-nnunet", verbs.export_nnunet, "Write labelled slices and folds as a raw data set of nnU-Net.")
-    export.add_argument("cohort", type=Path, metavar="COHORT")
-    export.add_argument("out", type=Path, metavar="OUT", help="folder to make, such as nnUNet_raw/Dataset101_Thigh")
-    export.add_argument("--channels", nargs="+", required=True, metavar="CHANNEL", help="such as fat water")
-    export.add_argument("--labels", type=Path, metavar="FILE", help="as in conf/labels (default: any value is muscle)")
-    export.add_argument(
-        "--column", choices=("mask", "compartments"), help="of the labels (default: the file's, or mask)"
-    )
-    export.add_argument("--region", choices=_REGIONS, help="rows of this region only")
-    export.add_argument("--outer", type=int, default=0, help="outer fold whose test cases are the test set (default 0)")
-    drawn = export.add_mutually_exclusive_group()
-    drawn.add_argument("--folds", type=Path, metavar="FILE", help="folds of a study (default: drawn, 5 x 5)")
-    drawn.add_argument("--seed", type=int, default=0, help="of the draw (default 0)")
-
-    imported = verb("import-nnunet", verbs.import_nnunet, "Read a raw data set of nnU-Net, or score its masks.")
-    imported.add_argument("dataset", type=Path, metavar="DATASET", help="such as nnUNet_raw/Dataset101_Thigh")
-    imported.add_argument("out", type=Path, metavar="OUT", help="folder of the cohort; with --predictions of the study")
-    imported.add_argument("--region", choices=_REGIONS, help="of every case, where export-nnunet did not write")
-    imported.add_argument("--channels", nargs="+", metavar="CHANNEL", help="our names of its channels, in order")
-    imported.add_argument("--subject", metavar="REGEX", help="its group finds the subject in a case's name")
-    imported.add_argument("--predictions", type=Path, metavar="DIR", help="score nnU-Net's masks of imagesTs")
-    imported.add_argument("--fold", type=int, default=0, help="nnU-Net's, which predicted them (default 0)")
-
-    phantom = verb("phantom", verbs.phantom, "Make a phantom cohort: images by MR physics, masks and a cohort table.")
-    phantom.add_argument("out", type=Path, metavar="OUT", help="folder to make")
-    phantom.add_argument("--preset", default="demo", help=f"one of {', '.join(PRESETS)} (default demo)")
-    phantom.add_argument("--seed", type=int, default=1, help="same seed, same bytes (default 1)")
-    cores = os.cpu_count() or 1
-    phantom.add_argument("--workers", type=int, default=cores, help=f"processes (default: all {cores} cores)")
-    phantom.add_argument("--slices", choices=("all", "mid"), default="all", help="mid: the middle slice alone")
-    phantom.add_argument("--label-all", action="store_true", help="let every slice count as labelled, not the mid one")
-
-    separate = verb("separate", verbs.separate, "Separate fat and water by three-point Dixon.")
-    _add_echoes(separate, "magnitude and phase at this echo time", nargs=2, required=True)
-    separate.add_argument("--out", type=Path, required=True, metavar="DIR")
-    separate.add_argument(
-        "--fat-peaks", type=int, choices=(1, 6), default=1, help="peaks of the fat spectrum (default 1, as the paper)"
-    )
-    separate.add_argument("--larmor-mhz", type=float, metavar="MHZ", help="the scanner's, for 6 peaks (default 127.74)")
-    separate.add_argument("--flip-angle", type=float, metavar="DEGREES", help="with --tr: take T1 weighting off fat")
-    separate.add_argument("--tr", type=float, metavar="MS", help="repetition time; goes with --flip-angle")
-    separate.add_argument(
-        "--fat-shift",
-        type=float,
-        nargs=2,
-        default=(0.0, 0.0),
-        metavar=("I", "J"),
-        help="chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back",
-    )
-
-    segment = verb("segment", verbs.segment, "Segment a scan: mask, fat fractions, a picture to judge them by.")
-    _add_echoes(segment, "magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+")
-    for channel in [channel for channel in Channel if not channel.is_echo]:
-        where = "instead of echoes with phases" if channel is Channel.FAT else "beside --fat"
-        segment.add_argument(f"--{channel}", type=Path, metavar="IMAGE", help=f"{channel} image, {where}")
-    segment.add_argument("--region", choices=_REGIONS, required=True)
-    segment.add_argument("--limbs", choices=_LIMBS, default="both", help="limbs in the image")
-    segment.add_argument(
-        "--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle"
-    )
-    segment.add_argument(
-        "--device", default="auto", help="where networks compute: auto (a GPU where there is one), cpu, cuda:1"
-    )
-    segment.add_argument("--out", type=Path, required=True, metavar="DIR")
-
-    verb("train", verbs.train, "Train and test networks: as python train.py; train --help tells of its words.")
-
-    report = verb("report", verbs.report, "Write a study's tables and its page, and print the scores.")
-    report.add_argument("study", type=Path, metavar="STUDY", help="a folder below runs/")
+    for run, arguments in _VERBS.items():
+        name, said = run.__name__.replace("_", "-"), run.__doc__
+        verb = subparsers.add_parser(name, help=said, description=said, allow_abbrev=False)
+        verb.set_defaults(run=run)
+        for argument in arguments:
+            argument(verb)
     return parser
-
-
-def _add_echoes(parser: argparse.ArgumentParser, help_: str, **options: Any) -> None:
-    for name in Echo:
-        parser.add_argument(f"--{name}", type=Path, metavar=("MAG", "PHASE"), help=help_, **options)
-    parser.add_argument(
-        "--phase-unit", default="auto", choices=PHASE_UNITS, help="how phases are stored (default: found from the data)"
-    )

@@ -1,6 +1,8 @@
-"""What each verb does: a few lines over public functions, which are imported when the verb is asked for."""
+"""What each verb does: a few lines over public functions, which are imported when the verb is asked for.
 
-from argparse import Namespace
+A verb's options are its function's arguments, and the docstring is its help.
+"""
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,99 +15,88 @@ if TYPE_CHECKING:
     from musclesense.cohort.table import Acquisition, CohortTable
 
 
-def check(options: Namespace) -> None:
-    """Check a cohort table and every file that it names, and say who is in it."""
+def check(cohort: Path) -> None:
+    """Check a cohort table and every file that it names."""
     from musclesense.cohort import checks
     from musclesense.cohort.table import scan_table
 
-    table = scan_table(options.cohort)
+    table = scan_table(cohort)
     checks.check(table)
     print(checks.summary(table))
 
 
-def folds(options: Namespace) -> None:
-    """Draw the nested folds of a cohort and show them."""
+def folds(cohort: Path, region: str | None, **asked: int) -> None:
+    """Show the nested folds of a cohort: who is where, how balanced."""
     from musclesense.cohort.folds import describe
     from musclesense.cohort.table import read_table
 
-    table = read_table(options.cohort)
-    used = _rows_of(table, options.region)
-    print(describe(_draw(table, used, seed=options.seed, outer=options.outer, inner=options.inner), used))
+    table = read_table(cohort)
+    used = _rows_of(table, region)
+    print(describe(_draw(table, used, **asked), used))
 
 
-def export_nnunet(options: Namespace) -> None:
+def export_nnunet(cohort: Path, out: Path, *, region: str | None, folds: Path | None, seed: int, **asked: Any) -> None:
     """Write labelled slices and folds as a raw data set of nnU-Net."""
     from musclesense.cohort.folds import load_fitting
     from musclesense.cohort.table import read_table
     from musclesense.nnunet.export import export, read_labels
 
-    table = read_table(options.cohort)
-    used = _rows_of(table, options.region)
-    labels, column = read_labels(options.labels, options.column)
-    export(
-        table,
-        options.out,
-        channels=options.channels,
-        labels=labels,
-        column=column,
-        regions={Region(options.region)} if options.region else {*Region},
-        folds=load_fitting(options.folds, table, used) if options.folds else _draw(table, used, seed=options.seed),
-        outer=options.outer,
-    )
-    print(options.out)
+    table = read_table(cohort)
+    used = _rows_of(table, region)
+    asked["labels"], asked["column"] = read_labels(asked["labels"], asked["column"])
+    asked["regions"] = {Region(region)} if region else {*Region}
+    asked["folds"] = load_fitting(folds, table, used) if folds else _draw(table, used, seed=seed)
+    export(table, out, **asked)
+    print(out)
 
 
-def import_nnunet(options: Namespace) -> None:
-    """Read a raw data set of nnU-Net as a cohort, or score its masks."""
+def import_nnunet(dataset: Path, out: Path, *, predictions: Path | None, fold: int, **asked: Any) -> None:
+    """Read a raw data set of nnU-Net, or score its masks."""
     from musclesense.nnunet.load import load
     from musclesense.nnunet.predictions import import_predictions
 
-    if options.predictions is None:
-        region = Region(options.region) if options.region else None
-        print(load(options.dataset, options.out, region=region, channels=options.channels, subject=options.subject))
+    if predictions is None:
+        asked["region"] = asked["region"] and Region(asked["region"])
+        print(load(dataset, out, **asked))
         return
-    for name in ("region", "channels", "subject"):
-        if getattr(options, name) is not None:
+    for name, value in asked.items():
+        if value is not None:
             raise InputError(f"--{name}: does not go with --predictions, whose cases are known; leave it out")
-    print(import_predictions(options.dataset, options.predictions, options.out, inner=options.fold))
+    print(import_predictions(dataset, predictions, out, inner=fold))
 
 
-def phantom(options: Namespace) -> None:
-    """Make a phantom cohort and name its table."""
+def phantom(out: Path, **asked: Any) -> None:
+    """Make a phantom cohort: images by MR physics, masks and a cohort table."""
     from musclesense.phantom.cohorts.generate import generate
 
-    names = ("preset", "seed", "workers", "slices", "label_all")
-    print(generate(options.out, **{name: getattr(options, name) for name in names}))
+    print(generate(out, **asked))
 
 
-def separate(options: Namespace) -> None:
-    """Write fat, water and fat fraction of three echoes."""
+def separate(out: Path, *, phase_unit: str, fat_shift: Sequence[float], **asked: Any) -> None:
+    """Separate fat and water by three-point Dixon."""
     from musclesense.dixon.fat import FatModel
     from musclesense.dixon.scan import require_free_images, separate_scan
 
-    require_free_images(options.out)
-    names = ("fat_peaks", "larmor_mhz", "flip_angle", "tr")
-    given = {name: getattr(options, name) for name in names}
-    model = FatModel.described(**given, fat_shift=tuple(options.fat_shift))
-    echoes = {str(echo): getattr(options, echo) for echo in Echo}
-    separate_scan(echoes, phase_unit=options.phase_unit, model=model).save(options.out)
+    require_free_images(out)
+    echoes = {str(echo): asked.pop(echo) for echo in Echo}
+    model = FatModel.described(fat_shift=(fat_shift[0], fat_shift[1]), **asked)
+    separate_scan(echoes, phase_unit=phase_unit, model=model).save(out)
 
 
-def segment(options: Namespace) -> None:
-    """Segment a scan and name the mask."""
+def segment(out: Path, *, model: Path, region: str, limbs: str, device: str, phase_unit: str, **images: Any) -> None:
+    """Segment a scan: mask, fat fractions, a picture to judge them by."""
     from musclesense.segmentation import segmenter
     from musclesense.segmentation.result import MASK, require_place
     from musclesense.segmentation.scan import read_scan
 
-    scan = read_scan(phase_unit=options.phase_unit, **{name: _images(getattr(options, name)) for name in CHANNELS})
-    require_place(options.out)
-    asked = {name: getattr(options, name) for name in ("model", "region", "limbs", "device")}
-    made = segmenter.segment(scan, **asked)
-    print(made.save(options.out) / MASK)
+    scan = read_scan(phase_unit=phase_unit, **{name: _image(images[name]) for name in CHANNELS})
+    require_place(out)
+    made = segmenter.segment(scan, model=model, region=region, limbs=limbs, device=device)
+    print(made.save(out) / MASK)
 
 
 def train() -> None:
-    """Do what the arguments of this process say, as ``python train.py`` in a clone of the repository."""
+    """Train and test networks: as python train.py; train --help tells of its words."""
     import hydra
 
     from musclesense.launch import main
@@ -115,13 +106,13 @@ def train() -> None:
     main.command(decorated(main.run), ("musclesense", "train"))
 
 
-def report(options: Namespace) -> None:
-    """Write a study's tables and its page; print the scores and where the page is."""
+def report(study: Path) -> None:
+    """Write a study's tables and its page, and print the scores."""
     from musclesense.evaluation.report.page import write_report
     from musclesense.evaluation.report.tables import study_table
 
-    page = write_report(options.study)
-    print(study_table(options.study))
+    page = write_report(study)
+    print(study_table(study))
     print(f"report: {page}")
 
 
@@ -139,7 +130,7 @@ def _draw(table: "CohortTable", used: "Sequence[Acquisition]", **asked: int) -> 
         raise InputError(*(f"{table.path}: {problem}" for problem in error.problems)) from error
 
 
-def _images(given: Path | list[Path] | None) -> Any:
+def _image(given: Path | list[Path] | None) -> Any:
     """Give one image, or a magnitude with its phase."""
     if isinstance(given, list):
         return given[0] if len(given) == 1 else tuple(given)
