@@ -41,8 +41,9 @@ def test_truth_itself_scores_nearly_one(scored, slices):
     case = scored((slices.slices.classes[:1] == 1).astype(np.float32))
     (label,) = case.scores
     assert label.dice > 0.75  # the smoke grid's pixels are 6.4 mm
-    np.testing.assert_array_equal(case.truth, case.prediction)
-    assert case.image.dtype == np.uint8 and case.image.min() == 0 and case.image.max() == 255
+    np.testing.assert_array_equal(case.overlay.truth, case.overlay.prediction)
+    image = case.overlay.image
+    assert image.dtype == np.uint8 and image.min() == 0 and image.max() == 255
 
 
 def test_fat_fraction_comes_from_the_table_else_from_fat_and_water_else_from_nowhere(scored, slices):

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from musclesense.cohort.cache import SliceCache
 from musclesense.studies.layout import RunFolder
-from musclesense.studies.overlays import KeptSlice, write_overlays
+from musclesense.studies.overlays import write_overlays
 from musclesense.studies.writing import write_cases, write_epochs
 from musclesense.training.datamodule import Batch
 from musclesense.training.module import SegmentationModule
@@ -96,9 +96,4 @@ class TestFoldScores(Callback):
             return
         folder = self._settings.run
         write_cases(folder, [label for case in self.cases for label in case.scores])
-        write_overlays(folder, [self._kept(case) for case in self.cases])
-
-    def _kept(self, case: ScoredCase) -> KeptSlice:
-        own = self._cache.cases[case.position]
-        line = own.acquisition.line
-        return KeptSlice(line, own.slice, image=case.image, truth=case.truth, prediction=case.prediction)
+        write_overlays(folder, [case.overlay for case in self.cases])

@@ -117,7 +117,7 @@ def _train_together(settings: Settings, own: tuple[int, ...]) -> None:
     run, epochs = settings.run, RunBar(settings.run.name, settings.trainer.max_epochs)
     checkpoints.to_go_on_from(run.checkpoints)  # removes damaged ones before the processes look, all at once
     try:
-        devices.train_in_step(_as_rank, (settings, own), devices=len(own), look=lambda: epochs.follow(run.metrics))
+        devices.train_in_step(_as_rank, (settings, own), devices=len(own), look=lambda: epochs.follow(run))
     finally:
         epochs.close()
 

@@ -11,6 +11,7 @@ from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import read_volume
 from musclesense.metrics.case import Case, score_slice
 from musclesense.networks.spec import NetworkSpec
+from musclesense.studies.overlays import KeptSlice
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,16 +21,12 @@ class ScoredCase:
     Attributes:
         position: In the cache.
         scores: One for each class that the region has.
-        image: (rows, columns) uint8, the first channel windowed for display.
-        truth: (rows, columns) uint8 class indices on the grid.
-        prediction: (rows, columns) uint8 class indices on the grid.
+        overlay: Its pictures; the image is that of the first channel.
     """
 
     position: int
     scores: tuple[Case, ...]
-    image: NDArray[np.uint8]
-    truth: NDArray[np.uint8]
-    prediction: NDArray[np.uint8]
+    overlay: KeptSlice
 
 
 def score(
@@ -61,13 +58,14 @@ def score(
         truth=spec.labels.encode(take_slice(mask.data, mask.geometry, case.slice)),
         predicted=decide(placement.to_scanner(probabilities), spec.threshold),
     )
-    return ScoredCase(
-        position=position,
-        scores=scores,
+    overlay = KeptSlice(
+        acquisition.line,
+        case.slice,
         image=_display(np.asarray(cache.images[position, 0], dtype=np.float32)),
         truth=np.array(cache.classes[position]),
         prediction=decide(probabilities, spec.threshold),
     )
+    return ScoredCase(position, scores, overlay)
 
 
 def _display(image: NDArray[np.float32]) -> NDArray[np.uint8]:

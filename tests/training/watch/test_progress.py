@@ -7,7 +7,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from musclesense.messages import shown_in
-from musclesense.storage.records import write_csv
+from musclesense.studies.layout import RunFolder
+from musclesense.studies.writing import EPOCH_COLUMNS, write_epochs
 from musclesense.training.run import train
 from musclesense.training.watch.progress import RunBar
 
@@ -40,17 +41,18 @@ def test_bar_goes_away_when_a_run_fails(configured, monkeypatch):
 
 def test_a_run_of_other_processes_is_followed_by_what_it_writes(tmp_path):
     display = Progress(console=Console(file=io.StringIO()))
-    record = tmp_path / "metrics.csv"
-    rows = [{"epoch": epoch, "val_dice": 0.5 + epoch / 10} for epoch in range(4)]
+    run = RunFolder(tmp_path)
+    unused = dict.fromkeys(EPOCH_COLUMNS, 0.0)
+    rows = [unused | {"epoch": epoch, "val_dice": 0.5 + epoch / 10} for epoch in range(4)]
     epochs = RunBar("outer0_inner0", 4)
     with shown_in(display):
-        write_csv(record, ("epoch", "val_dice"), rows[:1])  # of an earlier process
-        epochs.follow(record)
+        write_epochs(run, rows[:1])  # of an earlier process
+        epochs.follow(run)
         (task,) = display.tasks
         assert (task.description, task.completed, task.total) == ("outer0_inner0", 1, 4)
         for done in (2, 4):
-            write_csv(record, ("epoch", "val_dice"), rows[:done])
-            epochs.follow(record)
+            write_epochs(run, rows[:done])
+            epochs.follow(run)
             assert (task.description, task.completed) == (f"outer0_inner0  validation DSC 0.{4 + done}00", done)
         epochs.close()
     assert not display.tasks
@@ -58,6 +60,6 @@ def test_a_run_of_other_processes_is_followed_by_what_it_writes(tmp_path):
 
 def test_without_a_display_nothing_is_shown(tmp_path):
     epochs = RunBar("outer0_inner0", 4)
-    epochs.follow(tmp_path / "metrics.csv")
+    epochs.follow(RunFolder(tmp_path))
     epochs.show(1, 0.5)
     epochs.close()

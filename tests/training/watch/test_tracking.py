@@ -170,7 +170,6 @@ def test_wandb_that_fails_in_a_run_is_told_once_and_ends_nothing(composed, tmp_p
     monkeypatch.setattr(wandb, "finish", lambda **_: Broken().x)
     logger = tracking.Logger(save_dir=tmp_path, offline=True)
     logger.log_metrics({"val_dice": 0.5}, step=1)
-    logger.log_hyperparams({"a": 1})
     logger.finalize("success")
     logger.log_test({"dice": 0.5}, [], labels=LabelSet.from_config({"muscle": []}), overlays=0)
     logger.finish(failed=False)

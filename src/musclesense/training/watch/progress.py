@@ -1,13 +1,14 @@
 """The bar of a run, shown in whatever display the process has open."""
 
-import csv
 import time
-from pathlib import Path
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from rich.progress import TaskID
 
 from musclesense.messages import in_words, log, open_display
+from musclesense.studies.layout import RunFolder
+from musclesense.studies.reading import read_epochs
 
 _LINE_EVERY_SECONDS = 30
 
@@ -40,22 +41,21 @@ class RunBar(Callback):
             if display.disable:
                 self._say(dice)
 
-    def follow(self, record: Path) -> None:
-        """Show what another process has written to ``metrics.csv`` so far."""
-        rows = []
-        if record.is_file():
-            with record.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
+    def follow(self, run: RunFolder) -> None:
+        """Show what another process has written of its epochs so far."""
+        rows = read_epochs(run)
         if self._task is None:
             self.begin(len(rows))
         elif len(rows) > self._done:
-            self.show(len(rows), float(rows[-1]["val_dice"]))
+            self.show(len(rows), rows[-1].val_dice or 0.0)
 
-    def close(self) -> None:
+    def close(self, *_: Any, **__: Any) -> None:
         """Take the bar away."""
         if (display := open_display()) is not None and self._task is not None:
             display.remove_task(self._task)
             self._task = None
+
+    on_fit_end = on_exception = close
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the epoch that the run goes on from."""
@@ -64,14 +64,6 @@ class RunBar(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on by an epoch."""
         self.show(trainer.current_epoch + 1, float(trainer.callback_metrics["val_dice"]))
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take the bar away."""
-        self.close()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Take the bar away."""
-        self.close()
 
     def _say(self, dice: float) -> None:
         now = time.monotonic()

@@ -38,11 +38,6 @@ class Logger(WandbLogger):
         with self.harmless():
             super().log_metrics(metrics, step)
 
-    def log_hyperparams(self, params: Any) -> None:
-        """Log what the module was made with."""
-        with self.harmless():
-            super().log_hyperparams(params)
-
     def finalize(self, status: str) -> None:
         """End a stage."""
         with self.harmless():
@@ -58,10 +53,10 @@ class Logger(WandbLogger):
             run.summary.update({f"test/{name}": value for name, value in scores.items()})
             images = [
                 wandb.Image(
-                    case.image,
+                    case.overlay.image,
                     masks={
-                        "truth": {"mask_data": case.truth, "class_labels": names},
-                        "prediction": {"mask_data": case.prediction, "class_labels": names},
+                        name: {"mask_data": getattr(case.overlay, name), "class_labels": names}
+                        for name in ("truth", "prediction")
                     },
                     caption="{subject} {session} {region} slice {slice}".format(**vars(case.scores[0])),
                 )
