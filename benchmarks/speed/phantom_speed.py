@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from musclesense.phantom.cohorts.generate import make_subject
-from musclesense.phantom.cohorts.presets import PRESETS, AnyScanner, Preset, find_preset
+from musclesense.phantom.cohorts.presets import PRESETS, Preset, find_preset
 from musclesense.phantom.cohorts.subjects import Subject, list_subjects
 
 
@@ -58,8 +58,7 @@ def _used() -> float:
 
 def slices(preset: Preset, subjects: list[Subject], middle_only: bool) -> int:
     """Count the slices that are made of subjects."""
-    one = middle_only or isinstance(preset.sequence, AnyScanner)
-    each = 1 if one else preset.sequence.stack.slices  # type: ignore[union-attr]
+    each = 1 if middle_only or preset.stack is None else preset.stack.slices
     return each * sum(len(visit.regions) for subject in subjects for visit in subject.visits)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from musclesense.errors import InputError
 from musclesense.phantom.cohorts.generate import scan_subject
-from musclesense.phantom.cohorts.presets import PRESETS, AnyScanner, Preset, find_preset
+from musclesense.phantom.cohorts.presets import PRESETS, Preset, find_preset
 from musclesense.phantom.cohorts.subjects import Subject, list_subjects
 from musclesense.phantom.scanner.acquisition import SimulatedScan
 from musclesense.storage.atomic import atomic_path
@@ -119,7 +119,7 @@ def main() -> None:
     preset = find_preset(options.preset)
     region = options.region or Region.THIGH
     try:
-        if isinstance(preset.sequence, AnyScanner):
+        if preset.stack is None:
             if options.region or options.levels:
                 raise InputError(f"preset {options.preset}: takes neither --region nor --levels; leave them out")
             draw_any_scanner(options.out, preset, options.seed)

@@ -8,7 +8,7 @@ import pytest
 from docs.figures.phantom_sheet import draw_groups, draw_levels, main
 
 from musclesense.errors import InputError
-from musclesense.phantom.cohorts.presets import Dixon, Group, Preset, Stack
+from musclesense.phantom.cohorts.presets import Group, Preset, Stack
 from musclesense.vocabulary import Region
 
 
@@ -16,7 +16,7 @@ def few(*groups: str) -> Preset:
     """A coarse cohort with one subject in each group, at the calf and at the thigh in turn."""
     return Preset(
         groups=tuple(Group(name=name, subjects=1, severity=(0.2, 0.4)) for name in groups),
-        sequence=Dixon(stack=Stack(rows=80, columns=160, voxel_mm=2.5, slices=3, points=1)),
+        stack=Stack(rows=80, columns=160, voxel_mm=2.5, slices=3, points=1),
         alternate=True,
     )
 

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from musclesense.phantom import any_scanner
 from musclesense.phantom.cohorts.generate import scan_subject
-from musclesense.phantom.cohorts.presets import PRESETS
+from musclesense.phantom.cohorts.presets import PRESETS, find_preset
 from musclesense.phantom.cohorts.subjects import list_subjects
 from musclesense.phantom.version import PHANTOM_VERSION
 
@@ -75,7 +75,7 @@ def made(name: str) -> Arrays:
 
 
 def _preset(name: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    preset = PRESETS[name]
+    preset = find_preset(name)
     subjects = list_subjects(preset)[:ACQUISITIONS]
     sessions = (
         (subject, session)

@@ -20,10 +20,11 @@ def test_no_table_names_a_thing_twice(path: Path) -> None:
     """YAML keeps the last of two and says nothing."""
     open_keys: dict[int, set[str]] = {}
     for line in (Path(tables.__file__).parent / path).read_text().splitlines():
-        key, colon, _ = line.strip().partition(":")
+        key, colon, _ = line.strip(" -").partition(":")
         if not colon or line.lstrip().startswith("#") or not key.isidentifier():
             continue
-        depth = len(line) - len(line.lstrip())
-        open_keys = {other: keys for other, keys in open_keys.items() if other <= depth}
+        depth = len(line) - len(line.lstrip(" -"))
+        own = line.lstrip().startswith("- ")  # an item of a list has its own keys
+        open_keys = {other: keys for other, keys in open_keys.items() if other < depth or (other == depth and not own)}
         assert key not in open_keys.setdefault(depth, set()), line
         open_keys[depth].add(key)

@@ -1,9 +1,7 @@
-"""What is data, not code, lies beside the code as YAML: outlines of anatomy and diseases."""
+"""What is data, not code, lies beside the code as YAML: outlines of anatomy, diseases, tissues and cohorts."""
 
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 
 def read_table(name: str) -> dict[str, Any]:
@@ -15,6 +13,8 @@ def read_table(name: str) -> dict[str, Any]:
     Args:
         name: Of the file, below the folder of this module.
     """
+    import yaml  # when a table is read: the command line knows the presets without it
+
     text = (Path(__file__).parent / name).read_text(encoding="utf-8")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C takes a tenth of the time
     return {key: _frozen(value) for key, value in yaml.load(text, loader).items()}

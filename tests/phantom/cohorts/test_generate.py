@@ -21,7 +21,7 @@ from musclesense.imaging.nifti import read_volume
 from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values
 from musclesense.phantom.cohorts import generate as module
 from musclesense.phantom.cohorts.generate import generate, sample_body, scan_subject
-from musclesense.phantom.cohorts.presets import PRESETS, Dixon, Group, Preset, Stack, TurboSpinEcho, find_preset
+from musclesense.phantom.cohorts.presets import Group, Preset, Sequence, Stack, find_preset
 from musclesense.phantom.cohorts.subjects import list_subjects
 from musclesense.phantom.scanner.signal import FLIP_DEGREES, Scanner
 from musclesense.vocabulary import Limbs, Region
@@ -44,7 +44,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def make(**changes: Any) -> str:
         preset = Preset(
             groups=(Group(name="IBM", subjects=1, severity=(0.4, 0.6), retested=1, followed=YEARLY, progress=0.2),),
-            sequence=Dixon(stack=Stack(rows=80, columns=160, voxel_mm=2.5, slices=3, points=2)),
+            stack=Stack(rows=80, columns=160, voxel_mm=2.5, slices=3, points=2),
         )
         monkeypatch.setattr(module, "find_preset", lambda _: replace(preset, **changes))
         return "small"
@@ -220,15 +220,15 @@ def test_visits_share_anatomy_and_the_disease_goes_on(small: Callable[..., str],
 
 
 @pytest.mark.parametrize(
-    "sequence",
+    ("sequence", "stack"),
     [
-        Dixon(stack=Stack(rows=40, columns=80, voxel_mm=5.0, slices=1, points=1)),
-        TurboSpinEcho(stack=Stack(rows=40, columns=40, voxel_mm=5.0, slices=1, points=1)),
+        ("dixon", Stack(rows=40, columns=80, voxel_mm=5.0, slices=1, points=1)),
+        ("turbo_spin_echo", Stack(rows=40, columns=40, voxel_mm=5.0, slices=1, points=1)),
     ],
 )
-def test_a_subject_comes_back_to_the_same_scanner(sequence: Dixon | TurboSpinEcho) -> None:
+def test_a_subject_comes_back_to_the_same_scanner(sequence: Sequence, stack: Stack) -> None:
     group = Group(name="control", subjects=2, severity=(0.0, 0.5), retested=2)
-    preset = Preset(groups=(group,), sequence=sequence)
+    preset = Preset(groups=(group,), sequence=sequence, stack=stack)
     seen = []
     for subject in list_subjects(preset):
         sessions = list(scan_subject(preset, subject, 1))
@@ -269,10 +269,9 @@ def test_label_all_leaves_the_slice_blank(small: Callable[..., str], tmp_path: P
 
 def test_turbo_spin_echo_shows_one_limb(small: Callable[..., str], tmp_path: Path) -> None:
     children = Group(name="DMD", subjects=3, severity=(0.3, 0.9), ages=(6.0, 12.0))
-    sequence = TurboSpinEcho(stack=Stack(rows=80, columns=80, voxel_mm=2.0, slices=2, slice_mm=3.0, points=2))
-    table = read_table(
-        generate(tmp_path / "out", preset=small(groups=(children,), sequence=sequence, alternate=True), seed=1)
-    )
+    stack = Stack(rows=80, columns=80, voxel_mm=2.0, slices=2, slice_mm=3.0, points=2)
+    preset = small(groups=(children,), sequence="turbo_spin_echo", stack=stack, alternate=True)
+    table = read_table(generate(tmp_path / "out", preset=preset, seed=1))
     assert [row.region for row in table.acquisitions] == [Region.CALF, Region.THIGH, Region.CALF]
     for row in table.acquisitions:
         assert set(row.channels) == {"fat", "water"}
@@ -286,14 +285,8 @@ def test_turbo_spin_echo_shows_one_limb(small: Callable[..., str], tmp_path: Pat
 def test_any_scanner_slices_come_from_their_own_generator(
     small: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    few = replace(PRESETS["any_scanner"].groups[0], subjects=2)
-    table = read_table(
-        generate(
-            tmp_path / "out",
-            preset=small(groups=(few,), sequence=PRESETS["any_scanner"].sequence, alternate=True),
-            seed=1,
-        )
-    )
+    few = replace(find_preset("any_scanner").groups[0], subjects=2)
+    table = read_table(generate(tmp_path / "out", preset=small(groups=(few,), stack=None, alternate=True), seed=1))
     assert [row.region for row in table.acquisitions] == [Region.CALF, Region.THIGH]
     for row in table.acquisitions:
         assert set(row.channels) == {"fat"}
@@ -324,8 +317,8 @@ def test_none_with_kennedys_disease_is_female() -> None:
 
 def test_a_subject_keeps_the_limb_that_the_turbo_spin_echo_shows() -> None:
     children = Group(name="DMD", subjects=6, severity=(0.3, 0.9), ages=(6.0, 12.0), retested=6)
-    sequence = TurboSpinEcho(stack=Stack(rows=40, columns=40, voxel_mm=4.0, slices=1, slice_mm=3.0, points=1))
-    preset = Preset(groups=(children,), sequence=sequence)
+    stack = Stack(rows=40, columns=40, voxel_mm=4.0, slices=1, slice_mm=3.0, points=1)
+    preset = Preset(groups=(children,), sequence="turbo_spin_echo", stack=stack)
     shown = [{one.scan.limbs for one in scan_subject(preset, subject, 1)} for subject in list_subjects(preset)]
     assert all(len(sides) == 1 for sides in shown)
     assert set().union(*shown) == {Limbs.RIGHT, Limbs.LEFT}

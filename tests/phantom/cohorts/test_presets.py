@@ -6,9 +6,10 @@ from itertools import pairwise
 import pytest
 
 from musclesense.errors import InputError
-from musclesense.phantom.cohorts.presets import PRESETS, AnyScanner, Dixon, Group, Preset, TurboSpinEcho, find_preset
+from musclesense.phantom.cohorts.presets import PRESETS, Group, Preset, find_preset
 from musclesense.phantom.cohorts.subjects import Subject, list_subjects
 from musclesense.phantom.disease.patterns import PATTERNS
+from musclesense.phantom.tables import read_table
 from musclesense.vocabulary import Region
 
 
@@ -34,9 +35,9 @@ def test_paper_has_the_subjects_and_acquisitions_of_the_paper() -> None:
 
 
 def test_paper_is_acquired_as_in_the_paper() -> None:
-    sequence = find_preset("paper").sequence
-    assert isinstance(sequence, Dixon)
-    stack = sequence.stack
+    preset = find_preset("paper")
+    stack = preset.stack
+    assert preset.sequence == "dixon" and stack is not None
     assert (stack.voxel_mm, stack.slice_mm, stack.slices) == (0.6, 10.0, 11)
     assert stack.rows * stack.voxel_mm == pytest.approx(180), "the paper's field of view"
 
@@ -47,15 +48,15 @@ def test_secondary_has_nine_acquisitions_of_another_sequence() -> None:
     assert groups(subjects) == {"DMD": 4, "control": 5}
     assert sum(subject.group.ages[1] < 18 for subject in subjects) == 8
     assert sum(acquisitions(subjects).values()) == 9
-    assert isinstance(preset.sequence, TurboSpinEcho)
-    stack = preset.sequence.stack
+    stack = preset.stack
+    assert preset.sequence == "turbo_spin_echo" and stack is not None
     assert (stack.voxel_mm, stack.slice_mm, stack.slices) == (0.36, 3.0, 4)
     assert stack.columns * stack.voxel_mm == pytest.approx(160, abs=0.36)
 
 
 def test_any_scanner_alternates_regions() -> None:
     preset = find_preset("any_scanner")
-    assert isinstance(preset.sequence, AnyScanner)
+    assert preset.stack is None
     assert acquisitions(list_subjects(preset)) == {Region.CALF: 60, Region.THIGH: 60}
 
 
@@ -75,7 +76,7 @@ def test_smoke_has_twelve_subjects_of_three_groups() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_groups_have_patterns(name: str) -> None:
     preset = find_preset(name)
-    if not isinstance(preset.sequence, AnyScanner):
+    if preset.stack is not None:
         assert {group.name for group in preset.groups} <= set(PATTERNS)
 
 
@@ -111,7 +112,7 @@ def test_those_who_come_again_are_spread_over_the_severities() -> None:
 
 def test_where_one_region_is_followed_the_other_is_not_scanned_again() -> None:
     group = Group(name="IBM", subjects=1, severity=(0.2, 0.4), followed={Region.CALF: (1,)})
-    (subject,) = list_subjects(Preset(groups=(group,), sequence=find_preset("smoke").sequence))
+    (subject,) = list_subjects(Preset(groups=(group,), stack=find_preset("smoke").stack))
     assert [visit.regions for visit in subject.visits] == [(Region.CALF, Region.THIGH), (Region.CALF,)]
 
 
@@ -119,6 +120,10 @@ def test_where_one_region_is_followed_the_other_is_not_scanned_again() -> None:
 def test_ages_that_cannot_be_drawn_are_refused(ages: tuple[float, float]) -> None:
     with pytest.raises(InputError, match=r"^group IBM: ages .* cannot be drawn; .* below 18, or .* 20 to 80$"):
         Group(name="IBM", subjects=1, severity=(0.2, 0.4), ages=ages)
+
+
+def test_presets_are_those_of_the_table_in_its_order() -> None:
+    assert tuple(read_table("cohorts/presets.yaml")) == PRESETS
 
 
 def test_unknown_preset_is_refused_with_the_known_ones() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.scanner.signal import FAT_FRACTION, OEDEMA_DENSITY, OEDEMA_T1, Drawing
-from musclesense.phantom.scanner.turbo_spin_echo import OEDEMA_T2, TE_MS, TR_MS, TseScanner, fat_and_water_images
+from musclesense.phantom.scanner.turbo_spin_echo import OEDEMA_T2, TE_MS, TR_MS, TseScanner
 
 SCANNER = replace(TseScanner.sample(np.random.default_rng(0)), leak=(0.0, 0.0), noise=0.001)
 
@@ -24,12 +24,12 @@ def images(
         oedema=np.full(shape, oedema, np.float32),
         compartment=np.zeros(shape, np.uint8),
     )
-    made = fat_and_water_images(np.random.default_rng(1), drawing, scanner, voxel_mm=0.36, z_mm=0.0)
-    assert made.fat.dtype == made.water.dtype == np.int16
+    made = scanner.images(np.random.default_rng(1), drawing, voxel_mm=0.36, z_mm=0.0)
+    assert made["fat"].dtype == made["water"].dtype == np.int16
     share = float(FAT_FRACTION[tissue]) + fat
     water = (1 - share) * (1 + OEDEMA_DENSITY * oedema)
-    assert made.fat_fraction == pytest.approx(100 * share / (share + water), abs=0.1)
-    return float(made.fat.mean()), float(made.water.mean())
+    assert made["fat_fraction"] == pytest.approx(100 * share / (share + water), abs=0.1)
+    return float(made["fat"].mean()), float(made["water"].mean())
 
 
 def test_fat_is_bright_and_muscle_dark() -> None:

@@ -18,20 +18,11 @@ from musclesense.imaging.nifti import write_volume
 from musclesense.messages import log
 from musclesense.phantom.anatomy.limbs import Body, child, sample_limbs
 from musclesense.phantom.anatomy.templates import compartment_values
-from musclesense.phantom.cohorts.presets import (
-    ADULT_AGE,
-    WEEKS_A_YEAR,
-    AnyScanner,
-    Dixon,
-    Group,
-    Preset,
-    TurboSpinEcho,
-    find_preset,
-)
+from musclesense.phantom.cohorts.presets import ADULT_AGE, WEEKS_A_YEAR, Group, Preset, find_preset
 from musclesense.phantom.cohorts.subjects import Subject, Visit, list_subjects
 from musclesense.phantom.disease.infiltration import sample_infiltration
 from musclesense.phantom.disease.patterns import PATTERNS
-from musclesense.phantom.scanner.acquisition import SimulatedScan, scan_any, scan_dixon, scan_turbo_spin_echo
+from musclesense.phantom.scanner.acquisition import SimulatedScan, scan_any, scan_limbs
 from musclesense.phantom.scanner.signal import Scanner
 from musclesense.phantom.scanner.turbo_spin_echo import TseScanner
 from musclesense.phantom.version import PHANTOM_VERSION
@@ -147,7 +138,7 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
         seed: Of the cohort.
         middle_only: Make the middle slice of each acquisition alone.
     """
-    if isinstance(preset.sequence, AnyScanner):
+    if preset.stack is None:
         for visit in subject.visits:
             for region in visit.regions:
                 scan = scan_any(_random_state(seed, subject, region, visit.session), region)
@@ -156,6 +147,7 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
     rng = np.random.default_rng([seed, subject.index])
     body, severity = sample_body(rng, subject.group), rng.uniform(*subject.severity)
     side = int(rng.integers(2))
+    shown = side if preset.sequence == "turbo_spin_echo" else None
     scanners: dict[Region, Scanner | TseScanner | None] = {}
     for visit in subject.visits:
         years = visit.weeks // WEEKS_A_YEAR
@@ -165,13 +157,8 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
             always = _random_state(seed, subject, region)
             limbs = sample_limbs(always, body, region)
             state = sample_infiltration(always, PATTERNS[subject.group.name], now, region, older.age)
-            match preset.sequence, scanners.get(region):
-                case Dixon() as sequence, (Scanner() | None) as scanner:
-                    scan = scan_dixon(rng, sequence, limbs, state, scanner=scanner, middle_only=middle_only)
-                case TurboSpinEcho() as sequence, (TseScanner() | None) as scanner:
-                    scan = scan_turbo_spin_echo(
-                        rng, sequence, limbs, state, side=side, scanner=scanner, middle_only=middle_only
-                    )
+            scanner = scanners.get(region)
+            scan = scan_limbs(rng, preset.stack, limbs, state, side=shown, scanner=scanner, middle_only=middle_only)
             scanners[region] = scan.scanner
             yield Session(visit=visit, region=region, body=older, severity=now, scan=scan)
 

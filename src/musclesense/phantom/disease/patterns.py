@@ -1,7 +1,7 @@
 """The diseases: which muscles each takes, and how it looks in them.
 
 To add a disease, add its pattern, with its sources, to ``patterns.yaml`` and a group of subjects to a preset in
-``cohorts/presets.py``.
+``cohorts/presets.yaml``.
 """
 
 from collections.abc import Mapping

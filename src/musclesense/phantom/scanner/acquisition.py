@@ -1,6 +1,6 @@
 """An acquisition of the phantom: limbs and disease in, stored images and truth out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,19 +11,10 @@ from musclesense.dixon.separation import ECHO_TIMES_MS, separate
 from musclesense.imaging.nifti import Geometry
 from musclesense.phantom import any_scanner
 from musclesense.phantom.anatomy.limbs import LimbAnatomy, sample_poses
-from musclesense.phantom.cohorts.presets import Dixon, Stack, TurboSpinEcho
+from musclesense.phantom.cohorts.presets import Stack
 from musclesense.phantom.disease.infiltration import Infiltration
-from musclesense.phantom.scanner.signal import (
-    FLIP_DEGREES,
-    TR_MS,
-    Drawing,
-    Scanner,
-    acquire,
-    as_complex,
-    as_stored,
-    slice_signal,
-)
-from musclesense.phantom.scanner.turbo_spin_echo import TseScanner, fat_and_water_images
+from musclesense.phantom.scanner.signal import FLIP_DEGREES, TR_MS, Scanner, as_complex
+from musclesense.phantom.scanner.turbo_spin_echo import TseScanner
 from musclesense.phantom.slices import PlacedLimb, draw_slice, half_size_mm, most_common, whole_muscle
 from musclesense.phantom.texture import Floats
 from musclesense.vocabulary import Channel, Echo, Limbs, Region
@@ -73,70 +64,53 @@ class SimulatedScan:
         return np.ascontiguousarray(turned[::-1, ::-1] if self.affine[0, 0] > 0 else turned)
 
 
-def scan_dixon(
+def scan_limbs(
     rng: np.random.Generator,
-    sequence: Dixon,
+    stack: Stack,
     limbs: tuple[LimbAnatomy, LimbAnatomy],
     infiltrations: tuple[Infiltration, Infiltration],
     *,
-    scanner: Scanner | None = None,
+    side: int | None = None,
+    scanner: Scanner | TseScanner | None = None,
     middle_only: bool = False,
 ) -> SimulatedScan:
-    """Scan both limbs by three gradient echoes and separate fat and water.
+    """Scan both limbs by three gradient echoes and separate fat and water, or one limb by a turbo spin echo.
 
     Args:
         rng: Random state of the session: how the limbs and the slices lie, the noise.
-        sequence: The slices.
+        stack: The slices.
         limbs: The right and the left limb.
         infiltrations: The state of their muscles.
+        side: Index in ``limbs`` of the one that a turbo spin echo shows; None for gradient echoes.
         scanner: That of the subject's first session; None there, where it is drawn.
-        middle_only: Make the middle slice alone: the same echoes as in the whole stack.
+        middle_only: Make the middle slice alone: the same images as in the whole stack.
     """
-    voxel_mm = sequence.stack.voxel_mm
     placed = [PlacedLimb(*limb) for limb in zip(limbs, sample_poses(rng, limbs), infiltrations, strict=True)]
+    if side is not None:
+        # The limb lies alone, in the middle of the coil.
+        centre_mm = (float(rng.normal(0, 4)), float(rng.normal(0, 4)))
+        pose = replace(placed[side].pose, centre_mm=centre_mm, contact_mm=None)
+        used = scanner or TseScanner.sample(rng)
+        return _scan_stack(rng, stack, [placed[side]._replace(pose=pose)], used, middle_only=middle_only)
     used = scanner or Scanner.sample(rng, *half_size_mm(placed))
+    return _separated(_scan_stack(rng, stack, placed, used, middle_only=middle_only))
 
-    def take(noise: np.random.Generator, drawing: Drawing, z_mm: float) -> dict[str, NDArray[Any]]:
-        signal = slice_signal(drawing, used, voxel_mm=voxel_mm, z_mm=z_mm)
-        magnitudes, phases = as_stored(acquire(noise, signal.echoes, used, voxel_mm=voxel_mm), used)
-        return {"magnitudes": magnitudes, "phases": phases, "fat_fraction": signal.fat_fraction}
 
-    scan = _scan_stack(rng, sequence.stack, placed, used, take, middle_only=middle_only)
+def _separated(scan: SimulatedScan) -> SimulatedScan:
+    """Turn stored echoes, ``magnitudes`` and ``phases``, into the images of a 3-point Dixon acquisition."""
     magnitudes, phases = scan.images["magnitudes"], scan.images["phases"]
     separation = separate(as_complex(magnitudes, phases), slice_axis=0)
     images = {str(name): np.rint(getattr(separation, name)).astype(np.int16) for name in (Channel.FAT, Channel.WATER)}
     for echo, magnitude, phase in zip(Echo, magnitudes, phases, strict=True):
         images |= {f"{echo}_magnitude": magnitude, f"{echo}_phase": phase}
+    assert isinstance(scan.scanner, Scanner)
     header = {
         "echo_times_ms": ECHO_TIMES_MS,
         "repetition_time_ms": TR_MS,
         "flip_angle_degrees": FLIP_DEGREES,
-        "fat_shift_voxels": (round(-used.axes * used.fat_shift, 4), 0.0),
+        "fat_shift_voxels": (round(-scan.scanner.axes * scan.scanner.fat_shift, 4), 0.0),
     }
     return replace(scan, images=images, header=header)
-
-
-def scan_turbo_spin_echo(
-    rng: np.random.Generator,
-    sequence: TurboSpinEcho,
-    limbs: tuple[LimbAnatomy, LimbAnatomy],
-    infiltrations: tuple[Infiltration, Infiltration],
-    *,
-    side: int,
-    scanner: TseScanner | None = None,
-    middle_only: bool = False,
-) -> SimulatedScan:
-    """Scan one limb by a turbo spin echo: that at ``side`` of ``limbs``; other arguments as of `scan_dixon`."""
-    pose = sample_poses(rng, limbs)[side]
-    # The limb lies alone, in the middle of the coil.
-    pose = replace(pose, centre_mm=(float(rng.normal(0, 4)), float(rng.normal(0, 4))), contact_mm=None)
-    used = scanner or TseScanner.sample(rng)
-
-    def take(noise: np.random.Generator, drawing: Drawing, z_mm: float) -> dict[str, NDArray[Any]]:
-        return fat_and_water_images(noise, drawing, used, voxel_mm=sequence.stack.voxel_mm, z_mm=z_mm)._asdict()
-
-    placed = [PlacedLimb(limbs[side], pose, infiltrations[side])]
-    return _scan_stack(rng, sequence.stack, placed, used, take, middle_only=middle_only)
 
 
 def _scan_stack(
@@ -144,18 +118,17 @@ def _scan_stack(
     stack: Stack,
     limbs: list[PlacedLimb],
     scanner: Scanner | TseScanner,
-    take: Callable[[np.random.Generator, Drawing, float], dict[str, NDArray[Any]]],
     *,
     middle_only: bool,
 ) -> SimulatedScan:
-    """Scan slice by slice; ``take`` gives the images of one, (..., rows, columns), and ``fat_fraction``."""
+    """Scan slice by slice."""
     affine, noises = _sample_affine(rng, stack, scanner.axes), rng.spawn(stack.slices)
     numbers = [stack.slices // 2] if middle_only else list(range(stack.slices))
     slices, planes = [], []
     for number in numbers:
         z_mm = (number - (stack.slices - 1) / 2) * stack.slice_mm
         drawing = draw_slice(stack, limbs, z_mm)
-        slices.append(take(noises[number], drawing, z_mm))
+        slices.append(scanner.images(noises[number], drawing, voxel_mm=stack.voxel_mm, z_mm=z_mm))
         planes.append(most_common(drawing.compartment))
     compartments = np.stack(planes)
     images = {name: np.stack([part[name] for part in slices], axis=-3) for name in slices[0]}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +119,14 @@ class Scanner:
             resolution_mm=(float(rng.uniform(1.2, 1.8)), float(rng.uniform(1.0, 1.5))),
             axes=float(rng.choice([-1.0, 1.0])),
         )
+
+    def images(
+        self, rng: np.random.Generator, drawing: Drawing, *, voxel_mm: float, z_mm: float
+    ) -> dict[str, NDArray[Any]]:
+        """Give stored ``magnitudes`` and ``phases``, (3, rows, columns), of a slice, and its ``fat_fraction``."""
+        signal = slice_signal(drawing, self, voxel_mm=voxel_mm, z_mm=z_mm)
+        magnitudes, phases = as_stored(acquire(rng, signal.echoes, self, voxel_mm=voxel_mm), self)
+        return {"magnitudes": magnitudes, "phases": phases, "fat_fraction": signal.fat_fraction}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -1,7 +1,7 @@
 """A T2-weighted turbo spin echo at 3 T, as fat and water images that the vendor's software has made."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,6 @@ from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.scanner.coils import Coils, SmoothMap
 from musclesense.phantom.scanner.signal import OEDEMA_T1, Drawing, kspace_filter, true_fat_fraction, water_and_fat
 from musclesense.phantom.scanner.tissues import by_tissue
-from musclesense.phantom.texture import Floats
 
 TR_MS, TE_MS = 3500.0, 73.0
 UNIT = 400.0
@@ -59,37 +58,28 @@ class TseScanner:
             axes=float(rng.choice([-1.0, 1.0])),
         )
 
-
-class TseImages(NamedTuple):
-    """Stored images of a slice, and its true fat fraction in percent, each (rows, columns)."""
-
-    fat: NDArray[np.int16]
-    water: NDArray[np.int16]
-    fat_fraction: Floats
-
-
-def fat_and_water_images(
-    rng: np.random.Generator, drawing: Drawing, scanner: TseScanner, *, voxel_mm: float, z_mm: float
-) -> TseImages:
-    """Turn a drawn slice into the vendor's images: magnitudes with Rician noise, 12 bits."""
-    water, fat = water_and_fat(drawing)
-    percent = true_fat_fraction(water, fat, voxel_mm=voxel_mm, resolution_mm=scanner.resolution_mm)
-    weight = np.array([_weight(t1, t2) for t1, t2 in zip(_T1_MS, _T2_MS, strict=True)], np.float32)
-    weight[Tissue.BLOOD] *= scanner.blood
-    swollen = _weight(OEDEMA_T1 * _T1_MS[Tissue.MUSCLE], OEDEMA_T2 * _T2_MS[Tissue.MUSCLE])
-    water *= weight[drawing.tissue] + np.float32(swollen - weight[Tissue.MUSCLE]) * drawing.oedema
-    fat *= np.float32(FAT_GAIN * _weight(T1_FAT_MS, T2_FAT_MS))
-    smooth = SmoothMap(drawing.tissue.shape[1:], voxel_mm, z_mm)
-    sensitivity = smooth.fine(smooth.coarse(scanner.coils.sensitivity))
-    fat_gain = np.float32(FAT_GAIN * np.exp(-TE_MS / T2_FAT_MS))
-    pure = np.stack([fat.mean(axis=0), water.mean(axis=0)]) * (sensitivity / fat_gain)
-    leaky = np.stack([pure[0] + scanner.leak[0] * pure[1], pure[1] + scanner.leak[1] * pure[0]])
-    window = kspace_filter(leaky.shape[-2:], voxel_mm, scanner.resolution_mm)
-    noise = rng.standard_normal((*leaky.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    noise *= np.float32(scanner.noise / np.sqrt(np.mean(np.square(window))))
-    images = np.abs(fft.ifft2(fft.fft2(leaky + noise) * window))
-    fat_image, water_image = np.rint(np.minimum(UNIT * images, 4095)).astype(np.int16)
-    return TseImages(fat=fat_image, water=water_image, fat_fraction=percent)
+    def images(
+        self, rng: np.random.Generator, drawing: Drawing, *, voxel_mm: float, z_mm: float
+    ) -> dict[str, NDArray[Any]]:
+        """Give the vendor's ``fat`` and ``water`` images of a slice, of 12 bits, and its ``fat_fraction``."""
+        water, fat = water_and_fat(drawing)
+        percent = true_fat_fraction(water, fat, voxel_mm=voxel_mm, resolution_mm=self.resolution_mm)
+        weight = np.array([_weight(t1, t2) for t1, t2 in zip(_T1_MS, _T2_MS, strict=True)], np.float32)
+        weight[Tissue.BLOOD] *= self.blood
+        swollen = _weight(OEDEMA_T1 * _T1_MS[Tissue.MUSCLE], OEDEMA_T2 * _T2_MS[Tissue.MUSCLE])
+        water *= weight[drawing.tissue] + np.float32(swollen - weight[Tissue.MUSCLE]) * drawing.oedema
+        fat *= np.float32(FAT_GAIN * _weight(T1_FAT_MS, T2_FAT_MS))
+        smooth = SmoothMap(drawing.tissue.shape[1:], voxel_mm, z_mm)
+        sensitivity = smooth.fine(smooth.coarse(self.coils.sensitivity))
+        fat_gain = np.float32(FAT_GAIN * np.exp(-TE_MS / T2_FAT_MS))
+        pure = np.stack([fat.mean(axis=0), water.mean(axis=0)]) * (sensitivity / fat_gain)
+        leaky = np.stack([pure[0] + self.leak[0] * pure[1], pure[1] + self.leak[1] * pure[0]])
+        window = kspace_filter(leaky.shape[-2:], voxel_mm, self.resolution_mm)
+        noise = rng.standard_normal((*leaky.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
+        noise *= np.float32(self.noise / np.sqrt(np.mean(np.square(window))))
+        images = np.abs(fft.ifft2(fft.fft2(leaky + noise) * window))
+        fat_image, water_image = np.rint(np.minimum(UNIT * images, 4095)).astype(np.int16)
+        return {"fat": fat_image, "water": water_image, "fat_fraction": percent}
 
 
 def _weight(t1_ms: float, t2_ms: float) -> float:
