@@ -87,7 +87,7 @@ def _datatype(draw: Draw, draft: Draft) -> Verdict:
             if draw.chance(0.3):
                 draft.voxels[:] = value
             draft.voxels.flat[at] = value
-            return EITHER if np.isfinite(value) else REFUSE
+            return REFUSE if np.isinf(value) else EITHER  # NaN in air is taken
         case "wrong size":
             draft.header["datatype"] = draw.one_of((2, 8, 16, 64, 1024, 1536))
         case "bits":
@@ -130,7 +130,7 @@ def _rows(draw: Draw, draft: Draft) -> Verdict:
         case "value":
             value = draw.one_of(NUMBERS)
             row[draw.below(4)] = value
-            return EITHER if np.isfinite(value) else REFUSE
+            return REFUSE if np.isinf(value) else EITHER  # NaN in air is taken
         case "zero":
             row[:] = 0
             return REFUSE

@@ -39,8 +39,8 @@ def judge(case: Case, outcome: Outcome, folder: Path, before: Listing) -> str:
     if outcome.timed_out:
         return f"took more than {MOST_SECONDS:g} s"
     if outcome.code == 0:
-        if outcome.err:
-            return "noise on stderr beside a result"
+        if outcome.err and (wrong := _unclear(outcome.err, error=False)):
+            return f"noise on stderr beside a result: {wrong}"
         if case.verdict is Verdict.REFUSE:
             return "taken, and must be refused"
         wrong = case.right(folder, outcome.out)
@@ -59,16 +59,16 @@ def judge(case: Case, outcome: Outcome, folder: Path, before: Listing) -> str:
     return REFUSED
 
 
-def _unclear(err: str) -> str | None:
-    """Say what is wrong with the lines of a refusal."""
+def _unclear(err: str, *, error: bool = True) -> str | None:
+    """Say what is wrong with the lines of a refusal, or with the notes beside a result."""
     if not err.endswith("\n"):
-        return "no line on stderr with exit code 2"
+        return "no line on stderr with exit code 2" if error else "half a line"
     lines = err[:-1].split("\n")
     if len(lines) > _MOST_LINES:
         return f"{len(lines)} lines of errors"
     for line in lines:
-        if not line.startswith("error: "):
-            return f"a line on stderr that is no error line: {line[:80]!r}"
+        if line.startswith("error: ") != error:
+            return f"a line on stderr that is {'no' if error else 'an'} error line: {line[:80]!r}"
         if len(line) > _LONGEST_LINE:
             return f"an error line of {len(line)} characters"
         if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in line):

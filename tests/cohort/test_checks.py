@@ -151,12 +151,21 @@ def test_a_mask_without_the_labels_that_count(cohort):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("column", ["fat", "mask", "fat_fraction"])
 def test_values_that_are_not_finite(cohort, value, column):
-    data = mask().astype(np.float32) if column == "mask" else image()
-    data[0, 0, :2] = value
+    data = mask().astype(np.float32) if column == "mask" else np.full(SHAPE, 50, np.float32)
+    data[0], data[3, 2, :2] = 0, value
     save(cohort.path.parent / f"S0_{column}.nii.gz", data)
     assert cohort.problems() == [
         f"cohort.csv, line 2: {column} S0_{column}.nii.gz: 2 voxels are NaN or infinite; export the image again"
     ]
+
+
+@pytest.mark.parametrize("column", ["fat", "fat_fraction"])
+def test_nan_in_air_is_taken_and_said(cohort, column, caplog):
+    data = image()
+    data[:2] = np.nan
+    file = save(cohort.path.parent / f"S0_{column}.nii.gz", data)
+    check(cohort.read(), folds=2)
+    assert caplog.messages == [f"{column} {file}: {2 * 5 * 4} voxels outside the body are NaN; taken as air"]
 
 
 def test_values_that_float32_cannot_hold(cohort):

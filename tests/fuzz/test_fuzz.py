@@ -48,6 +48,8 @@ def test_the_same_seed_makes_the_same_input() -> None:
         ({}, REFUSED),
         ({"code": 0, "err": ""}, RIGHT),
         ({"code": 0}, "noise on stderr"),
+        ({"code": 0, "err": "fat.nii.gz: 3 voxels are NaN; taken as air\n"}, RIGHT),
+        ({"code": 0, "err": "x.py:3: RuntimeWarning: divided\n"}, "noise on stderr"),
         ({"code": 1, "err": "Traceback\nValueError: x\n"}, "exit code 1: ValueError: x"),
         ({"code": -11, "err": ""}, "exit code -11"),
         ({"err": ""}, "no line on stderr"),

@@ -15,6 +15,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike, NDArray
 
 from musclesense.cohort.table import Acquisition
+from musclesense.imaging.air import read_body_image
 from musclesense.imaging.frame import Frame, reference_channel
 from musclesense.imaging.grid import Grid, slices_with, take_slice
 from musclesense.imaging.labels import LabelSet
@@ -135,7 +136,7 @@ def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels
         def fill(position: int) -> set[int]:
             """Fill in the cases of an acquisition; give the classes that they have."""
             acquisition, found = acquisitions[position], set[int]()
-            volumes = {name: read_volume(acquisition.channels[name]) for name in channels}
+            volumes = {name: read_body_image(acquisition.channels[name], name) for name in channels}
             reference = _read_labels(acquisition, column)
             for case, number in enumerate(numbers[position], start=int(firsts[position])):
                 slices = {name: take_slice(volume.data, volume.geometry, number) for name, volume in volumes.items()}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from musclesense.cohort.folds import shortage
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
 from musclesense.errors import InputError
+from musclesense.imaging.air import nan_as_air
 from musclesense.imaging.grid import slice_count, slices_with, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, finite_values, read_volume, value_problems
 from musclesense.vocabulary import CHANNELS, Region
@@ -182,7 +183,7 @@ def _row_problems(
             if row.slice is None:
                 labelled.update(there)
         else:
-            found = _image_problems(volume, sorted(labelled))
+            found = _image_problems(nan_as_air(volume, f"{column} {file}"), sorted(labelled))
             if column == "fat_fraction":
                 found = chain(found, _unit_problems(volume))
         yield from (f"{column} {file}: {problem}" for problem in found)

@@ -17,6 +17,7 @@ from musclesense.cohort.cache import labelled_slices
 from musclesense.cohort.folds import NestedFolds
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
 from musclesense.errors import InputError
+from musclesense.imaging.air import read_body_image
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Volume, read_volume, write_volume
@@ -147,7 +148,7 @@ def _write_scan(
     assert file is not None  # checked before
     reference = read_volume(file)
     encoded = Volume(labels.encode(reference.data), reference.geometry)
-    volumes = [read_volume(row.channels[name]) for name in channels]
+    volumes = [read_body_image(row.channels[name], name) for name in channels]
     numbers = tuple(labelled_slices(row, column))
     classes = np.unique([take_slice(encoded.data, encoded.geometry, number) for number in numbers])
     scan = ExportedScan(

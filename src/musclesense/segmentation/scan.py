@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from musclesense.dixon.echoes import Pair, PhaseUnit, is_pair, read_echoes, require_pairs
 from musclesense.dixon.separation import fat_fraction, separate
 from musclesense.errors import ArgumentError, InputError
+from musclesense.imaging.air import read_body_image
 from musclesense.imaging.body import body_mask
 from musclesense.imaging.frame import reference_channel
 from musclesense.imaging.grid import slice_axis, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, value_problems
-from musclesense.imaging.reader import ImageLike, image_file, image_name, read_image
+from musclesense.imaging.reader import ImageLike, image_file, image_name
 from musclesense.vocabulary import CHANNELS, Channel, Echo
 
 
@@ -101,7 +102,7 @@ def from_images(images: Mapping[str, ImageLike]) -> Scan:
     Raises:
         InputError: An image cannot be read, lies elsewhere than the first, or has values that no image has.
     """
-    volumes = {name: read_image(image, name) for name, image in images.items()}
+    volumes = {name: read_body_image(image, name) for name, image in images.items()}
     names = {name: image_name(image, name) for name, image in images.items()}
     first = next(iter(images))
     geometry = volumes[first].geometry

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.cohort.cache import SliceCache
+from musclesense.imaging.air import read_body_image
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import read_volume
@@ -45,7 +46,7 @@ def score(
     file = acquisition.labels(column)
     assert file is not None  # no case without one
     mask = read_volume(file)
-    image = read_volume(acquisition.channels[cache.placed_by])
+    image = read_body_image(acquisition.channels[cache.placed_by], cache.placed_by)
     placement = spec.grid.place(image.geometry, take_slice(image.data, image.geometry, case.slice))
     scores = score_slice(
         acquisition,
