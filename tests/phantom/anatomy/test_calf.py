@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from musclesense.phantom.anatomy.keyframes import Keyframe, Points
 from musclesense.phantom.anatomy.limbs import Body, LimbAnatomy, Pose, drawn_range_mm, sample_limbs
 from musclesense.phantom.anatomy.rasters import draw_curve
 from musclesense.phantom.anatomy.section import draw_section
-from musclesense.phantom.anatomy.templates import TEMPLATES
+from musclesense.phantom.anatomy.templates import TEMPLATES, Keyframe, Points
 from musclesense.vocabulary import Region
 
 Mask = NDArray[np.bool_]

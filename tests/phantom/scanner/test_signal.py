@@ -23,9 +23,11 @@ from musclesense.phantom.scanner.signal import (
     acquire,
     as_complex,
     as_stored,
+    by_tissue,
     kspace_filter,
     slice_signal,
 )
+from musclesense.phantom.tables import read_table
 
 SinglePeak = Callable[[np.ndarray, Scanner], np.ndarray]
 SCANNER = Scanner.sample(np.random.default_rng(0))
@@ -212,3 +214,15 @@ def test_phase_of_noise_is_stored_as_zero() -> None:
     assert magnitude.any()
     assert not phase.any()
     assert as_stored(10 * faint, SCANNER)[1] == pytest.approx(np.full((4, 4), 1024))
+
+
+def test_every_tissue_has_a_value_in_every_column() -> None:
+    columns, *rows = read_table("scanner/tissues.yaml").items()
+    assert [name for name, _ in rows] == [tissue.name.lower() for tissue in Tissue]
+    assert all(len(row) == len(columns[1]) for _, row in rows)
+    assert all(np.isfinite(by_tissue(name)).all() for name in columns[1])
+
+
+def test_air_gives_no_signal_and_fat_fractions_are_parts() -> None:
+    assert by_tissue("density")[Tissue.AIR] == by_tissue("water_shown")[Tissue.AIR] == 0
+    assert by_tissue("fat_fraction").min() >= 0 and by_tissue("fat_fraction").max() <= 1

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.phantom.anatomy.keyframes import Keyframe
 from musclesense.phantom.anatomy.limbs import LimbAnatomy, relative_level, shape_at
 from musclesense.phantom.anatomy.rasters import (
     DEEP_HALF,
@@ -23,7 +22,7 @@ from musclesense.phantom.anatomy.rasters import (
     patches,
     resample,
 )
-from musclesense.phantom.anatomy.templates import TEMPLATES
+from musclesense.phantom.anatomy.templates import TEMPLATES, Keyframe
 from musclesense.phantom.texture import Floats, sample
 
 LEVEL_STEP_MM = 2.5  # sections are laid out at multiples of it; at about 1.5 MB each, 32 of them are kept

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.interpolate import CubicSpline
 
-from musclesense.phantom.anatomy.keyframes import Keyframe, Points
-from musclesense.phantom.anatomy.templates import TEMPLATES
+from musclesense.phantom.anatomy.templates import TEMPLATES, Keyframe, Points
 from musclesense.phantom.texture import Floats
 from musclesense.vocabulary import Region
 

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from musclesense.phantom.anatomy.section import Tissue
-from musclesense.phantom.scanner.signal import OEDEMA_DENSITY, Drawing, shifted
-from musclesense.phantom.scanner.tissues import by_tissue
+from musclesense.phantom.scanner.signal import OEDEMA_DENSITY, Drawing, by_tissue, shifted
 from musclesense.phantom.texture import Floats
 
 

@@ -12,8 +12,21 @@ from musclesense.dixon.fat import T1_FAT_MS, T1_MUSCLE_MS, fat_phasor, spoiled_s
 from musclesense.dixon.separation import ECHO_TIMES_MS
 from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.scanner.coils import Coils, SmoothMap, polynomial
-from musclesense.phantom.scanner.tissues import by_tissue
+from musclesense.phantom.tables import read_table
 from musclesense.phantom.texture import Floats
+
+_TISSUES = read_table("scanner/tissues.yaml")
+
+
+def by_tissue(name: str) -> NDArray[np.float64]:
+    """Give a column of ``tissues.yaml``, the physics of each tissue, as an array whose index is the `Tissue`.
+
+    >>> float(by_tissue("t2_ms")[Tissue.MUSCLE])
+    32.0
+    """
+    column = _TISSUES["columns"].index(name)
+    return np.array([_TISSUES[tissue.name.lower()][column] for tissue in Tissue], float)
+
 
 PHASE_LEVELS = 4096
 SCANNER_UNIT = 50.0

@@ -10,8 +10,14 @@ from scipy import fft
 from musclesense.dixon.fat import T1_FAT_MS
 from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.scanner.coils import Coils, SmoothMap
-from musclesense.phantom.scanner.signal import OEDEMA_T1, Drawing, kspace_filter, true_fat_fraction, water_and_fat
-from musclesense.phantom.scanner.tissues import by_tissue
+from musclesense.phantom.scanner.signal import (
+    OEDEMA_T1,
+    Drawing,
+    by_tissue,
+    kspace_filter,
+    true_fat_fraction,
+    water_and_fat,
+)
 
 TR_MS, TE_MS = 3500.0, 73.0
 UNIT = 400.0
