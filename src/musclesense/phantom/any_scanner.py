@@ -67,8 +67,6 @@ class SyntheticSlice:
         mask: Whole muscle, as in the paper, 0 or 1.
         compartments: Values of `templates.compartment_values`.
         geometry: Of a volume that holds this slice alone, its axes to the left and to posterior.
-        region: Thigh or calf.
-        limbs: Which limbs are shown.
     """
 
     image: Floats
@@ -87,16 +85,13 @@ class SyntheticSlice:
 def synthetic_slice(
     rng: np.random.Generator, *, regions: Collection[Region] = tuple(Region), without: Collection[str] = ()
 ) -> SyntheticSlice:
-    """Draw a subject, lay it in some scanner and take one slice.
+    """Draw a subject, lay it in some scanner and take one slice; the same random state gives the same one.
 
     >>> one = synthetic_slice(np.random.default_rng(0), regions=[Region.CALF])
     >>> one.region, one.image.shape == one.mask.shape
     (<Region.CALF: 'calf'>, True)
 
-    Args:
-        rng: Random state; the same gives the same slice.
-        regions: Regions to draw from.
-        without: Some of `INGREDIENTS` to leave out.
+    The region is one of ``regions``; ``without`` names some of `INGREDIENTS` to leave out.
 
     Raises:
         InputError: An ingredient is unknown.

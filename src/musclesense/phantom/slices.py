@@ -31,10 +31,7 @@ class PlacedLimb(NamedTuple):
 def draw_slice(stack: Stack, limbs: list[PlacedLimb], offset_mm: float) -> Drawing:
     """Draw the limbs at every point of every voxel; where they touch, the first one keeps its place.
 
-    Args:
-        stack: The voxels.
-        limbs: What lies in the scanner.
-        offset_mm: Position of the slice relative to the middle of the stack, towards the hip.
+    ``offset_mm`` is the position of the slice relative to the middle of the stack, towards the hip.
     """
     shape = (stack.points, stack.rows, stack.columns)
     drawing = Drawing(
@@ -100,10 +97,7 @@ def voxel_points(count: int) -> tuple[tuple[float, float, float], ...]:
 def most_common(points: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Give voxels more than half full of muscle the compartment that most of their points belong to, others 0.
 
-    Where just half of the points are muscle, the first one tells.
-
-    Args:
-        points: Compartments, shape (points, rows, columns).
+    Where just half of the points, (points, rows, columns), are muscle, the first one tells.
     """
     first, *others = points
     filled = 2 * np.count_nonzero(points, axis=0)
@@ -120,11 +114,7 @@ def whole_muscle(compartments: NDArray[np.uint8], region: Region, voxel_mm: floa
     """Give the mask that the paper's readers draw: 1 in every muscle but the unlabelled ones, and between muscles.
 
     Nobody draws around septa a voxel or two wide, so these are filled, unless voxels are so coarse that a gap is fat.
-
-    Args:
-        compartments: Values of muscles, (slices, rows, columns) or (rows, columns).
-        region: Thigh or calf.
-        voxel_mm: Side of a voxel.
+    ``compartments`` is (slices, rows, columns) or (rows, columns).
     """
     template, values = TEMPLATES[region], compartment_values(region)
     left_out = [value for name, value in values.items() if name.rpartition("_")[0] in template.unlabelled]

@@ -5,13 +5,10 @@ from typing import Any
 
 
 def read_table(name: str) -> dict[str, Any]:
-    """Read a table of this package; its sequences become tuples.
+    """Read a table below the folder of this module; its sequences become tuples.
 
     >>> read_table("anatomy/calf.yaml")["radius_mm"]
     (49.0, 50.0)
-
-    Args:
-        name: Of the file, below the folder of this module.
     """
     import yaml  # when a table is read: the command line knows the presets without it
 

@@ -16,7 +16,6 @@ class Body:
     """What a subject's limbs have in common; 1 is the usual adult.
 
     Attributes:
-        female: Sex.
         age: Years.
         size: Relative limb length and bone size.
         muscularity: Relative area of muscle.
@@ -51,10 +50,7 @@ class Body:
 def child(rng: np.random.Generator, body: Body, age: float) -> Body:
     """Make an adult's body a child's: smaller, at six years with about three fifths of an adult's girths.
 
-    Args:
-        rng: Random state.
-        body: An adult's, whose sex and relative adiposity are kept.
-        age: In years, from about 3 to 18.
+    Sex and relative adiposity stay. ``age`` is in years, from about 3 to 18.
     """
     size = float(np.clip(0.62 + 0.035 * (age - 6) + rng.normal(0, 0.03), 0.5, 1))
     return replace(
@@ -72,8 +68,6 @@ class LimbAnatomy:
     """The anatomy of one limb, the same at every session.
 
     Attributes:
-        region: Thigh or calf.
-        side: Left or right of the subject.
         radius_mm: Half width of the muscle envelope (x, y) at mid-level.
         length_mm: Distance from the distal to the proximal end of the region.
         bone: Size of the bones relative to the template's, in its unit: thin limbs have relatively thick bones.
@@ -168,10 +162,7 @@ def sample_poses(
 ) -> tuple[Pose, Pose]:
     """Draw how the right and the left limb lie beside each other on the table.
 
-    Args:
-        rng: Random state.
-        limbs: The right and the left limb.
-        level_mm: Where the middle slice was meant to lie; the technician misses it by a few mm.
+    The middle slice was meant to lie at ``level_mm``; the technician misses it by a few mm.
     """
     thigh = limbs[0].region is Region.THIGH
     level, gap = level_mm + rng.normal(0, 3.0), rng.gamma(2.0, 9.0) - 6 if thigh else rng.uniform(20.0, 110.0)

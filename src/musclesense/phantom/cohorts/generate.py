@@ -48,11 +48,8 @@ class Session:
     """A subject at one visit in one region.
 
     Attributes:
-        visit: When.
-        region: Calf or thigh.
         body: The subject's, at that age; None where every acquisition draws a subject of its own.
         severity: How far the disease has come; None likewise.
-        scan: What was acquired.
     """
 
     visit: Visit
@@ -132,11 +129,7 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
     >>> session.visit.name, session.region, session.scan.mask.shape
     ('ses-1', <Region.CALF: 'calf'>, (1, 80, 160))
 
-    Args:
-        preset: The cohort.
-        subject: One of its subjects.
-        seed: Of the cohort.
-        middle_only: Make the middle slice of each acquisition alone.
+    ``seed`` is the cohort's; ``middle_only`` makes the middle slice of each acquisition alone.
     """
     if preset.stack is None:
         for visit in subject.visits:

@@ -62,7 +62,6 @@ class Stack:
         rows: Voxels from anterior to posterior.
         columns: Voxels from right to left.
         voxel_mm: Side of a voxel in the plane.
-        slices: How many.
         slice_mm: Thickness and distance of slices.
         points: Points drawn for each voxel, spread over its whole volume.
     """

@@ -28,9 +28,7 @@ class Subject:
 
     Attributes:
         index: Position in the cohort, from 0: with the cohort's seed it fixes everything random.
-        group: The group.
         severity: Lowest and highest severity of this subject at the first visit.
-        visits: When it is scanned.
     """
 
     index: int

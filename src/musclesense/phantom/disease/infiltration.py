@@ -19,37 +19,21 @@ HAZE = 0.4  # part of the usual fat of healthy muscle that lies within fibres, n
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Look:
-    """How infiltration looks in each muscle of a subject, arrays of shape (muscles,).
+class Infiltration:
+    """The state of the muscles of one limb at one time; arrays but ``field`` have the shape (muscles,).
 
     Attributes:
+        usual: Mean fat fraction without disease, 0 to 1.
+        share: How far the disease has taken each muscle at mid-level, 0 to 1.
+        distal_slope: Relative rise of the disease per mm away from the hip.
+        atrophy_mm: How far the border of each muscle has withdrawn.
+        swelling: How oedematous each muscle is, 0 to 1.
         patches: Strength of patches.
         streaks: Strength of streaks.
         holes: Strength of small round holes, as if moth-eaten.
         rim: How far the periphery is ahead of the centre; negative where the centre is ahead.
         fascicles: Direction of the fascicles in the section, radians.
         pennation: How much fascicles follow the border of the muscle instead.
-    """
-
-    patches: Floats
-    streaks: Floats
-    holes: Floats
-    rim: Floats
-    fascicles: Floats
-    pennation: Floats
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Infiltration:
-    """The state of the muscles of one limb at one time.
-
-    Attributes:
-        usual: Mean fat fraction without disease, 0 to 1, shape (muscles,).
-        share: How far the disease has taken each muscle at mid-level, 0 to 1, shape (muscles,).
-        distal_slope: Relative rise of the disease per mm away from the hip.
-        atrophy_mm: How far the border of each muscle has withdrawn, shape (muscles,).
-        swelling: How oedematous each muscle is, 0 to 1, shape (muscles,).
-        look: Texture of each muscle.
         field: Lattice of the texture.
     """
 
@@ -58,7 +42,12 @@ class Infiltration:
     distal_slope: float
     atrophy_mm: Floats
     swelling: Floats
-    look: Look
+    patches: Floats
+    streaks: Floats
+    holes: Floats
+    rim: Floats
+    fascicles: Floats
+    pennation: Floats
     field: Floats
 
     def fat_at(self, level_mm: float) -> Floats:
@@ -77,14 +66,8 @@ def sample_infiltration(
     """Draw the muscles of the right and the left limb of a subject.
 
     The same random state with a higher severity or age gives the same muscles and texture later: more fat at
-    every point.
-
-    Args:
-        rng: Random state.
-        pattern: The disease.
-        severity: How far it has come, 0 (no fat beyond the usual) to 1.
-        region: Thigh or calf.
-        age: Age in years: from 30 on, fat and the width of septa rise.
+    every point. Severity goes from 0 (no fat beyond the usual) to 1; from an age of 30 years on, fat and the width of
+    septa rise.
     """
     names = list(TEMPLATES[region].muscles)
     count = len(names)
@@ -93,14 +76,14 @@ def sample_infiltration(
     involvement = involvement + rng.normal(0, pattern.scatter, count)
     # Peroneus longus held twice as much fat as its neighbours in healthy calves too (Evans et al., see CMT).
     usual = np.where(np.array(names) == "peronei", 1.8, 1.0) * rng.lognormal(0, 0.3) * rng.lognormal(0, 0.3, count)
-    look = Look(
-        patches=_single(pattern.patchiness * rng.uniform(0.3, 1.1, count)),
-        streaks=_single(pattern.streakiness * rng.uniform(0.7, 1.3, count)),
-        holes=_single(rng.uniform(0.2, 1.0, count)),
-        rim=_single(rng.normal(0.3, 0.8, count)),
-        fascicles=_single(rng.uniform(0, np.pi, count)),
-        pennation=_single(rng.uniform(-0.7, 0.7, count)),
-    )
+    texture = {
+        "patches": _single(pattern.patchiness * rng.uniform(0.3, 1.1, count)),
+        "streaks": _single(pattern.streakiness * rng.uniform(0.7, 1.3, count)),
+        "holes": _single(rng.uniform(0.2, 1.0, count)),
+        "rim": _single(rng.normal(0.3, 0.8, count)),
+        "fascicles": _single(rng.uniform(0, np.pi, count)),
+        "pennation": _single(rng.uniform(-0.7, 0.7, count)),
+    }
     shrinks = rng.uniform(0.3, 1.0, count)
     chance, strength = pattern.oedema
     sides = []
@@ -117,8 +100,8 @@ def sample_infiltration(
                 distal_slope=pattern.distal_slope,
                 atrophy_mm=_single(shrinks * (pattern.wasting_mm * share + 0.012 * older)),
                 swelling=_single(swelling),
-                look=look,
                 field=lattice(rng),
+                **texture,
             )
         )
     return sides[0], sides[1]
@@ -137,7 +120,7 @@ def infiltrate(section: Section, infiltration: Infiltration) -> Floats:
     muscle = section.muscle[inside] - 1
     u, v, level = section.u_mm[inside], section.v_mm[inside], section.level_mm
     depth = section.depth_mm[inside]
-    look, field = infiltration.look, infiltration.field
+    look, field = infiltration, infiltration.field
     shift = np.float32(17.0) * muscle  # another part of the lattice for each muscle
 
     patches = sample(field, level + 50, 0.30 * u + shift, 0.30 * v + shift)

@@ -30,7 +30,6 @@ class SimulatedScan:
         compartments: Values of ``templates.compartment_values``, 0 elsewhere.
         fat_fraction: True fat fraction in percent, or None where the image is of no densities.
         middle: The middle slice; of an even number the upper one of the two, half a slice above mid-level.
-        limbs: Which limbs are shown.
         affine: Of the stored arrays (i, j, k).
         scanner: How it was made, or None where there is no other scan like it.
         header: What a scanner's own header would tell of a gradient echo; empty for other images.
@@ -76,14 +75,9 @@ def scan_limbs(
 ) -> SimulatedScan:
     """Scan both limbs by three gradient echoes and separate fat and water, or one limb by a turbo spin echo.
 
-    Args:
-        rng: Random state of the session: how the limbs and the slices lie, the noise.
-        stack: The slices.
-        limbs: The right and the left limb.
-        infiltrations: The state of their muscles.
-        side: Index in ``limbs`` of the one that a turbo spin echo shows; None for gradient echoes.
-        scanner: That of the subject's first session; None there, where it is drawn.
-        middle_only: Make the middle slice alone: the same images as in the whole stack.
+    How the limbs and the slices lie and the noise come from ``rng``. A turbo spin echo shows the limb at the index
+    ``side``; with None, echoes are acquired. ``scanner`` is that of the subject's first session, None there, where it
+    is drawn. ``middle_only`` makes the middle slice alone: the same images as in the whole stack.
     """
     placed = [PlacedLimb(*limb) for limb in zip(limbs, sample_poses(rng, limbs), infiltrations, strict=True)]
     if side is not None:

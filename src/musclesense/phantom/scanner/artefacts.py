@@ -18,12 +18,8 @@ def shading(
     and the transmit field at 3 T, leave broad dark and bright blotches besides; where an element fails or two of them
     gape, what lies below the skin is nearly dark.
 
-    Args:
-        rng: Random state.
-        shape: Rows and columns.
-        strength: 0 for no sensitivity, 1 as received, between for what a scanner's correction leaves.
-        blotches: Standard deviation of the blotches' logarithm.
-        gaps: Nearly dark places towards the border of the frame.
+    ``strength`` is 0 for no sensitivity, 1 as received, between for what a scanner's correction leaves; ``blotches``
+    the standard deviation of the blotches' logarithm; ``gaps`` the number of nearly dark places.
     """
     rows, columns = shape
     y, x = np.linspace(-1, 1, rows, dtype=np.float32)[:, None], np.linspace(-1, 1, columns, dtype=np.float32)

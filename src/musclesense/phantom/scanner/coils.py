@@ -19,13 +19,7 @@ Map = Callable[[NDArray[Any], NDArray[Any], float], NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class SmoothMap:
-    """Reads smooth functions of (x, y, z) in mm over a slice: at nodes some mm apart, linear between them.
-
-    Attributes:
-        shape: Rows and columns of the slice.
-        voxel_mm: Side of a voxel.
-        z_mm: Position of the slice along the stack.
-    """
+    """Reads smooth functions of (x, y, z) in mm over a slice: at nodes some mm apart, linear between them."""
 
     shape: tuple[int, int]
     voxel_mm: float

@@ -30,17 +30,10 @@ SWAPPED = 0.06
 def brightness(
     rng: np.random.Generator, drawing: Drawing, *, voxel_mm: float, usual: bool, swaps: np.random.Generator | None
 ) -> Floats:
-    """Turn a drawing into brightness, 1 for fat tissue, averaged over the points of each voxel.
+    """Turn a drawing into brightness, (rows, columns), 1 for fat tissue, averaged over the points of each voxel.
 
-    Args:
-        rng: Random state of the contrast.
-        drawing: The slice.
-        voxel_mm: Side of a voxel.
-        usual: The fat image of a Dixon separation, each tissue as bright as usual, instead of any contrast.
-        swaps: Random state by which a separation swaps fat and water; none for one that never does.
-
-    Returns:
-        (rows, columns), 0 and above.
+    ``usual`` gives the fat image of a Dixon separation, each tissue as bright as usual, instead of any contrast. By the
+    random state ``swaps`` a separation swaps fat and water; without one it never does.
     """
     water, fat, contrast = _WATER.copy(), _FAT.copy(), Contrast.FAT
     if not usual:

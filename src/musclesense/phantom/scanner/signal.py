@@ -144,15 +144,10 @@ class Scanner:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Signal:
-    """The noiseless content of the voxels of a slice, shape (rows, columns), and of its echoes (3, rows, columns).
+    """The noiseless content of the voxels of a slice."""
 
-    Attributes:
-        echoes: Complex signal, 1 for healthy muscle without relaxation at the centre, where sensitivity is 1.
-        fat_fraction: True fat fraction of the densities, in percent, as finely as acquired.
-    """
-
-    echoes: NDArray[np.complex64]
-    fat_fraction: Floats
+    echoes: NDArray[np.complex64]  # (3, rows, columns); 1: healthy muscle, unrelaxed, at the centre of the coils
+    fat_fraction: Floats  # true, of the densities, in percent, as finely as acquired; (rows, columns)
 
 
 def water_and_fat(drawing: Drawing) -> tuple[Floats, Floats]:
@@ -167,18 +162,11 @@ def water_and_fat(drawing: Drawing) -> tuple[Floats, Floats]:
 
 
 def true_fat_fraction(water: Floats, fat: Floats, *, voxel_mm: float, resolution_mm: tuple[float, float]) -> Floats:
-    """Give the fat fraction of voxels in percent, as finely as acquired.
+    """Give the fat fraction of voxels in percent, (rows, columns), from densities at (points, rows, columns).
 
-    Without the scanner's filter the truth would be sharper than any image, and differ from it at every streak.
-
-    Args:
-        water: Density at each point, (points, rows, columns).
-        fat: Likewise.
-        voxel_mm: Side of a voxel.
-        resolution_mm: Acquired along rows and columns.
-
-    Returns:
-        (rows, columns), 0 to 100; 0 where there is but a trace of signal, as in cortical bone.
+    It is as fine as the resolution acquired along rows and columns: without the scanner's filter the truth would be
+    sharper than any image, and differ from it at every streak. Where there is but a trace of signal, as in cortical
+    bone, it is 0.
     """
     both = water.mean(axis=0) + np.complex64(1j) * fat.mean(axis=0)
     filtered = _filtered(both, kspace_filter(both.shape, voxel_mm, resolution_mm))
@@ -191,12 +179,7 @@ def slice_signal(drawing: Drawing, scanner: Scanner, *, voxel_mm: float, z_mm: f
     """Turn a drawn slice into complex echoes in voxels, before noise and before the scanner's filter.
 
     The true fat fraction is that of the densities: T1 weighting and the shape of the fat spectrum are not in it.
-
-    Args:
-        drawing: The slice.
-        scanner: The scanner.
-        voxel_mm: Side of a voxel.
-        z_mm: Position of the slice along the stack; 0 is its middle.
+    ``z_mm`` is the position of the slice along the stack; 0 is its middle.
     """
     water, fat = water_and_fat(drawing)
     percent = true_fat_fraction(water, fat, voxel_mm=voxel_mm, resolution_mm=scanner.resolution_mm)
@@ -255,10 +238,7 @@ def _roll_off(size: int, kept: float) -> Floats:
 def kspace_filter(shape: tuple[int, ...], voxel_mm: float, resolution_mm: tuple[float, float]) -> Floats:
     """Give a scanner's k-space filter, zero frequency first: the acquired part, its outer third rolled off.
 
-    Args:
-        shape: Rows and columns.
-        voxel_mm: Side of a voxel.
-        resolution_mm: Acquired along rows and columns.
+    ``shape`` and ``resolution_mm``, as acquired, are along rows and columns.
     """
     rows, columns = (
         _roll_off(size, min(1.0, voxel_mm / acquired)) for size, acquired in zip(shape, resolution_mm, strict=True)

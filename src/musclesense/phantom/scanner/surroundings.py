@@ -11,15 +11,9 @@ TABLE, PAD, CLOTH = 0.35, 0.2, 0.15
 
 
 def surroundings(rng: np.random.Generator, air: NDArray[np.bool_], voxel_mm: float) -> Floats:
-    """Draw the signal of things in the air around the limbs.
+    """Draw the signal of things in ``air``, where nothing of the body lies: (rows, columns), rows towards posterior.
 
-    Args:
-        rng: Random state.
-        air: Where nothing of the body lies, (rows, columns), rows towards posterior.
-        voxel_mm: Side of a voxel.
-
-    Returns:
-        Brightness relative to fat tissue, 0 within the body, (rows, columns).
+    It is relative to that of fat tissue, and 0 within the body.
     """
     things = np.zeros(air.shape, np.float32)
     for chance, thing in ((TABLE, _table), (PAD, _pad), (CLOTH, _cloth)):
