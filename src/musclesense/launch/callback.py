@@ -43,27 +43,6 @@ class EscapedError(BaseException):
     """An error, its argument, on its way out of a callback: Hydra makes a warning of every `Exception` and goes on."""
 
 
-class LaunchCallback(Callback):
-    """Checks, announces, shows and concludes what a command asks for."""
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Begin, and say how many runs joblib is to train at once: by itself it takes a core for each."""
-        with _errors_let_out():
-            plan = make_plan(config, multirun=config.hydra.mode is RunMode.MULTIRUN)
-            _begin(plan)
-            asked = any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra)
-            if plan.side_by_side and not asked:
-                with open_dict(config.hydra.launcher):
-                    config.hydra.launcher.n_jobs = runs_at_once(plan.runs[0].trainer)
-
-    def on_run_end(self, config: DictConfig, **_: Any) -> None:
-        """End with the exit code of the command."""
-        with _errors_let_out():
-            _end()
-
-    on_multirun_start, on_multirun_end = on_run_start, on_run_end
-
-
 @contextmanager
 def _errors_let_out() -> Iterator[None]:
     try:
@@ -72,23 +51,39 @@ def _errors_let_out() -> Iterator[None]:
         raise EscapedError(error) from error
 
 
-def _begin(plan: Plan) -> None:
-    check(plan)
-    this.plan = plan
-    if plan.unfinished:
+class LaunchCallback(Callback):
+    """Checks, announces, shows and concludes what a command asks for."""
+
+    @_errors_let_out()
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Begin, and say how many runs joblib is to train at once: by itself it takes a core for each."""
+        plan = make_plan(config, multirun=config.hydra.mode is RunMode.MULTIRUN)
+        check(plan)
+        this.plan = plan
+        if not plan.unfinished:
+            if not plan.multirun:
+                log.info(f"{plan.runs[0].run.path}: finished before")
+            _end(plan)
+            raise SystemExit(0)
         announce(plan)
         this.shown.enter_context(progress_of(plan))
-        return
-    if not plan.multirun:
-        log.info(f"{plan.runs[0].run.path}: finished before")
-    _end()
-    raise SystemExit(0)
+        asked = any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra)
+        if plan.launcher._target_.endswith(".JoblibLauncher") and not asked:
+            with open_dict(config.hydra.launcher):
+                config.hydra.launcher.n_jobs = runs_at_once(plan.runs[0].trainer)
+
+    @_errors_let_out()
+    def on_run_end(self, config: DictConfig, **_: Any) -> None:
+        """End with the exit code of the command."""
+        assert this.plan is not None
+        _end(this.plan)
+
+    on_multirun_start, on_multirun_end = on_run_start, on_run_end
 
 
-def _end() -> None:
+def _end(plan: Plan) -> None:
     this.shown.close()
-    assert this.plan is not None
-    if code := conclude(this.plan):
+    if code := conclude(plan):
         raise SystemExit(code)
 
 

@@ -42,12 +42,10 @@ def command(main: Callable[[], Any], name: Sequence[str] = ("python", "train.py"
         sys.argv[1:] = [*flags, *overrides]
         try:
             main()
-        except InputError:
-            raise
         except EscapedError as escaped:
             raise escaped.args[0] from None
         except Exception as error:
-            if this.plan is not None:
+            if this.plan is not None or isinstance(error, InputError):
                 raise
             raise given.explain(error, overrides) from error
 

@@ -51,11 +51,6 @@ class Plan:
         return self.here or bool(self.launcher.get("wait", True))
 
     @property
-    def side_by_side(self) -> bool:
-        """Whether several train at once, by joblib."""
-        return bool(self.launcher._target_.endswith(".JoblibLauncher"))
-
-    @property
     def studies(self) -> dict[StudyFolder, Settings]:
         """One run of each study, by its folder."""
         return {run.study: run for run in self.runs}
@@ -67,16 +62,14 @@ class Plan:
 
     def ended(self) -> list[RunFolder]:
         """Give the runs that have ended, well or not, since the plan was made."""
-        return sorted(dict(self._records() - self._before), key=lambda run: run.path)
+        return sorted({run for run, *_ in self._records() - self._before}, key=lambda run: run.path)
 
-    def _records(self) -> set[tuple[RunFolder, object]]:
+    def _records(self) -> set[tuple[RunFolder, object, object]]:
         """Give the runs that have ended, each with the times at which it has."""
-        if self.whole:
-            folders = [run.run for run in self.runs]
-        else:
-            folders = [RunFolder(path) for path in self.runs[0].study.path.parent.glob("*/*")]
-        found = {(run, (size_and_change(run.done), size_and_change(run.failed))) for run in folders}
-        return {(run, times) for run, times in found if any(times)}
+        drawn = self.runs[0].study.path.parent.glob("*/*")
+        folders = [run.run for run in self.runs] if self.whole else map(RunFolder, drawn)
+        found = {(run, size_and_change(run.done), size_and_change(run.failed)) for run in folders}
+        return {record for record in found if any(record[1:])}
 
 
 def make_plan(config: DictConfig, *, multirun: bool) -> Plan:

@@ -54,11 +54,7 @@ _TEARDOWN = (
 
 
 def require_slurm() -> None:
-    """Refuse to send jobs from a machine that cannot.
-
-    Raises:
-        InputError: Slurm's commands are not here.
-    """
+    """Refuse to send jobs from a machine without Slurm's commands, by an `InputError`."""
     missing = [command for command in ("sbatch", "srun", "squeue") if shutil.which(command) is None]
     if missing:
         instead = "start it where jobs are submitted, or leave the launcher out to train here"
@@ -73,14 +69,14 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
     """
     load = launcher.hydra_context.config_loader.load_sweep_config
     runs = [build(resolved(load(launcher.config, list(overrides)))) for overrides in job_overrides]
-    left = [number for number, run in enumerate(runs) if not run.run.is_finished]
+    left = {number: _recorded(run.run) for number, run in enumerate(runs) if not run.run.is_finished}
     for number in left:
         forget_failure(runs[number].run)
-    recorded, queue = {number: _recorded(runs[number].run) for number in left}, _queue() or frozenset()
-    jobs = {job: runs[number] for number, job in recorded.items() if job in queue}
+    queue = _queue() or frozenset()
+    jobs = {job: runs[number] for number, job in left.items() if job in queue}
     if jobs:
         log.info(f"{len(jobs)} runs are in the queue already: {_in_words(jobs)}")
-    if new := [number for number in left if recorded[number] not in queue]:
+    if new := [number for number, job in left.items() if job not in queue]:
         sent = _submit(launcher, [(list(job_overrides[number]), first + number) for number in new], runs[new[0]])
         for number, job in zip(new, sent, strict=True):
             _record(runs[number].run, job)
@@ -190,10 +186,10 @@ def _job(run: Callable[[DictConfig], Any], config: DictConfig) -> Any:
 def leave_when_preempted() -> None:
     """Let this process, a job of submitit's, leave and be requeued on SIGTERM and SIGUSR1 as on submitit's own signal.
 
-    Nothing has to be saved: a run goes on from its last epoch, as if it had never stopped. Lightning's own requeueing
-    is off (`musclesense.training.run`), since it would save in the middle of an epoch, which is another training.
-    SIGTERM is not for pre-emption alone: it also comes with ``scancel`` and with Slurm's own requeueing, when the job
-    is not running any more by Slurm's account, and requeueing it would undo the former.
+    A run goes on from its last epoch. Lightning's own requeueing is off (`musclesense.training.run`), since it would
+    save in the middle of an epoch, which is another training.
+    SIGTERM also comes with ``scancel`` and with Slurm's own requeueing, when the job is not running any more by Slurm's
+    account, and requeueing it would undo the former.
     """
     environment = submitit.JobEnvironment()
     requeue: Any = signal.getsignal(getattr(signal, f"SIG{environment.USR_SIG}"))
