@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 
@@ -66,10 +68,8 @@ def pool(cases: Iterable[Case]) -> Scores:
     """Pool the scores of cases, as the paper pools its 25 runs."""
     cases = tuple(cases)
     dice = [case.dice for case in cases if case.dice is not None]
-    by_outer: dict[int, list[float]] = {}
-    for case in sorted(cases, key=lambda case: case.outer):
-        if case.dice is not None:
-            by_outer.setdefault(case.outer, []).append(case.dice)
+    scored = sorted((case for case in cases if case.dice is not None), key=attrgetter("outer"))
+    by_outer = groupby(scored, key=attrgetter("outer"))
     distance = _mean_sd(case.hd95_mm for case in cases)
     return Scores(
         cases=len(cases),
@@ -78,7 +78,7 @@ def pool(cases: Iterable[Case]) -> Scores:
         dice=_mean_sd(dice),
         dice_median=float(np.median(dice)) if dice else None,
         dice_undefined=len(cases) - len(dice),
-        dice_by_outer={outer: float(np.mean(values)) for outer, values in by_outer.items()},
+        dice_by_outer={outer: float(np.mean([case.dice for case in own])) for outer, own in by_outer},
         hd95_mm_mean=distance.mean if distance else None,
         volume_bias_ml=_mean_sd(case.volume_bias_ml for case in cases),
         fat_fraction_bias=_mean_sd(case.fat_fraction_bias for case in cases),

@@ -9,15 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
 from musclesense.evaluation.pooling import pool, select
-from musclesense.evaluation.report.figures import (
-    DARK,
-    LIGHT,
-    fat_fraction_charts,
-    group_charts,
-    headline_charts,
-    learning_charts,
-    run_charts,
-)
+from musclesense.evaluation.report.figures import DARK, LIGHT, charts
 from musclesense.metrics.case import Case
 from musclesense.studies.reading import read_study
 
@@ -37,7 +29,7 @@ def mean_dice(cases: Iterable[Case]) -> float:
 
 def test_headline_shows_this_study_and_the_paper(write_study: StudyWriter) -> None:
     study = read_study(write_study(finished=[(0, 0), (1, 0)]))
-    axes = axes_of(headline_charts(study)[0])
+    axes = axes_of(charts(study)["headline"][0])
     means = [np.asarray(bar.lines[0].get_xdata())[0] for bar in axes.containers if isinstance(bar, ErrorbarContainer)]
     expected = [mean_dice(select(study.cases, region=region)) for region in ("calf", "thigh")]
     assert means == [pytest.approx(expected[0]), 0.950, pytest.approx(expected[1]), 0.942]
@@ -46,7 +38,7 @@ def test_headline_shows_this_study_and_the_paper(write_study: StudyWriter) -> No
 
 def test_group_chart_has_a_point_for_each_case(write_study: StudyWriter) -> None:
     study = read_study(write_study(finished=[(0, 0), (1, 0)]))
-    calf, thigh = group_charts(study)
+    calf, thigh = charts(study)["group"]
     axes = axes_of(calf)
     points = np.concatenate([line.get_xdata() for line in axes.lines if line.get_marker() == "."])
     assert sorted(points) == sorted(case.dice or 0.0 for case in select(study.cases, region="calf"))
@@ -58,7 +50,7 @@ def test_run_chart_tells_failed_from_missing(write_study: StudyWriter) -> None:
     (folder / "outer0_inner1").mkdir()
     (folder / "outer0_inner1" / "failed.json").write_text('{"error": "x"}')
     study = read_study(folder)
-    texts = [text.get_text() for text in axes_of(run_charts(study)[0]).texts]
+    texts = [text.get_text() for text in axes_of(charts(study)["run"][0]).texts]
     mean = mean_dice(select(study.runs[0].cases, region="calf"))
     assert texts[:3] == [f"{mean:.3f}", "failed", "-"]
     assert len(texts) == 25
@@ -70,7 +62,7 @@ def test_mean_curve_ends_where_fewer_than_half_of_the_runs_go_on(write_study: St
         curves = folder / f"outer0_inner{inner}" / "metrics.csv"
         curves.write_text("\n".join(curves.read_text().splitlines()[: epochs + 1]) + "\n")
     study = read_study(folder)
-    mean = next(line for line in axes_of(learning_charts(study)[0]).lines if line.get_label() == "training")
+    mean = next(line for line in axes_of(charts(study)["learning"][0]).lines if line.get_label() == "training")
     assert np.asarray(mean.get_xdata()).tolist() == [0, 1, 2, 3, 4, 5]
     expected = np.mean([run.epochs[5].train_loss for run in study.runs[1:3]])
     assert np.asarray(mean.get_ydata())[5] == pytest.approx(expected)
@@ -78,7 +70,7 @@ def test_mean_curve_ends_where_fewer_than_half_of_the_runs_go_on(write_study: St
 
 def test_bland_altman_shows_bias_and_limits(write_study: StudyWriter) -> None:
     study = read_study(write_study(finished=[(0, 0), (1, 0)]))
-    axes = axes_of(fat_fraction_charts(study)[1])
+    axes = axes_of(charts(study)["fat_fraction"][1])
     bias = np.array([case.fat_fraction_bias for case in select(study.cases, region="calf")])
     heights = [np.asarray(line.get_ydata()) for line in axes.lines]
     lines = [height[0] for height in heights if len(set(height)) == 1][:3]
@@ -88,7 +80,7 @@ def test_bland_altman_shows_bias_and_limits(write_study: StudyWriter) -> None:
 
 def test_charts_are_left_out_where_there_is_nothing_to_show(write_study: StudyWriter) -> None:
     folder = write_study(finished=[(0, 0)])
-    assert len(learning_charts(read_study(folder))) == len(fat_fraction_charts(read_study(folder))) == 2
+    assert len(charts(read_study(folder))["learning"]) == len(charts(read_study(folder))["fat_fraction"]) == 2
     (folder / "outer0_inner0" / "metrics.csv").unlink()
     cases = folder / "outer0_inner0" / "cases.csv"
     rows = [line.split(",") for line in cases.read_text().splitlines()]
@@ -98,12 +90,12 @@ def test_charts_are_left_out_where_there_is_nothing_to_show(write_study: StudyWr
         )
     )
     study = read_study(folder)
-    assert learning_charts(study) == []
-    assert fat_fraction_charts(study) == []
+    assert charts(study)["learning"] == []
+    assert charts(study)["fat_fraction"] == []
 
 
 def test_same_scores_give_the_same_bytes_and_the_dark_page_its_own(write_study: StudyWriter) -> None:
-    chart = group_charts(read_study(write_study(finished=[(0, 0)])))[0]
+    chart = charts(read_study(write_study(finished=[(0, 0)])))["group"][0]
     assert chart.png(LIGHT) == chart.png(LIGHT)
     assert chart.png(LIGHT) != chart.png(DARK)
 
@@ -116,6 +108,7 @@ def test_charts_are_drawn_where_every_case_is_alike(write_study: StudyWriter, di
     alike = [[*row[:9], dice, *row[10:13], "0.0", "0.0", *row[15:]] for row in rows]
     cases.write_text("\n".join(",".join(row) for row in [header, *alike]) + "\n")
     study = read_study(folder)
-    charts = [*headline_charts(study), *group_charts(study), *run_charts(study), *fat_fraction_charts(study)]
-    assert all(chart.png(LIGHT).startswith(b"\x89PNG") for chart in charts)
-    assert axes_of(run_charts(study)[0]).texts[0].get_text() == (f"{float(dice):.3f}" if dice else "-")
+    drawn = charts(study)
+    sections = ("headline", "group", "run", "fat_fraction")
+    assert all(chart.png(LIGHT).startswith(b"\x89PNG") for section in sections for chart in drawn[section])
+    assert axes_of(charts(study)["run"][0]).texts[0].get_text() == (f"{float(dice):.3f}" if dice else "-")

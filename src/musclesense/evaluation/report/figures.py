@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from musclesense.evaluation.pooling import MeanSD, pool, select
 from musclesense.evaluation.report.tables import paper_dice
-from musclesense.studies.study import Epoch, RunStatus, Study
+from musclesense.studies.study import RunStatus, Study
 
 _WIDTH = 4.8
 _DPI = 200
@@ -54,51 +54,32 @@ class Chart:
         return buffer.getvalue()
 
 
-def headline_charts(study: Study) -> list[Chart]:
-    """Dice by region beside the paper's."""
-    alt = "Mean Dice with one standard deviation for each region, this study above the paper."
-    return [Chart("dice", alt, partial(_draw_headline, study))]
-
-
-def label_charts(study: Study) -> list[Chart]:
-    """Dice by label, a chart for each region, where there are too many labels for the other charts."""
-    alt = "Mean Dice with one standard deviation in the {region} for each label."
-    return _by_region(study, "dice_by_label", alt, _draw_labels) if study.many_labels else []
-
-
-def group_charts(study: Study) -> list[Chart]:
-    """Dice by group, a chart for each region."""
-    alt = "Box plot of Dice in the {region} for each group, with a point for each test case."
-    return _by_region(study, "dice_by_group", alt, _draw_groups)
-
-
-def run_charts(study: Study) -> list[Chart]:
-    """Mean Dice of each run, outer by inner folds, a chart for each region."""
-    alt = "Heat map of mean Dice in the {region} for each run, outer folds down, inner folds across."
-    return _by_region(study, "runs", alt, _draw_runs)
-
-
-def learning_charts(study: Study) -> list[Chart]:
-    """Loss and validation Dice by epoch; none where no run has written curves."""
-    if not any(run.epochs for run in study.runs):
-        return []
+def charts(study: Study) -> dict[str, list[Chart]]:
+    """Give the charts of each section of a page; a section with nothing to show has none."""
+    overall = "Mean Dice with one standard deviation for each region, this study above the paper."
+    by_label = "Mean Dice with one standard deviation in the {region} for each label."
+    by_group = "Box plot of Dice in the {region} for each group, with a point for each test case."
+    by_run = "Heat map of mean Dice in the {region} for each run, outer folds down, inner folds across."
     lines = "a thin line for each run and a thick one for their mean"
-    return [
+    scatter = "Scatter plot of mean fat fraction in the predicted mask against that in the true mask."
+    difference = "Bland-Altman plot of the difference in mean fat fraction, with bias and 95 % limits of agreement."
+    learning = [
         Chart("loss", f"Training and validation loss by epoch, {lines}.", partial(_draw_loss, study)),
         Chart("validation_dice", f"Validation Dice by epoch, {lines}.", partial(_draw_validation_dice, study)),
     ]
-
-
-def fat_fraction_charts(study: Study) -> list[Chart]:
-    """Fat fraction in the true and the predicted mask; none where the cohort has no fat fractions."""
-    if not any(case.fat_fraction_bias is not None for case in study.cases):
-        return []
-    scatter = "Scatter plot of mean fat fraction in the predicted mask against that in the true mask."
-    difference = "Bland-Altman plot of the difference in mean fat fraction, with bias and 95 % limits of agreement."
-    return [
+    fat_fraction = [
         Chart("fat_fraction", scatter, partial(_draw_fat_fraction, study)),
         Chart("fat_fraction_difference", difference, partial(_draw_bland_altman, study)),
     ]
+    measured = any(case.fat_fraction_bias is not None for case in study.cases)
+    return {
+        "headline": [Chart("dice", overall, partial(_draw_headline, study))] if study.cases else [],
+        "label": _by_region(study, "dice_by_label", by_label, _draw_labels) if study.many_labels else [],
+        "group": _by_region(study, "dice_by_group", by_group, _draw_groups),
+        "run": _by_region(study, "runs", by_run, _draw_runs),
+        "learning": learning if any(run.epochs for run in study.runs) else [],
+        "fat_fraction": fat_fraction if measured else [],
+    }
 
 
 def _by_region(study: Study, name: str, alt: str, draw: Callable[[Study, str, Theme], Figure]) -> list[Chart]:
@@ -214,15 +195,15 @@ def _run_means(study: Study, region: str) -> NDArray[np.float64]:
 
 def _draw_loss(study: Study, theme: Theme) -> Figure:
     figure, axes = _axes(theme, height=3.0, x="epoch", y="loss", grid="both")
-    _curves(axes, study, lambda epoch: epoch.train_loss, theme.first, "training")
-    _curves(axes, study, lambda epoch: epoch.val_loss, theme.second, "validation")
+    _curves(axes, study, "train_loss", theme.first, "training")
+    _curves(axes, study, "val_loss", theme.second, "validation")
     _legend(axes, theme, columns=3)
     return figure
 
 
 def _draw_validation_dice(study: Study, theme: Theme) -> Figure:
     figure, axes = _axes(theme, height=3.0, x="epoch", y="Dice", grid="both")
-    _curves(axes, study, lambda epoch: epoch.val_dice, theme.first, "validation")
+    _curves(axes, study, "val_dice", theme.first, "validation")
     best = [
         (epoch.epoch, epoch.val_dice)
         for run in study.runs
@@ -235,21 +216,17 @@ def _draw_validation_dice(study: Study, theme: Theme) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, study: Study, measure: Callable[[Epoch], float | None], colour: str, label: str) -> None:
+def _curves(axes: Axes, study: Study, measure: str, colour: str, label: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    by_epoch: dict[int, list[float]] = {}
-    trained = 0
-    for run in study.runs:
-        points = [(epoch.epoch, value) for epoch in run.epochs if (value := measure(epoch)) is not None]
-        if points:
-            trained += 1
-            axes.plot(*zip(*points, strict=True), color=colour, alpha=0.25, linewidth=0.7)
-        for epoch, value in points:
-            by_epoch.setdefault(epoch, []).append(value)
+    known = study.curves.dropna(subset=measure)
+    runs = known.groupby(["outer", "inner"])
+    for _, run in runs:
+        axes.plot(run["epoch"], run[measure], color=colour, alpha=0.25, linewidth=0.7)
+    by_epoch = known.groupby("epoch")[measure]
     # Late epochs are reached by few runs, whose mean would jump.
-    mean = [(epoch, np.mean(values)) for epoch, values in sorted(by_epoch.items()) if 2 * len(values) >= trained]
-    if mean:
-        axes.plot(*zip(*mean, strict=True), color=colour, linewidth=2.2, label=label, zorder=3)
+    mean = by_epoch.mean()[2 * by_epoch.size() >= runs.ngroups]
+    if len(mean):
+        axes.plot(mean.index, mean, color=colour, linewidth=2.2, label=label, zorder=3)
 
 
 def _draw_fat_fraction(study: Study, theme: Theme) -> Figure:

@@ -1,18 +1,18 @@
 """The page of a study: tables, charts and overlays in one self-contained HTML file."""
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from musclesense.evaluation.pooling import ALL, MeanSD, Scores, pool, select
+from musclesense.evaluation.pooling import ALL, pool, select
 from musclesense.evaluation.report import figures, tables
-from musclesense.evaluation.report.figures import Chart
+from musclesense.evaluation.report.figures import DARK, LIGHT
 from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, Overlay, overlays
 from musclesense.evaluation.report.tables import GROUPS, LABELS, REGIONS, Measure, paper_dice
 from musclesense.storage.atomic import atomic_path
@@ -32,24 +32,15 @@ _TITLES = {"synthesis": "Synthetic slices", "model": "Network", "trainer": "Trai
 """Of settings that are called otherwise on the page."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A picture inside the page, as data URIs for a light and, where it differs, a dark page."""
-
-    alt: str
-    light: str
-    dark: str | None
-
-
 @dataclass(frozen=True)
-class ScoreRow:
-    """One line of a table of scores."""
+class Picture:
+    """A picture inside the page: PNG for a light and, where it differs, a dark page; and which overlay it shows."""
 
-    region: str
-    group: str
-    label: str
-    scores: Scores
-    paper: MeanSD | None
+    name: str
+    alt: str
+    light: bytes
+    dark: bytes | None = None
+    overlay: Overlay | None = None
 
 
 def write_report(folder: Path) -> Path:
@@ -70,14 +61,14 @@ def write_report(folder: Path) -> Path:
     study = read_study(folder)
     report = study.folder.report
     # All of it is made before any of it is written: what cannot be read is found while nothing has changed.
-    pngs: dict[str, bytes] = {}
-    page = _template().render(**_content(study, pngs))
+    pictures, drawn = _pictures(study), _overlays(study)
+    page = _template().render(**_content(study), pictures=pictures, overlays=drawn)
     require_writable(report.path)
     with locked(report.path):
         tables.write_tables(study, report)
-        for name, png in pngs.items():
-            with atomic_path(report.figure(name)) as draft:
-                draft.write_bytes(png)
+        for picture in chain(*pictures.values(), *drawn.values()):
+            with atomic_path(report.figure(picture.name)) as draft:
+                draft.write_bytes(picture.light)
         write_text(report.page, page)
     return report.page
 
@@ -90,13 +81,11 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["data_uri"] = _data_uri
     return environment.get_template("template.html")
 
 
-def _content(study: Study, pngs: dict[str, bytes]) -> dict[str, Any]:
-    def pictures(charts: Callable[[Study], list[Chart]]) -> list[Picture]:
-        return [_chart(chart, pngs) for chart in charts(study)] if study.cases else []
-
+def _content(study: Study) -> dict[str, Any]:
     # Of single muscles the page shows the mean, and each of them once; the tables beside it have them all.
     labels = (None,) if study.many_labels else study.labels
     command = study.folder.command
@@ -116,13 +105,6 @@ def _content(study: Study, pngs: dict[str, bytes]) -> dict[str, Any]:
         "groups": _score_rows(study, groups=study.groups, labels=labels),
         "several_labels": len(labels) > 1,
         "runs": [row for row in tables.nested_cv_rows(study, labels) if row["region"] != ALL],
-        "headline_pictures": pictures(figures.headline_charts),
-        "label_pictures": pictures(figures.label_charts),
-        "group_pictures": pictures(figures.group_charts),
-        "run_pictures": pictures(figures.run_charts),
-        "learning_pictures": [_chart(chart, pngs) for chart in figures.learning_charts(study)],
-        "fat_fraction_pictures": pictures(figures.fat_fraction_charts),
-        "overlays": [(region, _overlays(overlays(study, region), pngs)) for region in study.regions],
         "colours": {"truth": TRUTH, "prediction": PREDICTION, "both": BOTH},
         "command": read_text(command, remedy="remove it").strip() if is_file(command) else None,
     }
@@ -135,9 +117,15 @@ def _columns(table: str) -> list[Measure]:
     return sorted(own, key=lambda measure: measure.name in counts)
 
 
-def _score_rows(study: Study, *, groups: Sequence[str | None], labels: Sequence[str | None]) -> list[ScoreRow]:
+def _score_rows(study: Study, *, groups: Sequence[str | None], labels: Sequence[str | None]) -> list[dict[str, object]]:
     return [
-        ScoreRow(region, group or "no group", label or ALL, pool(cases), paper_dice(study, region))
+        {
+            "region": region,
+            "group": group or "no group",
+            "label": label or ALL,
+            "scores": pool(cases),
+            "paper": paper_dice(study, region),
+        }
         for label, region, group in product(labels, study.regions, groups)
         if (cases := select(study.cases, region=region, group=group, label=label))
     ]
@@ -191,20 +179,23 @@ def _inline(value: Any) -> str:
     return str(value)
 
 
-def _chart(chart: Chart, pngs: dict[str, bytes]) -> Picture:
-    light = chart.png(figures.LIGHT)
-    pngs[chart.name] = light
-    return Picture(alt=chart.alt, light=_data_uri(light), dark=_data_uri(chart.png(figures.DARK)))
+def _pictures(study: Study) -> dict[str, list[Picture]]:
+    """Draw the charts of each section."""
+    return {
+        section: [Picture(chart.name, chart.alt, chart.png(LIGHT), chart.png(DARK)) for chart in charts]
+        for section, charts in figures.charts(study).items()
+    }
 
 
-def _overlays(drawn: Iterable[Overlay], pngs: dict[str, bytes]) -> list[tuple[Overlay, Picture]]:
-    pictures = []
-    for overlay in drawn:
-        png = overlay.png()
-        pngs[overlay.name] = png
-        alt = f"{overlay.rank} case, {overlay.case.region}: contours of truth and prediction on the image"
-        pictures.append((overlay, Picture(alt=alt, light=_data_uri(png), dark=None)))
-    return pictures
+def _overlays(study: Study) -> dict[str, list[Picture]]:
+    """Draw the overlays of each region."""
+    alt = "{} case, {}: contours of truth and prediction on the image"
+    return {
+        region: [
+            Picture(one.name, alt.format(one.rank, region), one.png(), overlay=one) for one in overlays(study, region)
+        ]
+        for region in study.regions
+    }
 
 
 def _data_uri(png: bytes) -> str:

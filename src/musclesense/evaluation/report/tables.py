@@ -3,7 +3,7 @@
 The same scores give the same bytes: nothing here depends on the clock or on the order in which runs ended.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -37,7 +37,8 @@ class Measure:
 
     Attributes:
         name: In ``summary.csv``, and in ``nested_cv.csv`` where that has it.
-        value: What it is of pooled scores; None where there is none.
+        of: The attribute of `Scores`, where it is called otherwise.
+        sd: Whether it is the standard deviation, of a mean that has one.
         by_run: Whether ``nested_cv.csv`` has it.
         title: On the page.
         form: How the page writes the number.
@@ -45,7 +46,8 @@ class Measure:
     """
 
     name: str
-    value: Callable[[Scores], float | MeanSD | None]
+    of: str = ""
+    sd: bool = False
     by_run: bool = True
     title: str = ""
     form: str = "d"
@@ -53,45 +55,34 @@ class Measure:
 
     def shown(self, scores: Scores) -> str:
         """Write it for the page, a mean with its standard deviation."""
-        value = self.value(scores)
+        value = getattr(scores, self.of or self.name)
         if isinstance(value, MeanSD):
             return f"{value.mean:{self.form}}" + ("" if value.sd is None else f" ({value.sd:.2f})")
         return "-" if value is None else format(value, self.form)
 
     def cell(self, scores: Scores) -> str:
-        """Write it for a table on disk, of a mean with its standard deviation the mean."""
-        value = self.value(scores)
-        return _cell(value.mean if isinstance(value, MeanSD) else value)
+        """Write it for a table on disk, of a mean with its standard deviation one of the two."""
+        value = getattr(scores, self.of or self.name)
+        if isinstance(value, MeanSD):
+            value = value.sd if self.sd else value.mean
+        return _cell(value)
 
 
 _ALL_TABLES = (REGIONS, LABELS, GROUPS)
 MEASURES = (
-    Measure("subjects", lambda scores: scores.subjects, by_run=False, title="Subjects", on=(REGIONS, GROUPS)),
-    Measure("slices", lambda scores: scores.slices, by_run=False),
-    Measure("cases", lambda scores: scores.cases, title="Cases", on=_ALL_TABLES),
-    Measure("dice_mean", lambda scores: scores.dice),
-    Measure("dice_sd", lambda scores: _sd(scores.dice)),
-    Measure("dice_median", lambda scores: scores.dice_median, by_run=False, title="Median", form=".3f", on=_ALL_TABLES),
-    Measure(
-        "dice_sd_outer",
-        lambda scores: scores.dice_sd_outer,
-        by_run=False,
-        title="SD between outer folds",
-        form=".3f",
-        on=(REGIONS,),
-    ),
-    Measure("dice_undefined", lambda scores: scores.dice_undefined, title="Not counted", on=(REGIONS, LABELS)),
-    Measure("hd95_mm_mean", lambda scores: scores.hd95_mm_mean, title="HD95, mm", form=".1f", on=_ALL_TABLES),
-    Measure("volume_bias_ml", lambda scores: scores.volume_bias_ml),
-    Measure("volume_bias_ml_sd", lambda scores: _sd(scores.volume_bias_ml), by_run=False),
-    Measure(
-        "fat_fraction_bias",
-        lambda scores: scores.fat_fraction_bias,
-        title="Fat fraction bias (SD), points",
-        form="+.2f",
-        on=_ALL_TABLES,
-    ),
-    Measure("fat_fraction_bias_sd", lambda scores: _sd(scores.fat_fraction_bias), by_run=False),
+    Measure("subjects", by_run=False, title="Subjects", on=(REGIONS, GROUPS)),
+    Measure("slices", by_run=False),
+    Measure("cases", title="Cases", on=_ALL_TABLES),
+    Measure("dice_mean", of="dice"),
+    Measure("dice_sd", of="dice", sd=True),
+    Measure("dice_median", by_run=False, title="Median", form=".3f", on=_ALL_TABLES),
+    Measure("dice_sd_outer", by_run=False, title="SD between outer folds", form=".3f", on=(REGIONS,)),
+    Measure("dice_undefined", title="Not counted", on=(REGIONS, LABELS)),
+    Measure("hd95_mm_mean", title="HD95, mm", form=".1f", on=_ALL_TABLES),
+    Measure("volume_bias_ml"),
+    Measure("volume_bias_ml_sd", of="volume_bias_ml", sd=True, by_run=False),
+    Measure("fat_fraction_bias", title="Fat fraction bias (SD), points", form="+.2f", on=_ALL_TABLES),
+    Measure("fat_fraction_bias_sd", of="fat_fraction_bias", sd=True, by_run=False),
 )
 """Every column of scores, in the order of the tables."""
 
@@ -193,7 +184,3 @@ def _cell(value: float | None) -> str:
     if value is None or isinstance(value, int):
         return "" if value is None else str(value)
     return f"{round(value, 6) + 0:.6f}"  # adding 0 after rounding turns -0.000000 into 0.000000
-
-
-def _sd(value: MeanSD | None) -> float | None:
-    return value.sd if value else None
