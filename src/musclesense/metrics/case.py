@@ -22,21 +22,13 @@ from musclesense.vocabulary import Channel, Region
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Masks:
-    """A true and a predicted mask of one class in one slice.
+    """A true and a predicted mask of one class in one slice."""
 
-    Attributes:
-        truth: (rows, columns), boolean.
-        predicted: (rows, columns), boolean.
-        spacing: Pixel size in mm along rows and columns.
-        voxel_mm3: Volume of a voxel.
-        fat_fraction: (rows, columns), percent; None where the scan has no fat fraction.
-    """
-
-    truth: NDArray[np.bool_]
-    predicted: NDArray[np.bool_]
-    spacing: tuple[float, float]
-    voxel_mm3: float
-    fat_fraction: NDArray[np.float32] | None
+    truth: NDArray[np.bool_]  # (rows, columns), boolean
+    predicted: NDArray[np.bool_]  # (rows, columns), boolean
+    spacing: tuple[float, float]  # pixel size in mm along rows and columns
+    voxel_mm3: float  # volume of a voxel
+    fat_fraction: NDArray[np.float32] | None  # (rows, columns), percent; None where the scan has no fat fraction
 
     @cached_property
     def counts(self) -> overlap.Overlap:
@@ -54,17 +46,12 @@ class Masks:
 
 @dataclass(frozen=True)
 class Column:
-    """What a column of scores means.
+    """What a column of scores means."""
 
-    Attributes:
-        meaning: In words.
-        unit: Of the numbers; empty where there is none.
-        measure: Gives the value of a pair of masks; None where the column says whose case it is.
-    """
-
-    meaning: str
-    unit: str = ""
+    meaning: str  # in words
+    unit: str = ""  # of the numbers; empty where there is none
     measure: Callable[[Masks], float | None] | None = None
+    """Gives the value of a pair of masks; None where the column says whose case it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

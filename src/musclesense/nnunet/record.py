@@ -29,23 +29,14 @@ _LONGEST_AXIS = 2**15 - 1  # of NIfTI-1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ExportedScan:
-    """One acquisition of a data set.
+    """One acquisition of a data set."""
 
-    Attributes:
-        acquisition: Its row of the table, without files.
-        part: ``Tr`` for what is trained and validated on, ``Ts`` for the test set, as nnU-Net names its folders.
-        shape: Voxels of the whole scan.
-        affine: Where they lie, 4 x 4.
-        slices: The labelled slices, each a case of nnU-Net.
-        classes: The class indices that they hold, background left out.
-    """
-
-    acquisition: Acquisition
-    part: str
-    shape: tuple[int, int, int]
-    affine: NDArray[np.float64]
-    slices: tuple[int, ...]
-    classes: frozenset[int]
+    acquisition: Acquisition  # its row of the table, without files
+    part: str  # ``Tr`` for what is trained and validated on, ``Ts`` for the test set, as nnU-Net names its folders
+    shape: tuple[int, int, int]  # voxels of the whole scan
+    affine: NDArray[np.float64]  # where they lie, 4 x 4
+    slices: tuple[int, ...]  # the labelled slices, each a case of nnU-Net
+    classes: frozenset[int]  # the class indices that they hold, background left out
 
     def case(self, number: int) -> str:
         """Name the case of a slice. A subject's name may hold what no file name can, so the line stands for it."""
@@ -62,25 +53,15 @@ class ExportedScan:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Record:
-    """Where the cases of a data set come from.
+    """Where the cases of a data set come from."""
 
-    Attributes:
-        table: The cohort table.
-        digest: SHA-256 of its bytes.
-        column: Its column of reference labels.
-        channels: Its channels, in nnU-Net's order.
-        labels: What nnU-Net's label values, the class indices, mean.
-        outer: Outer fold whose test cases are the test set.
-        scans: Every acquisition.
-    """
-
-    table: Path
-    digest: str
-    column: str
-    channels: tuple[str, ...]
-    labels: LabelSet
-    outer: int
-    scans: tuple[ExportedScan, ...] = field(repr=False)
+    table: Path  # the cohort table
+    digest: str  # SHA-256 of its bytes
+    column: str  # its column of reference labels
+    channels: tuple[str, ...]  # its channels, in nnU-Net's order
+    labels: LabelSet  # what nnU-Net's label values, the class indices, mean
+    outer: int  # outer fold whose test cases are the test set
+    scans: tuple[ExportedScan, ...] = field(repr=False)  # every acquisition
 
     @cached_property
     def classes_of(self) -> dict[Region, frozenset[int]]:

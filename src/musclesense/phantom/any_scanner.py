@@ -60,19 +60,12 @@ BRIGHTNESS = 400.0
 
 @dataclass(frozen=True, eq=False)
 class SyntheticSlice:
-    """A slice with its truth, in radiological display order: arrays (rows, columns).
+    """A slice with its truth, in radiological display order: arrays (rows, columns)."""
 
-    Attributes:
-        image: Float32, 0 and above; fat is bright.
-        mask: Whole muscle, as in the paper, 0 or 1.
-        compartments: Values of `templates.compartment_values`.
-        geometry: Of a volume that holds this slice alone, its axes to the left and to posterior.
-    """
-
-    image: Floats
-    mask: NDArray[np.uint8]
-    compartments: NDArray[np.uint8]
-    geometry: Geometry
+    image: Floats  # float32, 0 and above; fat is bright
+    mask: NDArray[np.uint8]  # whole muscle, as in the paper, 0 or 1
+    compartments: NDArray[np.uint8]  # values of `templates.compartment_values`
+    geometry: Geometry  # of a volume that holds this slice alone, its axes to the left and to posterior
     region: Region
     limbs: Limbs
 

@@ -38,29 +38,17 @@ Ends = tuple[tuple[Keyframe, float], tuple[Keyframe, float]]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CrossSection:
-    """The template of a limb at one level.
+    """The template of a limb at one level."""
 
-    Attributes:
-        radius_mm: Half width of the envelope (x, y).
-        fat_mm: Mean thickness of the subcutaneous fat.
-        fat_by_angle: Relative thickness at medial, posterior, lateral and anterior.
-        halo: Distance to the fascia in mm.
-        deep: Distances in mm to the muscles that are candidates in a cell, to bone, marrow and dense tissue.
-        owners: Index of the candidates of each cell, shape (cells, ``CANDIDATES``).
-        vessels: Centre, radius in mm, and whether it is a nerve.
-        sheets: Thin sheets as open lines, with their half thickness in mm.
-        hub: Centre of the first bone, around which fascicles are laid.
-    """
-
-    radius_mm: tuple[float, float]
-    fat_mm: float
-    fat_by_angle: tuple[float, float, float, float]
-    halo: Raster
-    deep: Raster
-    owners: NDArray[np.intp]
-    vessels: list[tuple[Floats, float, bool]]
-    sheets: list[tuple[Floats, float]]
-    hub: Floats
+    radius_mm: tuple[float, float]  # half width of the envelope (x, y)
+    fat_mm: float  # mean thickness of the subcutaneous fat
+    fat_by_angle: tuple[float, float, float, float]  # relative thickness at medial, posterior, lateral and anterior
+    halo: Raster  # distance to the fascia in mm
+    deep: Raster  # distances in mm to the muscles that are candidates in a cell, to bone, marrow and dense tissue
+    owners: NDArray[np.intp]  # index of the candidates of each cell, shape (cells, ``CANDIDATES``)
+    vessels: list[tuple[Floats, float, bool]]  # centre, radius in mm, and whether it is a nerve
+    sheets: list[tuple[Floats, float]]  # thin sheets as open lines, with their half thickness in mm
+    hub: Floats  # centre of the first bone, around which fascicles are laid
 
 
 def lay_out(limb: LimbAnatomy, level: float) -> CrossSection:

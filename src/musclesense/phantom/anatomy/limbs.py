@@ -13,22 +13,14 @@ from musclesense.vocabulary import Region, Side
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """What a subject's limbs have in common; 1 is the usual adult.
-
-    Attributes:
-        age: Years.
-        size: Relative limb length and bone size.
-        muscularity: Relative area of muscle.
-        adiposity: Relative thickness of the subcutaneous fat.
-        septum_mm: Half thickness of the fat between muscles.
-    """
+    """What a subject's limbs have in common; 1 is the usual adult."""
 
     female: bool
-    age: float
-    size: float
-    muscularity: float
-    adiposity: float
-    septum_mm: float
+    age: float  # years
+    size: float  # relative limb length and bone size
+    muscularity: float  # relative area of muscle
+    adiposity: float  # relative thickness of the subcutaneous fat
+    septum_mm: float  # half thickness of the fat between muscles
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Self:
@@ -65,35 +57,22 @@ def child(rng: np.random.Generator, body: Body, age: float) -> Body:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LimbAnatomy:
-    """The anatomy of one limb, the same at every session.
-
-    Attributes:
-        radius_mm: Half width of the muscle envelope (x, y) at mid-level.
-        length_mm: Distance from the distal to the proximal end of the region.
-        bone: Size of the bones relative to the template's, in its unit: thin limbs have relatively thick bones.
-        fat_mm: Mean thickness of the subcutaneous fat at mid-level.
-        fat_lobes: What its thickness adds around the limb, as cosine and sine of the angle and of its double.
-        septum_mm: Half thickness of the fat between muscles.
-        growth_mm: How much each muscle pushes its neighbours away at mid-level, shape (muscles,).
-        growth_slope: The same per mm towards the hip.
-        warp: Two lattices that displace the template, along x and y.
-        septa: Lattice of the septa in subcutaneous fat, between and within muscles.
-        calibre: Size of its vessels relative to the template's.
-    """
+    """The anatomy of one limb, the same at every session."""
 
     region: Region
     side: Side
-    radius_mm: tuple[float, float]
-    length_mm: float
-    bone: float
-    fat_mm: float
+    radius_mm: tuple[float, float]  # half width of the muscle envelope (x, y) at mid-level
+    length_mm: float  # distance from the distal to the proximal end of the region
+    bone: float  # size of the bones relative to the template's, in its unit: thin limbs have relatively thick bones
+    fat_mm: float  # mean thickness of the subcutaneous fat at mid-level
     fat_lobes: tuple[float, float, float, float]
-    septum_mm: float
-    growth_mm: Floats
-    growth_slope: Floats
-    warp: tuple[Floats, Floats]
-    septa: Floats
-    calibre: float = 1.0
+    """What its thickness adds around the limb, as cosine and sine of the angle and of its double."""
+    septum_mm: float  # half thickness of the fat between muscles
+    growth_mm: Floats  # how much each muscle pushes its neighbours away at mid-level, shape (muscles,)
+    growth_slope: Floats  # the same per mm towards the hip
+    warp: tuple[Floats, Floats]  # two lattices that displace the template, along x and y
+    septa: Floats  # lattice of the septa in subcutaneous fat, between and within muscles
+    calibre: float = 1.0  # size of its vessels relative to the template's
 
 
 def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[LimbAnatomy, LimbAnatomy]:
@@ -138,23 +117,15 @@ def drawn_range_mm(limb: LimbAnatomy) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True)
 class Pose:
-    """How a limb lies in the scanner at one session.
-
-    Attributes:
-        centre_mm: Centre of the limb in the image at ``level_mm``, (x towards the subject's left, y towards posterior).
-        rotation: Turn about the limb's axis in radians, positive where its anterior side turns towards lateral.
-        flattening: How much the table presses the posterior side flat, 0 to 1.
-        level_mm: Offset of the slices from mid-level towards the hip.
-        slope: Drift of the centre (x, y) per mm towards the hip.
-        contact_mm: Where the other limb begins, in the image's x; none if it is far.
-    """
+    """How a limb lies in the scanner at one session."""
 
     centre_mm: tuple[float, float]
-    rotation: float
-    flattening: float
-    level_mm: float
-    slope: tuple[float, float] = (0.0, 0.0)
-    contact_mm: float | None = None
+    """Centre of the limb in the image at ``level_mm``, (x towards the subject's left, y towards posterior)."""
+    rotation: float  # turn about the limb's axis in radians, positive where its anterior side turns towards lateral
+    flattening: float  # how much the table presses the posterior side flat, 0 to 1
+    level_mm: float  # offset of the slices from mid-level towards the hip
+    slope: tuple[float, float] = (0.0, 0.0)  # drift of the centre (x, y) per mm towards the hip
+    contact_mm: float | None = None  # where the other limb begins, in the image's x; none if it is far
 
 
 def sample_poses(

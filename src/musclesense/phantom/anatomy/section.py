@@ -36,26 +36,17 @@ class Tissue(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Section:
-    """A cross-section of one limb, all arrays of the shape of the points it was drawn at.
+    """A cross-section of one limb, all arrays of the shape of the points it was drawn at."""
 
-    Attributes:
-        tissue: ``Tissue`` of each point.
-        muscle: 1-based index of the muscle among the template's, 0 elsewhere. Thin sheets and septa within a muscle
-            belong to it, though their tissue is not muscle.
-        depth_mm: Distance to the border of the muscle, 0 elsewhere.
-        density: Density relative to that usual for the tissue.
-        u_mm: Coordinate in the limb, fixed to the tissue: towards medial.
-        v_mm: The same towards posterior.
-        level_mm: Where along the limb it lies.
-    """
-
-    tissue: NDArray[np.uint8]
+    tissue: NDArray[np.uint8]  # ``Tissue`` of each point
     muscle: NDArray[np.uint8]
-    depth_mm: Floats
-    density: Floats
-    u_mm: Floats
-    v_mm: Floats
-    level_mm: float
+    """1-based index of the muscle among the template's, 0 elsewhere. Thin sheets and septa within a muscle belong to
+    it, though their tissue is not muscle."""
+    depth_mm: Floats  # distance to the border of the muscle, 0 elsewhere
+    density: Floats  # density relative to that usual for the tissue
+    u_mm: Floats  # coordinate in the limb, fixed to the tissue: towards medial
+    v_mm: Floats  # the same towards posterior
+    level_mm: float  # where along the limb it lies
 
 
 def draw_section(

@@ -39,58 +39,38 @@ class Vessel:
 
 @dataclass(frozen=True, kw_only=True)
 class Keyframe:
-    """What lies where in the cross-section at one level; what is absent at a level is not listed.
+    """What lies where in the cross-section at one level; what is absent at a level is not listed."""
 
-    Attributes:
-        level: 0 at the distal end of the region, 1 at its proximal end.
-        envelope: The deep fascia.
-        muscles: Outline of each muscle; neighbours may abut or leave a gap, which becomes fat.
-        bones: Bones, drawn over the muscles.
-        vessels: Deep vessels and nerves, each in a sleeve of fat.
-        radius: Half width of the envelope (x, y) relative to that at mid-level.
-        fat: Thickness of the subcutaneous fat relative to that at mid-level.
-        fat_by_angle: Relative thickness of the subcutaneous fat at medial, posterior, lateral and anterior.
-        solid: Outlines of tendons and other dense connective tissue, by name.
-        sheets: Thin connective sheets (aponeuroses, central tendons) as open lines, by name.
-    """
-
-    level: float
-    envelope: Points
-    muscles: Mapping[str, Points]
-    bones: Mapping[str, Bone]
-    vessels: Mapping[str, Vessel]
-    radius: tuple[float, float]
-    fat: float
+    level: float  # 0 at the distal end of the region, 1 at its proximal end
+    envelope: Points  # the deep fascia
+    muscles: Mapping[str, Points]  # outline of each muscle; neighbours may abut or leave a gap, which becomes fat
+    bones: Mapping[str, Bone]  # bones, drawn over the muscles
+    vessels: Mapping[str, Vessel]  # deep vessels and nerves, each in a sleeve of fat
+    radius: tuple[float, float]  # half width of the envelope (x, y) relative to that at mid-level
+    fat: float  # thickness of the subcutaneous fat relative to that at mid-level
     fat_by_angle: tuple[float, float, float, float]
+    """Relative thickness of the subcutaneous fat at medial, posterior, lateral and anterior."""
     solid: Mapping[str, Points] = field(default_factory=dict)
+    """Outlines of tendons and other dense connective tissue, by name."""
     sheets: Mapping[str, Points] = field(default_factory=dict)
+    """Thin connective sheets (aponeuroses, central tendons) as open lines, by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """The cross-sections of a region from its distal to its proximal end.
+    """The cross-sections of a region from its distal to its proximal end."""
 
-    Attributes:
-        keyframes: Sections at levels in rising order.
-        muscles: Names of all muscles of the region, in the order of their values.
-        unlabelled: Muscles that the paper's whole-muscle mask leaves out.
-        veins: Superficial veins, by angle (degrees, from medial towards posterior).
-        radius_mm: Usual half width of the envelope (x, y) in an adult at mid-level.
-        fat_mm: Usual thickness of the subcutaneous fat in an adult at mid-level.
-        length_mm: Usual distance from level 0 to level 1 in an adult.
-        looseness: Relative width of the fat around a muscle, 1 for those not named.
-        concentric: Muscles whose inner septa lie around the first bone instead of pointing to it.
-    """
-
-    keyframes: tuple[Keyframe, ...]
-    muscles: tuple[str, ...]
-    unlabelled: frozenset[str]
-    veins: tuple[float, ...]
-    radius_mm: tuple[float, float]
-    fat_mm: float
-    length_mm: float
+    keyframes: tuple[Keyframe, ...]  # sections at levels in rising order
+    muscles: tuple[str, ...]  # names of all muscles of the region, in the order of their values
+    unlabelled: frozenset[str]  # muscles that the paper's whole-muscle mask leaves out
+    veins: tuple[float, ...]  # superficial veins, by angle (degrees, from medial towards posterior)
+    radius_mm: tuple[float, float]  # usual half width of the envelope (x, y) in an adult at mid-level
+    fat_mm: float  # usual thickness of the subcutaneous fat in an adult at mid-level
+    length_mm: float  # usual distance from level 0 to level 1 in an adult
     looseness: Mapping[str, float] = field(default_factory=dict)
+    """Relative width of the fat around a muscle, 1 for those not named."""
     concentric: frozenset[str] = frozenset()
+    """Muscles whose inner septa lie around the first bone instead of pointing to it."""
 
 
 def compartment_values(region: Region) -> dict[str, int]:

@@ -45,17 +45,12 @@ QUIET_SECONDS = 10.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Session:
-    """A subject at one visit in one region.
-
-    Attributes:
-        body: The subject's, at that age; None where every acquisition draws a subject of its own.
-        severity: How far the disease has come; None likewise.
-    """
+    """A subject at one visit in one region."""
 
     visit: Visit
     region: Region
-    body: Body | None
-    severity: float | None
+    body: Body | None  # the subject's, at that age; None where every acquisition draws a subject of its own
+    severity: float | None  # how far the disease has come; None likewise
     scan: SimulatedScan
 
 

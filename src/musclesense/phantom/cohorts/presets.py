@@ -23,26 +23,19 @@ WEEKS_A_YEAR = 52
 class Group:
     """Subjects of one group.
 
-    Attributes:
-        name: Its name, one of ``disease.patterns.PATTERNS``.
-        subjects: How many.
-        severity: Lowest and highest severity; the subjects spread over it.
-        ages: Youngest and oldest, in years: children below `ADULT_AGE`, or adults within `ADULT_AGES`.
-        retested: How many of them have a second session two weeks after the first.
-        followed: For each region, how many come again after one year, after two, and so on.
-        progress: By how much severity rises in a year.
-
     Raises:
         InputError: No body of these ages can be drawn.
     """
 
-    name: str
-    subjects: int
-    severity: tuple[float, float]
+    name: str  # its name, one of ``disease.patterns.PATTERNS``
+    subjects: int  # how many
+    severity: tuple[float, float]  # lowest and highest severity; the subjects spread over it
     ages: tuple[float, float] = USUAL_AGES
-    retested: int = 0
+    """Youngest and oldest, in years: children below `ADULT_AGE`, or adults within `ADULT_AGES`."""
+    retested: int = 0  # how many of them have a second session two weeks after the first
     followed: Mapping[Region, tuple[int, ...]] = field(default_factory=dict, hash=False)
-    progress: float = 0.0
+    """For each region, how many come again after one year, after two, and so on."""
+    progress: float = 0.0  # by how much severity rises in a year
 
     def __post_init__(self) -> None:
         low, high = self.ages
@@ -56,22 +49,14 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Stack:
-    """Parallel slices, the middle of the stack at mid-level.
+    """Parallel slices, the middle of the stack at mid-level."""
 
-    Attributes:
-        rows: Voxels from anterior to posterior.
-        columns: Voxels from right to left.
-        voxel_mm: Side of a voxel in the plane.
-        slice_mm: Thickness and distance of slices.
-        points: Points drawn for each voxel, spread over its whole volume.
-    """
-
-    rows: int
-    columns: int
-    voxel_mm: float
+    rows: int  # voxels from anterior to posterior
+    columns: int  # voxels from right to left
+    voxel_mm: float  # side of a voxel in the plane
     slices: int
-    slice_mm: float = 10.0
-    points: int
+    slice_mm: float = 10.0  # thickness and distance of slices
+    points: int  # points drawn for each voxel, spread over its whole volume
 
 
 Sequence = Literal["dixon", "turbo_spin_echo"]
@@ -79,21 +64,16 @@ Sequence = Literal["dixon", "turbo_spin_echo"]
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A phantom cohort.
+    """A phantom cohort."""
 
-    Attributes:
-        groups: The groups, in the order of the table.
-        sequence: ``dixon``: three gradient echoes of both limbs, fat and water by our own separation. Or
-            ``turbo_spin_echo``: T2-weighted fat and water images of one limb, as the vendor's software gives them.
-        stack: The slices of an acquisition. None: each acquisition is one fat-bright slice from a scanner at random,
-            `any_scanner.synthetic_slice`.
-        alternate: Subjects are scanned at the calf or at the thigh, in turn, rather than at both.
-    """
-
-    groups: tuple[Group, ...]
+    groups: tuple[Group, ...]  # the groups, in the order of the table
     sequence: Sequence = "dixon"
+    """``dixon``: three gradient echoes of both limbs, fat and water by our own separation. Or ``turbo_spin_echo``:
+    T2-weighted fat and water images of one limb, as the vendor's software gives them."""
     stack: Stack | None
-    alternate: bool = False
+    """The slices of an acquisition. None: each acquisition is one fat-bright slice from a scanner at random,
+    `any_scanner.synthetic_slice`."""
+    alternate: bool = False  # subjects are scanned at the calf or at the thigh, in turn, rather than at both
 
 
 PRESETS = ("smoke", "demo", "paper", "secondary", "any_scanner")

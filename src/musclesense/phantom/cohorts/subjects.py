@@ -24,16 +24,11 @@ class Visit:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """Who a subject is before anything is drawn.
+    """Who a subject is before anything is drawn."""
 
-    Attributes:
-        index: Position in the cohort, from 0: with the cohort's seed it fixes everything random.
-        severity: Lowest and highest severity of this subject at the first visit.
-    """
-
-    index: int
+    index: int  # position in the cohort, from 0: with the cohort's seed it fixes everything random
     group: Group
-    severity: tuple[float, float]
+    severity: tuple[float, float]  # lowest and highest severity of this subject at the first visit
     visits: tuple[Visit, ...]
 
     @property

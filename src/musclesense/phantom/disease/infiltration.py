@@ -20,35 +20,20 @@ HAZE = 0.4  # part of the usual fat of healthy muscle that lies within fibres, n
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Infiltration:
-    """The state of the muscles of one limb at one time; arrays but ``field`` have the shape (muscles,).
+    """The state of the muscles of one limb at one time; arrays but ``field`` have the shape (muscles,)."""
 
-    Attributes:
-        usual: Mean fat fraction without disease, 0 to 1.
-        share: How far the disease has taken each muscle at mid-level, 0 to 1.
-        distal_slope: Relative rise of the disease per mm away from the hip.
-        atrophy_mm: How far the border of each muscle has withdrawn.
-        swelling: How oedematous each muscle is, 0 to 1.
-        patches: Strength of patches.
-        streaks: Strength of streaks.
-        holes: Strength of small round holes, as if moth-eaten.
-        rim: How far the periphery is ahead of the centre; negative where the centre is ahead.
-        fascicles: Direction of the fascicles in the section, radians.
-        pennation: How much fascicles follow the border of the muscle instead.
-        field: Lattice of the texture.
-    """
-
-    usual: Floats
-    share: Floats
-    distal_slope: float
-    atrophy_mm: Floats
-    swelling: Floats
-    patches: Floats
-    streaks: Floats
-    holes: Floats
-    rim: Floats
-    fascicles: Floats
-    pennation: Floats
-    field: Floats
+    usual: Floats  # mean fat fraction without disease, 0 to 1
+    share: Floats  # how far the disease has taken each muscle at mid-level, 0 to 1
+    distal_slope: float  # relative rise of the disease per mm away from the hip
+    atrophy_mm: Floats  # how far the border of each muscle has withdrawn
+    swelling: Floats  # how oedematous each muscle is, 0 to 1
+    patches: Floats  # strength of patches
+    streaks: Floats  # strength of streaks
+    holes: Floats  # strength of small round holes, as if moth-eaten
+    rim: Floats  # how far the periphery is ahead of the centre; negative where the centre is ahead
+    fascicles: Floats  # direction of the fascicles in the section, radians
+    pennation: Floats  # how much fascicles follow the border of the muscle instead
+    field: Floats  # lattice of the texture
 
     def fat_at(self, level_mm: float) -> Floats:
         """Give the mean fat fraction of each muscle at a level, 0 to 1."""

@@ -13,31 +13,19 @@ from musclesense.phantom.tables import read_table
 
 @dataclass(frozen=True, kw_only=True)
 class Pattern:
-    """How a disease is spread over the muscles, and how it looks in them.
-
-    Attributes:
-        involvement: How much each muscle takes part at full severity, 0 to 1; muscles not named take ``others``.
-        others: Involvement of the other muscles.
-        scatter: Spread of involvement between muscles of one subject, as standard deviation.
-        asymmetry: Spread of severity between the sides, as standard deviation of its logarithm.
-        distal_slope: Relative rise of the disease per mm away from the hip.
-        wasting_mm: How far the border of a muscle withdraws at full involvement.
-        oedema: Chance that a muscle is oedematous, and how strongly, each 0 to 1.
-        patchiness: Strength of patches that spare or replace parts of a muscle.
-        streakiness: Strength of streaks along the fascicles.
-        males_only: Women do not fall ill with it.
-    """
+    """How a disease is spread over the muscles, and how it looks in them."""
 
     involvement: Mapping[str, float]
-    others: float
-    scatter: float = 0.12
-    asymmetry: float = 0.08
-    distal_slope: float = 0.0
-    wasting_mm: float = 2.2
-    oedema: tuple[float, float] = (0.0, 0.0)
-    patchiness: float = 1.0
-    streakiness: float = 1.0
-    males_only: bool = False
+    """How much each muscle takes part at full severity, 0 to 1; muscles not named take ``others``."""
+    others: float  # involvement of the other muscles
+    scatter: float = 0.12  # spread of involvement between muscles of one subject, as standard deviation
+    asymmetry: float = 0.08  # spread of severity between the sides, as standard deviation of its logarithm
+    distal_slope: float = 0.0  # relative rise of the disease per mm away from the hip
+    wasting_mm: float = 2.2  # how far the border of a muscle withdraws at full involvement
+    oedema: tuple[float, float] = (0.0, 0.0)  # chance that a muscle is oedematous, and how strongly, each 0 to 1
+    patchiness: float = 1.0  # strength of patches that spare or replace parts of a muscle
+    streakiness: float = 1.0  # strength of streaks along the fascicles
+    males_only: bool = False  # women do not fall ill with it
 
 
 PATTERNS: Mapping[str, Pattern] = MappingProxyType(

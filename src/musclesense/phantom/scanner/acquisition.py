@@ -22,28 +22,18 @@ from musclesense.vocabulary import Channel, Echo, Limbs, Region
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SimulatedScan:
-    """An acquisition in display order: arrays (slices from distal, rows anterior to posterior, columns right to left).
+    """An acquisition in display order, (slices from distal, rows anterior to posterior, columns right to left)."""
 
-    Attributes:
-        images: What the scanner stores, and what is separated from it, by file name.
-        mask: Whole muscle, as the paper draws it, 0 or 1.
-        compartments: Values of ``templates.compartment_values``, 0 elsewhere.
-        fat_fraction: True fat fraction in percent, or None where the image is of no densities.
-        middle: The middle slice; of an even number the upper one of the two, half a slice above mid-level.
-        affine: Of the stored arrays (i, j, k).
-        scanner: How it was made, or None where there is no other scan like it.
-        header: What a scanner's own header would tell of a gradient echo; empty for other images.
-    """
-
-    images: Mapping[str, NDArray[np.int16]]
-    mask: NDArray[np.uint8]
-    compartments: NDArray[np.uint8]
-    fat_fraction: Floats | None
-    middle: int
+    images: Mapping[str, NDArray[np.int16]]  # what the scanner stores, and what is separated from it, by file name
+    mask: NDArray[np.uint8]  # whole muscle, as the paper draws it, 0 or 1
+    compartments: NDArray[np.uint8]  # values of ``templates.compartment_values``, 0 elsewhere
+    fat_fraction: Floats | None  # true fat fraction in percent, or None where the image is of no densities
+    middle: int  # the middle slice; of an even number the upper one of the two, half a slice above mid-level
     limbs: Limbs
-    affine: NDArray[np.float64]
-    scanner: Scanner | TseScanner | None = None
+    affine: NDArray[np.float64]  # of the stored arrays (i, j, k)
+    scanner: Scanner | TseScanner | None = None  # how it was made, or None where there is no other scan like it
     header: Mapping[str, Any] = field(default_factory=dict)
+    """What a scanner's own header would tell of a gradient echo; empty for other images."""
 
     def volumes(self) -> dict[str, NDArray[Any]]:
         """Give all that is written, by file name, in the order (i, j, k) of the affine."""

@@ -38,17 +38,11 @@ class SmoothMap:
 
 @dataclass(frozen=True, eq=False)
 class Coils:
-    """Receiving loops, whose images are put together by the root of the sum of squares.
+    """Receiving loops, whose images are put together by the root of the sum of squares."""
 
-    Attributes:
-        places: Position (x, y, z) of each loop in mm, and its strength: shape (elements, 4).
-        radius_mm: Radius of a loop: how fast its sensitivity falls off.
-        strength: What is left of the shading: 1 for all, 0 for none (a scanner may even it out).
-    """
-
-    places: NDArray[np.float64]
-    radius_mm: float
-    strength: float
+    places: NDArray[np.float64]  # position (x, y, z) of each loop in mm, and its strength: shape (elements, 4)
+    radius_mm: float  # radius of a loop: how fast its sensitivity falls off
+    strength: float  # what is left of the shading: 1 for all, 0 for none (a scanner may even it out)
 
     @classmethod
     def above_and_below(cls, rng: np.random.Generator, half_width_mm: float, half_height_mm: float) -> "Coils":

@@ -57,56 +57,34 @@ OEDEMA_T1 = 1.25
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawing:
-    """A slice, drawn at several points of each voxel: arrays (points, rows, columns).
+    """A slice, drawn at several points of each voxel: arrays (points, rows, columns)."""
 
-    Attributes:
-        tissue: ``Tissue`` of each point.
-        muscle_fat: Fat fraction of each point of muscle, 0 to 1.
-        density: Density relative to that usual for the tissue.
-        oedema: How oedematous the muscle is, 0 to 1.
-        compartment: Value of the muscle on its side, 0 elsewhere.
-    """
-
-    tissue: NDArray[np.uint8]
-    muscle_fat: Floats
-    density: Floats
-    oedema: Floats
-    compartment: NDArray[np.uint8]
+    tissue: NDArray[np.uint8]  # ``Tissue`` of each point
+    muscle_fat: Floats  # fat fraction of each point of muscle, 0 to 1
+    density: Floats  # density relative to that usual for the tissue
+    oedema: Floats  # how oedematous the muscle is, 0 to 1
+    compartment: NDArray[np.uint8]  # value of the muscle on its side, 0 elsewhere
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scanner:
-    """How a scan turns tissue into signal: the same at all sessions of a subject.
+    """How a scan turns tissue into signal: the same at all sessions of a subject."""
 
-    Attributes:
-        flip_degrees: Flip angle at the centre.
-        noise: Standard deviation of the noise in the real and in the imaginary part after averaging; muscle is 1.
-        field_hz: Coefficients of the B0 field's polynomial, shape (10,).
-        flip_map: Coefficients of the polynomial of the relative flip angle, shape (10,).
-        phase: Coefficients of the transmit and receive phase in radians, shape (10,).
-        coils: The receiving elements.
-        blood: Brightness that flow gives to blood: above 1 fresh, near 0 emptied or saturated.
-        ghosts: Strength of each ghost of pulsating blood along the phase-encoding axis (rows), 0 for none.
-        ghost_shift: Distance of the ghosts, as a part of the rows.
-        fat_shift: How far fat lies off along the read-out (columns), in voxels.
-        resolution_mm: That of the image along rows and columns, with what the filter, phase encoding and motion between
-            the averages take; finer voxels are interpolated. Muscle borders in the thighs of ``demo`` are still
-            sharper than on two real scans (docs/reports/2026-11-phantom.md); other presets were not measured.
-        axes: 1 where stored axes run to right and anterior, -1 to left and posterior.
-    """
-
-    flip_degrees: float
-    noise: float
-    field_hz: NDArray[np.float64]
-    flip_map: NDArray[np.float64]
-    phase: NDArray[np.float64]
-    coils: Coils
-    blood: float
-    ghosts: float
-    ghost_shift: float
-    fat_shift: float
+    flip_degrees: float  # flip angle at the centre
+    noise: float  # standard deviation of the noise in the real and in the imaginary part after averaging; muscle is 1
+    field_hz: NDArray[np.float64]  # coefficients of the B0 field's polynomial, shape (10,)
+    flip_map: NDArray[np.float64]  # coefficients of the polynomial of the relative flip angle, shape (10,)
+    phase: NDArray[np.float64]  # coefficients of the transmit and receive phase in radians, shape (10,)
+    coils: Coils  # the receiving elements
+    blood: float  # brightness that flow gives to blood: above 1 fresh, near 0 emptied or saturated
+    ghosts: float  # strength of each ghost of pulsating blood along the phase-encoding axis (rows), 0 for none
+    ghost_shift: float  # distance of the ghosts, as a part of the rows
+    fat_shift: float  # how far fat lies off along the read-out (columns), in voxels
     resolution_mm: tuple[float, float]
-    axes: float
+    """That of the image along rows and columns, with what the filter, phase encoding and motion between the averages
+    take; finer voxels are interpolated. Muscle borders in the thighs of ``demo`` are still sharper than on two real
+    scans (docs/reports/2026-11-phantom.md); other presets were not measured."""
+    axes: float  # 1 where stored axes run to right and anterior, -1 to left and posterior
 
     @classmethod
     def sample(cls, rng: np.random.Generator, half_width_mm: float = 170.0, half_height_mm: float = 80.0) -> "Scanner":

@@ -34,23 +34,14 @@ _T1_MS, _T2_MS = by_tissue("t1_ms"), by_tissue("t2_ms")  # of water
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TseScanner:
-    """How a scan turns tissue into fat and water images: the same at all sessions of a subject.
+    """How a scan turns tissue into fat and water images: the same at all sessions of a subject."""
 
-    Attributes:
-        noise: Standard deviation of the noise relative to fat.
-        coils: The receiving elements.
-        blood: What is left of flowing blood: slow veins are bright, fast vessels empty.
-        leak: Part of the water's signal in the fat image, and of the fat's in the water image.
-        resolution_mm: Acquired along rows and columns; finer voxels are interpolated.
-        axes: 1 where stored axes run to right and anterior, -1 to left and posterior.
-    """
-
-    noise: float
-    coils: Coils
-    blood: float
-    leak: tuple[float, float]
-    resolution_mm: tuple[float, float]
-    axes: float
+    noise: float  # standard deviation of the noise relative to fat
+    coils: Coils  # the receiving elements
+    blood: float  # what is left of flowing blood: slow veins are bright, fast vessels empty
+    leak: tuple[float, float]  # part of the water's signal in the fat image, and of the fat's in the water image
+    resolution_mm: tuple[float, float]  # acquired along rows and columns; finer voxels are interpolated
+    axes: float  # 1 where stored axes run to right and anterior, -1 to left and posterior
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> "TseScanner":
