@@ -15,7 +15,7 @@ import torch
 
 from musclesense.cli import main as cli
 from musclesense.evaluation.report.figures import LIGHT, Chart
-from musclesense.launch import callback
+from musclesense.launch import main as launching
 from musclesense.launch.main import command
 from musclesense.launch.plan import Plan
 from musclesense.training.machine.hardware import choose
@@ -35,7 +35,7 @@ def train(arguments: Sequence[str], conf: Path) -> None:
     """Run ``train.py`` with these arguments as far as its plan, and prove that the plan could be carried out."""
     sys.argv = ["train.py", *arguments]
     decorated = hydra.main(config_path=str(conf), config_name="train", version_base="1.3")
-    with patch.object(callback, "announce", _prove), patch.object(callback, "conclude", lambda plan: 0):
+    with patch.object(launching, "announce", _prove), patch.object(launching, "conclude", lambda plan: 0):
         command(decorated(lambda config: 0.0))
 
 

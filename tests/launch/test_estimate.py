@@ -7,7 +7,7 @@ import pytest
 from tests.shared.commands import PlanOf
 
 from musclesense.cohort.table import Acquisition, CohortTable
-from musclesense.launch import callback, estimate
+from musclesense.launch import estimate, main
 from musclesense.training import inputs
 from musclesense.vocabulary import Region
 
@@ -42,7 +42,7 @@ def test_what_the_estimate_leaves_out_is_said(
     monkeypatch.setattr(inputs, "find_table", lambda settings: table)
     plan = plan_of(f"synthesis={synthesis}", "edition=simplified", multirun=False)
     with caplog.at_level(logging.INFO, "musclesense"):
-        callback.announce(plan)
+        main.announce(plan)
     line = caplog.messages[-1]
     assert line.startswith("this may take about ") and ("drawing slices not included" in line) == said
 

@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from musclesense.launch import callback
+from musclesense.launch import main as launching
 from musclesense.launch.main import command
 from musclesense.launch.overrides import explain, read
 from musclesense.launch.plan import Plan, make_plan
@@ -52,8 +52,8 @@ class Launch:
         self._patch = patch
         self.folds: list[tuple[int, int]] = []
         self.conf = config_folder()
-        patch.setattr(callback, "announce", lambda plan: None)
-        patch.setattr(callback, "conclude", lambda plan: 0)
+        patch.setattr(launching, "announce", lambda plan: None)
+        patch.setattr(launching, "conclude", lambda plan: 0)
 
     def __call__(self, *arguments: str) -> int:
         """Do what the arguments say, and give the exit code."""

@@ -1,25 +1,58 @@
-"""``python train.py`` and ``musclesense train``: Hydra drives, and what it says of a wrong command is one line."""
+"""``python train.py`` and ``musclesense train``: Hydra drives.
+
+Hydra calls back before the runs and after them, whatever sweeper draws and whatever launcher starts them: all of them
+are checked before, one bar stands beside them, and the report comes after. `LaunchCallback` goes along with the runs
+that a launcher sends to other processes, so it holds nothing itself: `this` command does.
+"""
 
 import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
-from omegaconf import DictConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+from rich.console import Console
 
 from musclesense.errors import InputError, report_input_errors
+from musclesense.launch import estimate
 from musclesense.launch import overrides as given
-from musclesense.launch.callback import EscapedError, this
-from musclesense.messages import log, to_console
+from musclesense.launch.plan import Plan, check, make_plan
+from musclesense.launch.progress import progress_of
+from musclesense.messages import in_words, log, to_console
 from musclesense.storage.processes import end_with_parent
+from musclesense.studies.layout import StudyFolder
+from musclesense.studies.writing import write_command
+from musclesense.training import inputs
 from musclesense.training.config import register
+from musclesense.training.machine.devices import runs_at_once
+from musclesense.training.machine.hardware import choose
 from musclesense.training.run import attempt
 from musclesense.training.settings import build
 
 _DEBUG = "--debug"
+_LONG_SECONDS = 2 * 3600
+
+
+@dataclass
+class Command:
+    """A command at work: as it was typed, what it asks for once that is checked, and the bars that it shows."""
+
+    typed: str = "python train.py"
+    plan: Plan | None = None
+    shown: ExitStack = field(default_factory=ExitStack)
+
+
+this = Command()
+
+
+class EscapedError(BaseException):
+    """An error, its argument, on its way out of a callback: Hydra makes a warning of every `Exception` and goes on."""
 
 
 def command(main: Callable[[], Any], name: Sequence[str] = ("python", "train.py")) -> None:
@@ -62,3 +95,93 @@ def run(config: DictConfig) -> float:
     except InputError as error:  # of a sweeper that draws as it goes; all others have been checked
         log.error(f"not run: {error}")
         return float("nan")
+
+
+@contextmanager
+def _errors_let_out() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise EscapedError(error) from error
+
+
+class LaunchCallback(Callback):
+    """Checks, announces, shows and concludes what a command asks for."""
+
+    @_errors_let_out()
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Begin, and say how many runs joblib is to train at once: by itself it takes a core for each."""
+        plan = make_plan(config, multirun=config.hydra.mode is RunMode.MULTIRUN)
+        check(plan)
+        this.plan = plan
+        if not plan.unfinished:
+            if not plan.multirun:
+                log.info(f"{plan.runs[0].run.path}: finished before")
+            _end(plan)
+            raise SystemExit(0)
+        announce(plan)
+        this.shown.enter_context(progress_of(plan))
+        asked = any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra)
+        if plan.launcher._target_.endswith(".JoblibLauncher") and not asked:
+            with open_dict(config.hydra.launcher):
+                config.hydra.launcher.n_jobs = runs_at_once(plan.runs[0].trainer)
+
+    @_errors_let_out()
+    def on_run_end(self, config: DictConfig, **_: Any) -> None:
+        """End with the exit code of the command."""
+        assert this.plan is not None
+        _end(this.plan)
+
+    on_multirun_start, on_multirun_end = on_run_start, on_run_end
+
+
+def _end(plan: Plan) -> None:
+    this.shown.close()
+    if code := conclude(plan):
+        raise SystemExit(code)
+
+
+def announce(plan: Plan) -> None:
+    """Make or find the cohorts, say what comes, and warn of work that takes hours on this machine."""
+    console = Console(stderr=True)
+    tables = {}
+    for study, settings in plan.studies.items():
+        with console.status("reading the cohort, or making the phantom"):
+            tables[study] = inputs.find_table(settings)
+            if not plan.here:
+                inputs.prepare(settings)  # else the jobs wait for the one among them that makes the slices
+    left = f"{len(plan.unfinished)} of {len(plan.runs)} runs to do" if plan.whole else "runs as the sweeper draws them"
+    said = f"{left}; cohort {next(iter(tables.values())).path}"
+    if plan.here:
+        hardware = choose(plan.runs[0].trainer)
+        said += f"; {hardware.accelerator}, {hardware.precision} ({hardware.reason})"
+    log.info(said)
+    if plan.here and (seconds := estimate.seconds_of(plan, tables)) > _LONG_SECONDS:
+        drawn = any(settings.synthesis is not None for settings in plan.studies.values())
+        left_out = ", drawing slices not included" if drawn else ""
+        lighter = "experiment=demo is lighter, and takes minutes"
+        log.info(f"this may take about {in_words(seconds)} on this machine{left_out}; {lighter}")
+
+
+def conclude(plan: Plan) -> int:
+    """Report on each study of a multirun, name the runs that failed, and give the exit code of the command."""
+    runs = [run.run for run in plan.runs] if plan.whole else plan.ended()
+    if plan.multirun:
+        from musclesense.evaluation.report.page import write_report
+        from musclesense.evaluation.report.tables import study_table
+
+        for study in dict.fromkeys(StudyFolder(run.path.parent) for run in runs):
+            if study.path.is_dir():
+                write_command(study, this.typed)
+            if any(run.is_finished for run in runs if run.path.parent == study.path):
+                page = write_report(study.path)
+                print(study_table(study.path))
+                print(f"report: {page}")
+    if not plan.waits:
+        for study in plan.studies:
+            log.info(f"later: musclesense report {study.path}")
+        return 0
+    failed = [run for run in runs if not run.is_finished]
+    for run in failed:
+        log.error(f"failed: {run.path} (see {run.error.name} there)")
+    return 1 if failed or not runs else 0
