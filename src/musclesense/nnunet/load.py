@@ -3,9 +3,8 @@
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import yaml
@@ -117,19 +116,19 @@ def _write_scan(record: Record, scan: ExportedScan, dataset: Path, folder: Path)
 def _load_other(
     dataset: Path, out: Path, region: Region | None, channels: Sequence[str] | None, subject: str | None
 ) -> None:
-    description = _Description.read(dataset)
+    described, labels, ending = _describe(dataset)
     if region is None:
         raise InputError(f"{dataset}: does not say what its cases show; give --region {' or --region '.join(Region)}")
-    names = _channel_names(dataset, description, channels)
+    names = _channel_names(dataset, described, channels)
     rows, problems = [], []
     cases = sorted(
-        file.name.removesuffix(description.ending)
-        for file in (dataset / "labelsTr").glob(f"*{description.ending}")
+        file.name.removesuffix(ending)
+        for file in (dataset / "labelsTr").glob(f"*{ending}")
         if not file.name.startswith(".")
     )
     who = _subjects(cases, subject)
     for line, case in enumerate(cases, start=2):
-        images = [image_file(dataset, "Tr", case, channel, description.ending) for channel in range(len(names))]
+        images = [image_file(dataset, "Tr", case, channel, ending) for channel in range(len(names))]
         problems += [f"{image}: no such file; case {case!r} has labels" for image in images if not is_file(image)]
         rows.append(
             Acquisition(
@@ -138,60 +137,52 @@ def _load_other(
                 session="" if who[case] == case else case,
                 region=region,
                 channels=dict(zip(names, images, strict=True)),
-                mask=label_file(dataset, "Tr", case, description.ending),
+                mask=label_file(dataset, "Tr", case, ending),
             )
         )
     if not cases:
-        problems.append(f"{dataset / 'labelsTr'}: holds no labels *{description.ending}; correct the folder")
+        problems.append(f"{dataset / 'labelsTr'}: holds no labels *{ending}; correct the folder")
     if problems:
         raise InputError(*problems)
     outer = _outer_folds(dataset / SPLITS, who) if is_there(dataset / SPLITS) else None
     with atomic_folder(out) as draft:
         # Paths are written relative to the draft, which lies beside what it becomes.
         write_table(draft / COHORT, rows)
-        labels = {"name": "nnunet", "column": "mask", "classes": description.labels.to_config()}
-        write_text(draft / LABELS, yaml.safe_dump(labels, sort_keys=False))
+        label_set = {"name": "nnunet", "column": "mask", "classes": labels.to_config()}
+        write_text(draft / LABELS, yaml.safe_dump(label_set, sort_keys=False))
         if outer is not None:
             digest = read_table(draft / COHORT).digest
             nest(outer, rows, table=digest, seed=0, inner=_INNER).save(draft / FOLDS)
 
 
-@dataclass(frozen=True)
-class _Description:
-    """What ``dataset.json`` says: names of the channels in order, label values, and what the files end with."""
-
-    channels: tuple[str, ...]
-    labels: LabelSet
-    ending: str
-
-    @classmethod
-    def read(cls, dataset: Path) -> Self:
-        path, remedy = dataset / "dataset.json", "give a raw data set's folder"
-        content = read_json(path, remedy=remedy)
-        with unreadable(path, KeyError, TypeError, AttributeError, remedy=remedy, said="not as nnU-Net v2 writes it"):
-            ending, channels, labels = content["file_ending"], content["channel_names"], content["labels"]
-            names = tuple(str(channels[str(number)]) for number in range(len(channels)))
-            classes = {str(name): [value] for name, value in labels.items() if name != "background"}
-        if not names:
-            raise InputError(f"{path}: channel_names names no channel; {remedy}")
-        if ending not in _READABLE:
-            raise InputError(f"{path}: file_ending {ending!r} cannot be read; convert the images to {FILE_ENDING}")
-        if "dataset" in content:
-            raise InputError(f"{path}: lists its files itself; only those in imagesTr and labelsTr are read")
-        if "ignore" in classes:
-            raise InputError(f"{path}: has a label 'ignore'; take it out, since every voxel is scored here")
-        try:
-            return cls(names, LabelSet.from_config(classes), ending)
-        except InputError as error:
-            raise InputError(*(f"{path}: {problem}" for problem in error.problems)) from error
+def _describe(dataset: Path) -> tuple[tuple[str, ...], LabelSet, str]:
+    """Read ``dataset.json``: names of the channels in order, label values, and what the files end with."""
+    path, remedy = dataset / "dataset.json", "give a raw data set's folder"
+    content = read_json(path, remedy=remedy)
+    with unreadable(path, KeyError, TypeError, AttributeError, remedy=remedy, said="not as nnU-Net v2 writes it"):
+        ending, channels, labels = content["file_ending"], content["channel_names"], content["labels"]
+        names = tuple(str(channels[str(number)]) for number in range(len(channels)))
+        classes = {str(name): [value] for name, value in labels.items() if name != "background"}
+    if not names:
+        raise InputError(f"{path}: channel_names names no channel; {remedy}")
+    if ending not in _READABLE:
+        raise InputError(f"{path}: file_ending {ending!r} cannot be read; convert the images to {FILE_ENDING}")
+    if "dataset" in content:
+        raise InputError(f"{path}: lists its files itself; only those in imagesTr and labelsTr are read")
+    if "ignore" in classes:
+        raise InputError(f"{path}: has a label 'ignore'; take it out, since every voxel is scored here")
+    try:
+        return names, LabelSet.from_config(classes), ending
+    except InputError as error:
+        raise InputError(*(f"{path}: {problem}" for problem in error.problems)) from error
 
 
-def _channel_names(dataset: Path, description: _Description, given: Sequence[str] | None) -> tuple[str, ...]:
-    names = tuple(name.lower() for name in description.channels) if given is None else tuple(given)
-    if len(names) != len(description.channels) or len(set(names)) != len(names) or not {*names} <= {*CHANNELS}:
+def _channel_names(dataset: Path, described: Sequence[str], given: Sequence[str] | None) -> tuple[str, ...]:
+    names = tuple(name.lower() for name in described) if given is None else tuple(given)
+    if len(names) != len(described) or len(set(names)) != len(names) or not {*names} <= {*CHANNELS}:
         raise InputError(
-            f"{dataset}: its channels {', '.join(description.channels)} must be named here; give --channels with "
-            f"{len(description.channels)} of {', '.join(CHANNELS)}"
+            f"{dataset}: its channels {', '.join(described)} must be named here; give --channels with "
+            f"{len(described)} of {', '.join(CHANNELS)}"
         )
     return names
 

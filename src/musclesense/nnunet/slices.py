@@ -61,20 +61,12 @@ def lay_back(files: Mapping[int, Path], shape: tuple[int, int, int], affine: NDA
 
 
 def require_classes(file: Path, data: NDArray[Any], n_classes: int) -> None:
-    """Refuse labels read from ``file`` that are not background, 0, and class indices up to ``n_classes``.
-
-    Raises:
-        InputError: Says which there may be.
-    """
+    """Refuse labels read from ``file`` that are not background, 0, and class indices up to ``n_classes``."""
     if not np.isin(data, range(n_classes + 1)).all():
         raise InputError(f"{file}: holds other labels than 0 to {n_classes}; give nnU-Net's own masks")
 
 
 def require_place(file: Path, volume: Volume, expected: Geometry) -> None:
-    """Refuse a volume read from ``file`` that lies elsewhere.
-
-    Raises:
-        InputError: Says how it differs.
-    """
+    """Refuse a volume read from ``file`` that lies elsewhere, and say how it differs."""
     if difference := expected.difference(volume.geometry):
         raise InputError(f"{file}: {difference}, of the scan that was exported; give the file of that slice")

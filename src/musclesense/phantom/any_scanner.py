@@ -158,7 +158,9 @@ def _take_image(states: _States, drawing: Drawing, pixel: float) -> tuple[Floats
     if rng := states.get("artefacts"):
         image, compartments = _add_artefacts(rng, image, compartments)
     if rng := states.get("shading"):
-        image = _shade(rng, image)
+        # As coils and transmit field do, from evened out to as received.
+        strength, blotches, gaps = float(rng.uniform(0, 1.2)), float(rng.uniform(0, 0.4)), int(rng.integers(3))
+        image = image * shading(rng, image.shape, strength=strength, blotches=blotches, gaps=gaps)
     if rng := states.get("noise"):
         image = noisy(rng, image, float(np.percentile(image, 95) * rng.uniform(0.003, 0.05)))
     if rng := states.get("contrast"):
@@ -272,9 +274,3 @@ def _add_artefacts(
         shift = int(rng.uniform(0.1, 0.5) * image.shape[axis])
         image = ghosted(image, axis=axis, shift=shift, strength=float(rng.uniform(0.005, 0.05)))
     return image, compartments
-
-
-def _shade(rng: np.random.Generator, image: Floats) -> Floats:
-    """Shade as coils and transmit field do, from evened out to as received."""
-    strength, blotches, gaps = float(rng.uniform(0, 1.2)), float(rng.uniform(0, 0.4)), int(rng.integers(3))
-    return image * shading(rng, image.shape, strength=strength, blotches=blotches, gaps=gaps)
