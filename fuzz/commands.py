@@ -47,9 +47,9 @@ def _prove(plan: Plan) -> None:
     for settings in list(plan.studies.values())[:_MOST_PROVED]:
         module = make_module(settings)
         grid = module.spec.grid
-        hardware = choose(settings.trainer)
+        hardware = choose(settings.config.trainer)
         batches = SimpleNamespace(train_dataloader=lambda: range(7))
-        module._trainer = SimpleNamespace(datamodule=batches, max_epochs=settings.trainer.max_epochs)  # type: ignore[assignment]
+        module._trainer = SimpleNamespace(datamodule=batches, max_epochs=settings.config.trainer.max_epochs)  # type: ignore[assignment]
         module.configure_optimizers()
         if grid.rows * grid.columns <= 160 * 320 and sum(p.numel() for p in module.parameters()) < 10**7:
             size = (2, len(module.spec.channels), grid.rows // 4 or 1, grid.columns // 4 or 1)

@@ -133,7 +133,7 @@ def stage(name: str, overrides: list[str]) -> None:
 def train(settings: Settings) -> None:
     """Train for some steps, whole epochs among them where they are short, and tell the memory of the process."""
     with (
-        reserved("1", choose(settings.trainer).accelerator) as own,
+        reserved("1", choose(settings.config.trainer).accelerator) as own,
         Peak(own_bytes, every=LOOK_EVERY_SECONDS) as memory,
     ):
         session = set_up(settings, inputs.prepare(settings), own, None)

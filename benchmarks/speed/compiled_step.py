@@ -33,11 +33,11 @@ def main() -> None:
     """Time the network of each run and print."""
     table = Table("network", "eager, cases/s", "compiled, cases/s", "ratio", "compiling, s", "pays from, cases")
     for name in sys.argv[1:] or RUNS:
-        config = compose(*RUNS[name])
-        hardware = choose(config.trainer)
+        settings = compose(*RUNS[name])
+        hardware = choose(settings.config.trainer)
         device = torch.device(hardware.accelerator)
-        kinds = [Bare(config, hardware.precision, device, compiled=compiled) for compiled in (False, True)]
-        compiling = [seconds(bare, config.loader.batch_size) for bare in kinds][1]
+        kinds = [Bare(settings, hardware.precision, device, compiled=compiled) for compiled in (False, True)]
+        compiling = [seconds(bare, settings.config.loader.batch_size) for bare in kinds][1]
         pairs = [[CASES_A_TURN / seconds(bare, CASES_A_TURN) for bare in kinds] for _ in range(TURNS)]
         eager, compiled = (statistics.median(rates) for rates in zip(*pairs, strict=True))
         ratio = statistics.median(compiled / eager for eager, compiled in pairs)

@@ -39,7 +39,7 @@ def main() -> None:
     asked = [f"trainer.max_epochs={EPOCHS}", *(sys.argv[1:] or ["experiment=demo"]), "logger.mode=offline"]
     with tempfile.TemporaryDirectory() as runs, ExitStack() as devices:
         settings = compose(*asked, f"runs={runs}")
-        hardware = choose(settings.trainer)
+        hardware = choose(settings.config.trainer)
         own = devices.enter_context(reserved("1", hardware.accelerator))
         logger = open_dashboard(settings)
         session = set_up(settings, inputs.prepare(settings), own, logger)
@@ -137,9 +137,9 @@ class Bare:
         self._kind = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
         self._module = make_module(settings).to(device).train()
         if compiled:
-            self._module.compiled = CompiledNetwork(self._module.network, settings.loader.batch_size)
+            self._module.compiled = CompiledNetwork(self._module.network, settings.config.loader.batch_size)
         self._optimizer = torch.optim.AdamW(self._module.parameters())
-        size, grid = settings.loader.batch_size, self._module.spec.grid
+        size, grid = settings.config.loader.batch_size, self._module.spec.grid
         shape = (size, len(self._module.spec.channels), grid.rows, grid.columns)
         self._images = torch.randn(shape, device=self._device)
         self._classes = torch.randint(2, (size, grid.rows, grid.columns), device=self._device)

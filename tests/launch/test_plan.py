@@ -12,7 +12,7 @@ from musclesense.launch.plan import check
 @pytest.mark.parametrize("folds", ["range(0,5)", "0,1,2,3,4"])
 def test_a_sweep_over_folds_is_25_runs_of_one_study(plan_of: PlanOf, folds: str) -> None:
     plan = plan_of(f"outer={folds}", f"inner={folds}")
-    assert [(run.outer, run.inner) for run in plan.runs] == [(o, i) for o in range(5) for i in range(5)]
+    assert [(run.config.outer, run.config.inner) for run in plan.runs] == [(o, i) for o in range(5) for i in range(5)]
     assert len(plan.studies) == 1
     assert len({run.run for run in plan.runs}) == 25
 
@@ -51,7 +51,7 @@ def test_places_that_cannot_be_written_are_refused(
 def test_an_overlay_changes_what_it_lists(plan_of: PlanOf) -> None:
     (plain,), (demo,) = (plan_of(*overrides).runs for overrides in ([], ["experiment=demo"]))
     assert (plain.spec.grid.spacing_mm, demo.spec.grid.spacing_mm) == (1.25, 2.5)
-    assert demo.loader.batch_size == 8
+    assert demo.config.loader.batch_size == 8
     assert demo.spec.labels == plain.spec.labels
 
 
@@ -63,7 +63,7 @@ def test_every_overlay_and_region_passes_the_checks(
     monkeypatch.chdir(tmp_path)
     plan = plan_of(f"experiment={overlay}", f"region={region}", "model.width=2")
     check(plan)
-    assert plan.runs[0].plain["region"]["name"] == region
+    assert plan.runs[0].config.plain["region"]["name"] == region
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_unfinished_runs_are_those_without_done(plan_of: PlanOf, tmp_path: Path)
     done = plan.runs[0].run.done
     done.parent.mkdir(parents=True)
     done.write_text("{}")
-    assert [run.inner for run in plan.unfinished] == [1]
+    assert [run.config.inner for run in plan.unfinished] == [1]
 
 
 # Past failures, found by `make fuzz`: taken, and then every run failed; a traceback; a process short of memory.

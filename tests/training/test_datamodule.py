@@ -40,7 +40,7 @@ def module_of(
         COMPOSED,
         spec=replace(COMPOSED.spec, labels=labels),
         augmentation=Augmentation(0.3, (0.8, 1.2), 0.5, 0.5),
-        loader=LoaderConfig(overfit_cases=overfit_cases),
+        config=replace(COMPOSED.config, loader=LoaderConfig(overfit_cases=overfit_cases)),
     )
     return NestedFoldDataModule(cache, split, settings, batch_size=4, seed=7, pin_memory=pin_memory, devices=devices)
 

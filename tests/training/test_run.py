@@ -58,7 +58,7 @@ def test_run_folder_holds_the_record(finished, composed):
     assert {*best} == {"format", "epoch", "global_step", "pytorch-lightning_version", "hyper_parameters", "state_dict"}
     assert (finished.parent / "study.yaml").is_file() and (finished.parent / "folds.json").is_file()
     config = yaml.safe_load((finished / "config.yaml").read_text(encoding="utf-8"))
-    plain = composed("study=whole").plain
+    plain = composed("study=whole").config.plain
     assert config | {"data": "", "runs": ""} == {**plain} | {"data": "", "runs": ""}
 
 
@@ -527,7 +527,7 @@ def test_two_devices_train_judge_and_test_together(configured, finished, slices,
         steps = [step for step in one["trained"] + other["trained"] if step[0] == int(row["epoch"])]
         cases = [case for step in steps for case in step[1]]
         assert {*cases} == {*train_cases} and len(cases) == len(train_cases) + len(train_cases) % 2
-        assert max(len(step[1]) for step in steps) == config.loader.batch_size // 2
+        assert max(len(step[1]) for step in steps) == 2  # of batches of 4
         expected = np.average([step[2] for step in steps], weights=[len(step[1]) for step in steps])
         assert float(row["train_loss"]) == pytest.approx(expected, rel=1e-5)
     last = SegmentationModule.load(folder / "checkpoints" / "last.ckpt")
@@ -558,7 +558,7 @@ def test_lightning_requeues_no_job(composed, tmp_path, monkeypatch):
     """It would save in the middle of an epoch, and later go on from there rather than from ``last.ckpt``."""
     for name, value in {"NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "JOB_ID": "7"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
-    config = composed()
-    trainer = run.make_trainer(config, choose(config.trainer), (0,), None, [])
+    settings = composed()
+    trainer = run.make_trainer(settings, choose(settings.config.trainer), (0,), None, [])
     environment = trainer._accelerator_connector.cluster_environment  # which the handlers of signals look at
     assert type(environment).__name__ == "LightningEnvironment", "and not that of Slurm"

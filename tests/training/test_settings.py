@@ -101,10 +101,10 @@ def test_name_tells_cohort_region_and_channels(composed):
 
 
 def test_run_is_named_after_its_folds(composed):
-    config = composed("outer=2", "inner=4", "study=mine", "runs=there")
-    assert config.run.path == Path("there/mine/outer2_inner4")
-    assert config.at(1, 3).run.path == Path("there/mine/outer1_inner3")
-    assert config.at(1, 3).plain == dict(config.plain) | {"outer": 1, "inner": 3}
+    settings = composed("outer=2", "inner=4", "study=mine", "runs=there")
+    assert settings.run.path == Path("there/mine/outer2_inner4")
+    assert settings.at(1, 3).run.path == Path("there/mine/outer1_inner3")
+    assert settings.at(1, 3).config.plain == settings.config.plain | {"outer": 1, "inner": 3}
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a b", "a\\\\b"])
@@ -114,13 +114,13 @@ def test_study_names_that_are_no_folder_are_refused(composed, name):
 
 
 def test_plain_configuration_resolves_and_survives_yaml(composed):
-    plain = composed("optimizer.lr=0.125").plain
+    plain = composed("optimizer.lr=0.125").config.plain
     assert plain["schedule"]["max_lr"] == 0.125
     assert yaml.safe_load(yaml.safe_dump(plain)) == plain
 
 
 def begin(settings: Settings) -> None:
-    open_study(settings.study, settings.plain, defaults())
+    open_study(settings.study, settings.config.plain, defaults())
 
 
 def test_study_is_written_once_without_folds(composed, tmp_path):

@@ -21,18 +21,18 @@ def seconds_of(plan: Plan, tables: Mapping[StudyFolder, CohortTable]) -> float:
     total = 0.0
     for study, settings in plan.studies.items():
         runs = sum(run.study == study for run in plan.unfinished)
-        used, folds, synthesis = inputs.used_rows(settings, tables[study]), settings.folds, settings.synthesis
+        used, folds, synthesis = inputs.used_rows(settings, tables[study]), settings.config.folds, settings.synthesis
         # A validation case costs a third of a training case at most.
         trained = 0.0 if synthesis and synthesis.replace else len(used) * (1 - 1 / folds.outer) * (1 - 1 / folds.inner)
         validated = len(used) * (1 - 1 / folds.outer) / folds.inner
         cases = trained + (synthesis.per_epoch if synthesis else 0) + validated / 3
-        total += runs * settings.trainer.max_epochs * cases * _seconds_a_case(settings)
+        total += runs * settings.config.trainer.max_epochs * cases * _seconds_a_case(settings)
     return total
 
 
 def _seconds_a_case(settings: Settings) -> float:
     """Time training steps on noise: one batch of two cases, the first step not counted."""
-    hardware, spec = choose(settings.trainer), settings.spec
+    hardware, spec = choose(settings.config.trainer), settings.spec
     module = make_module(settings).to(hardware.device)
     size = (spec.grid.rows, spec.grid.columns)
     images = torch.randn(2, len(spec.channels), *size, device=hardware.device)

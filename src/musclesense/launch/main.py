@@ -124,7 +124,7 @@ class LaunchCallback(Callback):
         asked = any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra)
         if plan.launcher._target_.endswith(".JoblibLauncher") and not asked:
             with open_dict(config.hydra.launcher):
-                config.hydra.launcher.n_jobs = runs_at_once(plan.runs[0].trainer)
+                config.hydra.launcher.n_jobs = runs_at_once(plan.runs[0].config.trainer)
 
     @_errors_let_out()
     def on_run_end(self, config: DictConfig, **_: Any) -> None:
@@ -153,7 +153,7 @@ def announce(plan: Plan) -> None:
     left = f"{len(plan.unfinished)} of {len(plan.runs)} runs to do" if plan.whole else "runs as the sweeper draws them"
     said = f"{left}; cohort {next(iter(tables.values())).path}"
     if plan.here:
-        hardware = choose(plan.runs[0].trainer)
+        hardware = choose(plan.runs[0].config.trainer)
         said += f"; {hardware.accelerator}, {hardware.precision} ({hardware.reason})"
     log.info(said)
     if plan.here and (seconds := estimate.seconds_of(plan, tables)) > _LONG_SECONDS:

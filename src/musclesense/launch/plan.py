@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -152,8 +153,8 @@ def check(plan: Plan) -> None:
             inputs.check(settings)
             module = make_module(settings)
             module.require_fit()
-            module.make_optimizer(steps=settings.trainer.max_epochs)
-    places = dict.fromkeys(place for run in plan.unfinished for place in (run.data, run.study.path.parent))
+            module.make_optimizer(steps=settings.config.trainer.max_epochs)
+    places = dict.fromkeys(place for run in plan.unfinished for place in (Path(run.config.data), run.study.path.parent))
     for place in () if problems else places:
         with collected(problems):
             require_writable(place)

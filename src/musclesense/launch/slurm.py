@@ -93,7 +93,7 @@ def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]], settings: Sett
     launcher.task_function = functools.partial(_job, launcher.task_function)
     parameters = {name: value for name, value in launcher.params.items() if value is not None}
     parameters["teardown"] = list(_TEARDOWN)
-    if settings.trainer.accelerator == "cpu":
+    if settings.config.trainer.accelerator == "cpu":
         parameters.pop("gpus_per_node", None)
     folder = Path(parameters.pop("submitit_folder"))
     folder.mkdir(parents=True, exist_ok=True)

@@ -91,38 +91,30 @@ def require_best(path: Path, epoch: int) -> None:
         raise InputError(f"{path}: of epoch {found}, and the best one is {epoch}; {remedy}")
 
 
-class BestEpoch(Callback):
-    """``best.ckpt``: the weights of the epoch best on the validation cases so far, the first of equal ones.
+class KeptWeights(Callback):
+    """Weights that were validated after an epoch, enough to use the network, not to go on.
 
-    They are enough to use the network, not to go on. Which epoch is the best is read from the record of epochs, which
-    lives in ``last.ckpt``, written after it. ``history`` is a callback before this one.
+    ``best.ckpt`` is of the epoch best on the validation cases so far, the first of equal ones. Which it is, is read
+    from the record of epochs, which lives in ``last.ckpt``, written after it: ``history`` is a callback before this
+    one. Beside, ``every`` so many epochs are kept as ``epoch-0009.ckpt``.
     """
 
-    def __init__(self, folder: CheckpointFolder, history: History, averaging: Averaging | None) -> None:
-        self._path = folder.best
-        self._history = history
-        self._averaging = averaging
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the weights where they are better than all before."""
-        *earlier, score = (row[MONITOR] for row in self._history.rows)
-        if score > max(earlier, default=-math.inf):
-            _write_weights(self._path, trainer, pl_module, self._averaging)
-
-
-class KeptEpochs(Callback):
-    """``epoch-0009.ckpt``: the weights that were validated after an epoch, enough to use the network, not to go on."""
-
-    def __init__(self, folder: CheckpointFolder, every: int, averaging: Averaging | None) -> None:
+    def __init__(
+        self, folder: CheckpointFolder, history: History, *, every: int | None, averaging: Averaging | None
+    ) -> None:
         self._folder = folder
+        self._history = history
         self._every = every
         self._averaging = averaging
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the weights where it is their turn."""
+        """Write the weights where it is their turn, and where they are better than all before."""
         epoch = trainer.current_epoch
-        if (epoch + 1) % self._every == 0:
+        if self._every and (epoch + 1) % self._every == 0:
             _write_weights(self._folder.epoch(epoch), trainer, pl_module, self._averaging)
+        *earlier, score = (row[MONITOR] for row in self._history.rows)
+        if score > max(earlier, default=-math.inf):
+            _write_weights(self._folder.best, trainer, pl_module, self._averaging)
 
 
 def _write_weights(path: Path, trainer: Trainer, module: LightningModule, averaging: Averaging | None) -> None:

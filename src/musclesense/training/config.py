@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -262,6 +263,14 @@ class Config:
     averaging: AveragingConfig = field(default_factory=AveragingConfig)
     checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Plain values, for the records of study and run; the table's path is absolute there."""
+        plain = asdict(self)
+        if self.cohort.path is not None:
+            plain["cohort"]["path"] = str(Path(self.cohort.path).absolute())
+        return plain
 
 
 def problems(config: Config) -> Iterator[str]:

@@ -169,8 +169,8 @@ class NestedFoldDataModule(LightningDataModule):
         self.train_cases, self.validation_cases, self.test_cases = (
             self._cases_of(subjects) for subjects in (split.train, split.validation, split.test)
         )
-        if settings.loader.overfit_cases is not None:
-            self.train_cases = self.validation_cases = self.train_cases[: settings.loader.overfit_cases]
+        if settings.config.loader.overfit_cases is not None:
+            self.train_cases = self.validation_cases = self.train_cases[: settings.config.loader.overfit_cases]
         sets = {"training": self.train_cases, "validation": self.validation_cases, "test": self.test_cases}
         for name, cases in sets.items():
             if not cases:
@@ -234,7 +234,7 @@ class NestedFoldDataModule(LightningDataModule):
         return [i for i, case in enumerate(self.cache.cases) if case.acquisition.subject in wanted]
 
     def _loader(self, sampler: CaseSampler) -> DataLoader[Batch]:
-        workers = self._settings.loader.workers
+        workers = self._settings.config.loader.workers
         return DataLoader(
             self._dataset,
             batch_sampler=BatchSampler(sampler, self._batch_size, drop_last=False),

@@ -1,16 +1,22 @@
 """What a run works on: its cohort, folds and slices, found, made or refused."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from musclesense.cohort import cache, checks, folds
-from musclesense.cohort.table import Acquisition, CohortTable
+from musclesense.cohort.table import Acquisition, CohortTable, read_table, scan_table
+from musclesense.errors import InputError
 from musclesense.networks.spec import NetworkSpec
+from musclesense.phantom.cohorts.presets import find_preset
+from musclesense.phantom.version import PHANTOM_VERSION, version_of
+from musclesense.storage.locks import locked
+from musclesense.storage.records import read_json
 from musclesense.studies.writing import open_study, require_same_study
 from musclesense.training import config as schema
 from musclesense.training.settings import Settings
-from musclesense.training.source import Phantom
 from musclesense.vocabulary import Region
 
 
@@ -36,13 +42,13 @@ def check(settings: Settings) -> None:
         InputError: All that is wrong, a line each.
     """
     require_own_study(settings)
-    table = settings.cohort.scan()
+    table = _scan(settings.config)
     if table is None:
         return
     used = used_rows(settings, table)
     _require_good(settings, table, used)
     if (drawn := settings.study.folds).is_file():
-        folds.load_fitting(drawn, table, used, **vars(settings.folds))
+        folds.load_fitting(drawn, table, used, **vars(settings.config.folds))
 
 
 def require_own_study(settings: Settings) -> None:
@@ -51,7 +57,7 @@ def require_own_study(settings: Settings) -> None:
     Raises:
         InputError: Names what differs.
     """
-    require_same_study(settings.study, settings.plain, schema.defaults())
+    require_same_study(settings.study, settings.config.plain, schema.defaults())
 
 
 def prepare(settings: Settings) -> Inputs:
@@ -62,20 +68,71 @@ def prepare(settings: Settings) -> Inputs:
     """
     table, spec = find_table(settings), settings.spec
     used = used_rows(settings, table)
-    open_study(settings.study, settings.plain, schema.defaults())
-    nested = folds.load_or_draw(settings.study.folds, table, used, **vars(settings.folds))
+    open_study(settings.study, settings.config.plain, schema.defaults())
+    nested = folds.load_or_draw(settings.study.folds, table, used, **vars(settings.config.folds))
     slices = cache.open_or_build(
-        _cache_folder(settings, used), used, grid=spec.grid, labels=spec.labels, column=settings.column
+        _cache_folder(settings, used), used, grid=spec.grid, labels=spec.labels, column=settings.config.labels.column
     )
-    return Inputs(slices, nested.split(settings.outer, settings.inner), replace(spec, placed_by=slices.placed_by))
+    return Inputs(slices, nested.split(**settings.fold), replace(spec, placed_by=slices.placed_by))
 
 
 def find_table(settings: Settings) -> CohortTable:
-    """Read the cohort's table; a phantom is made first where it is missing, once among processes."""
-    table = settings.cohort.read()
-    if isinstance(settings.cohort, Phantom):  # one's own was checked before
-        _require_good(settings, table, used_rows(settings, table))
+    """Read the cohort's table; a phantom is made first where it is missing, once among processes.
+
+    Raises:
+        InputError: All that is wrong with it, or another version made the phantom.
+    """
+    cohort, folder = settings.config.cohort, _phantom_folder(settings.config)
+    if cohort.path is not None:
+        return read_table(Path(cohort.path))  # which was checked before
+    if not folder.is_dir():
+        with locked(folder):
+            if not folder.is_dir():
+                _make_phantom(folder, cohort.phantom)
+    _require_this_version(folder)
+    table = read_table(folder / "cohort.csv")
+    _require_good(settings, table, used_rows(settings, table))
     return table
+
+
+def _scan(config: schema.Config) -> CohortTable | None:
+    """Read one's own table with its problems, none of which is raised; of a phantom, see only whether it can be had."""
+    phantom, folder = config.cohort.phantom, _phantom_folder(config)
+    if config.cohort.path is not None:
+        return scan_table(Path(config.cohort.path))
+    find_preset(phantom.preset)
+    if folder.is_dir():
+        _require_this_version(folder)
+    else:
+        from musclesense.phantom.cohorts.generate import require_known_slices
+
+        require_known_slices(phantom.slices)
+    return None
+
+
+def _phantom_folder(config: schema.Config) -> Path:
+    phantom = config.cohort.phantom
+    part = "" if phantom.slices == "all" else f"-{phantom.slices}"
+    return Path(config.data) / f"phantom-{phantom.preset}-{phantom.seed}{part}"
+
+
+def _make_phantom(folder: Path, phantom: schema.PhantomConfig) -> None:
+    from musclesense.phantom.cohorts.generate import generate  # a run that finds its phantom starts sooner without
+
+    slices: Literal["all", "mid"] = phantom.slices  # type: ignore[assignment]  # it refuses others
+    generate(folder, preset=phantom.preset, seed=phantom.seed, workers=os.cpu_count() or 1, slices=slices)
+
+
+def _require_this_version(phantom: Path) -> None:
+    """Refuse a phantom of another version: the same arguments would give other scans now."""
+    try:
+        record = read_json(phantom / "phantom.json", remedy="remove the folder")
+    except InputError:
+        record = None
+    made_by = version_of(record) if isinstance(record, dict) else None
+    if made_by != PHANTOM_VERSION:
+        versions = f"made by version {made_by or 'unknown'} of the phantom, and this is version {PHANTOM_VERSION}"
+        raise InputError(f"{phantom}: {versions}; remove the folder")
 
 
 def used_rows(settings: Settings, table: CohortTable) -> list[Acquisition]:
@@ -84,8 +141,9 @@ def used_rows(settings: Settings, table: CohortTable) -> list[Acquisition]:
 
 
 def _cache_folder(settings: Settings, used: Sequence[Acquisition]) -> Path:
-    spec = settings.spec
-    return cache.cache_folder(settings.data / "cache", used, grid=spec.grid, labels=spec.labels, column=settings.column)
+    config, spec = settings.config, settings.spec
+    folder, column = Path(config.data) / "cache", config.labels.column
+    return cache.cache_folder(folder, used, grid=spec.grid, labels=spec.labels, column=column)
 
 
 def _require_good(settings: Settings, table: CohortTable, used: Sequence[Acquisition]) -> None:
@@ -99,8 +157,8 @@ def _require_good(settings: Settings, table: CohortTable, used: Sequence[Acquisi
         table,
         channels=tuple(dict.fromkeys([*channels, *(cache.common_channels(used) if used else ())])),
         regions=frozenset(map(Region, settings.spec.regions)),
-        folds=settings.folds.outer,
-        inner_folds=settings.folds.inner,
-        label_column=settings.column,
+        folds=settings.config.folds.outer,
+        inner_folds=settings.config.folds.inner,
+        label_column=settings.config.labels.column,
         label_values=values or None,
     )

@@ -82,7 +82,7 @@ class TestFoldScores(Callback):
         """Score the cases of a batch."""
         assert isinstance(pl_module, SegmentationModule)
         for position, probabilities in zip(batch.case.tolist(), outputs.cpu().numpy(), strict=True):
-            fold, column = self._settings.fold, self._settings.column
+            fold, column = self._settings.fold, self._settings.config.labels.column
             self.cases.append(score(self._cache, position, probabilities, pl_module.spec, **fold, column=column))
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -25,7 +25,7 @@ from musclesense.studies.writing import begin_run, record_failure, write_done
 from musclesense.training import checkpoints, inputs
 from musclesense.training.averaging import Averaging
 from musclesense.training.callbacks import EarlyStop, StepSeed
-from musclesense.training.checkpoints import BestEpoch, KeptEpochs, last_epoch
+from musclesense.training.checkpoints import KeptWeights, last_epoch
 from musclesense.training.datamodule import NestedFoldDataModule
 from musclesense.training.machine import compilation, devices
 from musclesense.training.machine.hardware import Hardware, choose
@@ -52,15 +52,15 @@ def train(settings: Settings) -> Scores:
         InputError: The cohort or the study's folder cannot be used.
         RuntimeError: A process failed, of those that train a run on several devices.
     """
-    run = settings.run
+    run, asked = settings.run, settings.config.trainer
     inputs.require_own_study(settings)
     if not run.is_finished:
         inputs.check(settings)
         data = inputs.prepare(settings)
         with locked(run.path):
             if not run.is_finished:  # a second sweep on the same study has waited here
-                begin_run(run, settings.plain)
-                with devices.reserved(settings.trainer.devices, choose(settings.trainer).accelerator) as own:
+                begin_run(run, settings.config.plain)
+                with devices.reserved(asked.devices, choose(asked).accelerator) as own:
                     if len(own) == 1:
                         _train(settings, data, own)
                     else:
@@ -107,14 +107,15 @@ def make_module(settings: Settings, spec: NetworkSpec | None = None) -> Segmenta
     Raises:
         InputError: The network cannot be made with these arguments.
     """
+    config = settings.config
     return SegmentationModule(
-        spec or settings.spec, loss=settings.loss, optimizer=settings.optimizer, schedule=settings.schedule
+        spec or settings.spec, loss=config.loss, optimizer=config.optimizer, schedule=config.schedule
     )
 
 
 def _train_together(settings: Settings, own: tuple[int, ...]) -> None:
     """Train with a process for each device, and show how far they are from what they write."""
-    run, epochs = settings.run, RunBar(settings.run.name, settings.trainer.max_epochs)
+    run, epochs = settings.run, RunBar(settings.run.name, settings.config.trainer.max_epochs)
     checkpoints.to_go_on_from(run.checkpoints)  # removes damaged ones before the processes look, all at once
     try:
         devices.train_in_step(_as_rank, (settings, own), devices=len(own), look=lambda: epochs.follow(run))
@@ -176,7 +177,7 @@ class Session:
     def fit(self) -> None:
         """Train to the end, from the last epoch if there is one."""
         last, synthesis = checkpoints.to_go_on_from(self.settings.run.checkpoints), self.settings.synthesis
-        epochs, here = self.settings.trainer.max_epochs, self.trainer.is_global_zero
+        epochs, here = self.settings.config.trainer.max_epochs, self.trainer.is_global_zero
         with nullcontext() if synthesis is None else synthesis.running_workers(epochs, here=here):
             self.trainer.fit(self.module, datamodule=self.datamodule, ckpt_path=last, weights_only=True)
 
@@ -189,7 +190,7 @@ class Session:
         self.trainer.test(best, datamodule=self.datamodule, verbose=False)
         scores = _scores(self.test.cases)
         if logger is not None:
-            overlays = self.settings.logger.overlays
+            overlays = self.settings.config.logger.overlays
             logger.log_test(scores, self.test.cases, labels=best.spec.labels, overlays=overlays)
         return scores, best_epoch
 
@@ -203,11 +204,12 @@ def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger
     _quieten_lightning()
     # Deterministic kernels are asked for on a GPU. Filling all new memory beside that took an eighth of a step there.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    seed = int(np.random.SeedSequence([settings.seed, settings.outer, settings.inner]).generate_state(1)[0])
+    config = settings.config
+    seed = int(np.random.SeedSequence([config.seed, config.outer, config.inner]).generate_state(1)[0])
     lightning.seed_everything(seed, workers=True, verbose=False)
-    hardware = choose(settings.trainer)
+    hardware = choose(config.trainer)
     module = make_module(settings, data.spec)
-    batch_size = devices.share_of(settings.loader.batch_size, len(own))
+    batch_size = devices.share_of(config.loader.batch_size, len(own))
     datamodule = NestedFoldDataModule(
         data.slices,
         data.split,
@@ -219,10 +221,10 @@ def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger
     )
     history = History(settings.run)
     test = TestFoldScores(settings, data.slices)
-    bar = RunBar(settings.run.name, settings.trainer.max_epochs)
+    bar = RunBar(settings.run.name, config.trainer.max_epochs)
     callbacks = [StepSeed(seed), history, test, bar, *_keeping(settings, history)]
     cases = len(datamodule.train_dataloader()) * batch_size
-    compiled = compilation.wanted(settings.trainer, hardware, cases=cases, devices=len(own))
+    compiled = compilation.wanted(config.trainer, hardware, cases=cases, devices=len(own))
     if compiled:
         callbacks.append(compilation.Compilation(batch_size))
     trainer = make_trainer(settings, hardware, own, logger, callbacks)
@@ -231,13 +233,12 @@ def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger
 
 def _keeping(settings: Settings, history: History) -> list[Callback]:
     """Make what averages, keeps and stops, in this order."""
-    folder, stopping = settings.run.checkpoints, settings.early_stopping
-    averaging = None if settings.averaging is None else Averaging(settings.averaging)
+    config, folder = settings.config, settings.run.checkpoints
+    averaging = None if config.averaging.decay is None else Averaging(config.averaging.decay)
     return [
         *([averaging] if averaging else []),
-        *([KeptEpochs(folder, settings.keep_every, averaging)] if settings.keep_every else []),
-        BestEpoch(folder, history, averaging),
-        EarlyStop(patience=stopping.patience, min_delta=stopping.min_delta),
+        KeptWeights(folder, history, every=config.checkpoints.keep_every, averaging=averaging),
+        EarlyStop(patience=config.early_stopping.patience, min_delta=config.early_stopping.min_delta),
         last_epoch(folder),
     ]
 
@@ -246,16 +247,17 @@ def make_trainer(
     settings: Settings, hardware: Hardware, own: tuple[int, ...], logger: "Logger | None", callbacks: list[Callback]
 ) -> Trainer:
     """Make Lightning's trainer of a run on these devices."""
+    asked = settings.config.trainer
     if logger is not None:
         callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     return Trainer(
         accelerator=hardware.accelerator,
         devices=list(own) if hardware.accelerator == "cuda" else len(own),
-        strategy=settings.trainer.strategy if len(own) > 1 else "auto",
+        strategy=asked.strategy if len(own) > 1 else "auto",
         sync_batchnorm=len(own) > 1 and hardware.accelerator == "cuda",  # PyTorch has none for a CPU
         precision=hardware.precision,  # type: ignore[arg-type]
-        max_epochs=settings.trainer.max_epochs,
-        gradient_clip_val=settings.trainer.gradient_clip_val,
+        max_epochs=asked.max_epochs,
+        gradient_clip_val=asked.gradient_clip_val,
         logger=logger or False,
         callbacks=callbacks,
         plugins=[
@@ -277,7 +279,7 @@ def make_trainer(
 
 def open_dashboard(settings: Settings) -> "Logger | None":
     """Open the run in wandb, where that is on; without the package the run does without."""
-    if settings.logger.name == "none":
+    if settings.config.logger.name == "none":
         return None
     try:
         from musclesense.training.watch import tracking

@@ -176,7 +176,7 @@ def test_a_compiled_run_learns_the_same_and_is_resumed_by_another_process(config
     train_until(resumed, 2)
     # Compiled anew, by a process that knows nothing of the first.
     command = [sys.executable, "train.py", "experiment=smoke", "trainer=cpu", COMPILED, "study=whole"]
-    places = [f"data={resumed.data}", f"runs={resumed.study.path.parent}"]
+    places = [f"data={resumed.config.data}", f"runs={resumed.study.path.parent}"]
     cold = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cold")}
     subprocess.run([*command, *places], cwd=Path(__file__).parents[3], env=cold, check=True, capture_output=True)
     assert (tmp_path / "cold").is_dir()

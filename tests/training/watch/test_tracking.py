@@ -85,19 +85,19 @@ def logged(composed, data, tmp_path_factory) -> Iterator[list[Any]]:
 
 
 def test_each_run_of_a_process_is_its_own(logged):
-    for config in logged:
-        run = read_back(config.run.path).run
-        assert run.run_group == config.study.path.name
+    for settings in logged:
+        run = read_back(settings.run.path).run
+        assert run.run_group == settings.study.path.name
         assert run.job_type == "outer1"
-        assert run.display_name == f"outer1-inner{config.inner}"
+        assert run.display_name == f"outer1-inner{settings.config.inner}"
         assert run.project == "musclesense"
-        assert run.run_id == (config.run.path / "wandb_id").read_text()
-    assert len({read_back(config.run.path).run.run_id for config in logged}) == 3
+        assert run.run_id == (settings.run.path / "wandb_id").read_text()
+    assert len({read_back(settings.run.path).run.run_id for settings in logged}) == 3
 
 
 def test_figures_are_those_of_the_run_folder(logged):
-    for config in logged[:2]:
-        found, folder = read_back(config.run.path), config.run.path
+    for settings in logged[:2]:
+        found, folder = read_back(settings.run.path), settings.run.path
         done = json.loads((folder / "done.json").read_text())
         rows = (folder / "metrics.csv").read_text().splitlines()[1:]
         for position, name in ((1, "train_loss"), (2, "val_loss"), (3, "val_dice")):
@@ -106,14 +106,14 @@ def test_figures_are_those_of_the_run_folder(logged):
         assert {f"test/{name}": value for name, value in done["scores"].items()}.items() <= found.summary.items()
         rates = [step["lr-AdamW"] for step in found.history if "lr-AdamW" in step]
         assert len(rates) == 2 and all(0 < rate <= 2e-2 for rate in rates)
-    one, other = (read_back(config.run.path).summary["test/dice_calf"] for config in logged[:2])
+    one, other = (read_back(settings.run.path).summary["test/dice_calf"] for settings in logged[:2])
     assert one != other
 
 
 def test_configuration_is_complete(logged):
-    for config in logged:
-        found = read_back(config.run.path).config
-        plain = config.plain
+    for settings in logged:
+        found = read_back(settings.run.path).config
+        plain = settings.config.plain
         assert {key: found[key] for key in plain} == plain
 
 
@@ -129,7 +129,7 @@ def test_overlays_have_masks(logged):
 
 
 def test_a_failed_run_says_so(logged):
-    assert [read_back(config.run.path).exit_code for config in logged] == [0, 0, 1]
+    assert [read_back(settings.run.path).exit_code for settings in logged] == [0, 0, 1]
     assert wandb.run is None
 
 

@@ -90,18 +90,18 @@ def _warn(error: Exception) -> None:
 
 
 def _start(settings: Settings) -> Logger:
-    run, asked, of_wandb = settings.run, settings.logger, wandb.Settings(silent=True, console="off")
+    run, asked, of_wandb = settings.run, settings.config.logger, wandb.Settings(silent=True, console="off")
     wandb.setup(settings=of_wandb)
     logger = Logger(
         project=asked.project,
         entity=asked.entity,
         group=settings.study.path.name,
-        job_type=f"outer{settings.outer}",
+        job_type=f"outer{settings.config.outer}",
         name=run.name.replace("_", "-"),
         id=_stored_id(run.wandb_id),
         resume="allow",
         save_dir=run.path,
-        config=dict(settings.plain),
+        config=dict(settings.config.plain),
         mode=_mode(asked.mode),
         settings=of_wandb,
     )
