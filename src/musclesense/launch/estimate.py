@@ -21,12 +21,13 @@ def seconds_of(plan: Plan, tables: Mapping[StudyFolder, CohortTable]) -> float:
     total = 0.0
     for study, settings in plan.studies.items():
         runs = sum(run.study == study for run in plan.unfinished)
-        used, folds, synthesis = inputs.used_rows(settings, tables[study]), settings.config.folds, settings.synthesis
+        used, config = inputs.used_rows(settings, tables[study]), settings.config
+        folds, drawn = config.folds, settings.synthesis and config.synthesis
         # A validation case costs a third of a training case at most.
-        trained = 0.0 if synthesis and synthesis.replace else len(used) * (1 - 1 / folds.outer) * (1 - 1 / folds.inner)
+        trained = 0.0 if drawn and drawn.replace else len(used) * (1 - 1 / folds.outer) * (1 - 1 / folds.inner)
         validated = len(used) * (1 - 1 / folds.outer) / folds.inner
-        cases = trained + (synthesis.per_epoch if synthesis else 0) + validated / 3
-        total += runs * settings.config.trainer.max_epochs * cases * _seconds_a_case(settings)
+        cases = trained + (drawn.per_epoch if drawn else 0) + validated / 3
+        total += runs * config.trainer.max_epochs * cases * _seconds_a_case(settings)
     return total
 
 

@@ -18,7 +18,7 @@ from musclesense.errors import InputError
 from musclesense.messages import log
 from musclesense.storage.atomic import atomic_path
 from musclesense.studies.layout import CheckpointFolder
-from musclesense.training.averaging import Averaging
+from musclesense.training.callbacks import Averaging
 from musclesense.training.record import MONITOR, History
 
 

@@ -297,12 +297,7 @@ def defaults() -> dict[str, Any]:
     >>> defaults()["early_stopping"], "model" in defaults()
     ({'patience': 20, 'min_delta': 0.0}, False)
     """
-    return _without_missing(asdict(Config()))
-
-
-def _without_missing(plain: dict[str, Any]) -> dict[str, Any]:
-    there = {key: value for key, value in plain.items() if value != MISSING}
-    return {key: _without_missing(value) if isinstance(value, dict) else value for key, value in there.items()}
+    return asdict(Config(), dict_factory=lambda items: {key: value for key, value in items if value != MISSING})
 
 
 def register() -> None:

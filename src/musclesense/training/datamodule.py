@@ -43,49 +43,30 @@ class Batch(NamedTuple):
 class CachedSlices(Dataset[Batch]):
     """Batches read from the memory-mapped cache, a whole batch at a time.
 
-    Args:
-        cache: Slices of the cohort.
-        channels: Channels of the network, in its order.
-        n_classes: Foreground classes.
-        pool: Synthetic slices; slice ``n`` of the pool lies at position ``n`` behind the end of the cache.
+    Slice ``n`` of the pool lies at position ``n`` behind the end of the cache.
     """
 
     def __init__(self, cache: SliceCache, channels: Sequence[str], n_classes: int, pool: Pool | None = None) -> None:
         self._cache = cache
         self._channels = np.array([cache.channels.index(name) for name in channels])
         self._pool = pool
-        there = {
-            region: [index in classes for index in range(1, n_classes + 1)]
-            for region, classes in cache.classes_of.items()
-        }
+        there = {region: np.isin(range(1, n_classes + 1), [*own]) for region, own in cache.classes_of.items()}
         self._possible = np.array([there[case.acquisition.region] for case in cache.cases])
 
     def __getitems__(self, cases: list[int]) -> Batch:
         """Read the slices at these positions, those of the cohort first."""
         positions, end = np.array(cases), len(self._cache.cases)
         scanned, drawn = positions[positions < end], positions[positions >= end]
-        images = np.empty((len(cases), len(self._channels), *self._cache.images.shape[2:]), np.float16)
-        classes = np.empty((len(cases), *self._cache.classes.shape[1:]), np.uint8)
-        air = np.empty((len(cases), len(self._channels)), np.float32)
-        possible = np.ones((len(cases), self._possible.shape[1]), bool)
         own = np.ix_(scanned, self._channels)
-        images[: len(scanned)] = self._cache.images[own]
-        classes[: len(scanned)] = self._cache.classes[scanned]
-        air[: len(scanned)] = self._cache.air[own]
-        possible[: len(scanned)] = self._possible[scanned]
+        arrays = [self._cache.images[own], self._cache.classes[scanned], self._cache.air[own], self._possible[scanned]]
         if self._pool is not None and len(drawn):
             records = self._pool.read(drawn - end)
-            images[len(scanned) :, 0] = records["image"]
-            classes[len(scanned) :] = records["classes"]
-            air[len(scanned) :, 0] = records["air"]
-        return Batch(
-            torch.from_numpy(images),
-            torch.from_numpy(classes),
-            torch.from_numpy(air),
-            torch.from_numpy(np.concatenate([scanned, drawn])),
-            torch.tensor(NO_CHANGE).expand(len(cases), -1).contiguous(),
-            torch.from_numpy(possible),
-        )
+            every_class = np.ones((len(drawn), self._possible.shape[1]), bool)
+            made = (records["image"][:, None], records["classes"], records["air"][:, None], every_class)
+            arrays = [np.concatenate(both) for both in zip(arrays, made, strict=True)]
+        images, classes, air, possible = map(torch.from_numpy, arrays)
+        changes = torch.tensor(NO_CHANGE).expand(len(cases), -1).contiguous()
+        return Batch(images, classes, air, torch.from_numpy(np.concatenate([scanned, drawn])), changes, possible)
 
 
 class CaseSampler(Sampler[int]):
@@ -141,12 +122,12 @@ class NestedFoldDataModule(LightningDataModule):
 
     Args:
         cache: Slices of every acquisition of the study.
-        split: Subjects who train, validate and test.
+        split: Of its subjects.
         settings: Of the run.
         batch_size: Cases a step on each device.
         seed: Of shuffling and augmentation.
         pin_memory: Lock batches in memory, for faster copies to a GPU.
-        devices: That share the cases, each in a process of its own.
+        devices: Processes that share the cases.
 
     Raises:
         InputError: A part holds no case, or is judged by more devices than it holds cases.
@@ -189,7 +170,7 @@ class NestedFoldDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Give the training cases, shuffled."""
-        scanned = [] if self.synthesis is not None and self.synthesis.replace else self.train_cases
+        scanned = [] if self.synthesis is not None and self.synthesis.config.replace else self.train_cases
         end = len(self.cache.cases)
         sampler = CaseSampler(scanned, seed=self._seed, synthesis=self.synthesis, first_drawn=end)
         if self.trainer is not None:

@@ -23,8 +23,7 @@ from musclesense.storage.locks import locked, locked_if_free
 from musclesense.studies.reading import read_done
 from musclesense.studies.writing import begin_run, record_failure, write_done
 from musclesense.training import checkpoints, inputs
-from musclesense.training.averaging import Averaging
-from musclesense.training.callbacks import EarlyStop, StepSeed
+from musclesense.training.callbacks import Averaging, EarlyStop, StepSeed
 from musclesense.training.checkpoints import KeptWeights, last_epoch
 from musclesense.training.datamodule import NestedFoldDataModule
 from musclesense.training.machine import compilation, devices

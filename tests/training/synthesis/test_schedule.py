@@ -17,6 +17,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.messages import shown_in
+from musclesense.training.config import SynthesisConfig
 from musclesense.training.synthesis import schedule as module
 from musclesense.training.synthesis.pool import Pool, Recipe
 from musclesense.training.synthesis.schedule import Synthesis
@@ -35,7 +36,7 @@ RECIPE = Recipe(
 
 def synthesis_in(folder: Path, **changed: Any) -> Synthesis:
     arguments: dict[str, Any] = {"slices": 20, "initial": 8, "growth": 3, "per_epoch": 6, "replace": False}
-    return Synthesis(pool=Pool.below(folder, RECIPE), **arguments | {"workers": 0} | changed)
+    return Synthesis(Pool.below(folder, RECIPE), SynthesisConfig(**arguments | {"workers": 0} | changed))
 
 
 @given(

@@ -11,7 +11,7 @@ import torch._functorch.config as functorch
 from lightning import Callback, Trainer
 from torch import Tensor, nn
 
-from musclesense.errors import InputError
+from musclesense.errors import InputError, first_line
 from musclesense.messages import log
 from musclesense.training.config import TrainerConfig
 from musclesense.training.machine.hardware import Hardware
@@ -29,10 +29,10 @@ def wanted(config: TrainerConfig, hardware: Hardware, *, cases: int, devices: in
     ``auto`` does so where it was measured to pay: on one CPU with a C++ compiler, in a training that is long enough.
 
     Args:
-        config: ``compile`` of it, and for how many epochs at most.
+        config: Whether it is asked for, and how many epochs there are at most.
         hardware: What trains.
-        cases: In an epoch, over all devices.
-        devices: That share them.
+        cases: In an epoch, over all ``devices``.
+        devices: How many.
 
     Raises:
         InputError: ``always`` on a machine that has no compiler.
@@ -92,22 +92,18 @@ class CompiledNetwork:
         """Map images (batch, channels, rows, columns) to logits (batch, 1 + classes, rows, columns)."""
         if len(images) != self._batch_size:
             return self._network(images)  # type: ignore[no-any-return]
-        if self._proven:
-            return self._compiled(images)
-        logits = self._first(images)
-        self._proven = True
-        return logits
+        return self._compiled(images) if self._proven else self._first(images)
 
     def _first(self, images: Tensor) -> Tensor:
         """Compile, or give it up."""
+        self._proven = True
         try:
             # Forward and backward at once, or a backward that cannot be compiled would fail outside of this block.
             with functorch.patch(force_non_lazy_backward_lowering=True):
                 return self._compiled(images)
         except Exception as error:  # compilers fail in many ways; where the network itself does, it fails again below
             self._compiled = self._network
-            cause = getattr(error, "inner_exception", None) or error
-            reason = next(iter(str(cause).splitlines()), type(cause).__name__)
+            reason = first_line(getattr(error, "inner_exception", None) or error)
             logits = self._network(images)
             log.warning(f"torch.compile failed ({reason[:200]}); training goes on without it")
             return logits  # type: ignore[no-any-return]

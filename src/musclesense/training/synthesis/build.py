@@ -14,10 +14,6 @@ from musclesense.vocabulary import Region
 def build(config: Config, spec: NetworkSpec) -> Synthesis | None:
     """Give what is trained on beside the cohort's slices, or None where that is nothing.
 
-    Args:
-        config: Of the run.
-        spec: The network made of it.
-
     Raises:
         InputError: All that is wrong, a line each.
     """
@@ -35,15 +31,7 @@ def build(config: Config, spec: NetworkSpec) -> Synthesis | None:
         column=config.labels.column,
         shard=chosen.shard,
     )
-    return Synthesis(
-        pool=Pool.below(Path(config.data) / "pool", recipe),
-        slices=chosen.slices,
-        initial=chosen.initial,
-        growth=chosen.growth,
-        per_epoch=chosen.per_epoch,
-        replace=chosen.replace,
-        workers=chosen.workers,
-    )
+    return Synthesis(Pool.below(Path(config.data) / "pool", recipe), chosen)
 
 
 def _problems(config: Config, spec: NetworkSpec) -> Iterator[str]:
@@ -80,8 +68,7 @@ def _problems_of_labels(config: Config, spec: NetworkSpec) -> Iterator[str]:
     column = config.labels.column
     if column not in ("mask", "compartments"):
         return
-    unknown = _unknown_values(spec, column)
-    if unknown:
+    if unknown := _unknown_values(spec, column):
         some = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
         yield (
             f"labels={config.labels.name}: {some} {'is' if len(unknown) == 1 else 'are'} not in drawn "

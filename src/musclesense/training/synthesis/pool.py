@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
@@ -45,11 +45,11 @@ class Recipe:
 
     Attributes:
         seed: Of everything random.
-        regions: Regions that are shown.
+        regions: That are shown.
         without: Ingredients of the generator that are left out, some of ``any_scanner.INGREDIENTS``.
-        grid: The network's grid.
-        labels: What the values of the reference labels mean.
-        column: ``mask`` or ``compartments``: the reference labels that hold these values.
+        grid: The network's.
+        labels: What the values of ``column``, which is ``mask`` or ``compartments``, mean.
+        column: The reference labels.
         shard: Slices in a file.
     """
 
@@ -86,40 +86,22 @@ class Recipe:
 
     def to_config(self) -> dict[str, Any]:
         """Give plain values for ``from_config``; the phantom's version is among them."""
-        return {
-            "format": _FORMAT,
-            "phantom": PHANTOM_VERSION,
-            "seed": self.seed,
-            "regions": sorted(self.regions),
-            "without": sorted(self.without),
-            "grid": self.grid.to_config(),
-            "labels": self.labels.to_config(),
-            "column": self.column,
-            "shard": self.shard,
-        }
+        plain = {"regions": sorted(self.regions), "without": sorted(self.without)}
+        parts = {"grid": self.grid.to_config(), "labels": self.labels.to_config()}
+        return {"format": _FORMAT, "phantom": PHANTOM_VERSION} | vars(self) | plain | parts
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the recipe that ``to_config`` gave."""
-        return cls(
-            seed=config["seed"],
-            regions=tuple(map(Region, config["regions"])),
-            without=tuple(config["without"]),
-            grid=Grid(**config["grid"]),
-            labels=LabelSet.from_config(config["labels"]),
-            column=config["column"],
-            shard=config["shard"],
-        )
+        own = {field.name: config[field.name] for field in fields(cls)}
+        own["regions"], own["without"] = tuple(map(Region, own["regions"])), tuple(own["without"])
+        own["grid"], own["labels"] = Grid(**own["grid"]), LabelSet.from_config(own["labels"])
+        return cls(**own)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The slices of a recipe, as far as they are made.
-
-    Attributes:
-        folder: Folder of ``recipe.json`` and the shards.
-        recipe: What the slices are.
-    """
+    """The slices of a recipe, as far as they are made: ``recipe.json`` and the shards in ``folder``."""
 
     folder: Path
     recipe: Recipe

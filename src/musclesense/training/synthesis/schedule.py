@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from musclesense.errors import InputError
 from musclesense.messages import log
+from musclesense.training.config import SynthesisConfig
 from musclesense.training.synthesis.pool import Pool
 
 _SAMPLE_STREAM = 5
@@ -33,31 +34,21 @@ class Synthesis:
 
     Attributes:
         pool: Where the slices come from.
-        slices: Slices of the full pool.
-        initial: Slices that are available to the first epoch.
-        growth: Slices that become available with each further epoch.
-        per_epoch: Slices that an epoch trains on, ``initial`` at most.
-        replace: Leave the cohort's own slices out of training.
-        workers: Processes that make slices beside training; with 0 the training process makes what an epoch lacks.
+        config: How many of them are trained on, when, and how many processes make them.
     """
 
     pool: Pool
-    slices: int
-    initial: int
-    growth: int
-    per_epoch: int
-    replace: bool
-    workers: int
+    config: SynthesisConfig
     _workers: dict["subprocess.Popen[bytes]", IO[bytes]] = field(default_factory=dict, init=False)
 
     def available(self, epoch: int) -> int:
         """Give the number of slices that are available to an epoch."""
-        return min(self.slices, self.initial + epoch * self.growth)
+        return min(self.config.slices, self.config.initial + epoch * self.config.growth)
 
     def sample(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
         """Give the numbers of the slices of an epoch, each once."""
         rng = np.random.default_rng([_SAMPLE_STREAM, seed, epoch])
-        return rng.choice(self.available(epoch), self.per_epoch, replace=False)
+        return rng.choice(self.available(epoch), self.config.per_epoch, replace=False)
 
     @contextmanager
     def running_workers(self, epochs: int, *, here: bool = True) -> Iterator[None]:
@@ -70,7 +61,7 @@ class Synthesis:
         slices = self.available(epochs - 1)
         self.pool.begin()
         if here and any(not path.is_file() for path in self.pool.shards(slices)):
-            for _ in range(self.workers):
+            for _ in range(self.config.workers):
                 self._start(slices)
         try:
             yield
@@ -106,7 +97,7 @@ class Synthesis:
                 log.info(f"epoch {epoch + 1} waits for {slices} synthetic slices; {share}")
             if found > earlier:
                 changed = time.monotonic()
-            if self.workers == 0:
+            if self.config.workers == 0:
                 self.pool.fill(slices)
             elif ended and len(ended) == len(self._workers):
                 words = self._workers[max(ended, key=lambda process: process.returncode != 0)]
