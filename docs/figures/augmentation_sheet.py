@@ -61,7 +61,7 @@ def main() -> None:
     acquisitions, grid = read_table(options.cohort).acquisitions, Grid()
     folder = cache.cache_folder(options.cache, acquisitions, grid=grid, labels=WHOLE_MUSCLE)
     slices = cache.open_or_build(folder, acquisitions, grid=grid, labels=WHOLE_MUSCLE)
-    draw_contact_sheet(options.out, slices, Augmentation(**ranges | {"scale": tuple(ranges["scale"])}))
+    draw_contact_sheet(options.out, slices, Augmentation(**ranges))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ SIDES = LabelSet.from_config({"left": [1], "right": [2]})
 SPLIT = Split(train=("s0", "s1", "s2", "s3", "s4"), validation=("s5",), test=("s6", "s7"))
 
 
+CHANGES = Augmentation(0.3, [0.8, 1.2], 0.5, 0.5)
 COMPOSED = compose("channels=[fat,water]")
 
 
@@ -39,8 +40,7 @@ def module_of(
     settings = replace(
         COMPOSED,
         spec=replace(COMPOSED.spec, labels=labels),
-        augmentation=Augmentation(0.3, (0.8, 1.2), 0.5, 0.5),
-        config=replace(COMPOSED.config, loader=LoaderConfig(overfit_cases=overfit_cases)),
+        config=replace(COMPOSED.config, augmentation=CHANGES, loader=LoaderConfig(overfit_cases=overfit_cases)),
     )
     return NestedFoldDataModule(cache, split, settings, batch_size=4, seed=7, pin_memory=pin_memory, devices=devices)
 
@@ -157,7 +157,7 @@ def transferred(module: NestedFoldDataModule, batch: Batch) -> Batch:
 def test_training_batches_are_changed_by_seed_epoch_and_case(toy):
     module = module_of(toy)
     batch = CachedSlices(toy, ("fat", "water"), 2).__getitems__([3, 9])
-    drawn = Augmentation(0.3, (0.8, 1.2), 0.5, 0.5).draw(16, seed=7, epoch=2)[[3, 9]]
+    drawn = CHANGES.draw(16, seed=7, epoch=2)[[3, 9]]
     images, classes = transform(
         batch.images.float(), batch.classes, air=batch.air, changes=torch.from_numpy(drawn), mirror=SIDES.mirror
     )

@@ -5,8 +5,8 @@ uninterrupted one would have seen, whatever the batches, workers or devices.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from musclesense.errors import InputError
-
 _AUGMENTATION_STREAM = 1
 NO_CHANGE = (0.0, 0.0, 1.0, 1.0, 1.0)
 """The row of `Augmentation.draw` that leaves a sample as it is."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Augmentation:
     """Ranges of the random changes.
 
@@ -31,24 +29,22 @@ class Augmentation:
         scale: Smallest and largest magnification.
         flip_horizontal: Probability of a left-right flip; sided classes trade places.
         flip_vertical: Probability of an anterior-posterior flip.
-
-    Raises:
-        InputError: A range that makes no sense.
     """
 
-    shift: float
-    scale: Sequence[float]
-    flip_horizontal: float
-    flip_vertical: float
+    shift: float = 0.0
+    scale: list[float] = field(default_factory=lambda: [1.0, 1.0])
+    flip_horizontal: float = 0.0
+    flip_vertical: float = 0.0
 
-    def __post_init__(self) -> None:
+    def problems(self) -> Iterator[str]:
+        """Name the ranges that make no sense."""
         if not 0 <= self.shift <= 1:
-            raise InputError(f"augmentation.shift={self.shift} is no part of the frame; give 0 to 1")
+            yield f"augmentation.shift={self.shift} is no part of the frame; give 0 to 1"
         if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            raise InputError(f"augmentation.scale={list(self.scale)} is no range; give [smallest,largest], above 0")
+            yield f"augmentation.scale={self.scale} is no range; give [smallest,largest], above 0"
         for name in ("flip_horizontal", "flip_vertical"):
             if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"augmentation.{name}={getattr(self, name)} is no probability; give 0 to 1")
+                yield f"augmentation.{name}={getattr(self, name)} is no probability; give 0 to 1"
 
     def draw(self, samples: int, *, seed: int, epoch: int) -> NDArray[np.float32]:
         """Draw the changes of every sample of one epoch.
@@ -113,10 +109,6 @@ def _mirror_on(mirror: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def _largest_share(shares: Tensor) -> Tensor:
-    """Give each pixel the class with the largest share in it, the lowest of equal ones.
-
-    Args:
-        shares: (batch, classes, rows, columns) of the foreground classes; background has the rest.
-    """
+    """Give each pixel the class with the largest share in it, the lowest of equal ones; background has the rest."""
     largest, index = shares.max(dim=1)
     return (index + 1).masked_fill_(largest <= 1 - shares.sum(dim=1), 0)

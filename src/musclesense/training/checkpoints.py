@@ -4,7 +4,7 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import lightning
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
 
 from musclesense.errors import InputError
 from musclesense.messages import log
@@ -23,28 +22,23 @@ from musclesense.training.record import MONITOR, History
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Lightning's checkpoints by `save`.
+    """Checkpoints, each whole or absent; what was ``last.ckpt`` before becomes ``previous.ckpt``.
 
     Lightning's own are written to the system's temporary folder and moved from there. Where that is on another disk, a
     move is a copy over the earlier checkpoint, and a kill in the middle of it leaves half a file.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write what the trainer gives."""
-        save(checkpoint, Path(path))
+        """Write what the trainer gives.
 
-
-def save(checkpoint: Mapping[str, Any], path: Path) -> None:
-    """Write a checkpoint, whole or not at all; what was ``last.ckpt`` before becomes ``previous.ckpt``.
-
-    Raises:
-        DiskError: There is no writing there, or no room.
-    """
-    content = io.BytesIO()  # torch would tell of a full disk in words that name neither file nor reason
-    torch.save(checkpoint, content)
-    folder = CheckpointFolder(path.parent)
-    with atomic_path(path, keep=folder.previous if path == folder.last else None) as draft:
-        draft.write_bytes(content.getbuffer())
+        Raises:
+            DiskError: There is no writing there, or no room.
+        """
+        content = io.BytesIO()  # torch would tell of a full disk in words that name neither file nor reason
+        torch.save(checkpoint, content)
+        file, folder = Path(path), CheckpointFolder(Path(path).parent)
+        with atomic_path(file, keep=folder.previous if file == folder.last else None) as draft:
+            draft.write_bytes(content.getbuffer())
 
 
 def is_whole(path: Path) -> bool:
@@ -91,6 +85,7 @@ def require_best(path: Path, epoch: int) -> None:
         raise InputError(f"{path}: of epoch {found}, and the best one is {epoch}; {remedy}")
 
 
+@dataclass(eq=False)
 class KeptWeights(Callback):
     """Weights that were validated after an epoch, enough to use the network, not to go on.
 
@@ -99,22 +94,19 @@ class KeptWeights(Callback):
     one. Beside, ``every`` so many epochs are kept as ``epoch-0009.ckpt``.
     """
 
-    def __init__(
-        self, folder: CheckpointFolder, history: History, *, every: int | None, averaging: Averaging | None
-    ) -> None:
-        self._folder = folder
-        self._history = history
-        self._every = every
-        self._averaging = averaging
+    folder: CheckpointFolder
+    history: History
+    every: int | None
+    averaging: Averaging | None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the weights where it is their turn, and where they are better than all before."""
         epoch = trainer.current_epoch
-        if self._every and (epoch + 1) % self._every == 0:
-            _write_weights(self._folder.epoch(epoch), trainer, pl_module, self._averaging)
-        *earlier, score = (row[MONITOR] for row in self._history.rows)
+        if self.every and (epoch + 1) % self.every == 0:
+            _write_weights(self.folder.epoch(epoch), trainer, pl_module, self.averaging)
+        *earlier, score = (row[MONITOR] for row in self.history.rows)
         if score > max(earlier, default=-math.inf):
-            _write_weights(self._folder.best, trainer, pl_module, self._averaging)
+            _write_weights(self.folder.best, trainer, pl_module, self.averaging)
 
 
 def _write_weights(path: Path, trainer: Trainer, module: LightningModule, averaging: Averaging | None) -> None:
@@ -129,14 +121,4 @@ def _write_weights(path: Path, trainer: Trainer, module: LightningModule, averag
         module.CHECKPOINT_HYPER_PARAMS_KEY: dict(module.hparams),
     }
     module.on_save_checkpoint(checkpoint)
-    save(checkpoint, path)
-
-
-def last_epoch(folder: CheckpointFolder) -> ModelCheckpoint:
-    """Keep the last epoch in ``last.ckpt``, with all that is needed to go on from it."""
-    return ModelCheckpoint(
-        folder.path,
-        filename=folder.last.stem,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    WholeCheckpoints().save_checkpoint(checkpoint, path)

@@ -15,6 +15,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from musclesense.cohort.table import LABEL_COLUMNS
+from musclesense.training.augmentation import Augmentation
 
 LARGEST_NUMBER = 2**31 - 1
 _LEAST = {
@@ -131,16 +132,6 @@ class GridConfig:
 
 
 @dataclass
-class AugmentationConfig:
-    """Random changes of training slices; see `musclesense.training.augmentation`."""
-
-    shift: float = 0.0
-    scale: list[float] = field(default_factory=lambda: [1.0, 1.0])
-    flip_horizontal: float = 0.0
-    flip_vertical: float = 0.0
-
-
-@dataclass
 class SynthesisConfig:
     """Synthetic slices trained on; see `musclesense.training.synthesis`. ``name``: ``any_scanner``, or ``none``.
 
@@ -251,7 +242,7 @@ class Config:
     labels: LabelsConfig = field(default_factory=LabelsConfig)
     grid: GridConfig = field(default_factory=GridConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     model: dict[str, Any] = MISSING
@@ -282,6 +273,7 @@ def problems(config: Config) -> Iterator[str]:
     for name, known in _KNOWN.items():
         if (value := attrgetter(name)(config)) not in known:
             yield f"{name}={value}: give {' or '.join(known)}"
+    yield from config.augmentation.problems()
     clip, least_gain, decay = config.trainer.gradient_clip_val, config.early_stopping.min_delta, config.averaging.decay
     if clip is not None and not 0 < clip < math.inf:
         yield f"trainer.gradient_clip_val={clip}: give a number above 0, or null"

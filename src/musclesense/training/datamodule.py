@@ -1,6 +1,7 @@
 """Training, validation and test cases of one run as batches: from the slice cache, and synthetic slices from a pool."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +70,7 @@ class CachedSlices(Dataset[Batch]):
         return Batch(images, classes, air, torch.from_numpy(np.concatenate([scanned, drawn])), changes, possible)
 
 
+@dataclass(eq=False)
 class CaseSampler(Sampler[int]):
     """Positions of slices for `CachedSlices`, each once an epoch over all devices.
 
@@ -79,14 +81,11 @@ class CaseSampler(Sampler[int]):
         first_drawn: Position of the first of them.
     """
 
-    def __init__(
-        self, cases: Sequence[int], *, seed: int | None = None, synthesis: Synthesis | None = None, first_drawn: int = 0
-    ) -> None:
-        self._cases = np.asarray(cases, dtype=np.int64)
-        self._seed = seed
-        self._synthesis = synthesis
-        self._first_drawn = first_drawn
-        self._epoch = 0
+    cases: Sequence[int]
+    seed: int | None = None
+    synthesis: Synthesis | None = None
+    first_drawn: int = 0
+    _epoch: int = field(default=0, init=False)
 
     def set_epoch(self, epoch: int) -> None:
         """Take the order of this epoch; Lightning calls it."""
@@ -96,38 +95,34 @@ class CaseSampler(Sampler[int]):
         return len(self._own())
 
     def __iter__(self) -> Iterator[int]:
-        if self._synthesis is not None:
-            self._synthesis.wait(self._epoch)
+        if self.synthesis is not None:
+            self.synthesis.wait(self._epoch)
         return iter(self._own().tolist())
 
     def _own(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        order = self._cases
-        if self._synthesis is not None:
-            assert self._seed is not None
-            drawn = self._synthesis.sample(seed=self._seed, epoch=self._epoch)
-            order = np.concatenate([order, self._first_drawn + drawn])
-        if self._seed is not None:
-            order = np.random.default_rng([_SHUFFLE_STREAM, self._seed, self._epoch]).permutation(order)
+        order = np.asarray(self.cases, dtype=np.int64)
+        if self.synthesis is not None:
+            assert self.seed is not None
+            drawn = self.synthesis.sample(seed=self.seed, epoch=self._epoch)
+            order = np.concatenate([order, self.first_drawn + drawn])
+        if self.seed is not None:
+            order = np.random.default_rng([_SHUFFLE_STREAM, self.seed, self._epoch]).permutation(order)
         if not distributed.is_initialized():
             return order
         rank, devices = distributed.get_rank(), distributed.get_world_size()
-        if self._seed is not None:
+        if self.seed is not None:
             # Gradients are averaged over devices in step, so each needs as many cases: some come round again.
             order = np.resize(order, -(-len(order) // devices) * devices)
         return order[rank::devices]
 
 
 class NestedFoldDataModule(LightningDataModule):
-    """The three parts of one run of nested cross-validation.
+    """The three parts of one run of nested cross-validation, which ``devices`` processes share.
 
     Args:
-        cache: Slices of every acquisition of the study.
-        split: Of its subjects.
-        settings: Of the run.
         batch_size: Cases a step on each device.
         seed: Of shuffling and augmentation.
         pin_memory: Lock batches in memory, for faster copies to a GPU.
-        devices: Processes that share the cases.
 
     Raises:
         InputError: A part holds no case, or is judged by more devices than it holds cases.
@@ -206,7 +201,7 @@ class NestedFoldDataModule(LightningDataModule):
     def _changes_of_epoch(self, epoch: int) -> Tensor:
         if self._changes is None or self._changes[0] != epoch:
             samples = len(self.cache.cases) + (0 if self.synthesis is None else self.synthesis.available(epoch))
-            drawn = self._settings.augmentation.draw(samples, seed=self._seed, epoch=epoch)
+            drawn = self._settings.config.augmentation.draw(samples, seed=self._seed, epoch=epoch)
             self._changes = (epoch, torch.from_numpy(drawn))
         return self._changes[1]
 

@@ -22,13 +22,7 @@ from musclesense.vocabulary import Region
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a run trains on.
-
-    Attributes:
-        slices: Of the cohort.
-        split: Who of it is trained, validated and tested on.
-        spec: The network, which now knows the image by which its slices were placed.
-    """
+    """What a run trains on; ``spec`` now knows the image by which its slices were placed."""
 
     slices: cache.SliceCache
     split: folds.Split

@@ -17,7 +17,7 @@ from musclesense.networks.registry import LOSS, OPTIMIZER, SCHEDULE, make
 from musclesense.networks.spec import NetworkSpec
 from musclesense.networks.test_time_augmentation import foreground
 from musclesense.training.datamodule import Batch
-from musclesense.training.dice import MeanDice
+from musclesense.training.loss import MeanDice
 
 
 class SegmentationModule(LightningModule):
@@ -25,12 +25,8 @@ class SegmentationModule(LightningModule):
 
     All but the network's weights are plain values, so that checkpoints load with ``weights_only=True``.
 
-    Args:
-        spec: What the network is.
-        loss: ``name`` of `registry.LOSS` and arguments, or ``_target_``.
-        optimizer: Of `registry.OPTIMIZER`, likewise.
-        schedule: Of `registry.SCHEDULE`, likewise; None: the optimizer's own rate all along.
-        network: With its weights; None: a new one.
+    ``loss``, ``optimizer`` and ``schedule`` have a ``name`` of the kinds of `musclesense.networks.registry`, or a
+    ``_target_``, and arguments. Without a schedule the optimizer's rate stays; without a network a new one is made.
 
     Raises:
         InputError: The network or the loss cannot be made.

@@ -1,19 +1,27 @@
 """What a run writes down of itself: learning curves and test scores."""
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor, distributed
+from numpy.typing import NDArray
+from torch import distributed
 from torch.optim import Optimizer
 
 from musclesense.cohort.cache import SliceCache
+from musclesense.imaging.air import read_body_image
+from musclesense.imaging.grid import take_slice
+from musclesense.imaging.labels import decide
+from musclesense.imaging.nifti import read_volume
+from musclesense.metrics.case import Case, score_slice
+from musclesense.networks.spec import NetworkSpec
 from musclesense.studies.layout import RunFolder
-from musclesense.studies.overlays import write_overlays
+from musclesense.studies.overlays import KeptSlice, write_overlays
 from musclesense.studies.writing import write_cases, write_epochs
 from musclesense.training.datamodule import Batch
 from musclesense.training.module import SegmentationModule
-from musclesense.training.scoring import ScoredCase, score
 from musclesense.training.settings import Settings
 
 MONITOR = "val_dice"
@@ -62,6 +70,59 @@ class History(Callback):
             self._started -= self.rows[-1]["seconds"]
 
 
+@dataclass(frozen=True, eq=False)
+class ScoredCase:
+    """One test case: its place in the cache, scores for each class that the region has, and its first channel."""
+
+    position: int
+    scores: tuple[Case, ...]
+    overlay: KeptSlice
+
+
+def score(
+    cache: SliceCache,
+    position: int,
+    probabilities: NDArray[np.float32],
+    spec: NetworkSpec,
+    *,
+    outer: int,
+    inner: int,
+    column: str = "mask",
+) -> ScoredCase:
+    """Bring probabilities (classes, rows, columns) back to the scan and compare them with its labels."""
+    case = cache.cases[position]
+    acquisition = case.acquisition
+    file = acquisition.labels(column)
+    assert file is not None  # no case without one
+    mask = read_volume(file)
+    image = read_body_image(acquisition.channels[cache.placed_by], cache.placed_by)
+    placement = spec.grid.place(image.geometry, take_slice(image.data, image.geometry, case.slice))
+    scores = score_slice(
+        acquisition,
+        case.slice,
+        mask.geometry,
+        outer=outer,
+        inner=inner,
+        labels=spec.labels,
+        classes=cache.classes_of[acquisition.region],
+        truth=spec.labels.encode(take_slice(mask.data, mask.geometry, case.slice)),
+        predicted=decide(placement.to_scanner(probabilities), spec.threshold),
+    )
+    overlay = KeptSlice(
+        acquisition.line,
+        case.slice,
+        image=_display(np.asarray(cache.images[position, 0], dtype=np.float32)),
+        truth=np.array(cache.classes[position]),
+        prediction=decide(probabilities, spec.threshold),
+    )
+    return ScoredCase(position, scores, overlay)
+
+
+def _display(image: NDArray[np.float32]) -> NDArray[np.uint8]:
+    low, high = np.percentile(image, (1, 99.5))
+    return np.asarray(np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255, dtype=np.uint8)
+
+
 class TestFoldScores(Callback):
     """``cases.csv`` and ``overlays.npz``: every test case of a run scored in scanner space."""
 
@@ -71,13 +132,7 @@ class TestFoldScores(Callback):
         self.cases: list[ScoredCase] = []
 
     def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Tensor,  # type: ignore[override]
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any, **__: Any
     ) -> None:
         """Score the cases of a batch."""
         assert isinstance(pl_module, SegmentationModule)

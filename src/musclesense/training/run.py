@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 
 from musclesense.errors import DiskError, InputError, reason_of
 from musclesense.messages import log
@@ -24,13 +24,12 @@ from musclesense.studies.reading import read_done
 from musclesense.studies.writing import begin_run, record_failure, write_done
 from musclesense.training import checkpoints, inputs
 from musclesense.training.callbacks import Averaging, EarlyStop, StepSeed
-from musclesense.training.checkpoints import KeptWeights, last_epoch
+from musclesense.training.checkpoints import KeptWeights
 from musclesense.training.datamodule import NestedFoldDataModule
 from musclesense.training.machine import compilation, devices
 from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
-from musclesense.training.record import History, TestFoldScores
-from musclesense.training.scoring import ScoredCase
+from musclesense.training.record import History, ScoredCase, TestFoldScores
 from musclesense.training.settings import Settings
 from musclesense.training.watch.progress import RunBar
 from musclesense.version import __version__
@@ -64,8 +63,7 @@ def train(settings: Settings) -> Scores:
                         _train(settings, data, own)
                     else:
                         _train_together(settings, own)
-    scores: Scores = read_done(run)["scores"]
-    return scores
+    return dict(read_done(run)["scores"])
 
 
 def attempt(settings: Settings) -> float:
@@ -209,14 +207,9 @@ def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger
     hardware = choose(config.trainer)
     module = make_module(settings, data.spec)
     batch_size = devices.share_of(config.loader.batch_size, len(own))
+    on_cuda = hardware.accelerator == "cuda"
     datamodule = NestedFoldDataModule(
-        data.slices,
-        data.split,
-        settings,
-        batch_size=batch_size,
-        seed=seed,
-        pin_memory=hardware.accelerator == "cuda",
-        devices=len(own),
+        data.slices, data.split, settings, batch_size=batch_size, seed=seed, pin_memory=on_cuda, devices=len(own)
     )
     history = History(settings.run)
     test = TestFoldScores(settings, data.slices)
@@ -238,7 +231,9 @@ def _keeping(settings: Settings, history: History) -> list[Callback]:
         *([averaging] if averaging else []),
         KeptWeights(folder, history, every=config.checkpoints.keep_every, averaging=averaging),
         EarlyStop(patience=config.early_stopping.patience, min_delta=config.early_stopping.min_delta),
-        last_epoch(folder),
+        ModelCheckpoint(
+            folder.path, filename=folder.last.stem, save_on_train_epoch_end=True, enable_version_counter=False
+        ),
     ]
 
 

@@ -5,25 +5,14 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 
 class Cosine(CosineAnnealingLR):
-    """Half a cosine from the optimizer's rate down to ``min_lr`` (Loshchilov and Hutter 2017, arXiv:1608.03983).
-
-    Args:
-        optimizer: Whose rate it is.
-        total_steps: Of the training.
-        min_lr: At its end.
-    """
+    """Half a cosine from the optimizer's rate down to ``min_lr`` (Loshchilov and Hutter 2017, arXiv:1608.03983)."""
 
     def __init__(self, optimizer: Optimizer, *, total_steps: int, min_lr: float = 0.0) -> None:
         super().__init__(optimizer, T_max=total_steps, eta_min=min_lr)
 
 
 class Constant(LRScheduler):
-    """The optimizer's own rate all along.
-
-    Args:
-        optimizer: Whose rate it is.
-        total_steps: Of the training, which make no difference.
-    """
+    """The optimizer's own rate all along, however many steps there are."""
 
     def __init__(self, optimizer: Optimizer, *, total_steps: int) -> None:
         super().__init__(optimizer)

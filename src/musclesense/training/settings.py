@@ -21,7 +21,6 @@ from musclesense.networks.spec import NetworkSpec
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.writing import named_study
 from musclesense.training import config as schema
-from musclesense.training.augmentation import Augmentation
 from musclesense.training.machine import devices
 from musclesense.training.synthesis import build as synthesis
 from musclesense.training.synthesis.schedule import Synthesis
@@ -33,21 +32,15 @@ _LONGEST_STUDY = 200  # file systems take 255, and drafts and locks beside the f
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Settings:
-    """One run.
+    """One run: its configuration, and what that means.
 
-    Attributes:
-        config: Its configuration, whose values can be used as they stand.
-        study: The folder of all runs of this configuration.
-        spec: The network: what it takes, what it gives, how it is made. The image by which slices are placed is known
-            once the cohort is read, see `musclesense.training.inputs`.
-        augmentation: Random changes of training slices.
-        synthesis: Synthetic slices that are trained on, or None.
+    The image by which slices are placed, in ``spec``, is known once the cohort is read, see
+    `musclesense.training.inputs`.
     """
 
     config: schema.Config
     study: StudyFolder
     spec: NetworkSpec
-    augmentation: Augmentation
     synthesis: Synthesis | None
 
     @property
@@ -77,12 +70,7 @@ def build(config: DictConfig) -> Settings:
 def build_runs(
     config: DictConfig, *, outer: Sequence[int] | None = None, inner: Sequence[int] | None = None
 ) -> list[Settings]:
-    """Build several runs of one study at the price of one.
-
-    Args:
-        config: Composed by Hydra, without Hydra's own node.
-        outer: Outer folds; None: that of the configuration.
-        inner: Inner folds, each for every outer one; None: that of the configuration.
+    """Build several runs of one study at the price of one: each inner fold for every outer one, None for its own.
 
     Raises:
         InputError: All that no run could use, a line each.
@@ -112,12 +100,10 @@ def _build(config: schema.Config) -> Settings:
         spec = _spec(config, grid, labels)
         drawn = synthesis.build(config, spec)
     with collected(problems):
-        augmentation = Augmentation(**vars(config.augmentation))
-    with collected(problems):
         study = _study(config)
     if problems:
         raise InputError(*problems)
-    return Settings(config=config, study=study, spec=spec, augmentation=augmentation, synthesis=drawn)
+    return Settings(config=config, study=study, spec=spec, synthesis=drawn)
 
 
 def _require_folders(config: schema.Config) -> None:
@@ -146,9 +132,7 @@ def _spec(config: schema.Config, grid: Grid, labels: LabelSet) -> NetworkSpec:
         grid=grid,
         regions=tuple(config.region.regions),
         network=config.model,
-        threshold=config.inference.threshold,
-        flip=config.inference.flip,
-        scales=tuple(config.inference.scales),
+        **vars(config.inference) | {"scales": tuple(config.inference.scales)},
     )
 
 

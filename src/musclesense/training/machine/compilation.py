@@ -27,12 +27,7 @@ def wanted(config: TrainerConfig, hardware: Hardware, *, cases: int, devices: in
     """Tell whether a training compiles its network.
 
     ``auto`` does so where it was measured to pay: on one CPU with a C++ compiler, in a training that is long enough.
-
-    Args:
-        config: Whether it is asked for, and how many epochs there are at most.
-        hardware: What trains.
-        cases: In an epoch, over all ``devices``.
-        devices: How many.
+    ``cases`` are those of an epoch, over all devices.
 
     Raises:
         InputError: ``always`` on a machine that has no compiler.

@@ -114,13 +114,8 @@ def train_in_step(
     """Do ``work(rank, *arguments)`` in a process for each device, with what they need to find each other.
 
     Not by Lightning's launcher, which starts the command of the user once more: that is the whole sweep again. These
-    end with the process that started them, and a process that fails ends the others.
-
-    Args:
-        work: A function of a module, told its rank and ``arguments``.
-        arguments: Pickled.
-        devices: Processes to start; they share the threads of this one.
-        look: Called now and then while they work.
+    end with the process that started them, whose threads they share, and a process that fails ends the others. What
+    they are given is pickled. ``look`` is called now and then while they work.
 
     Raises:
         RuntimeError: One of them failed; the reason is its last line.

@@ -9,13 +9,7 @@ from musclesense.training.config import TrainerConfig
 
 @dataclass(frozen=True)
 class Hardware:
-    """The choice for one run.
-
-    Attributes:
-        accelerator: ``cuda``, ``mps`` or ``cpu``, as Lightning names them.
-        precision: As Lightning names it, such as ``bf16-mixed``.
-        reason: Why, for the reader.
-    """
+    """The choice for one run, as Lightning names it, such as ``cuda`` and ``bf16-mixed``, and why."""
 
     accelerator: str
     precision: str

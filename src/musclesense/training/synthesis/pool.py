@@ -44,12 +44,8 @@ class Recipe:
     """All that decides what the slices of a pool are.
 
     Attributes:
-        seed: Of everything random.
-        regions: That are shown.
         without: Ingredients of the generator that are left out, some of ``any_scanner.INGREDIENTS``.
-        grid: The network's.
-        labels: What the values of ``column``, which is ``mask`` or ``compartments``, mean.
-        column: The reference labels.
+        column: ``mask`` or ``compartments``: the reference labels, whose values ``labels`` explains.
         shard: Slices in a file.
     """
 
@@ -182,8 +178,7 @@ class Pool:
 
 @lru_cache(maxsize=_OPEN_SHARDS)
 def _mapped(path: Path) -> NDArray[Any]:
-    mapped: NDArray[Any] = np.load(path, mmap_mode="r")
-    return mapped
+    return np.lib.format.open_memmap(path, mode="r")
 
 
 @report_input_errors(debug=False)

@@ -31,10 +31,6 @@ class Synthesis:
 
     An epoch trains on a random sample of the slices that are available to it. How many are available depends on the
     epoch alone: a resumed run equals an uninterrupted one, however fast the slices were made.
-
-    Attributes:
-        pool: Where the slices come from.
-        config: How many of them are trained on, when, and how many processes make them.
     """
 
     pool: Pool
@@ -52,11 +48,9 @@ class Synthesis:
 
     @contextmanager
     def running_workers(self, epochs: int, *, here: bool = True) -> Iterator[None]:
-        """Make all slices that ``epochs`` epochs need, by worker processes beside the block.
+        """Make all slices that a training of ``epochs`` needs, by worker processes beside the block.
 
-        Args:
-            epochs: Of the whole training.
-            here: Whether this process starts the workers; of several devices the first does.
+        Of several devices only the first starts them ``here``.
         """
         slices = self.available(epochs - 1)
         self.pool.begin()

@@ -14,7 +14,7 @@ from musclesense.errors import reason_of
 from musclesense.imaging.labels import LabelSet
 from musclesense.messages import log
 from musclesense.storage.records import write_text
-from musclesense.training.scoring import ScoredCase
+from musclesense.training.record import ScoredCase
 from musclesense.training.settings import Settings
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from musclesense.cohort.cache import Case
 from musclesense.imaging.nifti import read_volume
+from musclesense.training.record import score
 from musclesense.training.run import make_module
-from musclesense.training.scoring import score
 
 
 @pytest.fixture
