@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from musclesense.training.module import SegmentationModule
 from musclesense.training.run import train
 from musclesense.training.watch.progress import RunBar
+
+DRAWN = (
+    "edition=simplified",
+    *("synthesis=any_scanner", "synthesis.initial=8", "synthesis.per_epoch=6", "synthesis.growth=4"),
+    *("synthesis.shard=4", "synthesis.workers=0"),
+)
+AVERAGED = ("averaging.decay=0.9", "checkpoints.keep_every=2")
 
 
 class StopError(Exception):
@@ -74,3 +83,16 @@ def train_until(config: Any, epoch: int, *, where: type = RunBar, hook: str = "o
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StopError):
         interrupt(patch, where, hook, epoch, StopError())
         train(config)
+
+
+def script(patch: pytest.MonkeyPatch, dice: Sequence[float]) -> dict[int, dict[str, Tensor]]:
+    """Let the validation DSC be ``dice``, epoch by epoch; give the weights at the end of each epoch."""
+    weights: dict[int, dict[str, Tensor]] = {}
+
+    def scripted(self: SegmentationModule) -> None:
+        self.val_dice.reset()
+        self.log("val_dice", torch.tensor(dice[self.current_epoch]))
+        weights[self.current_epoch] = {key: value.clone() for key, value in self.state_dict().items()}
+
+    patch.setattr(SegmentationModule, "on_validation_epoch_end", scripted)
+    return weights
