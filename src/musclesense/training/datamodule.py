@@ -152,8 +152,8 @@ class NestedFoldDataModule(LightningDataModule):
             if not cases:
                 raise InputError(f"the {name} set holds no labelled slice; add subjects or ask for fewer folds")
             if len(cases) < devices:
-                held = f"holds {len(cases)} labelled slices for {devices} devices"
-                raise InputError(f"the {name} set {held}; give fewer devices")
+                held = f"{len(cases)} labelled slices for {devices} devices"
+                raise InputError(f"the {name} set holds {held}; give fewer devices")
         spec, pool = settings.spec, None if self.synthesis is None else self.synthesis.pool
         self._dataset = CachedSlices(cache, spec.channels, spec.labels.n_classes, pool)
         self._mirror = spec.labels.mirror
@@ -193,9 +193,8 @@ class NestedFoldDataModule(LightningDataModule):
         batch = batch._replace(images=batch.images.float())
         if self.trainer is None or not self.trainer.training:
             return batch._replace(classes=batch.classes.long())
-        images, classes = transform(
-            batch.images, batch.classes, air=batch.air, changes=batch.changes, mirror=self._mirror
-        )
+        air, changes, mirror = batch.air, batch.changes, self._mirror
+        images, classes = transform(batch.images, batch.classes, air=air, changes=changes, mirror=mirror)
         return batch._replace(images=images, classes=classes)
 
     def _changes_of_epoch(self, epoch: int) -> Tensor:

@@ -51,11 +51,9 @@ class History(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch that ends."""
         metrics = trainer.callback_metrics
-        row: dict[str, float] = {"epoch": trainer.current_epoch}
-        row |= {name: float(metrics[name]) for name in ("train_loss", "val_loss", "val_dice")}
-        row["learning_rate"] = self._learning_rate
-        row["seconds"] = round(time.monotonic() - self._started, 1)
-        self.rows.append(row)
+        measured = {name: float(metrics[name]) for name in ("train_loss", "val_loss", "val_dice")}
+        measured |= {"learning_rate": self._learning_rate, "seconds": round(time.monotonic() - self._started, 1)}
+        self.rows.append({"epoch": trainer.current_epoch, **measured})
         if trainer.is_global_zero:
             write_epochs(self._folder, self.rows)
 
@@ -72,7 +70,7 @@ class History(Callback):
 
 @dataclass(frozen=True, eq=False)
 class ScoredCase:
-    """One test case: its place in the cache, scores for each class that the region has, and its first channel."""
+    """One test case: its position in the cache, a score for each class that its region has, and its pictures."""
 
     position: int
     scores: tuple[Case, ...]
@@ -147,8 +145,6 @@ class TestFoldScores(Callback):
             distributed.all_gather_object(gathered, self.cases)
             self.cases = [case for share in gathered for case in share]
         self.cases.sort(key=lambda case: case.position)
-        if not trainer.is_global_zero:
-            return
-        folder = self._settings.run
-        write_cases(folder, [label for case in self.cases for label in case.scores])
-        write_overlays(folder, [case.overlay for case in self.cases])
+        if trainer.is_global_zero:
+            write_cases(self._settings.run, [label for case in self.cases for label in case.scores])
+            write_overlays(self._settings.run, [case.overlay for case in self.cases])

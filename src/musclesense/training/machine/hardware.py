@@ -31,8 +31,7 @@ def choose(config: TrainerConfig) -> Hardware:
         accelerator = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if config.precision != "auto":
         return Hardware(accelerator, config.precision, "as configured")
-    precision, reason = _precision(accelerator)
-    return Hardware(accelerator, precision, reason)
+    return Hardware(accelerator, *_precision(accelerator))
 
 
 def _precision(accelerator: str) -> tuple[str, str]:
