@@ -1,9 +1,10 @@
 """The one family of errors that a user can mend: shown as a line without a traceback, exit code 2."""
 
-import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from musclesense.endings import say
 
 _MOST_LINES = 1000
 _LONGEST_LINE = 1000
@@ -91,8 +92,8 @@ def report_input_errors(*, debug: bool) -> Iterator[None]:
 
     So is a package that is not installed. Of very many problems the first thousand are shown, and how many there are.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a file's name may be no text
+    if reconfigure := getattr(sys.stdout, "reconfigure", None):
+        reconfigure(errors="backslashreplace")  # as stderr: a file's name may be no text
     try:
         yield
     except (InputError, ModuleNotFoundError) as error:
@@ -100,9 +101,9 @@ def report_input_errors(*, debug: bool) -> Iterator[None]:
         if debug or not problems:
             raise
         for problem in problems[:_MOST_LINES]:
-            print(f"error: {one_line(problem)}", file=sys.stderr)
+            say(f"error: {one_line(problem)}")
         if (more := len(problems) - _MOST_LINES) > 0:
-            print(f"error: and {more} more problems; correct these first", file=sys.stderr)
+            say(f"error: and {more} more problems; correct these first")
         sys.exit(2)
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from musclesense.endings import say
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -27,8 +29,8 @@ class ConsoleHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line; an error is red."""
-        if self.display is None:
-            print(record.getMessage(), file=sys.stderr, flush=True)
+        if self.display is None or (sys.stderr is self.display.console.file and not self.display.console.is_terminal):
+            say(record.getMessage())
         else:
             style = "red" if record.levelno >= logging.ERROR else None
             self.display.console.print(record.getMessage(), style=style, highlight=False, markup=False, soft_wrap=True)

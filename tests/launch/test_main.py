@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import pickle
 import shutil
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 from tests.shared.commands import Launch
 
+from musclesense.endings import GO_ON
 from musclesense.errors import DiskError
 from musclesense.launch import main
 from musclesense.launch.main import EscapedError, LaunchCallback
@@ -214,6 +217,21 @@ def test_joblib_is_told_how_many_runs_train_at_once(launched: Launch, monkeypatc
     launched(*joblib)
     launched(*joblib, "hydra.launcher.n_jobs=3")
     assert told == [7, 3]
+
+
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "Ctrl+C"), (signal.SIGTERM, "SIGTERM")])
+def test_a_sweep_that_is_told_to_end_begins_no_other_run(
+    launched: Launch, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, said: str
+) -> None:
+    monkeypatch.setattr(launched, "_run", lambda config: os.kill(os.getpid(), number) or launched.folds.append((0, 0)))
+    before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        assert launched("-m", "outer=0..2", "experiment=smoke") == 128 + number
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+    assert launched.folds == []
+    assert capsys.readouterr() == ("", f"stopped by {said}: {GO_ON}\n")
 
 
 # Past failures, found by `make fuzz`

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.shared.commands import PlanOf
 
+from musclesense.endings import Stopped
 from musclesense.errors import InputError
 from musclesense.launch import slurm
 from musclesense.launch.plan import check
@@ -145,12 +146,13 @@ def test_only_jobs_that_are_gone_for_several_looks_are_lost(
 
 def test_stopping_to_wait_leaves_the_jobs_alone(runs: dict[str, Settings], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
-        raise KeyboardInterrupt
+        raise Stopped(signal.SIGINT)
 
     monkeypatch.setattr(slurm, "_queue", interrupted)
-    with pytest.raises(SystemExit) as raised:
+    with pytest.raises(Stopped) as raised:
         slurm._wait(runs, look_every_s=0)
-    assert raised.value.code == 130
+    assert raised.value.number == signal.SIGINT
+    assert raised.value.way_on == "the jobs go on; the same command waits for them again, and scancel 5 stops them"
     assert not any((run.run.path / "failed.json").exists() for run in runs.values())
 
 

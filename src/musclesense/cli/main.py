@@ -8,6 +8,7 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any, NoReturn
 
+from musclesense import endings
 from musclesense.cli import verbs
 from musclesense.errors import InputError, report_input_errors
 from musclesense.messages import to_console
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the command line asks for; exit code 2 and a line on stderr where the input cannot be used."""
     given = sys.argv[1:] if arguments is None else arguments
     words = [argument for argument in given if argument != _DEBUG]
-    with report_input_errors(debug=_DEBUG in given):
+    with endings.told(), report_input_errors(debug=_DEBUG in given):
         to_console()
         if words[:1] == ["train"]:  # which speaks Hydra's language
             sys.argv[1:] = [*words[1:], *(word for word in given if word == _DEBUG)]

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 from rich.console import Console
 
+from musclesense.endings import GO_ON, told
 from musclesense.errors import InputError, report_input_errors
 from musclesense.launch import estimate
 from musclesense.launch import overrides as given
@@ -69,7 +70,7 @@ def command(main: Callable[[], Any], name: Sequence[str] = ("python", "train.py"
     register()
     logging.getLogger("hydra").setLevel(logging.CRITICAL)  # what it would log is raised, too
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what is raised comes through as it is
-    with report_input_errors(debug=_DEBUG in sys.argv[1:]), ExitStack() as shown:
+    with told(GO_ON), report_input_errors(debug=_DEBUG in sys.argv[1:]), ExitStack() as shown:
         this.typed, this.plan, this.shown = shlex.join([*name, *words]), None, shown
         flags, overrides = given.read(words)
         sys.argv[1:] = [*flags, *overrides]

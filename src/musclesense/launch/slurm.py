@@ -28,6 +28,7 @@ from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from omegaconf import DictConfig
 from submitit.core.utils import FailedJobError
 
+from musclesense.endings import Stopped
 from musclesense.errors import InputError
 from musclesense.launch.progress import bars, outcome
 from musclesense.messages import log
@@ -139,9 +140,9 @@ def _wait(jobs: dict[str, Settings], *, look_every_s: float) -> None:
                     _record_loss(settings, job)
                 if missed[job] == _LOOKS or ended:
                     del waiting[job]
-    except KeyboardInterrupt:
-        log.info(f"the jobs go on; the same command waits for them again, and scancel {_in_words(waiting)} stops them")
-        raise SystemExit(130) from None
+    except Stopped as stop:
+        way_on = f"the jobs go on; the same command waits for them again, and scancel {_in_words(waiting)} stops them"
+        raise Stopped(stop.number, way_on) from None
 
 
 def _record_loss(settings: Settings, job: str) -> None:

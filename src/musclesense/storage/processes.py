@@ -6,6 +6,8 @@ import threading
 import time
 from multiprocessing import parent_process
 
+from musclesense.endings import leave_signals_to_parent
+
 _LOOK_EVERY_SECONDS = 0.5
 
 
@@ -19,6 +21,7 @@ def end_with_parent() -> None:
     parent = parent_process()
     if parent is None:
         return
+    leave_signals_to_parent()
     number = parent.pid
 
     def wait() -> None:

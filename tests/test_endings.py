@@ -1,0 +1,195 @@
+"""One line and the shell's exit code where a command is stopped, or nobody listens to it."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from musclesense import endings
+from musclesense.cli.main import main
+from musclesense.cohort.table import CohortTable
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+WORK = """
+import os, sys, tempfile, time
+from pathlib import Path
+from musclesense.endings import told
+
+with told(), tempfile.TemporaryDirectory(dir='.') as draft:
+    Path(draft, 'half').write_text('x')
+    print('ready', flush=True)
+    {work}
+"""
+FOR_EVER = "time.sleep(3600)"
+
+
+def start(work: str, folder: Path) -> "subprocess.Popen[str]":
+    code = [sys.executable, "-c", WORK.format(work=work)]
+    process = subprocess.Popen(code, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def stopped(process: "subprocess.Popen[str]", *numbers: int) -> tuple[int, list[str]]:
+    for number in numbers:
+        process.send_signal(number)
+    _, err = process.communicate()
+    return process.returncode, err.splitlines()
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """What handles signals is as before, after a test that stops a command of this process."""
+    before, hook = {number: signal.getsignal(number) for number in SIGNALS}, sys.unraisablehook
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    sys.unraisablehook = hook
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_ends_a_command_in_a_line(tmp_path: Path, number: int, times: int) -> None:
+    code, (line,) = stopped(start(FOR_EVER, tmp_path), *[number] * times)
+    assert code == 128 + number
+    assert line.startswith("stopped by ") and line.endswith(f": {endings.AGAIN}")
+    assert list(tmp_path.iterdir()) == [], "drafts are gone"
+
+
+def test_of_two_different_signals_the_first_counts(tmp_path: Path) -> None:
+    code, lines = stopped(start(FOR_EVER, tmp_path), signal.SIGINT, signal.SIGTERM)
+    assert code in (130, 143), "the system may hand over the later one first"
+    assert len(lines) == 1
+
+
+def test_a_third_signal_ends_a_command_that_does_not_come_to_an_end(tmp_path: Path) -> None:
+    hangs = (
+        "print('in', flush=True); time.sleep(3600)\n    finally: print('out', flush=True); " + "time.sleep(3600); " * 9
+    )
+    process = start(f"try: {hangs}", tmp_path)
+    assert process.stdout is not None and process.stdout.readline() == "in\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "out\n"
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    assert stopped(process) == (130, [])
+
+
+def test_what_becomes_of_a_signal_in_a_library_is_no_error(tmp_path: Path) -> None:
+    work = "try: time.sleep(3600)\n    except BaseException as error: raise RuntimeError('lost a worker') from error"
+    code, (line,) = stopped(start(work, tmp_path), signal.SIGTERM)
+    assert (code, line[:21]) == (143, "stopped by SIGTERM: n")
+
+
+def test_a_signal_that_python_could_not_raise_is_raised_again(tmp_path: Path) -> None:
+    work = (
+        "kill = lambda self: os.kill(os.getpid(), 15)\n"
+        "    thing = type('Thing', (), {'__del__': kill})()\n"
+        "    del thing\n"
+        "    print('on', flush=True)\n    time.sleep(3600)"
+    )
+    process = start(work, tmp_path)
+    assert process.stdout is not None and process.stdout.readline() == "on\n", "it was swallowed"
+    assert stopped(process) == (143, [f"stopped by SIGTERM: {endings.AGAIN}"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_was_ignored_still_is(tmp_path: Path, number: int) -> None:
+    ignoring = f"import signal; signal.signal({int(number)}, signal.SIG_IGN)\n"
+    code = ignoring + WORK.format(work=f"os.kill(os.getpid(), {int(number)}); print('on')")
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("ready\non\n", ""), "as under nohup, and in the background of a script"
+
+
+def test_handlers_are_as_before_where_nothing_came() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with pytest.raises(ValueError, match="other"), endings.told():
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+        raise ValueError("other")
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_the_way_on_is_the_command_s_or_what_knows_better(handlers: None, capsys: pytest.CaptureFixture[str]) -> None:
+    for better, said in ((None, endings.GO_ON), ("the jobs go on", "the jobs go on")):
+        with pytest.raises(SystemExit) as ended, endings.told(endings.GO_ON):
+            try:
+                os.kill(os.getpid(), signal.SIGHUP)
+            except endings.Stopped as stop:
+                raise endings.Stopped(stop.number, better) from None
+        assert ended.value.code == 129
+        assert capsys.readouterr().err == f"stopped by SIGHUP, as when its terminal is closed: {said}\n"
+
+
+def test_no_failure_of_the_work_is_taken_for_a_stop() -> None:
+    assert not issubclass(endings.Stopped, Exception | KeyboardInterrupt)
+    with pytest.raises(SystemExit) as ended, endings.told():
+        sys.exit(5)
+    assert ended.value.code == 5
+
+
+# What is printed
+
+
+VERB = [sys.executable, "-m", "musclesense"]
+PRINTS = (["--version"], ["segment", "--help"], ["--help"], ["folds", "COHORT"])
+
+
+@pytest.fixture(scope="module")
+def cohort(write_cohort: Callable[[Path], CohortTable], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A table."""
+    return str(write_cohort(tmp_path_factory.mktemp("cohort")).path)
+
+
+@pytest.mark.parametrize(("unbuffered", "words"), [*(("1", words) for words in PRINTS[2:]), *(("", w) for w in PRINTS)])
+def test_a_closed_pipe_is_the_end_without_a_word(words: list[str], unbuffered: str, cohort: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [cohort if word == "COHORT" else word for word in words]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run([*VERB, *words], stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, ""), "128 and SIGPIPE, as of other commands in a shell"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["--help"], ["folds", "COHORT"], ["train", "--cfg", "job"]])
+def test_a_full_disk_below_what_is_printed_is_a_line(words: list[str], unbuffered: str, cohort: str) -> None:
+    words = [cohort if word == "COHORT" else word for word in words]
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*VERB, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    said = "error: standard output: cannot be written (No space left on device); write it elsewhere\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+@pytest.mark.parametrize("stream", ["/dev/full", "a closed pipe"])
+def test_what_cannot_be_told_changes_nothing(stream: str, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with Path("/dev/full").open("w") as full:
+        errors = full.fileno() if stream == "/dev/full" else writer
+        refused = subprocess.run([*VERB, "check", "nope.csv"], stdout=subprocess.PIPE, stderr=errors, cwd=tmp_path)
+        code = "from musclesense.messages import *; to_console(); log.info('epoch 1'); print('trained')"
+        goes_on = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=errors)
+    os.close(writer)
+    assert (refused.returncode, refused.stdout) == (2, b"")
+    assert goes_on.stdout == b"trained\n", "a training goes on though nobody listens"
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "<&-", "<&- 1>&- 2>&-"])
+def test_closed_streams_are_no_files_of_the_command(closed: str, cohort: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m musclesense folds {cohort} {closed}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("outer folds" in done.stdout) == ("1>&-" not in closed)
+
+
+def test_a_command_in_a_program_leaves_its_streams(capsys: pytest.CaptureFixture[str], cohort: str) -> None:
+    before = sys.stdout
+    main(["folds", cohort])
+    assert sys.stdout is before
+    assert "outer folds" in capsys.readouterr().out
