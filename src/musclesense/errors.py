@@ -16,7 +16,8 @@ class InputError(ValueError):
     """Something the user gave cannot be used.
 
     The message names the file or option, the value and the remedy in one line.
-    Several problems found together are kept apart in ``problems``.
+    Several problems found together are kept apart in ``problems``; ``at_command_line`` is how the command line tells
+    them.
 
     >>> InputError("fat.nii.gz: is empty; give the whole file", "water.nii.gz: no such file").problems
     ('fat.nii.gz: is empty; give the whole file', 'water.nii.gz: no such file')
@@ -24,12 +25,7 @@ class InputError(ValueError):
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))
-        self.problems = problems
-
-    @property
-    def at_command_line(self) -> tuple[str, ...]:
-        """The problems as the command line tells them."""
-        return self.problems
+        self.problems = self.at_command_line = problems
 
 
 class ArgumentError(InputError):
@@ -48,12 +44,7 @@ class ArgumentError(InputError):
 
     def __init__(self, problem: str, /, **arguments: str | tuple[str, ...]) -> None:
         super().__init__(problem.format(**{name: _as_argument(name, value) for name, value in arguments.items()}))
-        self._as_options = problem.format(**{name: _as_option(name, value) for name, value in arguments.items()})
-
-    @property
-    def at_command_line(self) -> tuple[str, ...]:
-        """The problem with options in place of arguments."""
-        return (self._as_options,)
+        self.at_command_line = (problem.format(**{name: _as_option(name, value) for name, value in arguments.items()}),)
 
 
 def _as_argument(name: str, value: str | tuple[str, ...]) -> str:

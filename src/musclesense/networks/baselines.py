@@ -11,8 +11,6 @@ class SegmentationModelsUnet(nn.Module):
     """The U-Net of segmentation-models-pytorch, from random weights, on frames of any size.
 
     Args:
-        in_channels: Images given, in the order of the channel set.
-        out_channels: Background and the foreground classes.
         encoder: Name that the package gives it, such as ``resnet18``.
         arguments: Further arguments of ``segmentation_models_pytorch.Unet``.
     """

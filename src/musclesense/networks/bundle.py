@@ -18,8 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from musclesense.errors import InputError
-from musclesense.imaging.grid import Grid
-from musclesense.imaging.labels import LabelSet
 from musclesense.networks.build import build_network, require_fit
 from musclesense.networks.registry import LOSS, MOST_PARAMETERS, NETWORK, OPTIMIZER, SCHEDULE, Kind, named
 from musclesense.networks.spec import NetworkSpec
@@ -39,12 +37,9 @@ _PLACED_BY_BEFORE = "fat"
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A network with its weights, ready to predict.
+    """A network with its weights, ready to predict, of a checkpoint or a bundle.
 
     Attributes:
-        path: The checkpoint or the bundle that it comes from.
-        spec: What it was trained as.
-        network: With its weights.
         training: Of a checkpoint: ``loss``, ``optimizer`` and ``schedule``, as they were configured.
         card: Of a bundle: all that its card says.
     """
@@ -153,18 +148,9 @@ def _described(path: Path, content: dict[str, Any]) -> tuple[NetworkSpec, dict[s
     hyper = dict(content["hyper_parameters"])
     if require_format(path, content, newest=CHECKPOINT_FORMAT) > 1:
         return NetworkSpec.from_config(hyper.pop("spec")), hyper
-    spec = NetworkSpec(
-        channels=tuple(hyper["channels"]),
-        placed_by=_PLACED_BY_BEFORE,
-        labels=LabelSet.from_config(hyper["classes"]),
-        grid=Grid(**hyper["grid"]),
-        regions=tuple(hyper["regions"]),
-        network=_named(NETWORK, hyper["model"]),
-        threshold=hyper["threshold"],
-        flip=hyper.get("mirrored", False),
-        scales=tuple(hyper.get("scales", (1.0,))),
-    )
-    optimizer = hyper["optimizer"]
+    renamed = {"labels": hyper["classes"], "network": _named(NETWORK, hyper["model"]), "threshold": hyper["threshold"]}
+    flip, optimizer = hyper.get("mirrored", False), hyper["optimizer"]
+    spec = NetworkSpec.from_config(hyper | renamed | {"placed_by": _PLACED_BY_BEFORE, "flip": flip})
     return spec, {
         "loss": _named(LOSS, hyper["loss"]),
         "optimizer": _named(OPTIMIZER, optimizer["factory"]),

@@ -38,7 +38,6 @@ class TorchPredictor:
 
     Args:
         network: With its weights; it is moved to the device.
-        spec: What it was trained as.
         device: ``auto`` (a GPU where there is one), or a device of PyTorch such as ``cpu`` or ``cuda:1``.
 
     Raises:
@@ -64,11 +63,7 @@ class TorchPredictor:
 
 
 class Ensemble:
-    """The mean of networks that were trained alike.
-
-    Args:
-        members: One or more, which differ in their weights alone.
-    """
+    """The mean of one or more networks, which differ in their weights alone."""
 
     def __init__(self, members: Sequence[Predictor]) -> None:
         self._members = tuple(members)

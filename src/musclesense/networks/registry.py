@@ -33,11 +33,9 @@ _Made = TypeVar("_Made")
 
 @dataclass(frozen=True)
 class Kind(Generic[_Made]):
-    """One kind of what a configuration names.
+    """One kind of what a configuration names: ``word`` in messages, and the class that all of the kind derive from.
 
     Attributes:
-        word: What it is called in messages.
-        base: The class that all of the kind derive from.
         base_name: Its public dotted name.
         names: Short name to dotted name; a class is imported when it is asked for.
     """

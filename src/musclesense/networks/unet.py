@@ -65,11 +65,7 @@ class FoldedUNet(nn.Module):
     are what is unfolded; two convolutions at the full resolution see them beside the images and draw the borders.
 
     Args:
-        in_channels: Images given, in the order of the channel set.
-        out_channels: Background and the foreground classes.
-        width: Features of the finest stage.
-        depth: Stages, the finest among them.
-        fold: Pixels along each side of a square.
+        fold: Pixels along each side of a square. Other arguments are those of the `UNet` that sees the squares.
         detail: Features at the full resolution; 0 unfolds logits instead.
 
     Raises:
