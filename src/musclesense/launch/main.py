@@ -144,10 +144,9 @@ def _end(plan: Plan) -> None:
 
 def announce(plan: Plan) -> None:
     """Make or find the cohorts, say what comes, and warn of work that takes hours on this machine."""
-    console = Console(stderr=True)
     tables = {}
-    for study, settings in plan.studies.items():
-        with console.status("reading the cohort, or making the phantom"):
+    with Console(stderr=True).status("reading the cohort, or making the phantom"):
+        for study, settings in plan.studies.items():
             tables[study] = inputs.find_table(settings)
             if not plan.here:
                 inputs.prepare(settings)  # else the jobs wait for the one among them that makes the slices

@@ -20,7 +20,6 @@ MOST_VALUES = 2500
 """Of one override, and runs of one command: every subject left out in turn among fifty."""
 _LONGEST, _DEEPEST = 2000, 8
 _FLAGS = re.compile("-m|--multirun|-h|--help|--hydra-help|--version|--info|--cfg=(job|hydra|all)|--resolve")
-_MULTIRUN = ("-m", "--multirun")
 _FOLD_RANGE = re.compile(r"([^=]+)=(\d{1,18})\.\.(\d{1,18})")
 # Where runs lie is this project's to say; who draws and who launches them is the user's.
 _OF_HYDRA = re.compile(r"\+{,2}hydra(/launcher|/sweeper|\.(launcher|sweeper)(\.\w*[^\W_])+)=[^$]*", re.DOTALL)
@@ -28,10 +27,7 @@ _SWEPT = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '([^=]+)
 
 
 def read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Read a command line as Hydra is to be given it: flags first, since it takes none amid overrides.
-
-    Returns:
-        Flags and overrides.
+    """Read a command line as Hydra is to be given it: flags, and then overrides, since it takes no flags amid these.
 
     Raises:
         InputError: Something that Hydra cannot be given.
@@ -41,7 +37,7 @@ def read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     overrides = [_expanded(word) for word in words if not word.startswith("-")]
     if unknown := [flag for flag in flags if not _FLAGS.fullmatch(flag)]:
         raise InputError(f"{unknown[0]}: no such option; give KEY=VALUE, -m, --help or --cfg=job")
-    asked = [flag for flag in flags if flag not in _MULTIRUN]
+    asked = [flag for flag in flags if flag not in ("-m", "--multirun")]
     if asked and len(asked) < len(flags):
         raise InputError(f"{asked[0]}: does not go with several runs; leave -m out")
     require_sound(overrides)
@@ -149,12 +145,10 @@ def explain(error: Exception, overrides: Sequence[str]) -> InputError:
 
 
 def _missing_key(text: str, cause: BaseException, overrides: Sequence[str]) -> str | None:
-    missing = re.match(r"(?:Could not override|Key) '([^']+)'", text)
-    missing = missing or re.match(r"Key '([^']+)' (?:is )?not in", str(cause))
-    if missing is None:
-        return None
+    said = re.match(r"(?:Could not override|Key) '([^']+)'", text)
+    missing = said or re.match(r"Key '([^']+)' (?:is )?not in", str(cause))
     given = (one.partition("=")[0] for one in overrides)
-    return next((key for key in given if key.endswith(missing[1])), missing[1])
+    return next((key for key in given if key.endswith(missing[1])), missing[1]) if missing else None
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:

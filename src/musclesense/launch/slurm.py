@@ -97,7 +97,6 @@ def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]], settings: Sett
     if settings.config.trainer.accelerator == "cpu":
         parameters.pop("gpus_per_node", None)
     folder = Path(parameters.pop("submitit_folder"))
-    folder.mkdir(parents=True, exist_ok=True)
     shared = {field.name for field in dataclasses.fields(BaseQueueConf)}
     try:
         timeouts = parameters.pop("max_num_timeout")

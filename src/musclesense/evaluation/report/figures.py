@@ -178,8 +178,7 @@ def _draw_runs(study: Study, region: str, theme: Theme) -> Figure:
         else:
             text, colour = f"{mean:.3f}", "white" if mean < (bottom + top) / 2 else "black"
         axes.text(run.inner, run.outer, text, ha="center", va="center", color=colour, fontsize=9)
-    axes.set_xticks(range(study.inner_folds))
-    axes.set_yticks(range(study.outer_folds))
+    axes.set(xticks=range(study.inner_folds), yticks=range(study.outer_folds))
     axes.tick_params(length=0)
     return figure
 
@@ -237,9 +236,7 @@ def _draw_fat_fraction(study: Study, theme: Theme) -> Figure:
         axes.plot([], [], marker, color=colour, label=region)
         top = max(top, float(true.max()), float(predicted.max()))
     axes.axline((0, 0), slope=1, color=theme.faint, linewidth=1)
-    axes.set_xlim(0, 1.05 * top)
-    axes.set_ylim(0, 1.05 * top)
-    axes.set_aspect("equal")
+    axes.set(xlim=(0, 1.05 * top), ylim=(0, 1.05 * top), aspect="equal")
     _legend(axes, theme, columns=2)
     return figure
 
@@ -295,9 +292,8 @@ def _axes(
     figure = Figure(figsize=(_WIDTH, height), layout="constrained", facecolor=theme.background)
     axes = figure.add_subplot(facecolor=theme.background)
     axes.set_axisbelow(True)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(theme.faint)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(theme.faint)
     axes.tick_params(colors=theme.ink, labelsize=10)
     axes.set_xlabel(x, color=theme.ink, fontsize=10)
     axes.set_ylabel(y, color=theme.ink, fontsize=10)

@@ -47,13 +47,7 @@ def write_report(folder: Path) -> Path:
     """Write the report of a study, finished or not, into its folder ``report``.
 
     Each file is written atomically: ``nested_cv.csv``, ``summary.csv``, ``cases.csv``, ``figures/*.png`` and
-    ``index.html``. The same study gives the same bytes.
-
-    Args:
-        folder: The study folder.
-
-    Returns:
-        The page, ``index.html``.
+    ``index.html``, which is given. The same study gives the same bytes.
 
     Raises:
         InputError: The folder is no study, or one of its files cannot be understood.
