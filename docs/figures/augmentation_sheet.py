@@ -59,7 +59,8 @@ def main() -> None:
     options = parser.parse_args()
     ranges = read_yaml(options.augmentation, remedy="give a file of conf/augmentation")
     acquisitions, grid = read_table(options.cohort).acquisitions, Grid()
-    folder = cache.cache_folder(options.cache, acquisitions, grid=grid, labels=WHOLE_MUSCLE)
+    digests = cache.digests_of_images(options.cache, acquisitions, column="mask")
+    folder = cache.cache_folder(options.cache, acquisitions, digests, grid=grid, labels=WHOLE_MUSCLE)
     slices = cache.open_or_build(folder, acquisitions, grid=grid, labels=WHOLE_MUSCLE)
     draw_contact_sheet(options.out, slices, Augmentation(**ranges))
 

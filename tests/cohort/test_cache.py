@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import multiprocessing
 import os
+import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from musclesense.cohort import cache
-from musclesense.cohort.cache import SliceCache, cache_folder, common_channels, open_or_build
+from musclesense.cohort.cache import SliceCache, cache_folder, common_channels, digests_of_images, open_or_build
 from musclesense.cohort.table import Acquisition
 from musclesense.errors import DiskError
 from musclesense.imaging.body import background_level
@@ -65,7 +66,8 @@ def cohort(tmp_path: Path) -> list[Acquisition]:
 
 
 def built(root: Path, cohort: Sequence[Acquisition], *, grid: Grid = GRID, labels: LabelSet = SIDES) -> SliceCache:
-    return open_or_build(cache_folder(root, cohort, grid=grid, labels=labels), cohort, grid=grid, labels=labels)
+    folder = cache_folder(root, cohort, digests_of_images(root, cohort, column="mask"), grid=grid, labels=labels)
+    return open_or_build(folder, cohort, grid=grid, labels=labels)
 
 
 def test_holds_the_labelled_slices_of_the_channels_that_all_have(cohort, tmp_path):
@@ -124,10 +126,16 @@ def test_masks_of_floats_hold_the_same_classes(cohort, tmp_path):
 
 def test_name_follows_files_rows_grid_and_labels(cohort, tmp_path):
     def name(rows: Sequence[Acquisition] = cohort, *, grid: Grid = GRID, labels: LabelSet = SIDES) -> str:
-        return cache_folder(tmp_path, rows, grid=grid, labels=labels).name
+        digests = digests_of_images(tmp_path, rows, column="mask")
+        return cache_folder(tmp_path, rows, digests, grid=grid, labels=labels).name
 
     before = name()
     assert before == name()
+    fat, elsewhere = cohort[0].channels["fat"], tmp_path / "elsewhere.nii.gz"
+    os.utime(fat, ns=(0, 0))
+    shutil.copy(fat, elsewhere)
+    moved = dataclasses.replace(cohort[0], channels={**cohort[0].channels, "fat": elsewhere})
+    assert before == name() == name([moved, cohort[1]]), "what an image holds counts, not where and of when it is"
     changed = [
         name(grid=Grid(spacing_mm=4.0, rows=20, columns=33)),
         name(labels=MUSCLE),
@@ -136,13 +144,12 @@ def test_name_follows_files_rows_grid_and_labels(cohort, tmp_path):
         name([cohort[0], dataclasses.replace(cohort[1], subject="s9")]),
         name([cohort[0], dataclasses.replace(cohort[1], limbs=Limbs.LEFT)]),
         name([cohort[0], dataclasses.replace(cohort[1], mask=cohort[0].mask)]),
+        name([cohort[0], dataclasses.replace(cohort[1], fat_fraction=fat)]),
+        name([cohort[0], dataclasses.replace(cohort[1], fat_fraction=cohort[1].channels["fat"])]),
     ]
-    fat = cohort[0].channels["fat"]
-    state = fat.stat()
-    os.utime(fat, ns=(state.st_atime_ns, state.st_mtime_ns + 1_000_000_000))
-    changed.append(name())
-    fat.write_bytes(fat.read_bytes() + b"\0")
-    os.utime(fat, ns=(state.st_atime_ns, state.st_mtime_ns))
+    geometry = read_volume(fat).geometry
+    write_volume(fat, volume(99), geometry, np.float32)
+    os.utime(fat, ns=(0, 0))
     changed.append(name())
     assert len({before, *changed}) == 1 + len(changed)
 

@@ -161,7 +161,19 @@ def test_what_changes_scores_is_a_difference(key: str, value: Any) -> None:
 def test_name_is_of_cohort_region_and_channels() -> None:
     assert study_name(TODAY, {})[:-8] == "phantom-smoke-lower_limb-fat+water+te345+te575-"
     own = study_name(changed("cohort.path", "/scans/my hospital/cohort.csv"), {})
-    assert own.startswith("my_hospital-lower_limb-")
+    assert own[:-8] == "cohort-lower_limb-fat+water+te345+te575-"
+
+
+@pytest.mark.parametrize("path", ["/scans/my hospital/cohort.csv", "cohort.csv", "/elsewhere/patients.csv"])
+def test_a_table_counts_by_its_rows_and_not_by_its_path(path: str) -> None:
+    here, there = changed("cohort.path", path), changed("cohort.path", "/mnt/scans/cohort.csv")
+    assert study_name(here, {}, "rows") == study_name(there, {}, "rows") != study_name(here, {}, "other rows")
+    assert differences(here, there, {}) == {}
+    assert "cohort.path" in differences(here, TODAY, {})
+
+
+def test_rows_of_a_phantom_do_not_count() -> None:
+    assert study_name(TODAY, {}, "rows") == study_name(TODAY, {})
 
 
 @pytest.mark.parametrize("strange", [3, None, [], [1], "x", {"factory": 3}, {"_target_": [1]}, {"path": [2]}, {1: {}}])

@@ -56,7 +56,7 @@ def test_another_configuration_is_refused_in_a_line(tmp_path: Path) -> None:
 
 def test_a_study_of_another_release_is_found_by_what_it_is(tmp_path: Path) -> None:
     named = named_study(tmp_path, PLAIN, {})
-    assert named.path.parent == tmp_path and named.path.name.startswith("scans-calf-fat-")
+    assert named.path.parent == tmp_path and named.path.name.startswith("cohort-calf-fat-")
     stem = named.path.name[:-8]
     other, same = StudyFolder(tmp_path / f"{stem}00000000"), StudyFolder(tmp_path / f"{stem}11111111")
     for folder, width in ((other, 5), (same, 4)):

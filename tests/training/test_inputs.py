@@ -1,11 +1,21 @@
 """What a run works on: found, made once, or refused before anything is written."""
 
+import gzip
+import json
+import re
 import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from musclesense.cohort import checks
+from musclesense.cohort import cache, checks
+from musclesense.cohort.table import write_table
 from musclesense.errors import InputError
+from musclesense.imaging.digests import image_digest
+from musclesense.imaging.nifti import read_volume, write_volume
 from musclesense.training import inputs
 
 
@@ -179,5 +189,240 @@ def test_a_table_that_changed_since_the_folds_were_drawn_is_refused_at_once(conf
     inputs.prepare(config)
     inputs.check(config)
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(InputError, match=r"folds\.json: does not fit \(.*cohort\.csv has changed since"):
+    with pytest.raises(InputError, match=r"cohort\.csv: lacks subject sub-012, session ses-1, thigh, with"):
         inputs.check(config)
+
+
+@pytest.fixture
+def own(composed, write_cohort, tmp_path):
+    """Make a cohort of one's own, and give what composes a run on it: by default with the automatic name."""
+    table = write_cohort(tmp_path / "work" / "cohort")
+    rows = [replace(row, fat_fraction=row.channels["water"]) for row in table.acquisitions]
+    write_table(table.path, rows)
+
+    def own(*overrides, place=tmp_path / "work"):
+        small = ("channels=[fat]", "grid.rows=8", "grid.columns=16", "cohort.phantom.preset=smoke")
+        return composed(f"cohort.path={place}/cohort/cohort.csv", f"data={place}/data", f"runs={place}/runs", *small,
+                        *overrides)  # fmt: skip
+
+    return own
+
+
+def _edit_table(settings, edit):
+    path = Path(settings.config.cohort.path)
+    path.write_text("".join(edit(path.read_text().splitlines(keepends=True))))
+
+
+def _resave(path, change=lambda data: data, dtype=None):
+    volume = read_volume(path)
+    data = change(np.array(volume.data))
+    write_volume(path, data, volume.geometry, dtype or data.dtype)
+
+
+def _files_below(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_what_a_study_is_made_from_is_written_down(own):
+    settings = own()
+    inputs.prepare(settings)
+    record = json.loads(settings.study.cohort.read_text())
+    assert record["format"] == 2 and len(record["rows"]) == 9
+    assert record["rows"][1] | {"images": {}} == {
+        "line": 3, "subject": "s, 1", "session": "v/2", "group": "g1", "region": "calf", "limbs": "both",
+        "slice": 1, "images": {},
+    }  # fmt: skip
+    assert {*record["rows"][0]["images"]} == {"fat", "mask", "fat_fraction"}, "what is not trained on is not among it"
+    assert str(Path(settings.config.cohort.path).parent) not in settings.study.cohort.read_text()
+
+
+@pytest.mark.parametrize("named", [[], ["study=mine"]])
+def test_a_study_goes_on_after_it_and_its_cohort_were_moved(own, tmp_path, named):
+    inputs.prepare(own(*named))
+    (tmp_path / "work").rename(tmp_path / "moved here")
+    settings = own(*named, place=tmp_path / "moved here")
+    assert settings.study.settings.is_file()
+    inputs.check(settings)
+    inputs.prepare(settings)
+    assert len(list(settings.study.path.parent.glob("*/study.yaml"))) == 1
+
+
+def test_the_same_bytes_are_the_same_cohort_wherever_they_lie(own, tmp_path):
+    first = own()
+    inputs.prepare(first)
+    (tmp_path / "mount").symlink_to(tmp_path / "work")
+    shutil.copytree(tmp_path / "work" / "cohort", tmp_path / "copy")
+    (tmp_path / "copy" / "cohort.csv").rename(tmp_path / "copy" / "patients.csv")
+    for table in (tmp_path / "mount" / "cohort" / "cohort.csv", tmp_path / "copy" / "patients.csv"):
+        settings = own(f"cohort.path={table}")
+        assert settings.study == first.study
+        inputs.check(settings)
+        inputs.prepare(settings)
+
+
+@pytest.mark.parametrize("study_is_old", [False, True])
+def test_what_does_not_change_a_score_may_change(own, study_is_old):
+    settings = own()
+    inputs.prepare(settings)
+    if study_is_old:
+        settings.study.cohort.unlink()
+    cohort = Path(settings.config.cohort.path).parent
+    (cohort / "scan0" / "mask.nii.gz").touch()
+    for image, dtype in (("scan0/fat", np.float64), ("scan1/mask", np.int32), ("scan2/mask", np.float32)):
+        _resave(cohort / f"{image}.nii.gz", dtype=dtype)
+    plain = gzip.decompress((cohort / "scan3" / "mask.nii.gz").read_bytes())
+    (cohort / "scan3" / "mask.nii.gz").write_bytes(gzip.compress(plain, 1))
+    if not study_is_old:  # of which the table's bytes are known, and no image
+        _edit_table(settings, lambda lines: [line.replace("scan4/fat", "scan4/renamed") for line in lines] + ["\n"])
+        (cohort / "scan4" / "fat.nii.gz").rename(cohort / "scan4" / "renamed.nii.gz")
+    again = own()
+    assert again.study == settings.study
+    inputs.check(again)
+    inputs.prepare(again)
+    assert settings.study.cohort.is_file()
+
+
+def _one_voxel(data):
+    data[tuple(np.argwhere(data > 0)[0])] += 1
+    return data
+
+
+@pytest.mark.parametrize("by", ["path", "moved"])
+@pytest.mark.parametrize(
+    ("image", "change", "told"),
+    [
+        ("scan0/mask", _one_voxel, "changed since .*, mask of subject s, 1, session v1, thigh"),
+        ("scan2/fat", _one_voxel, "changed since .*, fat of subject s2, calf"),
+        ("scan2/water", lambda data: data * 2, "changed since .*, fat_fraction of subject s2, calf"),
+        ("scan3/mask", lambda mask: mask[::-1], "changed since .*, mask of subject s3, thigh"),
+    ],
+)
+def test_changed_images_are_refused_and_named(own, tmp_path, image, change, told, by):
+    inputs.prepare(own())
+    place = tmp_path / "work"
+    if by == "moved":
+        place = place.rename(tmp_path / "moved")
+    _resave(place / "cohort" / f"{image}.nii.gz", change)
+    before = _files_below(place)
+    with pytest.raises(InputError) as raised:
+        inputs.check(own(place=place))
+    (problem,) = raised.value.problems
+    assert re.search(rf"{image}\.nii\.gz: {told}; put back what was there, or give study=ANOTHER_NAME$", problem)
+    assert _files_below(place) == before
+    with pytest.raises(InputError, match=told):
+        inputs.find_table(own(place=place))
+
+
+def test_an_image_that_was_placed_elsewhere_is_refused(own):
+    settings = own()
+    inputs.prepare(settings)
+    for name in ("fat", "water", "mask"):
+        file = Path(settings.config.cohort.path).parent / "scan4" / f"{name}.nii.gz"
+        volume = read_volume(file)
+        affine = volume.geometry.affine @ np.diag([2, 2, 1, 1])
+        write_volume(file, volume.data, volume.geometry.moved(volume.geometry.shape, affine), volume.data.dtype)
+    with pytest.raises(InputError, match=r"scan4/fat\.nii\.gz: lies elsewhere since"):
+        inputs.check(own())
+
+
+def test_a_fat_fraction_in_another_unit_is_refused_though_slices_are_cached(own):
+    inputs.prepare(own())
+    _resave(Path(own().config.cohort.path).parent / "scan2" / "water.nii.gz", lambda percent: percent / 500)
+    for study in ("first", "second"):
+        with pytest.raises(InputError, match=r"scan2/water\.nii\.gz: .* are a fraction; multiply by 100"):
+            inputs.check(own(f"study={study}"))
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        (lambda lines: lines[:4] + lines[5:], ["cohort.csv: lacks subject s3, thigh"]),
+        (lambda lines: [line.replace("s2,,g0", "s2,,g1") for line in lines],
+         ["cohort.csv, line 4: subject s2, calf has group 'g1', and 'g0' when"]),
+        (lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]],
+         ["cohort.csv, line 4: subject s3, thigh stood in line 5 when", "and 1 more rows"]),
+        (lambda lines: [*lines[:3], lines[3].replace(",1,", ",,"), *lines[4:]],
+         ["subject s2, calf has slice '', and 1 when"]),
+        (lambda lines: [line.replace("s5,", "s5b,") for line in lines],
+         ["lacks subject s5, calf", "line 7: subject s5b, calf is new"]),
+    ],
+)  # fmt: skip
+def test_changed_rows_are_refused_and_named(own, edit, told):
+    inputs.prepare(own())
+    _edit_table(own(), edit)
+    with pytest.raises(InputError) as raised:
+        inputs.check(own())
+    assert all(part in str(raised.value) for part in told)
+
+
+def test_a_new_row_is_refused_and_named(own):
+    whole = Path(own().config.cohort.path).read_text()
+    _edit_table(own(), lambda lines: lines[:-1])
+    inputs.prepare(own())
+    Path(own().config.cohort.path).write_text(whole)
+    with pytest.raises(InputError, match=r"cohort\.csv, line 10: subject s8, calf is new since"):
+        inputs.check(own())
+
+
+def test_rows_of_another_region_may_change(own):
+    calves = ("region=calf", "folds.outer=2", "folds.inner=2")
+    inputs.prepare(own(*calves))
+    _edit_table(own(), lambda lines: [line for line in lines if "s6" not in line] + ["\n"])
+    with pytest.raises(InputError, match=r"subject s7, calf stood in line 9"):
+        inputs.check(own(*calves))
+    _edit_table(own(), lambda lines: [*lines[:7], "\n", *lines[7:]])
+    inputs.check(own(*calves))
+
+
+def test_folds_that_were_edited_are_named(own):
+    settings = own()
+    inputs.prepare(settings)
+    folds = json.loads(settings.study.folds.read_text())
+    one, other = folds["outer"][0]["test"], folds["outer"][1]["test"]
+    one[0], other[0] = other[0], one[0]
+    settings.study.folds.write_text(json.dumps(folds))
+    for ask in (inputs.check, inputs.prepare):
+        with pytest.raises(InputError, match=r"folds\.json: changed since the study began; put back"):
+            ask(own())
+
+
+def test_a_changed_mask_of_a_phantom_is_refused(composed, data, tmp_path):
+    shutil.copytree(data / "phantom-smoke-1", tmp_path / "phantom-smoke-1")
+    settings = composed(f"data={tmp_path}", f"runs={tmp_path / 'runs'}")
+    inputs.prepare(settings)
+    _resave(tmp_path / "phantom-smoke-1/sub-003/ses-1/calf/mask.nii.gz", lambda mask: 1 - mask)
+    for ask in (inputs.find_table, inputs.prepare):
+        with pytest.raises(InputError, match=r"sub-003/ses-1/calf/mask\.nii\.gz: changed since .*phantom-smoke"):
+            ask(settings)
+
+
+def test_each_image_is_digested_once(own, monkeypatch):
+    asked = []
+    monkeypatch.setattr("musclesense.storage.digests._SETTLED_NS", -1)
+    monkeypatch.setattr(cache, "image_digest", lambda path: (asked.append(path), image_digest(path))[1])
+    for _ in range(2):
+        inputs.check(own())
+        inputs.prepare(own())
+    assert len(asked) == len({*asked}) == 3 * 9
+
+
+def test_a_refused_cohort_leaves_nothing(own, tmp_path):
+    (Path(own().config.cohort.path).parent / "scan4" / "mask.nii.gz").write_bytes(b"no image")
+    before = _files_below(tmp_path)
+    with pytest.raises(InputError, match="scan4"):
+        inputs.check(own())
+    assert _files_below(tmp_path) == before
+
+
+def test_a_study_of_the_same_settings_under_another_name_is_found(own, composed, data, tmp_path):
+    for make, other in (
+        (own, "seed=5"),
+        (partial(composed, f"data={data}", f"runs={tmp_path}"), "cohort.phantom.seed=9"),
+    ):
+        inputs.prepare(first := make("study=first"))
+        table = inputs.find_table(first)
+        assert inputs.studies_alike(make("study=second"), table) == [first.study]
+        assert inputs.studies_alike(first, table) == [], "a study that has begun is not new"
+        assert inputs.studies_alike(make("study=third", other), table) == []
+    _edit_table(own(), lambda lines: lines[:-1])
+    assert inputs.studies_alike(own("study=second"), inputs.find_table(own())) == []

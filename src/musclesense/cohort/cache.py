@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,17 +16,18 @@ from numpy.typing import DTypeLike, NDArray
 
 from musclesense.cohort.table import Acquisition
 from musclesense.imaging.air import read_body_image
+from musclesense.imaging.digests import image_digest
 from musclesense.imaging.frame import Frame, reference_channel
 from musclesense.imaging.grid import Grid, slices_with, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.storage.atomic import atomic_folder
+from musclesense.storage.digests import digests_of
 from musclesense.storage.locks import locked
-from musclesense.storage.paths import size_and_change
 from musclesense.storage.records import write_json
 from musclesense.vocabulary import Region
 
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -82,20 +83,41 @@ def common_channels(acquisitions: Sequence[Acquisition]) -> tuple[str, ...]:
     return tuple(name for name in acquisitions[0].channels if all(name in other.channels for other in acquisitions))
 
 
+def image_files(acquisition: Acquisition, column: str, channels: Iterable[str]) -> dict[str, Path]:
+    """Give the files of an acquisition by their columns of the table: of these channels, labels and fat fraction."""
+    files = {name: acquisition.channels.get(name) for name in channels}
+    files |= {column: acquisition.labels(column), "fat_fraction": acquisition.fat_fraction}
+    return {name: file for name, file in files.items() if file is not None}
+
+
+def digests_of_images(
+    root: Path, acquisitions: Sequence[Acquisition], *, column: str, channels: Iterable[str] = (), keep: bool = True
+) -> dict[Path, str]:
+    """Give the digest of each of `image_files`, of ``channels`` and those that all have; they are kept in ``root``."""
+    wanted = dict.fromkeys((*common_channels(acquisitions), *channels)) if acquisitions else ()
+    files = [file for row in acquisitions for file in image_files(row, column, wanted).values()]
+    return digests_of(files, image_digest, kept=root / "digests.json", keep=keep)
+
+
 def cache_folder(
-    root: Path, acquisitions: Sequence[Acquisition], *, grid: Grid, labels: LabelSet, column: str = "mask"
+    root: Path,
+    acquisitions: Sequence[Acquisition],
+    digests: Mapping[Path, str],
+    *,
+    grid: Grid,
+    labels: LabelSet,
+    column: str = "mask",
 ) -> Path:
-    """Name the cache of these acquisitions: a function of rows, files (size, time of change), grid, labels."""
+    """Name the cache of these acquisitions: a function of rows, the digest of each of `image_files`, grid, labels.
+
+    What is cached has been checked. So the fat fraction, which is not cached, is one of the files.
+    """
     sources = []
     for acquisition in acquisitions:
-        files = {**acquisition.channels, column: acquisition.labels(column)}
-        states = {
-            name: [str(file.absolute()), *state]
-            for name, file in files.items()
-            if file is not None and (state := size_and_change(file))
-        }
+        files = image_files(acquisition, column, common_channels(acquisitions))
         who = [acquisition.subject, acquisition.session, acquisition.group, acquisition.region, acquisition.limbs]
-        sources.append([acquisition.line, acquisition.slice, who, states])
+        images = {name: digests[file] for name, file in files.items()}
+        sources.append([acquisition.line, acquisition.slice, who, images])
     content = json.dumps([_FORMAT, grid.to_config(), labels.to_config(), sources])
     return root / hashlib.sha256(content.encode()).hexdigest()[:16]
 

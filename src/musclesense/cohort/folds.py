@@ -174,9 +174,18 @@ def nest(
 
 
 def load_or_draw(
-    path: Path, table: CohortTable, acquisitions: Sequence[Acquisition], *, seed: int, outer: int = 5, inner: int = 5
+    path: Path,
+    table: CohortTable,
+    acquisitions: Sequence[Acquisition],
+    *,
+    known: bool = False,
+    seed: int,
+    outer: int = 5,
+    inner: int = 5,
 ) -> NestedFolds:
     """Read the folds of a study, or draw and write them where there are none yet; safe among processes.
+
+    With ``known``, the rows are known to be those of the study: the bytes of the table do not count.
 
     Raises:
         InputError: As for `load_fitting` and `draw`.
@@ -185,12 +194,12 @@ def load_or_draw(
         with locked(path):
             if not path.exists():
                 draw(acquisitions, table=table.digest, seed=seed, outer=outer, inner=inner).save(path)
-    return load_fitting(path, table, acquisitions, seed=seed, outer=outer, inner=inner)
+    return load_fitting(path, None if known else table, acquisitions, seed=seed, outer=outer, inner=inner)
 
 
 def load_fitting(
     path: Path,
-    table: CohortTable,
+    table: CohortTable | None,
     acquisitions: Iterable[Acquisition],
     *,
     seed: int | None = None,
@@ -204,7 +213,7 @@ def load_fitting(
     """
     folds = NestedFolds.load(path)
     differences = []
-    if folds.table != table.digest:
+    if table is not None and folds.table != table.digest:
         differences.append(f"{table.path} has changed since")
     for name, drawn, asked in (
         ("seed", folds.seed, seed),

@@ -148,6 +148,8 @@ def announce(plan: Plan) -> None:
     with Console(stderr=True).status("reading the cohort, or making the phantom"):
         for study, settings in plan.studies.items():
             tables[study] = inputs.find_table(settings)
+            for other in inputs.studies_alike(settings, tables[study]):
+                log.info(f"{study.path}: a new study, and {other.path} has the same settings and cohort")
             if not plan.here:
                 inputs.prepare(settings)  # else the jobs wait for the one among them that makes the slices
     left = f"{len(plan.unfinished)} of {len(plan.runs)} runs to do" if plan.whole else "runs as the sweeper draws them"

@@ -31,7 +31,7 @@ def digest_of_bytes(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def digests_of(files: Iterable[Path], find: Callable[[Path], str], *, kept: Path) -> dict[Path, str]:
+def digests_of(files: Iterable[Path], find: Callable[[Path], str], *, kept: Path, keep: bool = True) -> dict[Path, str]:
     """Give the digest of each file, found by ``find`` unless it was before; safe among processes.
 
     Args:
@@ -39,12 +39,13 @@ def digests_of(files: Iterable[Path], find: Callable[[Path], str], *, kept: Path
         find: From a file to its digest.
         kept: The JSON file that keeps what ``find`` found, one for each ``find``. It is a help, no more: a missing,
             damaged or unwritable one costs time.
+        keep: Whether it may be written. If not, what was found is kept for this process.
 
     Raises:
         InputError: As ``find``.
     """
     states = {file: _state(file) for file in dict.fromkeys(files)}
-    before = _read(kept) if states else {}
+    before = (_read(kept) if states else {}) | _found.setdefault(kept, {})
     found = {
         file: known[1] for file, state in states.items() if (known := before.get(_key(file))) and known[0] == state
     }
@@ -52,11 +53,15 @@ def digests_of(files: Iterable[Path], find: Callable[[Path], str], *, kept: Path
     if new:
         with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as pool:
             found |= zip(new, pool.map(find, new), strict=True)
-        _keep(kept, {_key(file): (states[file], found[file]) for file in new if _settled(file, states[file])})
+        _found[kept] |= {_key(file): (states[file], found[file]) for file in new if _settled(file, states[file])}
+    if keep:
+        _keep(kept)
     return {file: found[file] for file in states}
 
 
 _State = tuple[int, ...] | None
+_found: dict[Path, dict[str, tuple[_State, str]]] = {}
+"""What this process has found and not yet written, by the file to be written."""
 
 
 def _key(file: Path) -> str:
@@ -87,12 +92,13 @@ def _read(kept: Path) -> dict[str, tuple[_State, str]]:
         return {}
 
 
-def _keep(kept: Path, found: Mapping[str, tuple[_State, str]]) -> None:
-    if not found:
-        return
-    with suppress(InputError), locked(kept):
-        entries = {**_read(kept), **found}
-        write_json(kept, {"sum": _sum(entries), "digests": entries})
+def _keep(kept: Path) -> None:
+    """Write down what this process has found since it last did."""
+    if _found[kept]:
+        with suppress(InputError), locked(kept):
+            entries = _read(kept) | _found[kept]
+            write_json(kept, {"sum": _sum(entries), "digests": entries})
+            del _found[kept]
 
 
 def _sum(entries: Mapping[str, Any]) -> str:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 _DIGITS = 8
+_OWN_TABLE = "a table of one's own"
+"""What counts of a table's path: what the table says is compared by `musclesense.studies.content`."""
 FOLDS_OF_A_RUN = ("outer", "inner")
 """Keys of a run's own; a study has none of them."""
 # Where and on what a study runs, and what it keeps, does not change its scores.
@@ -38,10 +40,15 @@ MOVED_KEYS = {
 _MADE_BY_NAME = ("model", "loss", "optimizer", "schedule")
 
 
-def study_name(plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
-    """Make a folder name of cohort, region, channels and a digest of everything that can change a score."""
+def study_name(plain: Mapping[str, Any], defaults: Mapping[str, Any], rows: str = "") -> str:
+    """Make a folder name of cohort, region, channels and a digest of everything that can change a score.
+
+    Of a table of one's own, ``rows`` counts, a digest of what it says, and not where it lies.
+    """
     own, usual = identity(plain), identity(defaults)
     chosen = {key: value for key, value in own.items() if key not in usual or usual[key] != value}
+    if table_of(plain) is not None:
+        chosen["cohort.rows"] = rows
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:_DIGITS]
     return "-".join((*_name_parts(plain), digest))
 
@@ -55,12 +62,7 @@ def names_of_earlier_releases(plain: Mapping[str, Any]) -> str:
 def _name_parts(plain: Mapping[str, Any]) -> tuple[str, ...]:
     """Give what people read in a study's name: cohort, region and channels."""
     plain = upgrade(plain)
-    path = _group(plain, "cohort").get("path")
-    if path is None:
-        cohort = f"phantom-{plain['cohort']['phantom']['preset']}"
-    else:
-        table = Path(path)
-        cohort = table.resolve().parent.name if table.stem == "cohort" else table.stem
+    cohort = "cohort" if table_of(plain) else f"phantom-{plain['cohort']['phantom']['preset']}"
     parts = (cohort, plain["region"]["name"], "+".join(plain["channels"]))
     return tuple(re.sub(r"[^\w.+-]", "_", part) for part in parts)
 
@@ -87,9 +89,15 @@ def identity(plain: Mapping[str, Any]) -> dict[str, Any]:
         synthesis["without"] = sorted(synthesis["without"], key=str)
     if "max_lr" in schedule and schedule["max_lr"] == _group(own, "optimizer").get("lr"):
         own["schedule"] = {key: value for key, value in schedule.items() if key != "max_lr"}
-    if _group(own, "cohort").get("path") is not None:
-        own["cohort"] = {"path": own["cohort"]["path"]}
+    if table_of(own) is not None:
+        own["cohort"] = {"path": _OWN_TABLE}
     return dict(_flat(own))
+
+
+def table_of(plain: Mapping[str, Any]) -> Path | None:
+    """Give the table of one's own that a configuration names, or None where the cohort is a phantom."""
+    path = _group(plain, "cohort").get("path")
+    return path if path is None else Path(str(path))
 
 
 def upgrade(plain: Mapping[str, Any]) -> dict[str, Any]:

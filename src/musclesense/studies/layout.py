@@ -127,6 +127,8 @@ class StudyFolder(_Folder):
     """The configuration of all its runs."""
     folds = _File(FOLDS)
     """Who is trained, validated and tested on by which run."""
+    cohort = _File("cohort.json")
+    """What it is made from: rows of the table, and a digest of each image."""
     command = _File("command.txt")
     """The command that trained it."""
 

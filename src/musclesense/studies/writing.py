@@ -8,12 +8,14 @@ from typing import Any
 
 import yaml
 
+from musclesense.cohort.folds import NestedFolds
 from musclesense.errors import InputError
 from musclesense.metrics.case import COLUMNS, Case
 from musclesense.storage.locks import locked
 from musclesense.storage.paths import is_file, size_and_change
 from musclesense.storage.records import read_text, write_csv, write_json, write_text
-from musclesense.studies.identity import FOLDS_OF_A_RUN, differences, names_of_earlier_releases, study_name
+from musclesense.studies.content import Cohort, read_content, rows_of
+from musclesense.studies.identity import FOLDS_OF_A_RUN, differences, names_of_earlier_releases, study_name, table_of
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import read_settings
 from musclesense.studies.study import FORMAT, Epoch
@@ -22,28 +24,57 @@ _SHOWN = 8
 EPOCH_COLUMNS = tuple(field.name for field in dataclasses.fields(Epoch))
 
 
-def named_study(runs: Path, plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> StudyFolder:
-    """Name the folder of a study after its configuration.
+def named_study(
+    runs: Path, plain: Mapping[str, Any], defaults: Mapping[str, Any], cohort: Cohort | None = None
+) -> StudyFolder:
+    """Name the folder of a study after its configuration and the rows of its ``cohort``, a table of one's own.
 
-    An earlier release, which made another digest, may have begun the study: then its folder below ``runs`` is given.
+    Under another name the study may have begun already: with an earlier release, which made another digest, or with
+    the same table, whose rows have changed since and will be refused. Then its folder below ``runs`` is given.
     """
-    folder = StudyFolder(runs / study_name(plain, defaults))
+    folder = StudyFolder(runs / study_name(plain, defaults, cohort.rows if cohort else ""))
     if not folder.path.exists():
         for earlier in map(StudyFolder, sorted(runs.glob(names_of_earlier_releases(plain)))):
-            there = _settings_of_format_1(earlier, size_and_change(earlier.settings))
-            if there is not None and not differences(there, plain, defaults):
+            there, number = _settings(earlier, size_and_change(earlier.settings))
+            if there is None or differences(there, plain, defaults):
+                continue
+            if number == 1 if cohort is None else table_of(there) == cohort.path or _is_of(earlier, cohort):
                 return earlier
     return folder
 
 
+def studies_alike(
+    folder: StudyFolder, plain: Mapping[str, Any], defaults: Mapping[str, Any], cohort: Cohort | None
+) -> list[StudyFolder]:
+    """Find the other studies beside a folder that have the same configuration and cohort, by name."""
+    found = []
+    for other in map(StudyFolder, sorted(folder.path.parent.glob("*"))):
+        there, _ = _settings(other, size_and_change(other.settings))
+        alike = there is not None and other != folder and not differences(there, plain, defaults)
+        if alike and (cohort is None or _is_of(other, cohort)):
+            found.append(other)
+    return found
+
+
 @functools.cache  # YAML is slow, and each run of a sweep asks
-def _settings_of_format_1(folder: StudyFolder, state: tuple[int, int] | None) -> Mapping[str, Any] | None:
-    """Read the configuration of a study; None where there is none of format 1."""
+def _settings(folder: StudyFolder, state: tuple[int, int] | None) -> tuple[Mapping[str, Any] | None, int]:
+    """Read the configuration of a study, and its format; None where there is none."""
     try:
-        written = state is not None and "\nformat:" not in "\n" + read_text(folder.settings, remedy="")
-        return read_settings(folder, remedy="") if written else None
+        if state is not None:
+            number = 1 if "\nformat:" not in "\n" + read_text(folder.settings, remedy="") else FORMAT
+            return read_settings(folder, remedy=""), number
     except InputError:
-        return None
+        pass
+    return None, FORMAT
+
+
+def _is_of(folder: StudyFolder, cohort: Cohort) -> bool:
+    """Tell whether a study began with these rows; where there is no record of rows, by the table's bytes."""
+    try:
+        there = read_content(folder)
+        return NestedFolds.load(folder.folds).table == cohort.table if there is None else rows_of(there) == cohort.rows
+    except InputError:
+        return False
 
 
 def require_same_study(folder: StudyFolder, plain: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -9,11 +10,15 @@ from typing import Literal
 from musclesense.cohort import cache, checks, folds
 from musclesense.cohort.table import Acquisition, CohortTable, read_table, scan_table
 from musclesense.errors import InputError
+from musclesense.imaging.frame import reference_channel
 from musclesense.networks.spec import NetworkSpec
 from musclesense.phantom.cohorts.presets import find_preset
 from musclesense.phantom.version import PHANTOM_VERSION, version_of
 from musclesense.storage.locks import locked
+from musclesense.storage.paths import is_file
 from musclesense.storage.records import read_json
+from musclesense.studies import content, writing
+from musclesense.studies.layout import StudyFolder
 from musclesense.studies.writing import open_study, require_same_study
 from musclesense.training import config as schema
 from musclesense.training.settings import Settings
@@ -41,8 +46,9 @@ def check(settings: Settings) -> None:
         return
     used = used_rows(settings, table)
     _require_good(settings, table, used)
+    known = _require_same_cohort(settings, table, used, keep=False)
     if (drawn := settings.study.folds).is_file():
-        folds.load_fitting(drawn, table, used, **vars(settings.config.folds))
+        folds.load_fitting(drawn, None if known else table, used, **vars(settings.config.folds))
 
 
 def require_own_study(settings: Settings) -> None:
@@ -62,10 +68,14 @@ def prepare(settings: Settings) -> Inputs:
     """
     table, spec = find_table(settings), settings.spec
     used = used_rows(settings, table)
-    open_study(settings.study, settings.config.plain, schema.defaults())
-    nested = folds.load_or_draw(settings.study.folds, table, used, **vars(settings.config.folds))
+    study, column = settings.study, settings.config.labels.column
+    open_study(study, settings.config.plain, schema.defaults())
+    nested = folds.load_or_draw(study.folds, table, used, known=is_file(study.cohort), **vars(settings.config.folds))
+    with locked(study.cohort):
+        if not is_file(study.cohort):
+            content.write_content(study, used, _images(settings, used, keep=True))
     slices = cache.open_or_build(
-        _cache_folder(settings, used), used, grid=spec.grid, labels=spec.labels, column=settings.config.labels.column
+        _cache_folder(settings, used, keep=True), used, grid=spec.grid, labels=spec.labels, column=column
     )
     return Inputs(slices, nested.split(**settings.fold), replace(spec, placed_by=slices.placed_by))
 
@@ -74,19 +84,35 @@ def find_table(settings: Settings) -> CohortTable:
     """Read the cohort's table; a phantom is made first where it is missing, once among processes.
 
     Raises:
-        InputError: All that is wrong with it, or another version made the phantom.
+        InputError: All that is wrong with it, it is not that with which the study began, or another version made the
+            phantom.
     """
-    cohort, folder = settings.config.cohort, _phantom_folder(settings.config)
-    if cohort.path is not None:
-        return read_table(Path(cohort.path))  # which was checked before
+    path = settings.config.cohort.path
+    table = read_table(Path(path)) if path is not None else _find_phantom(settings.config)
+    used = used_rows(settings, table)
+    if path is None:  # one's own was checked before
+        _require_good(settings, table, used)
+    _require_same_cohort(settings, table, used, keep=True)
+    return table
+
+
+def studies_alike(settings: Settings, table: CohortTable) -> list[StudyFolder]:
+    """Find other studies of this configuration and cohort, where the run's own study has not begun."""
+    if is_file(settings.study.settings):
+        return []
+    own = settings.config.cohort.path is not None
+    cohort = content.Cohort.of(table, used_rows(settings, table)) if own else None
+    return writing.studies_alike(settings.study, settings.config.plain, schema.defaults(), cohort)
+
+
+def _find_phantom(config: schema.Config) -> CohortTable:
+    folder = _phantom_folder(config)
     if not folder.is_dir():
         with locked(folder):
             if not folder.is_dir():
-                _make_phantom(folder, cohort.phantom)
+                _make_phantom(folder, config.cohort.phantom)
     _require_this_version(folder)
-    table = read_table(folder / "cohort.csv")
-    _require_good(settings, table, used_rows(settings, table))
-    return table
+    return read_table(folder / "cohort.csv")
 
 
 def _scan(config: schema.Config) -> CohortTable | None:
@@ -134,18 +160,38 @@ def used_rows(settings: Settings, table: CohortTable) -> list[Acquisition]:
     return [acquisition for acquisition in table.acquisitions if acquisition.region in settings.spec.regions]
 
 
-def _cache_folder(settings: Settings, used: Sequence[Acquisition]) -> Path:
-    config, spec = settings.config, settings.spec
+def _require_same_cohort(settings: Settings, table: CohortTable, used: Sequence[Acquisition], *, keep: bool) -> bool:
+    """Refuse rows and images that are not those with which the study began; tell whether that is known."""
+    images = _images(settings, used, keep=keep)
+    return content.require_same_content(settings.study, table.path, used, images)
+
+
+def _images(settings: Settings, used: Sequence[Acquisition], *, keep: bool) -> list[content.Images]:
+    """Give the files of each row that a run learns from or is scored by, with their digests."""
+    digests = _digests(settings, used, keep=keep)
+    channels = {*settings.spec.channels, reference_channel(cache.common_channels(used))}
+    files = [cache.image_files(row, settings.config.labels.column, sorted(channels)) for row in used]
+    return [{name: (file, digests[file]) for name, file in own.items()} for own in files]
+
+
+def _digests(settings: Settings, used: Sequence[Acquisition], *, keep: bool) -> dict[Path, str]:
+    root, column = Path(settings.config.data) / "cache", settings.config.labels.column
+    return cache.digests_of_images(root, used, column=column, channels=settings.spec.channels, keep=keep)
+
+
+def _cache_folder(settings: Settings, used: Sequence[Acquisition], *, keep: bool) -> Path:
+    config, spec, digests = settings.config, settings.spec, _digests(settings, used, keep=keep)
     folder, column = Path(config.data) / "cache", config.labels.column
-    return cache.cache_folder(folder, used, grid=spec.grid, labels=spec.labels, column=column)
+    return cache.cache_folder(folder, used, digests, grid=spec.grid, labels=spec.labels, column=column)
 
 
 def _require_good(settings: Settings, table: CohortTable, used: Sequence[Acquisition]) -> None:
     """Check the cohort, unless these very files were checked before: then their slices are in the cache."""
     channels = settings.spec.channels
     lacking = [name for name in channels if any(name not in row.channels for row in used)]
-    if used and not lacking and not table.problems and _cache_folder(settings, used).is_dir():
-        return
+    with suppress(InputError):  # of files that cannot be read, which are told of below
+        if used and not lacking and not table.problems and _cache_folder(settings, used, keep=False).is_dir():
+            return
     values = {value for own in settings.spec.labels.values for value in own}
     checks.check(
         table,

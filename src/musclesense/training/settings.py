@@ -7,17 +7,20 @@ import itertools
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self, cast
 
 from omegaconf import DictConfig, OmegaConf
 
+from musclesense.cohort.table import scan_table
 from musclesense.errors import InputError, collected
 from musclesense.imaging.frame import reference_channel
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.networks.spec import NetworkSpec
+from musclesense.studies.content import Cohort
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.writing import named_study
 from musclesense.training import config as schema
@@ -124,6 +127,15 @@ def _require_devices(config: schema.Config) -> None:
         devices.share_of(config.loader.batch_size, int(config.trainer.devices))
 
 
+def _own_cohort(config: schema.Config) -> Cohort | None:
+    """Describe the table of one's own; None for a phantom, and for a table that will be refused."""
+    with suppress(InputError):
+        if config.cohort.path is not None:
+            table = scan_table(Path(config.cohort.path))
+            return Cohort.of(table, (row for row in table.acquisitions if row.region in config.region.regions))
+    return None
+
+
 def _spec(config: schema.Config, grid: Grid, labels: LabelSet) -> NetworkSpec:
     return NetworkSpec(
         channels=tuple(config.channels),
@@ -140,7 +152,7 @@ def _study(config: schema.Config) -> StudyFolder:
     _require_folders(config)
     runs, defaults = Path(config.runs), schema.defaults()
     named = StudyFolder(runs / config.study) if config.study else None
-    folder = named or named_study(runs, config.plain, defaults)
+    folder = named or named_study(runs, config.plain, defaults, _own_cohort(config))
     name = config.study or folder.path.name
     if not re.fullmatch(r"[\w.+-]+", name) or name.startswith(".") or len(os.fsencode(name)) > _LONGEST_STUDY:
         characters = "letters, digits, '-', '_', '+' and '.'"
