@@ -66,9 +66,10 @@ def _unclear(err: str, *, error: bool = True) -> str | None:
     lines = err[:-1].split("\n")
     if len(lines) > _MOST_LINES:
         return f"{len(lines)} lines of errors"
+    told = [line.startswith("error: ") for line in lines]
+    if sorted(told) != told or told[-1] != error:  # notes come first
+        return f"a line on stderr that is {'no' if error else 'an'} error line: {lines[-1][:80]!r}"
     for line in lines:
-        if line.startswith("error: ") != error:
-            return f"a line on stderr that is {'no' if error else 'an'} error line: {line[:80]!r}"
         if len(line) > _LONGEST_LINE:
             return f"an error line of {len(line)} characters"
         if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in line):

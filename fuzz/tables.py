@@ -1,5 +1,6 @@
 """Cohort tables: encodings, quoting, cells of all kinds, paths that lead astray, and far too many rows."""
 
+import codecs
 import csv
 import io
 import os
@@ -119,7 +120,7 @@ def _written(draw: Draw, rows: list[dict[str, str]]) -> tuple[str, bytes, Verdic
         ("utf-16", "utf-32", "latin-1", "bom", "crlf", "cr", "quoted", "delimiter", "nul", "tail", "open")
     ):
         case "utf-16" | "utf-32" as encoding:
-            return encoding, text.encode(encoding), REFUSE
+            return encoding, text.encode(encoding), ACCEPT if encoding == "utf-16" else REFUSE
         case "latin-1":
             return "latin-1", text.replace("control", "k\xf6rper").encode("latin-1", "replace"), REFUSE
         case "bom":
@@ -135,7 +136,8 @@ def _written(draw: Draw, rows: list[dict[str, str]]) -> tuple[str, bytes, Verdic
             writer.writerows(rows)
             return "quoted", buffer.getvalue().encode(), ACCEPT
         case "delimiter":
-            return "delimiter", text.replace(",", draw.one_of(";\t| :")).encode(), REFUSE
+            separator = draw.one_of(";\t| :")
+            return "delimiter", text.replace(",", separator).encode(), ACCEPT if separator in ";\t" else REFUSE
         case "nul":
             at = draw.below(len(text))
             return "nul", (text[:at] + "\0" * (1 + draw.below(5)) + text[at:]).encode(), EITHER
@@ -205,8 +207,11 @@ def _all_rows(table: Path, verb: str, options: tuple[str, ...]) -> Callable[[Pat
     def right(folder: Path, said: str) -> str | None:
         if options:
             return None
-        text = table.read_bytes().decode("utf-8-sig")
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if any(cell.strip() for cell in row)]
+        content = table.read_bytes()
+        text = content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
+        separator = next((c for c in ";\t" if c in text.partition("\n")[0] and "," not in text.partition("\n")[0]), ",")
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        rows = [row for row in lines if any(cell.strip() for cell in row)]
         counted = f"{len(rows) - 1} acquisition"
         return None if counted in said.splitlines()[0] else f"not {counted}s as in the table"
 

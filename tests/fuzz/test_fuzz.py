@@ -54,6 +54,8 @@ def test_the_same_seed_makes_the_same_input() -> None:
         ({"code": -11, "err": ""}, "exit code -11"),
         ({"err": ""}, "no line on stderr"),
         ({"err": "error: x\nmore\n"}, "no error line"),
+        ({"err": "cohort.csv: read as UTF-16\nerror: x\n"}, REFUSED),
+        ({"err": "cohort.csv: read as UTF-16\n"}, "no error line"),
         ({"err": "error: \x1b[31mx\n"}, "control characters"),
         ({"err": "error: <class 'int'>\n"}, "not for users"),
         ({"err": "error: " + "x" * 5000 + "\n"}, "an error line of"),

@@ -1,12 +1,24 @@
 """Records are read with clear errors."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from musclesense.errors import InputError
-from musclesense.storage.records import read_json, read_yaml, write_csv, write_json, write_text
+from musclesense.storage.records import (
+    as_it_was,
+    read_json,
+    read_yaml,
+    shown_as_text,
+    write_csv,
+    write_json,
+    write_text,
+)
 
 
 def test_text_json_and_csv(tmp_path):
@@ -55,3 +67,29 @@ def test_a_record_of_endless_length_is_not_read(tmp_path: Path) -> None:
         file.truncate(2**40)
     with pytest.raises(InputError, match="larger than 64 MiB; do this"):
         read_json(tmp_path / "x.json", remedy="do this")
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        *[("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("+1+1", "'+1+1"), ("-S1", "'-S1"), ("@sum", "'@sum")],
+        *[("\tx", "'\tx"), ("\uff1d1", "'\uff1d1"), ("'=x", "''=x"), ("+1_0", "'+1_0"), ("-inf", "'-inf")],
+        *[("-0.25", "-0.25"), ("+5", "+5"), ("-1e-3", "-1e-3"), ("S=1", "S=1"), ("'quoted'", "'quoted'"), ("", "")],
+        *[(-0.25, -0.25), (-3, -3), (None, None)],
+    ],
+)
+def test_a_spreadsheet_shows_formulas_as_text_and_numbers_as_numbers(value: Any, written: Any) -> None:
+    assert shown_as_text(value) == written
+    assert value is None or as_it_was(str(written)) == str(value)
+
+
+@given(st.text(st.sampled_from("=+-@'\t\r 1aé.\uff1d")))
+def test_any_text_is_read_back_as_it_was_and_none_is_a_formula(text: str) -> None:
+    shown = shown_as_text(text)
+    assert as_it_was(shown) == text
+    assert not re.match("[=@\t\r]|[+-][^0-9.]", shown)
+
+
+def test_cells_of_a_written_table_are_no_formulas(tmp_path: Path) -> None:
+    write_csv(tmp_path / "x.csv", ("a", "b"), [{"a": "=1+1", "b": -1.5}, {"a": "-x,y", "b": "-1.5"}])
+    assert (tmp_path / "x.csv").read_text() == "a,b\n'=1+1,-1.5\n\"'-x,y\",-1.5\n"

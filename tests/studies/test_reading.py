@@ -12,7 +12,7 @@ from musclesense.errors import InputError
 from musclesense.studies.layout import StudyFolder
 from musclesense.studies.reading import read_study
 from musclesense.studies.study import RunStatus
-from musclesense.studies.writing import record_failure
+from musclesense.studies.writing import record_failure, write_cases
 
 StudyWriter = Callable[..., Path]
 
@@ -215,3 +215,13 @@ def test_a_table_that_is_too_large_is_named_once(write_study: StudyWriter) -> No
     with pytest.raises(InputError) as caught:
         read_study(study.path)
     assert str(caught.value).count("cases.csv") == 1
+
+
+def test_names_that_a_spreadsheet_would_compute_are_read_back_equal(write_study: StudyWriter, make_case) -> None:
+    study = StudyFolder(write_study(finished=[(0, 0)]))
+    names = {"subject": "=1+1", "session": "-v", "group": "+ALS", "label": "@muscle"}
+    write_cases(study.run(0, 0), [make_case(**names, line=2), make_case(subject="'=1", line=3)])
+    assert "=1" not in study.run(0, 0).cases.read_text().replace("\n", ",").split(",")
+    one, other = read_study(study.path).cases
+    assert {name: getattr(one, name) for name in names} == names
+    assert other.subject == "'=1"

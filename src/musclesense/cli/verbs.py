@@ -20,7 +20,7 @@ def check(cohort: Path) -> None:
     from musclesense.cohort import checks
     from musclesense.cohort.table import scan_table
 
-    table = scan_table(cohort)
+    table = scan_table(cohort).tell()
     checks.check(table)
     print(checks.summary(table))
 
@@ -30,7 +30,7 @@ def folds(cohort: Path, region: str | None, **asked: int) -> None:
     from musclesense.cohort.folds import describe
     from musclesense.cohort.table import read_table
 
-    table = read_table(cohort)
+    table = read_table(cohort).tell()
     used = _rows_of(table, region)
     print(describe(_draw(table, used, **asked), used))
 
@@ -41,7 +41,7 @@ def export_nnunet(cohort: Path, out: Path, *, region: str | None, folds: Path | 
     from musclesense.cohort.table import read_table
     from musclesense.nnunet.export import export, read_labels
 
-    table = read_table(cohort)
+    table = read_table(cohort).tell()
     used = _rows_of(table, region)
     asked["labels"], asked["column"] = read_labels(asked["labels"], asked["column"])
     asked["regions"] = {Region(region)} if region else {*Region}

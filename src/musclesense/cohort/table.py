@@ -3,19 +3,21 @@
 import csv
 import functools
 import hashlib
-import io
 import os
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from musclesense.cohort.dialects import MOST_COLUMNS, MOST_ROWS, known_columns, read_rows
 from musclesense.errors import InputError
-from musclesense.storage.paths import require_file
-from musclesense.storage.records import write_csv
+from musclesense.messages import log
+from musclesense.names import folded, looks, name_problem
+from musclesense.storage.paths import at_home, require_file
+from musclesense.storage.records import as_it_was, write_csv
 from musclesense.vocabulary import CHANNELS, Limbs, Region
 
 LABEL_COLUMNS = ("mask", "compartments")
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = ("subject", "session", "group", "region", "limbs", *CHANNELS, *LABEL_COLUMNS, "slice", "fat_fraction")
+NAMES = ("subject", "session", "group")
 LARGEST_TABLE_BYTES = 32 * 1024**2
-MOST_ROWS = 20_000
+_MOST_REMARKS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +76,22 @@ class CohortTable:
         acquisitions: Its rows in order.
         digest: SHA-256 of the file's bytes: what folds and caches are bound to.
         problems: Of rows that :func:`scan_table` could not understand and left out.
+        remarks: How it was read, and what in it may be a slip: nothing that keeps it from being used.
     """
 
     path: Path
     acquisitions: tuple[Acquisition, ...]
     digest: str
     problems: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def tell(self) -> Self:
+        """Say the remarks beside results, as a command does once; gives the table."""
+        for remark in self.remarks[:_MOST_REMARKS]:
+            log.warning(f"{self.path}{remark}")
+        if (more := len(self.remarks) - _MOST_REMARKS) > 0:
+            log.warning(f"{self.path}: and {more} more remarks")
+        return self
 
     @cached_property
     def frame(self) -> "pd.DataFrame":
@@ -121,18 +134,20 @@ def scan_table(path: Path) -> CohortTable:
 def _parse(path: Path, content: bytes) -> CohortTable:
     """Understand a table's bytes; once where it is asked for several times, as every start of a run does."""
     try:
-        rows = _numbered_rows(content.decode("utf-8-sig"))
+        rows, notes = read_rows(content, COLUMNS)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV table in UTF-8 ({error}); save it as comma-separated UTF-8") from error
-    if len(rows) > MOST_ROWS + 1:
-        raise InputError(f"{path}: has more than {MOST_ROWS} rows; is it a table of scans?")
-    header = [name.strip() for name in rows[0][1]] if rows else []
+    given = [name.strip() for name in rows[0][1]] if rows else []
+    for things, count, most in (("rows", len(rows) - 1, MOST_ROWS), ("columns", len(given), MOST_COLUMNS)):
+        if count > most:
+            raise InputError(f"{path}: has more than {most} {things}; is it a table of scans?")
+    header, nearly = known_columns(given, COLUMNS)
     lacking = [name for name in ("subject", "region") if name not in header]
     if lacking:
         raise InputError(
-            f"{path}: no column {' or '.join(map(repr, lacking))}; columns found: {', '.join(header) or 'none'}"
+            f"{path}: no column {' or '.join(map(repr, lacking))}; columns found: {', '.join(given) or 'none'}"
         )
-    repeated = sorted({name for name in header if header.count(name) > 1 and name in COLUMNS})
+    repeated = [name for name in COLUMNS if header.count(name) > 1]
     if repeated:
         raise InputError(f"{path}: column {', '.join(map(repr, repeated))} occurs more than once; keep one")
     acquisitions, problems = [], []
@@ -140,14 +155,40 @@ def _parse(path: Path, content: bytes) -> CohortTable:
         if any(value.strip() for value in values[len(header) :]):
             problems.append(f"{path}, line {line}: has more cells than the header; quote a cell that holds a comma")
             continue
-        row = dict(zip(header, (value.strip() for value in values), strict=False))
+        row = {name: as_it_was(value.strip()) for name, value in zip(header, values, strict=False)}
         try:
             acquisitions.append(_acquisition(path, line, row))
         except InputError as error:
             problems.extend(error.problems)
     if not acquisitions and not problems:
         raise InputError(f"{path}: has no rows; add one row for each acquisition")
-    return CohortTable(path, tuple(acquisitions), hashlib.sha256(content).hexdigest(), tuple(problems))
+    for line, column, name, other, before in _written_otherwise(acquisitions, looks):
+        one = f"looks like {other!a} in line {before}, written otherwise; write one name in one way"
+        problems.append(f"{path}, line {line}: {column} {name!a}: {one}")
+    remarks = [f": {note}" for note in (*notes, *nearly)]
+    for line, column, name, other, before in _written_otherwise(acquisitions, folded):
+        if looks(name) != looks(other):
+            remarks.append(f", line {line}: {column} {name!r}: is it {other!r} in line {before}? Then give it one name")
+    return CohortTable(path, tuple(acquisitions), hashlib.sha256(content).hexdigest(), tuple(problems), tuple(remarks))
+
+
+def _written_otherwise(
+    rows: Sequence[Acquisition], key: Callable[[str], str]
+) -> Iterator[tuple[int, str, str, str, int]]:
+    """Find names that a key gives for an earlier one: as two, one person would be trained on and tested on.
+
+    Yields:
+        Line, column and name, and the earlier name with its line.
+    """
+    for column in NAMES:
+        lines = dict[tuple[str, str], int]()
+        for row in rows:
+            lines.setdefault((row.subject if column == "session" else "", getattr(row, column)), row.line)
+        first = dict[tuple[str, str], tuple[str, int]]()
+        for (within, name), line in lines.items():
+            other, before = first.setdefault((within, key(name)), (name, line))
+            if other != name:
+                yield line, column, name, other, before
 
 
 def cell_problem(text: str) -> str | None:
@@ -159,6 +200,10 @@ def cell_problem(text: str) -> str | None:
     if len(text) > csv.field_size_limit():
         return f"has more than {csv.field_size_limit()} characters"
     return None
+
+
+def _cell_problem(column: str, text: str) -> str | None:
+    return cell_problem(text) or (name_problem(text) if column in NAMES else None)
 
 
 def write_table(path: Path, acquisitions: list[Acquisition]) -> None:
@@ -175,22 +220,12 @@ def write_table(path: Path, acquisitions: list[Acquisition]) -> None:
         for acquisition in acquisitions
     ]
     cells = {(column, str(cell)): None for row in rows for column, cell in row.items()}
-    if problems := [f"{column} {cell!r}: {why}; rename it" for column, cell in cells if (why := cell_problem(cell))]:
+    problems = [
+        f"{column} {cell!r}: {why}; rename it" for column, cell in cells if (why := _cell_problem(column, cell))
+    ]
+    if problems:
         raise InputError(*problems)
     write_csv(path, COLUMNS, rows)
-
-
-def _numbered_rows(text: str) -> list[tuple[int, list[str]]]:
-    """Split CSV into rows that are not blank, each with the line where it begins; of too many the first."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows, line = [], 1
-    for values in reader:
-        if any(value.strip() for value in values):
-            rows.append((line, values))
-            if len(rows) > MOST_ROWS + 1:
-                break
-        line = reader.line_num + 1
-    return rows
 
 
 def _acquisition(table: Path, line: int, row: dict[str, str]) -> Acquisition:
@@ -200,7 +235,7 @@ def _acquisition(table: Path, line: int, row: dict[str, str]) -> Acquisition:
         problems.append(f"{table}, line {line}: {column} {row.get(column, '')!r}: {remedy}")
 
     for column in COLUMNS:
-        if why := cell_problem(row.get(column, "")):
+        if why := _cell_problem(column, row.get(column, "")):
             problem(column, f"{why}; correct the cell")
     if not row.get("subject"):
         problem("subject", "is blank; name the subject")
@@ -212,15 +247,15 @@ def _acquisition(table: Path, line: int, row: dict[str, str]) -> Acquisition:
         limbs = Limbs(row.get("limbs") or Limbs.BOTH)
     except ValueError:
         problem("limbs", f"unknown; use {', '.join(Limbs)}")
-    # Spreadsheets and pandas write whole numbers in a column with gaps as 3.0.
-    labelled = re.fullmatch(r"([0-9]{1,6})(\.0+)?", row.get("slice", ""))
+    # Spreadsheets and pandas write whole numbers in a column with gaps as 3.0 or 3,0.
+    labelled = re.fullmatch(r"([0-9]{1,6})([.,]0+)?", row.get("slice", ""))
     if row.get("slice") and not labelled:
         problem("slice", "not a slice number; count from 0, or leave it blank")
     if problems:
         raise InputError(*problems)
 
     def file(column: str) -> Path | None:
-        return table.parent / row[column] if row.get(column) else None
+        return table.parent / at_home(Path(row[column])) if row.get(column) else None
 
     channels = {name: image for name in CHANNELS if (image := file(name)) is not None}
     return Acquisition(

@@ -8,8 +8,7 @@ from operator import attrgetter
 import numpy as np
 
 from musclesense.metrics.case import Case
-
-ALL = "all"
+from musclesense.names import ALL
 
 
 @dataclass(frozen=True)

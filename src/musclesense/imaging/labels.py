@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError
+from musclesense.names import name_problem
 from musclesense.vocabulary import Side
 
 BACKGROUND = 0
@@ -106,8 +107,8 @@ def _problems(names: tuple[str, ...], values: tuple[tuple[int, ...], ...]) -> li
         problems.append(f"labels: {list(names)} must be 1 to {_MOST_CLASSES} different names, each with its values")
     owner: dict[int, str] = {}
     for name, own in zip(names, values, strict=False):
-        if not name.isprintable():
-            problems.append(f"labels: {name!r} holds control characters; give a plain name")
+        if why := name_problem(name):
+            problems.append(f"labels: {name!r} {why}; give a plain name")
         if not own and len(names) > 1:
             problems.append(f"labels: {name} takes any positive value beside other classes; list its values")
         for value in own:

@@ -148,8 +148,11 @@ def check(plan: Plan) -> None:
     if len({run.run for run in plan.runs}) < len(plan.runs):
         named = "leave study=... to be named by the configuration"
         problems.append(f"the same run is asked for twice under one study; {named}")
+    told = set[Path]()
     for settings in plan.studies.values():
         with collected(problems):
+            if (table := settings.cohort.scan()) and table.path not in told:
+                told.add(table.tell().path)
             inputs.check(settings)
             module = make_module(settings)
             module.require_fit()

@@ -8,8 +8,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from musclesense.cohort.dialects import MOST_ROWS
 from musclesense.cohort.folds import MOST_FOLDS, NestedFolds
-from musclesense.cohort.table import LABEL_COLUMNS, LARGEST_TABLE_BYTES, MOST_ROWS, Acquisition, cell_problem
+from musclesense.cohort.table import LABEL_COLUMNS, LARGEST_TABLE_BYTES, Acquisition, cell_problem
 from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_count
 from musclesense.imaging.labels import LabelSet

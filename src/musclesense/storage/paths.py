@@ -15,6 +15,17 @@ _LEAST_FREE_BYTES = 2**16
 _NO_FILE = "no such file; correct the path"
 
 
+def at_home(path: Path) -> Path:
+    """Give a path that begins with ``~`` as the file below the home folder that a shell would give; others as they are.
+
+    >>> at_home(Path("scans/~x.nii.gz")).as_posix()
+    'scans/~x.nii.gz'
+    """
+    with suppress(RuntimeError):  # nobody of that name
+        return path.expanduser()
+    return path
+
+
 def is_file(path: Path) -> bool:
     """Tell whether ``path`` leads to a file; where it is too long or lies in a closed folder, it leads to none."""
     return _holds(path.is_file)

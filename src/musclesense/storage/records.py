@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ from musclesense.storage.paths import require_file
 
 LARGEST_RECORD_BYTES = 64 * 1024**2
 """Of records that runs write; the longest are the scores of some ten thousand cases."""
+# What a spreadsheet computes; a text that is so already gets one more ', so that each is read back as it was.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # noqa: RUF001
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def read_text(path: Path, *, remedy: str) -> str:
@@ -79,12 +83,31 @@ def write_json(path: Path, content: Mapping[str, Any] | Sequence[Any]) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def shown_as_text(value: Any) -> Any:
+    """Give a cell that a spreadsheet shows as it is: a text that it would take for a formula begins with ``'`` then.
+
+    >>> shown_as_text("=1+1"), shown_as_text("-0.5"), shown_as_text("S1")
+    ("'=1+1", '-0.5', 'S1')
+    """
+    formula = isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value)
+    return f"'{value}" if formula else value
+
+
+def as_it_was(text: str) -> str:
+    """Give the text of a cell that `shown_as_text` gave.
+
+    >>> as_it_was("'=1+1"), as_it_was("'S1'")
+    ('=1+1', "'S1'")
+    """
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write ``rows`` under a header of ``columns`` to ``path``, atomically."""
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({column: shown_as_text(value) for column, value in row.items()} for row in rows)
     write_text(path, buffer.getvalue())
 
 

@@ -14,15 +14,15 @@ from typing import Any, TypeVar, get_type_hints
 from musclesense.cohort.folds import NestedFolds
 from musclesense.errors import InputError
 from musclesense.metrics.case import Case
+from musclesense.names import LONGEST_NAME
 from musclesense.storage.paths import is_file
-from musclesense.storage.records import read_json, read_text, read_yaml, require_format
+from musclesense.storage.records import as_it_was, read_json, read_text, read_yaml, require_format
 from musclesense.studies.identity import upgrade
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.study import FORMAT, Epoch, Run, RunStatus, Study
 
 _LARGEST = 1e12
 """No measure or count is larger, and sums of squares below stay finite. Diverged losses are."""
-_LONGEST_NAME = 200
 _REMEDY = "remove its folder and run train.py again"
 
 
@@ -157,8 +157,9 @@ def _count(text: str) -> int:
     return number
 
 
-def _name(text: str) -> str:
-    if not all(character.isprintable() or character.isspace() for character in text) or len(text) > _LONGEST_NAME:
+def _name(cell: str) -> str:
+    text = as_it_was(cell)
+    if not all(character.isprintable() or character.isspace() for character in text) or len(text) > LONGEST_NAME:
         raise ValueError(f"{text!r} is no name")
     return text
 

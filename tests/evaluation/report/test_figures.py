@@ -11,7 +11,9 @@ from matplotlib.container import ErrorbarContainer
 from musclesense.evaluation.pooling import pool, select
 from musclesense.evaluation.report.figures import DARK, LIGHT, charts
 from musclesense.metrics.case import Case
+from musclesense.studies.layout import StudyFolder
 from musclesense.studies.reading import read_study
+from musclesense.studies.writing import write_cases
 
 StudyWriter = Callable[..., Path]
 
@@ -112,3 +114,16 @@ def test_charts_are_drawn_where_every_case_is_alike(write_study: StudyWriter, di
     sections = ("headline", "group", "run", "fat_fraction")
     assert all(chart.png(LIGHT).startswith(b"\x89PNG") for section in sections for chart in drawn[section])
     assert axes_of(charts(study)["run"][0]).texts[0].get_text() == (f"{float(dice):.3f}" if dice else "-")
+
+
+GROUPS = ["$100% & $50_", "$x$", "Müller", "=1+1", r"\frac{1}{2}", "<b>", "O'Brien", "é" * 200, "李" * 190]
+
+
+@pytest.mark.filterwarnings("error")
+def test_groups_are_named_as_they_are(write_study: StudyWriter, make_case) -> None:
+    folder = write_study(finished=[(0, 0)])
+    write_cases(StudyFolder(folder).run(0, 0), [make_case(group=group, line=at) for at, group in enumerate(GROUPS)])
+    (chart,) = charts(read_study(folder))["group"]
+    shown = [label.get_text() for label in axes_of(chart).get_yticklabels()]
+    assert shown[:-2] == [f"{group} (1)" for group in sorted(GROUPS)[:-2]]
+    assert chart.png(LIGHT)

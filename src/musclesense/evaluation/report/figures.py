@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from musclesense.evaluation.pooling import MeanSD, pool, select
+from musclesense.evaluation.report.lettering import drawable
 from musclesense.evaluation.report.tables import paper_dice
 from musclesense.studies.study import RunStatus, Study
 
@@ -281,7 +282,8 @@ def _points(axes: Axes, x: ArrayLike, y: ArrayLike, marker: str, colour: str, **
 
 def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Name the rows of a chart, the first on top."""
-    axes.set_yticks(range(len(names)), names)
+    shown, fonts = drawable(tuple(names))
+    axes.set_yticks(range(len(names)), shown, parse_math=False, family=fonts)  # $ is no formula
     axes.set_ylim(len(names) - 0.4, -0.6)
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from musclesense.evaluation.pooling import ALL, pool, select
+from musclesense.evaluation.pooling import pool, select
 from musclesense.evaluation.report import figures, tables
 from musclesense.evaluation.report.figures import DARK, LIGHT
 from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, Overlay, overlays
 from musclesense.evaluation.report.tables import GROUPS, LABELS, REGIONS, Measure, paper_dice
+from musclesense.names import ALL
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked
 from musclesense.storage.paths import is_file, require_writable

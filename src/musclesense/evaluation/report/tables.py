@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from musclesense.evaluation.pooling import ALL, MeanSD, Scores, pool, select
+from musclesense.evaluation.pooling import MeanSD, Scores, pool, select
 from musclesense.metrics.case import COLUMNS, Case
+from musclesense.names import ALL
 from musclesense.storage.records import write_csv
 from musclesense.studies.layout import ReportFolder
 from musclesense.studies.reading import read_study
