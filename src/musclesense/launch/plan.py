@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from musclesense.cohort.table import scan_table
 from musclesense.errors import InputError, collected, first_line
 from musclesense.launch import overrides as given
 from musclesense.storage.paths import require_writable, size_and_change
@@ -148,11 +149,12 @@ def check(plan: Plan) -> None:
     if len({run.run for run in plan.runs}) < len(plan.runs):
         named = "leave study=... to be named by the configuration"
         problems.append(f"the same run is asked for twice under one study; {named}")
-    told = set[Path]()
+    told = set[str]()
     for settings in plan.studies.values():
         with collected(problems):
-            if (table := settings.cohort.scan()) and table.path not in told:
-                told.add(table.tell().path)
+            if (table := settings.config.cohort.path) is not None and table not in told:
+                told.add(table)
+                scan_table(Path(table)).tell()
             inputs.check(settings)
             module = make_module(settings)
             module.require_fit()
