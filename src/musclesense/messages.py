@@ -19,11 +19,7 @@ log = logging.getLogger("musclesense")
 
 
 class ConsoleHandler(logging.Handler):
-    """Writes lines to stderr, or above the bars of the display that is open.
-
-    Attributes:
-        display: The open display.
-    """
+    """Writes lines to stderr, or above the bars of the display that is open."""
 
     display: "Progress | None" = None
 

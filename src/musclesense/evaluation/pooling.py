@@ -27,30 +27,18 @@ class Scores:
     """Scores pooled over cases; None where no case has the measure.
 
     The spread is that of the sample (n - 1), None below two values.
-
-    Attributes:
-        cases: Pooled test results: a labelled slice counts once for every run that tested it.
-        slices: Different labelled slices among them.
-        subjects: Different subjects among them.
-        dice: Dice score coefficient over the cases that have one.
-        dice_median: Its median.
-        dice_undefined: Cases without one (truth and prediction both empty), left out of ``dice``.
-        dice_by_outer: Mean Dice in each outer fold; these share no subject.
-        hd95_mm_mean: 95th percentile Hausdorff distance, over the cases where neither mask is empty.
-        volume_bias_ml: Volume, predicted minus true.
-        fat_fraction_bias: Mean fat fraction in the predicted mask minus that in the true mask, percentage points.
     """
 
-    cases: int
-    slices: int
-    subjects: int
-    dice: MeanSD | None
+    cases: int  # pooled test results: a labelled slice counts once for every run that tested it
+    slices: int  # different labelled slices among them
+    subjects: int  # different subjects among them
+    dice: MeanSD | None  # Dice score coefficient over the cases that have one
     dice_median: float | None
-    dice_undefined: int
-    dice_by_outer: Mapping[int, float]
-    hd95_mm_mean: float | None
-    volume_bias_ml: MeanSD | None
-    fat_fraction_bias: MeanSD | None
+    dice_undefined: int  # cases without Dice (truth and prediction both empty), left out of it
+    dice_by_outer: Mapping[int, float]  # mean Dice in each outer fold; these share no subject
+    hd95_mm_mean: float | None  # 95th percentile Hausdorff distance, over the cases where neither mask is empty
+    volume_bias_ml: MeanSD | None  # volume, predicted minus true
+    fat_fraction_bias: MeanSD | None  # mean fat fraction, predicted mask minus true mask, in percentage points
 
     @property
     def dice_sd_outer(self) -> float | None:

@@ -37,18 +37,13 @@ _PLACED_BY_BEFORE = "fat"
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """A network with its weights, ready to predict, of a checkpoint or a bundle.
-
-    Attributes:
-        training: Of a checkpoint: ``loss``, ``optimizer`` and ``schedule``, as they were configured.
-        card: Of a bundle: all that its card says.
-    """
+    """A network with its weights, ready to predict, of a checkpoint or a bundle."""
 
     path: Path
     spec: NetworkSpec
     network: nn.Module
-    training: Mapping[str, Any]
-    card: Mapping[str, Any]
+    training: Mapping[str, Any]  # of a checkpoint: ``loss``, ``optimizer`` and ``schedule``, as they were configured
+    card: Mapping[str, Any]  # of a bundle: all that its card says
 
     @property
     def weights_file(self) -> Path:

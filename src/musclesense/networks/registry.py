@@ -33,17 +33,12 @@ _Made = TypeVar("_Made")
 
 @dataclass(frozen=True)
 class Kind(Generic[_Made]):
-    """One kind of what a configuration names: ``word`` in messages, and the class that all of the kind derive from.
+    """One kind of what a configuration names."""
 
-    Attributes:
-        base_name: Its public dotted name.
-        names: Short name to dotted name; a class is imported when it is asked for.
-    """
-
-    word: str
-    base: type[_Made]
-    base_name: str
-    names: Mapping[str, str]
+    word: str  # what it is called in messages
+    base: type[_Made]  # the class that all of the kind derive from
+    base_name: str  # its public dotted name
+    names: Mapping[str, str]  # short name to dotted name; a class is imported when it is asked for
 
 
 NETWORK = Kind(

@@ -17,18 +17,6 @@ _SMALLEST_SCALE, _LARGEST_SCALE = 0.5, 2.0
 class NetworkSpec:
     """All that is needed, beside the weights, to use a network on another scan.
 
-    Attributes:
-        channels: Images that the network takes, in order.
-        placed_by: The image in which the body is found, by which slices are placed on the grid; it need not be one of
-            ``channels``.
-        labels: What is segmented.
-        grid: The frame on which the network works.
-        regions: Regions that were trained on.
-        network: ``name`` of `registry.NETWORK`, or ``_target_`` of a class of one's own, and arguments.
-        threshold: Foreground probability from which a pixel is segmented.
-        flip: Test-time augmentation: give the mean over each image and its mirror image.
-        scales: Test-time augmentation: give the mean over the image at these sizes, relative to that on the grid.
-
     Raises:
         InputError: A value that no network can have.
 
@@ -44,15 +32,15 @@ class NetworkSpec:
     True
     """
 
-    channels: tuple[str, ...]
-    placed_by: str
-    labels: LabelSet
-    grid: Grid
-    regions: tuple[str, ...]
-    network: Mapping[str, Any]
-    threshold: float = 0.5
-    flip: bool = False
-    scales: tuple[float, ...] = (1.0,)
+    channels: tuple[str, ...]  # images that the network takes, in order
+    placed_by: str  # the image whose body places slices on the grid; it need not be one of ``channels``
+    labels: LabelSet  # what is segmented
+    grid: Grid  # the frame on which the network works
+    regions: tuple[str, ...]  # regions that were trained on
+    network: Mapping[str, Any]  # ``name`` of `registry.NETWORK`, or ``_target_`` of a class of one's own, and arguments
+    threshold: float = 0.5  # foreground probability from which a pixel is segmented
+    flip: bool = False  # test-time augmentation: give the mean over each image and its mirror image
+    scales: tuple[float, ...] = (1.0,)  # the same over sizes of the image, relative to that on the grid
 
     def __post_init__(self) -> None:
         channels, regions = self.channels, self.regions

@@ -24,19 +24,12 @@ TRUTH, PREDICTION, BOTH = (255, 176, 32), (64, 196, 255), (255, 255, 255)
 
 @dataclass(frozen=True, kw_only=True)
 class Overlay:
-    """One labelled slice with the contours of truth and prediction.
+    """One labelled slice with the contours of truth and prediction."""
 
-    Attributes:
-        rank: ``best``, ``median`` or ``worst`` of its region, by Dice averaged over labels.
-        case: Whose slice it is (the first of its labels).
-        dice: Dice averaged over the labels that have one.
-        pixels: RGB, uint8, the grid enlarged by a whole number to ``SHOWN_WIDTH`` or more.
-    """
-
-    rank: str
-    case: Case
-    dice: float
-    pixels: NDArray[np.uint8]
+    rank: str  # ``best``, ``median`` or ``worst`` of its region, by Dice averaged over labels
+    case: Case  # whose slice it is (the first of its labels)
+    dice: float  # averaged over the labels that have one
+    pixels: NDArray[np.uint8]  # RGB, the grid enlarged by a whole number to ``SHOWN_WIDTH`` or more
 
     @property
     def name(self) -> str:

@@ -34,25 +34,15 @@ REGIONS, LABELS, GROUPS = "regions", "labels", "groups"
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of scores, in CSV and on the page.
+    """A column of scores, in CSV and on the page."""
 
-    Attributes:
-        name: In ``summary.csv``, and in ``nested_cv.csv`` where that has it.
-        of: The attribute of `Scores`, where it is called otherwise.
-        sd: Whether it is the standard deviation, of a mean that has one.
-        by_run: Whether ``nested_cv.csv`` has it.
-        title: On the page.
-        form: How the page writes the number.
-        on: Tables of the page that show it.
-    """
-
-    name: str
-    of: str = ""
-    sd: bool = False
-    by_run: bool = True
-    title: str = ""
-    form: str = "d"
-    on: Collection[str] = ()
+    name: str  # in ``summary.csv``, and in ``nested_cv.csv`` where that has it
+    of: str = ""  # the attribute of `Scores`, where it is called otherwise
+    sd: bool = False  # whether it is the standard deviation, of a mean that has one
+    by_run: bool = True  # whether ``nested_cv.csv`` has it
+    title: str = ""  # on the page
+    form: str = "d"  # how the page writes the number
+    on: Collection[str] = ()  # tables of the page that show it
 
     def shown(self, scores: Scores) -> str:
         """Write it for the page, a mean with its standard deviation."""
