@@ -79,10 +79,8 @@ class SegmentationModule(LightningModule):
             loss = self.loss(torch.zeros(1, self.spec.classes, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long))
             lost = float(loss) if loss.shape == () else math.nan
         except Exception as error:
-            reason = reason_of(error)
-            raise InputError(
-                f"loss: cannot be computed from logits and classes ({reason}); correct loss=..."
-            ) from error
+            said = f"cannot be computed from logits and classes ({reason_of(error)})"
+            raise InputError(f"loss: {said}; correct loss=...") from error
         if not math.isfinite(lost):
             raise InputError(f"loss: gives no finite number ({lost}); correct loss=... or its arguments")
 
