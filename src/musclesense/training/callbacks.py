@@ -67,7 +67,8 @@ class Averaging(WeightAveraging):
     def weights(self) -> dict[str, Tensor]:
         """Give the averaged weights by their names in the network's module."""
         assert self._average_model is not None
-        return dict(self._average_model.module.state_dict())
+        averaged: dict[str, Tensor] = self._average_model.module.state_dict()
+        return averaged
 
 
 class _Average(AveragedModel):

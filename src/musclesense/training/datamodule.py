@@ -74,7 +74,7 @@ class CachedSlices(Dataset[Batch]):
 class CaseSampler(Sampler[int]):
     """Positions of slices for `CachedSlices`, each once an epoch over all devices.
 
-    Args:
+    Attributes:
         cases: Positions of the cohort's slices.
         seed: Shuffled by (seed, epoch); None keeps the order.
         synthesis: Slices drawn beside, each epoch others, waited for where need be.
