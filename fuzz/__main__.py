@@ -25,6 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with th
 from fuzz import commands, images, models, nnunet, overrides, seeds, studies, tables
 from fuzz.case import Draw, Maker
 from fuzz.judge import REFUSED, RIGHT, judge, listing
+from fuzz.meaning import limbs
 from fuzz.sandbox import run
 
 MAKERS: dict[str, Maker] = {
@@ -34,8 +35,17 @@ MAKERS: dict[str, Maker] = {
     "studies": studies.make,
     "checkpoints": models.make,
     "nnunet": nnunet.make,
+    "limbs": limbs.make,
 }
-SHARES = {"images": 0.43, "tables": 0.20, "overrides": 0.22, "studies": 0.04, "checkpoints": 0.08, "nnunet": 0.03}
+SHARES = {
+    "images": 0.43,
+    "tables": 0.20,
+    "overrides": 0.22,
+    "studies": 0.04,
+    "checkpoints": 0.08,
+    "nnunet": 0.03,
+    "limbs": 0.02,
+}
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 

@@ -130,7 +130,7 @@ def segment(
     *,
     model: "PathLike | Segmenter",
     region: str | Region,
-    limbs: str | Limbs = Limbs.BOTH,
+    limbs: str | Limbs = "auto",
     device: str = "auto",
 ) -> "Segmentation":
     """Segment the muscle of a scan.
@@ -139,7 +139,8 @@ def segment(
         scan: From `read_scan`; or one image, which is taken for the fat image.
         model: From `load_model`, or what it takes.
         region: ``calf`` or ``thigh``.
-        limbs: ``both`` side by side, or the one that the scan shows: ``left`` or ``right`` of the subject.
+        limbs: ``both`` side by side; or the one that the scan shows: ``left`` or ``right`` of the subject, or ``one``
+            where the side is not known; or ``auto``: what is found in the images.
         device: Where the networks compute, unless ``model`` is loaded already.
 
     Returns:

@@ -34,22 +34,25 @@ class Side(StrEnum):
 
 
 class Limbs(StrEnum):
-    """The limbs that an acquisition shows.
+    """The limbs that an acquisition shows: both side by side, or one, whose side may not be known.
 
     >>> Limbs.BOTH.sides
     (<Side.RIGHT: 'right'>, <Side.LEFT: 'left'>)
     >>> Limbs("left").sides
     (<Side.LEFT: 'left'>,)
+    >>> Limbs.ONE.sides
+    ()
     """
 
     BOTH = "both"
     LEFT = "left"
     RIGHT = "right"
+    ONE = "one"
 
     @property
     def sides(self) -> tuple[Side, ...]:
-        """The sides that are shown, right before left."""
-        return tuple(Side) if self is Limbs.BOTH else (Side(self),)
+        """The sides that are known to be shown, right before left."""
+        return tuple(side for side in Side if self in (Limbs.BOTH, side))
 
 
 class Echo(StrEnum):

@@ -6,15 +6,18 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from fuzz.case import Draw
+from fuzz.meaning.limbs import SCENES, scene
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from musclesense.imaging.body import body_mask
-from musclesense.imaging.grid import take_slice
-from musclesense.imaging.limbs import split_limbs
+from musclesense.imaging.grid import slice_count, take_slice
+from musclesense.imaging.limbs import FoundLimbs, find_limbs, part_limbs, split_limbs
 from musclesense.imaging.nifti import Geometry
-from musclesense.vocabulary import Side
+from musclesense.imaging.outline import look
+from musclesense.vocabulary import Limbs, Side
 
 ORIENTATIONS = ["".join(c) for c in itertools.product("RL", "AP", "SI")]
 STORED = ["".join(c) for codes in ORIENTATIONS for c in itertools.permutations(codes)]
@@ -50,7 +53,8 @@ def two_discs(geometry: Geometry, right: tuple[float, float], left: tuple[float,
 
 def split(volume: NDArray[np.floating], geometry: Geometry) -> dict[Side, NDArray[np.bool_]]:
     image = take_slice(volume, geometry, 0)
-    return split_limbs(body_mask(image), geometry)
+    body = body_mask(image)
+    return split_limbs(body, geometry, look(image, body, geometry))
 
 
 def right_of(x: float, geometry: Geometry) -> NDArray[np.bool_]:
@@ -88,7 +92,9 @@ def test_flipping_the_storage_changes_nothing_in_scanner_space(codes, right, lef
         parted = np.zeros(where.shape, dtype=bool)
         for number in range(2):
             image = take_slice(data, where, number)
-            take_slice(parted, where, number)[:] = split_limbs(body_mask(image), where)[Side.RIGHT]
+            body = body_mask(image)
+            right = split_limbs(body, where, look(image, body, where))[Side.RIGHT]
+            take_slice(parted, where, number)[:] = right
         return parted
 
     assert np.array_equal(np.flip(sides(np.flip(volume, axis), flipped), axis), sides(volume, geometry))
@@ -127,3 +133,100 @@ def test_an_image_of_nothing_or_a_speck_is_parted_all_the_same(bright: list[tupl
         volume[i, j] = 1e4
     halves = split(volume, geometry)
     assert halves[Side.RIGHT].any() and halves[Side.LEFT].any()
+
+
+def found(volume: NDArray[Any], geometry: Geometry) -> FoundLimbs:
+    bodies = np.zeros(geometry.shape, dtype=bool)
+    for number in range(slice_count(geometry)):
+        take_slice(bodies, geometry, number)[:] = body_mask(take_slice(volume, geometry, number))
+    return find_limbs(volume, bodies, geometry)
+
+
+def discs(geometry: Geometry, *right_and_radius: tuple[float, float]) -> NDArray[np.float32]:
+    """Draw round limbs of bright fat about dark muscle, in noise: mm to the subject's right, and radius."""
+    points = scanner_mm(geometry)
+    image = np.zeros(geometry.shape)
+    for right, radius in right_and_radius:
+        away = np.hypot(points[..., 0] - right, points[..., 1])
+        image[away < radius] = 100
+        image[away < 0.8 * radius] = 30
+    noise = np.random.default_rng(0).normal(0, 2, (2, *geometry.shape))
+    return np.hypot(image + noise[0], noise[1]).astype(np.float32)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SRP"])
+@pytest.mark.parametrize(
+    ("limbs", "shown"),
+    [
+        ([(80, 60), (-80, 60)], "both"),
+        ([(60, 61), (-60, 61)], "both"),
+        ([(150, 40), (70, 38)], "both"),
+        ([(-25, 28), (-115, 60)], "both"),
+        ([(100, 70)], "right"),
+        ([(-120, 45)], "left"),
+        ([(0, 80)], "one"),
+        ([(10, 60), (-55, 4)], "one"),
+        ([(40, 80), (-210, 45)], "right"),
+        ([(-55, 75), (212, 40)], "left"),
+    ],
+)
+def test_limbs_are_counted_wherever_they_lie(codes: str, limbs: list[tuple[float, float]], shown: str) -> None:
+    geometry = stored_as(codes)
+    assert found(discs(geometry, *limbs), geometry).limbs == shown
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.floats(40, 80), st.floats(0.55, 1.0), st.floats(0, 60), st.floats(-60, 60))
+def test_two_limbs_are_two_however_unequal_and_far_apart(
+    seed: int, radius: float, thinner: float, gap: float, off: float
+) -> None:
+    right, left = (radius, thinner * radius)[:: 1 if seed % 2 else -1]
+    middle = off if abs(off) + 2 * radius + gap < 190 else 0.0
+    geometry = stored_as("LPS")
+    image = discs(geometry, (middle + gap / 2 + right, right), (middle - gap / 2 - left, left))
+    seen = found(image, geometry)
+    assert seen.limbs is Limbs.BOTH
+    halves = part_limbs(seen, seen.limbs, image > 15, geometry)
+    limb = (np.abs(scanner_mm(geometry)[..., 0] - middle - gap / 2 - right) < 0.9 * right) & (image > 50)
+    assert halves[Side.RIGHT][limb].mean() > 0.99 and halves[Side.LEFT][limb].mean() < 0.01
+
+
+def test_a_piece_of_the_other_limb_is_in_neither_half() -> None:
+    geometry = stored_as("LPS")
+    image = discs(geometry, (40, 80), (-215, 45))
+    seen = found(image, geometry)
+    (half,) = part_limbs(seen, seen.limbs, image > 15, geometry).values()
+    right = scanner_mm(geometry)[..., 0]
+    assert half[right > -41].all() and not half[right < -170].any()
+    assert "piece" in seen.why
+    # Who says that both are shown has both.
+    both = part_limbs(seen, Limbs.BOTH, image > 15, geometry)
+    assert both[Side.LEFT][right < -170].all() and both[Side.RIGHT][right > -41].all()
+
+
+def test_most_slices_decide_and_doubt_is_told() -> None:
+    geometry = Geometry.from_affine(
+        (200, 90, 5), np.array([[-2, 0, 0, 199], [0, -2, 0, 89], [0, 0, 9, 0], [0, 0, 0, 1]])
+    )
+    image = discs(geometry, (90, 60), (-90, 60))
+    assert found(image, geometry).sure
+    image[..., 0] = 0
+    assert found(image, geometry).sure, "an empty slice says nothing"
+    image[..., 1] = discs(geometry, (0, 60))[..., 1]
+    seen = found(image, geometry)
+    assert seen.limbs is Limbs.BOTH and not seen.sure and [one.count for one in seen.slices] == [0, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("kind", SCENES)
+def test_limbs_of_phantoms_are_found_in_every_kind_of_frame(kind: str) -> None:
+    for number in range(2):
+        shown = scene(Draw(3, SCENES.index(kind), number), kind)
+        image = shown.image.T[..., None]
+        i, j, k = image.shape
+        affine = np.array([[-2.0, 0, 0, i - 1], [0, -2, 0, j - 1], [0, 0, 8, 0], [0, 0, 0, 1]])
+        assert found(image, Geometry.from_affine((i, j, k), affine)).limbs in shown.sides
+
+
+def test_a_slice_without_anything_shows_no_limb() -> None:
+    geometry = stored_as("RAS")
+    assert [seen.count for seen in found(np.zeros(geometry.shape), geometry).slices] == [0, 0]

@@ -16,6 +16,7 @@ from musclesense.imaging.body import body_mask
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.limbs import split_limbs
 from musclesense.imaging.nifti import Volume, read_volume
+from musclesense.imaging.outline import look
 from musclesense.metrics.overlap import overlap
 from musclesense.vocabulary import Side
 
@@ -149,7 +150,7 @@ def test_limbs_are_parted_on_the_subjects_sides(name: str, real_data: Path) -> N
     for number in (*stack.apart, *stack.touching):
         image = take_slice(volume.data, volume.geometry, number)
         body = body_mask(image)
-        halves = split_limbs(body, volume.geometry)
+        halves = split_limbs(body, volume.geometry, look(image, body, volume.geometry))
         right = to_the_right(volume)
         own = {limb: right[half & body] for limb, half in halves.items()}
         assert own[Side.RIGHT].min() > own[Side.LEFT].max()

@@ -97,7 +97,7 @@ def test_images_in_memory_are_segmented_and_saved(limbs: TwoLimbs, made: Segment
     [
         ({"region": "hip"}, "region=hip: unknown; give calf or thigh"),
         ({"region": "calf"}, "region=calf: the model was trained on thigh; give another model"),
-        ({"limbs": "one"}, "limbs=one: unknown; give both or left or right"),
+        ({"limbs": "three"}, "limbs=three: unknown; give both or left or right or one"),
         ({"device": "abacus"}, "device=abacus: there is no such device here"),
         ({"model": "nowhere"}, "nowhere: no such model"),
     ],

@@ -95,6 +95,25 @@ def test_one_limb_is_not_parted(limbs: TwoLimbs, run: Path, tmp_path: Path) -> N
     assert int(rows[-1]["voxels"]) == np.count_nonzero(read_volume(tmp_path / "out" / "mask.nii.gz").data)
 
 
+def test_one_limb_is_found_and_said(
+    limbs: TwoLimbs, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    segment(limbs, run, tmp_path / "both")
+    assert capsys.readouterr().err == ""
+    for name in ("fat", "water"):
+        file = getattr(limbs, name)
+        write_volume(file, np.where(limbs.left, 0, read_volume(file).data), limbs.geometry, np.float32)
+    segment(limbs, run, tmp_path / "one")
+    assert "limbs: taken as right, since" in capsys.readouterr().err
+    both, one = (rows_of(tmp_path / name)[-1] for name in ("both", "one"))
+    assert {row["limb"] for row in rows_of(tmp_path / "one")} == {"right"}
+    assert int(one["voxels"]) == np.count_nonzero(read_volume(tmp_path / "one" / "mask.nii.gz").data)
+    total = {row["limb"]: row for row in rows_of(tmp_path / "both") if row["slice"] == "all"}
+    percent = float(total["right"]["fat_fraction_percent"])
+    assert float(one["fat_fraction_percent"]) == pytest.approx(percent, abs=0.5) and both["limb"] == "left"
+    assert json.loads((tmp_path / "one" / "run.json").read_text())["limbs"] == "right"
+
+
 def test_without_water_there_is_a_mask_but_no_fat_fraction(limbs: TwoLimbs, tmp_path: Path) -> None:
     model = write_checkpoint(tmp_path / "fat_only.ckpt", channels=["fat"])
     main(["segment", "--fat", str(limbs.fat), "--region", "thigh", "--model", str(model), "--out", str(tmp_path / "o")])

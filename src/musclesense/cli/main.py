@@ -18,7 +18,7 @@ from musclesense.vocabulary import Channel, Echo, Limbs, Region
 
 _DEBUG = "--debug"
 _CORES = os.cpu_count() or 1
-_LIMBS = tuple(limbs.value for limbs in Limbs)
+_LIMBS = ("auto", *(limbs.value for limbs in Limbs))
 _REGIONS = tuple(region.value for region in Region)
 PHASE_UNITS = ("auto", "radians", "milliradians", "12bit", "signed-12bit")
 """The values of `PhaseUnit`, named here since its module takes long to import."""
@@ -130,7 +130,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
             if channel is not Channel.FAT and not channel.is_echo
         ),
         _takes("--region", choices=_REGIONS, required=True),
-        _takes("--limbs", choices=_LIMBS, default="both", help="limbs in the image"),
+        _takes("--limbs", choices=_LIMBS, default="auto", help="limbs in the image"),
         _takes("--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle"),
         _takes("--device", default="auto", help="where networks compute: auto (a GPU where there is one), cpu, cuda:1"),
         _OUT,

@@ -22,7 +22,7 @@ def body_mask(image: NDArray[Any]) -> NDArray[np.bool_]:
     smooth = np.sqrt(np.maximum(ndimage.gaussian_filter(image.astype(np.float32), _BODY_SMOOTHING_PIXELS), 0))
     if smooth.min() == smooth.max():
         return np.zeros(image.shape, dtype=bool)
-    body = _fill(smooth > _otsu(smooth))
+    body = fill(smooth > _otsu(smooth))
     regions, count = ndimage.label(body)
     sizes = np.bincount(regions.ravel(), minlength=count + 1)
     sizes[0] = 0
@@ -64,7 +64,7 @@ def _middle(profile: NDArray[Any]) -> float:
     return float(wide[0] + wide[-1]) / 2
 
 
-def _fill(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def fill(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill what the border of the image cannot reach (labelling does it far faster than binary_fill_holes)."""
     outside, count = ndimage.label(~mask)
     edge = np.concatenate([outside[0], outside[-1], outside[:, 0], outside[:, -1]])

@@ -1,27 +1,92 @@
-"""Which limb is which: a slice of both limbs parted where the body is thinnest between them."""
+"""Limbs in a scan: how many it shows, which side they are, and the part of the volume in which each lies."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.imaging.grid import right_to_left
+from musclesense.imaging.grid import right_to_left, slice_axis, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry
-from musclesense.vocabulary import Side
+from musclesense.imaging.outline import Seen, look
+from musclesense.vocabulary import Limbs, Side
 
-# The cut lies in this middle part of the body's width, since one limb may be half as wide again as the other.
+_OFF_MM = 50.0
+"""A limb that lies so far beside the scanner's middle is that of this side."""
+# The cut lies in this middle part of the body's width where nothing is seen to part the limbs.
 _MIDDLE = (0.3, 0.7)
 
 
-def split_limbs(body: NDArray[np.bool_], geometry: Geometry) -> dict[Side, NDArray[np.bool_]]:
-    """Part a native slice that shows both limbs.
+@dataclass(frozen=True, eq=False)
+class FoundLimbs:
+    """The limbs of a scan.
 
-    The cut follows the axis from front to back: the middle of the gap between the limbs or, where they touch, where
-    least of the body is crossed near its middle.
+    Attributes:
+        limbs: What it shows.
+        sure: Whether no slice speaks against it.
+        slices: What each of its slices shows.
+        why: What speaks for it, in words.
+    """
+
+    limbs: Limbs
+    sure: bool
+    slices: Sequence[Seen]
+    why: str
+
+
+def find_limbs(image: NDArray[Any], bodies: NDArray[np.bool_], geometry: Geometry) -> FoundLimbs:
+    """Find the limbs that a scan shows, by most of its slices.
+
+    Args:
+        image: Magnitude, of ``geometry.shape``.
+        bodies: ``body_mask`` of its slices, of the same shape.
+        geometry: Where the voxels lie.
+    """
+    slices = [
+        look(take_slice(image, geometry, number), take_slice(bodies, geometry, number), geometry)
+        for number in range(slice_count(geometry))
+    ]
+    two, one = (sum(seen.count == count for seen in slices) for count in (2, 1))
+    if two >= one:
+        return FoundLimbs(Limbs.BOTH, not one and two > 0, slices, f"seen in {two} of {len(slices)} slices")
+    limbs, why = _side(slices, geometry)
+    return FoundLimbs(limbs, not two, slices, f"since {one} of {len(slices)} slices show one limb, {why}")
+
+
+def part_limbs(
+    found: FoundLimbs, limbs: Limbs, bodies: NDArray[np.bool_], geometry: Geometry
+) -> dict[Side | Limbs, NDArray[np.bool_]]:
+    """Give the part of the volume in which each limb lies, of ``geometry.shape``.
+
+    Where one limb was found, a piece of the other at the edge of the image belongs to none.
+
+    Args:
+        found: From `find_limbs`.
+        limbs: What is known of the scan: what was found, or what a user says.
+        bodies: ``body_mask`` of its slices.
+        geometry: Where the voxels lie.
+    """
+    halves: dict[Side | Limbs, NDArray[np.bool_]] = {
+        limb: np.ones(geometry.shape, dtype=bool) for limb in limbs.sides or (limbs,)
+    }
+    for number, seen in enumerate(found.slices):
+        if limbs is not Limbs.BOTH and not (seen.piece and limbs is found.limbs):
+            continue
+        parted = split_limbs(take_slice(bodies, geometry, number), geometry, seen)
+        for limb, half in halves.items():
+            own = Side(limb) if limbs is Limbs.BOTH else seen.main
+            take_slice(half, geometry, number)[:] = parted[own]
+    return halves
+
+
+def split_limbs(body: NDArray[np.bool_], geometry: Geometry, seen: Seen) -> dict[Side, NDArray[np.bool_]]:
+    """Part a native slice: in the middle of the gap, where the limbs touch, or else in the middle of the body.
 
     Args:
         body: ``body_mask`` of a native slice.
         geometry: Of its volume: it knows the subject's right.
+        seen: What the slice shows.
 
     Returns:
         For each limb the half of the slice in which it lies, of the shape of ``body``.
@@ -31,11 +96,12 @@ def split_limbs(body: NDArray[np.bool_], geometry: Geometry) -> dict[Side, NDArr
     from_right = np.arange(len(profile))
     if not to_left:
         profile, from_right = profile[::-1], from_right[::-1]
-    on_right = np.broadcast_to(np.expand_dims(from_right < _cut(profile), 1 - axis), body.shape)
+    cut = _middle_cut(profile) if seen.cut is None else seen.cut
+    on_right = np.broadcast_to(np.expand_dims(from_right < cut, 1 - axis), body.shape)
     return {Side.RIGHT: on_right, Side.LEFT: ~on_right}
 
 
-def _cut(profile: NDArray[np.integer[Any]]) -> int:
+def _middle_cut(profile: NDArray[np.integer[Any]]) -> int:
     inside = np.flatnonzero(profile)
     if not inside.size:
         return len(profile) // 2
@@ -46,3 +112,29 @@ def _cut(profile: NDArray[np.integer[Any]]) -> int:
     crossed = profile[middle] * (1 + ((place[middle] - 0.5) / (_MIDDLE[1] - 0.5)) ** 2)
     thinnest = middle[crossed == crossed.min()] if middle.size else inside
     return int(thinnest[len(thinnest) // 2])
+
+
+def _side(slices: Sequence[Seen], geometry: Geometry) -> tuple[Limbs, str]:
+    """Tell the side of one limb, and by what: a piece of the other, the room beside it, its place in the scanner."""
+    ones = [seen for seen in slices if seen.count == 1]
+    pieces = [seen.main for seen in ones if seen.piece]
+    if 3 * len(pieces) >= len(ones):
+        return Limbs(max(Side, key=pieces.count)), "and a piece of the other, which is not counted"
+    start, end = np.median([seen.across for seen in ones], axis=0)
+    middle, width = (start + end) / 2, end - start
+    if abs(middle - 0.5) >= width / 2:  # the other limb would have had room
+        return Limbs.RIGHT if middle < 0.5 else Limbs.LEFT, "with room for the other beside it"
+    right_mm = _right_mm(geometry, middle)
+    # Without an origin there are no coordinates of a scanner.
+    if geometry.affine[:3, 3].any() and abs(right_mm) >= _OFF_MM:
+        return Limbs.RIGHT if right_mm > 0 else Limbs.LEFT, f"{abs(right_mm):.0f} mm beside the scanner's middle"
+    return Limbs.ONE, "of a side that is not known"
+
+
+def _right_mm(geometry: Geometry, place: float) -> float:
+    """Give how far to the right of the scanner's middle a place lies, in parts of the image from its right edge."""
+    in_slice, to_left = right_to_left(geometry)
+    axis = [axis for axis in range(3) if axis != slice_axis(geometry)][in_slice]
+    voxel = (np.array(geometry.shape) - 1) / 2
+    voxel[axis] = (place if to_left else 1 - place) * geometry.shape[axis] - 0.5
+    return float(geometry.affine[0, :3] @ voxel + geometry.affine[0, 3])

@@ -14,7 +14,7 @@ from musclesense.imaging.grid import Placement, slice_count, take_slice
 from musclesense.imaging.nifti import Geometry
 from musclesense.metrics.fat_fraction import mean_fat_fraction
 from musclesense.segmentation.scan import Scan
-from musclesense.vocabulary import Side
+from musclesense.vocabulary import Limbs, Side
 
 if TYPE_CHECKING:
     from musclesense.segmentation.result import Segmentation
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _MOST_SLICES = 18
 _SLICES_A_ROW = 3
 _MARGIN_MM = 8.0
-_COLOURS = {Side.RIGHT: "#ffb000", Side.LEFT: "#4cc9f0"}
-_COLOUR_NAMES = {Side.RIGHT: "amber", Side.LEFT: "blue"}
+_COLOURS = {Side.RIGHT: "#ffb000", Side.LEFT: "#4cc9f0", Limbs.ONE: "#ffb000"}
+_COLOUR_NAMES = {Side.RIGHT: "amber", Side.LEFT: "blue", Limbs.ONE: "amber"}
 # The subject's right is on the left.
-_TITLES: dict[Side, Literal["left", "right"]] = {Side.RIGHT: "left", Side.LEFT: "right"}
+_TITLES: dict[Side | Limbs, Literal["left", "right"]] = {Side.RIGHT: "left", Side.LEFT: "right", Limbs.ONE: "left"}
 
 
 def draw_quality_control(found: "Segmentation") -> Figure:
@@ -125,7 +125,7 @@ def _frame(placement: Placement) -> Rectangle:
     return Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="#999999", linestyle="--")
 
 
-def _heading(name: str, shown: int, count: int, limbs: tuple[Side, ...]) -> str:
+def _heading(name: str, shown: int, count: int, limbs: tuple[Side | Limbs, ...]) -> str:
     slices = f"{shown} of {count} slices" if shown < count else f"{count} slice" + "s" * (count > 1)
     outlines = " and ".join(f"{limb} ({_COLOUR_NAMES[limb]})" for limb in limbs)
     return (

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_count, take_slice
-from musclesense.imaging.limbs import split_limbs
+from musclesense.imaging.limbs import part_limbs
 from musclesense.imaging.nifti import Geometry, write_volume
 from musclesense.metrics.fat_fraction import mean_fat_fraction
 from musclesense.networks.spec import NetworkSpec
@@ -46,7 +46,7 @@ class Segmentation:
         spec: What the networks are that found them.
         networks: The files of their weights.
         region: What the scan shows.
-        limbs: Both limbs side by side, or the one that it shows.
+        limbs: Both limbs side by side, or the one that it shows, as given or found.
     """
 
     scan: Scan
@@ -67,16 +67,9 @@ class Segmentation:
         return self.spec.labels.decode(self.classes)
 
     @cached_property
-    def halves(self) -> Mapping[Side, NDArray[np.bool_]]:
-        """The part of the volume in which each limb lies, of ``geometry.shape``."""
-        if self.limbs is not Limbs.BOTH:
-            return {Side(self.limbs): np.ones(self.geometry.shape, dtype=bool)}
-        halves = {limb: np.zeros(self.geometry.shape, dtype=bool) for limb in Side}
-        for number in range(slice_count(self.geometry)):
-            body = take_slice(self.scan.bodies, self.geometry, number)
-            for limb, half in split_limbs(body, self.geometry).items():
-                take_slice(halves[limb], self.geometry, number)[:] = half
-        return halves
+    def halves(self) -> Mapping[Side | Limbs, NDArray[np.bool_]]:
+        """The part of the volume in which each limb lies, of ``geometry.shape``; a piece of another is in none."""
+        return part_limbs(self.scan.limbs, self.limbs, self.scan.bodies, self.geometry)
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:

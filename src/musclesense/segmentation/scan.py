@@ -16,6 +16,7 @@ from musclesense.imaging.air import read_body_image
 from musclesense.imaging.body import body_mask
 from musclesense.imaging.frame import reference_channel
 from musclesense.imaging.grid import slice_axis, slice_count, take_slice
+from musclesense.imaging.limbs import FoundLimbs, find_limbs
 from musclesense.imaging.nifti import Geometry, value_problems
 from musclesense.imaging.reader import ImageLike, image_file, image_name
 from musclesense.vocabulary import CHANNELS, Channel, Echo
@@ -52,6 +53,11 @@ class Scan:
             image = take_slice(self.channels[self.reference], self.geometry, number)
             take_slice(bodies, self.geometry, number)[:] = body_mask(image)
         return bodies
+
+    @cached_property
+    def limbs(self) -> FoundLimbs:
+        """Which limbs the reference image shows."""
+        return find_limbs(self.channels[self.reference], self.bodies, self.geometry)
 
 
 def read_scan(*, phase_unit: str = PhaseUnit.AUTO, **images: ImageLike | Pair | None) -> Scan:

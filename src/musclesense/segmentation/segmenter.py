@@ -13,6 +13,7 @@ from musclesense.errors import ArgumentError, InputError
 from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import Geometry
+from musclesense.messages import log
 from musclesense.networks.bundle import is_bundle, read_trained
 from musclesense.networks.predictor import AUTO, Ensemble, Predictor, TorchPredictor
 from musclesense.networks.spec import NetworkSpec
@@ -118,14 +119,22 @@ class Segmenter:
 
 
 def segment(
-    scan: Scan, *, model: str | Path | Segmenter, region: str, limbs: str = Limbs.BOTH, device: str = AUTO
+    scan: Scan, *, model: str | Path | Segmenter, region: str, limbs: str = AUTO, device: str = AUTO
 ) -> Segmentation:
     """Segment a scan, as `musclesense.segment` says."""
-    shown, seen = _word(Region, "region", region), _word(Limbs, "limbs", limbs)
+    shown, seen = _word(Region, "region", region), None if limbs == AUTO else _word(Limbs, "limbs", limbs)
     segmenter = model if isinstance(model, Segmenter) else Segmenter.load(model, device)
     segmenter.require_region(shown)
     classes = segmenter.segment(scan.channels, scan.geometry, {scan.reference: scan.bodies})
-    return Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen)
+    return Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen or _found_limbs(scan))
+
+
+def _found_limbs(scan: Scan) -> Limbs:
+    """Take what the images show; say so unless it is both limbs in every slice."""
+    found = scan.limbs
+    if found.limbs is not Limbs.BOTH or not found.sure:
+        log.warning(f"limbs: taken as {found.limbs}, {found.why}; give limbs if it is otherwise")
+    return found.limbs
 
 
 def _word(kind: type[_Word], argument: str, given: str) -> _Word:
