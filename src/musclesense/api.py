@@ -100,11 +100,20 @@ def load_model(model: PathLike, *, device: str = "auto") -> "Segmenter":
     return Segmenter.load(Path(model), device)
 
 
-def read_scan(*, phase_unit: str = "auto", **images: "ImageLike | Pair | None") -> "Scan":
+def read_scan(
+    *,
+    phase_unit: str = "auto",
+    phase_turn: float | None = None,
+    real_imaginary: bool = False,
+    **images: "ImageLike | Pair | None",
+) -> "Scan":
     """Read the images of one acquisition: fat and water, or three echoes to be separated.
 
     Args:
-        phase_unit: How phases are stored: ``auto``, ``radians``, ``milliradians``, ``12bit`` or ``signed-12bit``.
+        phase_unit: How phases are stored: ``auto``, ``radians``, ``milliradians``, ``degrees``, ``tenth-degrees``,
+            ``12bit`` or ``signed-12bit``.
+        phase_turn: What one turn is in stored phases, for any other unit.
+        real_imaginary: Whether pairs are real and imaginary images instead of magnitude and phase.
         images: Image by channel, of `Channel`. Beside ``fat``: ``water``, which fat fractions need, and the magnitudes
             ``te345``, ``te460`` and ``te575``. Without ``fat``: the three echoes, each a pair of magnitude and phase.
 
@@ -122,7 +131,7 @@ def read_scan(*, phase_unit: str = "auto", **images: "ImageLike | Pair | None") 
     """
     from musclesense.segmentation.scan import read_scan
 
-    return read_scan(phase_unit=phase_unit, **images)
+    return read_scan(phase_unit=phase_unit, phase_turn=phase_turn, real_imaginary=real_imaginary, **images)
 
 
 def segment(
@@ -175,6 +184,8 @@ def separate(
     te575: "Pair",
     *,
     phase_unit: str = "auto",
+    phase_turn: float | None = None,
+    real_imaginary: bool = False,
     fat_peaks: int = 1,
     larmor_mhz: float | None = None,
     flip_angle: float | None = None,
@@ -187,7 +198,10 @@ def separate(
         te345: Magnitude and phase at TE 3.45 ms.
         te460: Magnitude and phase at TE 4.60 ms.
         te575: Magnitude and phase at TE 5.75 ms.
-        phase_unit: How phases are stored: ``auto``, ``radians``, ``milliradians``, ``12bit`` or ``signed-12bit``.
+        phase_unit: How phases are stored: ``auto``, ``radians``, ``milliradians``, ``degrees``, ``tenth-degrees``,
+            ``12bit`` or ``signed-12bit``.
+        phase_turn: What one turn is in stored phases, for any other unit.
+        real_imaginary: Whether pairs are real and imaginary images instead of magnitude and phase.
         fat_peaks: Peaks of the fat spectrum: 1 as in the paper, or 6.
         larmor_mhz: The scanner's frequency, for 6 peaks.
         flip_angle: In degrees, with ``tr``: take T1 weighting off the fat image.
@@ -213,7 +227,8 @@ def separate(
     model = FatModel.described(
         fat_peaks=fat_peaks, larmor_mhz=larmor_mhz, flip_angle=flip_angle, tr=tr, fat_shift=fat_shift
     )
-    return separate_scan({"te345": te345, "te460": te460, "te575": te575}, phase_unit=phase_unit, model=model)
+    stored = {"phase_unit": phase_unit, "phase_turn": phase_turn, "real_imaginary": real_imaginary}
+    return separate_scan({"te345": te345, "te460": te460, "te575": te575}, model=model, **stored)
 
 
 def read_study(folder: PathLike) -> "Study":

@@ -14,7 +14,7 @@ from musclesense.cli import main as cli
 from musclesense.cli.main import main
 from musclesense.cohort.folds import NestedFolds, draw
 from musclesense.cohort.table import read_table, write_table
-from musclesense.dixon.echoes import PhaseUnit
+from musclesense.dixon.phase import PhaseUnit
 from musclesense.imaging.nifti import read_volume
 from musclesense.version import __version__
 from musclesense.vocabulary import Limbs, Region
@@ -261,6 +261,7 @@ def test_separate_writes_fat_and_water(cohort: Path, tmp_path: Path, capsys: pyt
     }
     own, made = (read_volume(folder / "fat.nii.gz").data for folder in (scan, tmp_path / "parts"))
     assert np.abs(own - made).max() < 0.05 * own.max()  # both from whole numbers
+    assert capsys.readouterr().err == "phases: 12bit\n"
     (line,) = refused(capsys, "separate", *echoes, "--phase-unit", "radians", "--te345", "no", "no", "--out", "parts")
     assert "no: given twice" in line
     (line,) = refused(capsys, "separate", *echoes, "--te345", "no", "nope", "--out", str(tmp_path / "other"))

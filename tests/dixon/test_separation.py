@@ -1,6 +1,7 @@
 """Three-point separation against echoes made from known fat, water, field and T2*."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from musclesense.dixon.echoes import PhaseUnit, detect_phase_unit, read_echoes, to_radians
+from musclesense.dixon.echoes import read_echoes
+from musclesense.dixon.phase import PhaseUnit
 from musclesense.dixon.scan import separate_scan
 from musclesense.dixon.separation import ECHO_TIMES_MS, fat_fraction, separate
 from musclesense.errors import InputError
@@ -186,55 +188,8 @@ def test_fat_fraction_is_percent_within_bounds() -> None:
     np.testing.assert_allclose(fat_fraction(fat, water), [0, 25, 100, 0, 100, 0, 0])
 
 
-def stored(angles: NDArray[np.float64], unit: PhaseUnit) -> NDArray[np.generic]:
-    wrapped = np.angle(np.exp(1j * angles))
-    if unit is PhaseUnit.RADIANS:
-        return wrapped.astype(np.float32)
-    if unit is PhaseUnit.MILLIRADIANS:
-        return np.round(1000 * wrapped).astype(np.int16)
-    codes = np.round((wrapped % (2 * np.pi)) / (2 * np.pi) * 4096).astype(np.int16) % 4096
-    return codes if unit is PhaseUnit.TWELVE_BIT else (2 * codes - 4096).astype(np.float32)
-
-
-UNITS = [unit for unit in PhaseUnit if unit is not PhaseUnit.AUTO]
-
-
-@pytest.mark.parametrize("unit", UNITS)
-@settings(deadline=None, max_examples=20)
-@given(seed=st.integers(0, 2**32 - 1), masked=st.floats(0, 0.97))
-def test_stored_phase_comes_back_in_radians(unit: PhaseUnit, seed: int, masked: float) -> None:
-    rng = np.random.default_rng(seed)
-    angles = rng.uniform(-np.pi, np.pi, 4000)
-    codes = stored(angles, unit)
-    background = rng.random(codes.size) < masked
-    codes[background] = 0
-    assert detect_phase_unit(codes) is unit
-    found = np.angle(np.exp(1j * (to_radians(codes, PhaseUnit.AUTO) - angles)))[~background]
-    if unit is PhaseUnit.SIGNED_TWELVE_BIT:  # half a turn off, alike for all echoes
-        found = np.angle(-np.exp(1j * found))
-    assert np.abs(found).max() < 2e-3
-
-
-def test_phase_that_another_program_moved_by_whole_turns_is_known() -> None:
-    assert detect_phase_unit(np.array([-5921, 12, 6283])) is PhaseUnit.MILLIRADIANS
-    assert detect_phase_unit(np.array([0.0, 1.5, 6.283])) is PhaseUnit.RADIANS
-    assert detect_phase_unit(np.array([-6.2, 0.1, 6.283])) is PhaseUnit.RADIANS
-
-
-@pytest.mark.parametrize(
-    ("phase", "words"),
-    [
-        (np.zeros(5), "0 everywhere"),
-        (np.full(5, 2048), "2048 everywhere"),
-        (np.array([0.1, np.nan]), "NaN"),
-        (np.array([0, 65535]), "fits no known unit"),
-        (np.array([-180, 179]), "fits no known unit"),
-        (np.array([0, 1, 2]), "fits no known unit"),
-    ],
-)
-def test_phase_that_fits_nothing_is_refused(phase: NDArray[np.generic], words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        detect_phase_unit(phase)
+def stored(angles: NDArray[np.float64]) -> NDArray[np.int16]:
+    return np.round((angles % (2 * np.pi)) / (2 * np.pi) * 4096).astype(np.int16) % 4096
 
 
 GEOMETRY = Geometry.from_affine((64, 128, 2), np.diag([2.0, 2.0, 10.0, 1.0]))
@@ -247,7 +202,7 @@ def scan(tmp_path: Path) -> tuple[tuple[Path, Path], ...]:
     for te, echo in zip(("345", "460", "575"), echoes_of(fat, water, field_hz=FIELD), strict=True):
         pair = tmp_path / f"te{te}_magnitude.nii.gz", tmp_path / f"te{te}_phase.nii.gz"
         write_volume(pair[0], np.abs(echo), GEOMETRY, np.float32)
-        write_volume(pair[1], stored(np.angle(echo), PhaseUnit.TWELVE_BIT), GEOMETRY, np.int16)
+        write_volume(pair[1], stored(np.angle(echo)), GEOMETRY, np.int16)
         pairs.append(pair)
     return tuple(pairs)
 
@@ -291,6 +246,83 @@ def test_a_stated_unit_is_believed(scan: tuple[tuple[Path, Path], ...]) -> None:
     assert np.abs(found - stated).max() > 1
 
 
+def parts_of(scan: tuple[tuple[Path, Path], ...]) -> list[tuple[Path, Path]]:
+    """Write real and imaginary images of the echoes."""
+    pairs = []
+    for number, echo in enumerate(read_echoes(scan).signal):
+        pair = scan[0][0].with_name(f"{number}_real.nii.gz"), scan[0][0].with_name(f"{number}_imaginary.nii.gz")
+        for path, part in zip(pair, (echo.real, echo.imag), strict=True):
+            write_volume(path, part, GEOMETRY, np.float32)
+        pairs.append(pair)
+    return pairs
+
+
+def test_real_and_imaginary_images_give_what_magnitude_and_phase_do(scan: tuple[tuple[Path, Path], ...]) -> None:
+    expected, found = read_echoes(scan), read_echoes(parts_of(scan), real_imaginary=True)
+    assert (expected.phase_unit, found.phase_unit) == ("12bit", "real and imaginary")
+    np.testing.assert_allclose(found.signal, expected.signal, atol=1e-4)
+    assert GEOMETRY.difference(found.geometry) is None
+
+
+def test_real_and_imaginary_images_are_told_from_magnitude_and_phase(scan: tuple[tuple[Path, Path], ...]) -> None:
+    with pytest.raises(InputError, match=r"0_real\.nii\.gz: holds -[0-9.]+, no magnitude is .* real and imaginary"):
+        read_echoes(parts_of(scan))
+    with pytest.raises(InputError, match="hold no negative value, as real and imaginary images do"):
+        read_echoes(scan, real_imaginary=True)
+
+
+@pytest.mark.parametrize("turn", [1.0, 256.0, 65536.0])
+def test_any_other_unit_is_read_by_its_turn(scan: tuple[tuple[Path, Path], ...], turn: float) -> None:
+    expected = read_echoes(scan).signal
+    for _, phase in scan:
+        write_volume(phase, read_volume(phase).data * (turn / 4096), GEOMETRY, np.float32)
+    with pytest.raises(InputError, match="agree in no known unit"):
+        read_echoes(scan)
+    found = read_echoes(scan, phase_turn=turn)
+    assert found.phase_unit == f"{turn:g} a turn"
+    np.testing.assert_allclose(found.signal, expected, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        ({"phase_turn": 0.0}, "phase_turn=0: no turn; give the positive number"),
+        ({"phase_turn": np.nan}, "phase_turn=nan: no turn"),
+        ({"phase_turn": np.inf}, "phase_turn=inf: no turn"),
+        ({"phase_turn": 360.0, "phase_unit": "degrees"}, "phase_unit: does not go with phase_turn; leave one out"),
+        ({"phase_turn": 360.0, "real_imaginary": True}, "phase_turn: does not go with real_imaginary; leave one out"),
+        ({"phase_unit": "12bit", "real_imaginary": True}, "phase_unit: does not go with real_imaginary"),
+        ({"phase_unit": "turns"}, "phase_unit=turns: unknown; give one of auto, radians"),
+    ],
+)
+def test_words_on_phases_that_cannot_be_are_refused(
+    scan: tuple[tuple[Path, Path], ...], stored: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        read_echoes(scan, **stored)
+
+
+@pytest.mark.parametrize("kind", ["magnitude", "phase", "real", "imaginary"])
+def test_nan_is_air_outside_the_body_and_refused_inside(scan: tuple[tuple[Path, Path], ...], kind: str) -> None:
+    parts = kind in ("real", "imaginary")
+    pairs = parts_of(scan) if parts else list(scan)
+    expected = read_echoes(scan).signal
+    body = np.any([np.hypot(ROWS - 32, COLUMNS - column) < 28 for column in (32, 95)], axis=0)
+    body = np.stack([body, body], axis=2)
+    for pair in pairs:
+        path = pair[kind in ("phase", "imaginary")]
+        write_volume(path, np.where(body, read_volume(path).data, np.nan), GEOMETRY, np.float32)
+    found = read_echoes(pairs, real_imaginary=parts).signal
+    np.testing.assert_allclose(found[:, body], expected[:, body], atol=1e-3)
+    assert np.isfinite(found).all()
+    path = pairs[2][kind in ("phase", "imaginary")]
+    data = read_volume(path).data
+    data[32, 45, 1] = np.nan
+    write_volume(path, data, GEOMETRY, np.float32)
+    with pytest.raises(InputError, match=rf"{path.name}: [0-9]+ voxels are NaN or infinite"):
+        read_echoes(pairs, real_imaginary=parts)
+
+
 def test_unusable_files_are_refused_with_one_line_each_and_nothing_written(
     scan: tuple[tuple[Path, Path], ...], tmp_path: Path
 ) -> None:
@@ -313,7 +345,7 @@ def test_unusable_files_are_refused_with_one_line_each_and_nothing_written(
         (0, 0, 0.0, "te345_magnitude.nii.gz: is 0 everywhere"),
         (1, 0, -3.0, "te460_magnitude.nii.gz: holds -3"),
         (2, 1, np.inf, "te575_phase.nii.gz: [0-9]+ voxels are NaN or infinite"),
-        (1, 1, 7e4, "fits no known unit"),
+        (1, 1, 7e4, "the echoes agree in no known unit"),
     ],
 )
 def test_unusable_values_are_refused(

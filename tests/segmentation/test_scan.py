@@ -83,6 +83,27 @@ def test_echoes_in_memory_are_separated_as_those_of_files(limbs: TwoLimbs, tmp_p
     assert found.files == {} and len(expected.files) == 6
 
 
+def test_real_and_imaginary_images_are_recorded_as_such(limbs: TwoLimbs, tmp_path: Path) -> None:
+    fat, water = (read_volume(file).data.astype(np.float32) for file in (limbs.fat, limbs.water))
+    affine = limbs.geometry.affine
+    pairs: dict[str, Any] = {}
+    for name, sign in (("te345", -1), ("te460", 1), ("te575", -1)):
+        write_volume(tmp_path / f"{name}.nii", 0.6 * (water + sign * fat), limbs.geometry, np.float32)
+        pairs[name] = (tmp_path / f"{name}.nii", (0.8 * (water + sign * fat), affine))
+    scan = read_scan(**pairs, real_imaginary=True)
+    assert scan.phase_unit == "real and imaginary"
+    assert list(scan.files) == ["te345_real", "te460_real", "te575_real"]
+    np.testing.assert_allclose(scan.channels["fat"], fat, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "stored", [{"phase_unit": "12bit"}, {"phase_turn": 4096.0}, {"real_imaginary": True}], ids=["unit", "turn", "parts"]
+)
+def test_words_on_phases_do_not_go_with_a_fat_image(limbs: TwoLimbs, stored: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"^{next(iter(stored))}: of no use beside fat; leave one out"):
+        read_scan(fat=limbs.fat, **stored)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

@@ -20,7 +20,7 @@ _DEBUG = "--debug"
 _CORES = os.cpu_count() or 1
 _LIMBS = ("auto", *(limbs.value for limbs in Limbs))
 _REGIONS = tuple(region.value for region in Region)
-PHASE_UNITS = ("auto", "radians", "milliradians", "12bit", "signed-12bit")
+PHASE_UNITS = ("auto", "radians", "milliradians", "degrees", "tenth-degrees", "12bit", "signed-12bit")
 """The values of `PhaseUnit`, named here since its module takes long to import."""
 
 
@@ -55,9 +55,13 @@ def _takes(*names: str, **options: Any) -> _Argument:
 
 def _echoes(help_: str, **options: Any) -> list[_Argument]:
     unit = "how phases are stored (default: found from the data)"
+    turn = "what one turn is in the stored phases, for any other unit"
+    parts = "the pairs are real and imaginary images"
     return [
         *(_takes(f"--{name}", type=Path, metavar=("MAG", "PHASE"), help=help_, **options) for name in Echo),
         _takes("--phase-unit", default="auto", choices=PHASE_UNITS, help=unit),
+        _takes("--phase-turn", type=float, metavar="VALUE", help=turn),
+        _takes("--real-imaginary", action="store_true", help=parts),
     ]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from musclesense.errors import InputError
-from musclesense.vocabulary import CHANNELS, Echo, Region
+from musclesense.messages import log
+from musclesense.vocabulary import Echo, Region
 
 if TYPE_CHECKING:
     from musclesense.cohort.folds import NestedFolds
@@ -72,27 +73,34 @@ def phantom(out: Path, **asked: Any) -> None:
     print(generate(out, **asked))
 
 
-def separate(out: Path, *, phase_unit: str, fat_shift: Sequence[float], **asked: Any) -> None:
+def separate(out: Path, *, fat_shift: Sequence[float], **asked: Any) -> None:
     """Separate fat and water by three-point Dixon."""
+    from musclesense.dixon.echoes import STORED
     from musclesense.dixon.fat import FatModel
     from musclesense.dixon.scan import require_free_images, separate_scan
 
     require_free_images(out)
     echoes = {str(echo): asked.pop(echo) for echo in Echo}
+    stored = {name: asked.pop(name) for name in STORED}
     model = FatModel.described(fat_shift=(fat_shift[0], fat_shift[1]), **asked)
-    separate_scan(echoes, phase_unit=phase_unit, model=model).save(out)
+    parts = separate_scan(echoes, model=model, **stored)
+    parts.save(out)
+    log.info(f"phases: {parts.phase_unit}")
 
 
-def segment(out: Path, *, model: Path, region: str, limbs: str, device: str, phase_unit: str, **images: Any) -> None:
+def segment(out: Path, *, model: Path, region: str, limbs: str, device: str, **asked: Any) -> None:
     """Segment a scan: mask, fat fractions, a picture to judge them by."""
     from musclesense.segmentation import segmenter
     from musclesense.segmentation.result import MASK, require_place
     from musclesense.segmentation.scan import read_scan
 
-    scan = read_scan(phase_unit=phase_unit, **{name: _image(images[name]) for name in CHANNELS})
+    scan = read_scan(**{name: _image(value) for name, value in asked.items()})
     require_place(out)
     made = segmenter.segment(scan, model=model, region=region, limbs=limbs, device=device)
-    print(made.save(out) / MASK)
+    saved = made.save(out) / MASK
+    if scan.phase_unit is not None:
+        log.info(f"phases: {scan.phase_unit}")
+    print(saved)
 
 
 def train() -> None:

@@ -1,89 +1,22 @@
-"""Magnitude and phase of three echoes, read as complex images: units of phase, and what no echo can be."""
+"""Magnitude and phase of three echoes, or real and imaginary images, read as complex ones; and what no echo can be."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from musclesense.dixon.phase import TURNS, PhaseUnit, find_unit
 from musclesense.errors import ArgumentError, InputError
+from musclesense.imaging.air import nan_as_air
 from musclesense.imaging.nifti import Geometry, Volume, value_problems
 from musclesense.imaging.reader import ImageLike, image_name, read_image
 from musclesense.vocabulary import Echo
 
-
-class PhaseUnit(StrEnum):
-    """How a phase image stores an angle."""
-
-    AUTO = "auto"
-    RADIANS = "radians"
-    MILLIRADIANS = "milliradians"
-    TWELVE_BIT = "12bit"
-    """Whole numbers 0..4095 for 0..2 pi."""
-    SIGNED_TWELVE_BIT = "signed-12bit"
-    """Whole numbers -4096..4095 for -pi..pi: 12 bits after slope 2 and intercept -4096."""
-
-
-_RADIANS_PER = {
-    PhaseUnit.RADIANS: 1.0,
-    PhaseUnit.MILLIRADIANS: 1e-3,
-    PhaseUnit.TWELVE_BIT: 2 * np.pi / 4096,
-    PhaseUnit.SIGNED_TWELVE_BIT: np.pi / 4096,
-}
-
-
-def detect_phase_unit(phase: NDArray[Any]) -> PhaseUnit:
-    """Find the unit of a phase image from its values.
-
-    Whole numbers 0..4095 and -4096..4095 are 12-bit codes; otherwise values within 2 pi are radians, and values within
-    2000 pi that reach beyond 1000 are milliradians. Background of phase 0 does no harm.
-
-    >>> detect_phase_unit(np.array([-3.1, 0.2, 3.1]))
-    <PhaseUnit.RADIANS: 'radians'>
-    >>> detect_phase_unit(np.array([0, 2048, 4095]))
-    <PhaseUnit.TWELVE_BIT: '12bit'>
-
-    Raises:
-        InputError: The values are constant, not finite, or fit no unit.
-    """
-    if not np.isfinite(phase).all():
-        raise InputError("phase holds NaN or infinity; export the phase image again")
-    low, high = float(phase.min(initial=0)), float(phase.max(initial=0))
-    if phase.size == 0 or low == high == 0 or float(phase.min()) == high:
-        raise InputError(f"phase is {high:g} everywhere; give the phase image of the echo")
-    largest = max(-low, high)
-    whole = bool((phase == np.round(phase)).all())
-    if whole and low >= 0 and 1000 < high <= 4096:
-        return PhaseUnit.TWELVE_BIT
-    # Milliradians of one turn end at 3142, so whole numbers that reach 4096 and stop there are codes.
-    if whole and low < 0 and 3200 < largest <= 4096:
-        return PhaseUnit.SIGNED_TWELVE_BIT
-    if not whole and largest <= 2.02 * np.pi:
-        return PhaseUnit.RADIANS
-    if 1000 < largest <= 2020 * np.pi:
-        return PhaseUnit.MILLIRADIANS
-    raise InputError(
-        f"phase from {low:g} to {high:g} fits no known unit; give the phase image, or say its unit with --phase-unit"
-    )
-
-
-def to_radians(phase: NDArray[Any], unit: PhaseUnit) -> NDArray[np.float32]:
-    """Turn stored phase into radians (shifted by pi for ``SIGNED_TWELVE_BIT`` against ``TWELVE_BIT``).
-
-    >>> float(to_radians(np.array([0, 1024, 2048]), PhaseUnit.TWELVE_BIT)[1] / np.pi)
-    0.5
-
-    Raises:
-        InputError: The unit is ``AUTO`` and cannot be found.
-    """
-    if unit is PhaseUnit.AUTO:
-        unit = detect_phase_unit(phase)
-    return (phase * _RADIANS_PER[unit]).astype(np.float32)
-
-
+STORED = ("phase_unit", "phase_turn", "real_imaginary")
+"""The arguments of `read_echoes` that say how phases are stored."""
 Pair = tuple[ImageLike, ImageLike]
-"""Magnitude and phase of an echo."""
+"""Magnitude and phase of an echo, or its real and imaginary image."""
 
 
 class Echoes(NamedTuple):
@@ -91,21 +24,29 @@ class Echoes(NamedTuple):
 
     Attributes:
         signal: Complex, (3, i, j, k).
-        geometry: Of the in-phase magnitude.
-        phase_unit: How their phases are stored, as given or found.
+        geometry: Of the first image of the in-phase echo.
+        phase_unit: How their phases are stored, in words, as given or found.
     """
 
     signal: NDArray[np.complex64]
     geometry: Geometry
-    phase_unit: PhaseUnit
+    phase_unit: str
 
 
-def read_echoes(pairs: Sequence[Pair], *, phase_unit: str = PhaseUnit.AUTO) -> Echoes:
-    """Read magnitude and phase of the three echoes, in the order of ``ECHO_TIMES_MS``.
+def read_echoes(
+    pairs: Sequence[Pair],
+    *,
+    phase_unit: str = PhaseUnit.AUTO,
+    phase_turn: float | None = None,
+    real_imaginary: bool = False,
+) -> Echoes:
+    """Read the three echoes, in the order of ``ECHO_TIMES_MS``, and say how their phases are stored.
 
     Args:
         pairs: Of the echoes.
         phase_unit: How phases are stored, of `PhaseUnit`.
+        phase_turn: What one turn is in stored phases, for any other unit.
+        real_imaginary: Whether the pairs are real and imaginary images instead of magnitude and phase.
 
     Raises:
         InputError: An image cannot be read, lies elsewhere than the others, is given twice, or holds no magnitude or
@@ -113,25 +54,64 @@ def read_echoes(pairs: Sequence[Pair], *, phase_unit: str = PhaseUnit.AUTO) -> E
     """
     if len(pairs) != 3:
         raise ValueError(f"pairs must be three, got {len(pairs)}")
-    if phase_unit not in tuple(PhaseUnit):
-        known = ", ".join(PhaseUnit)
-        raise ArgumentError(f"{{phase_unit}}: unknown; give one of {known}", phase_unit=str(phase_unit))
-    arguments = [name for echo in Echo for name in (f"{echo}_magnitude", f"{echo}_phase")]
+    _refuse_storage(phase_unit, phase_turn, real_imaginary)
+    names, volumes = _read_images(pairs, pair_kinds(real_imaginary))
+    geometry = volumes[2].geometry
+    firsts, seconds = [volume.data for volume in volumes[::2]], [volume.data for volume in volumes[1::2]]
+    del volumes
+    if real_imaginary:
+        _refuse(_problems_of_parts(names, [*firsts, *seconds]))
+        return Echoes(_complex(firsts, seconds, None), geometry, "real and imaginary")
+    _refuse(_problems_of_magnitude(names[::2], firsts))
+    if phase_turn is not None:
+        return Echoes(_complex(firsts, seconds, phase_turn), geometry, f"{phase_turn:g} a turn")
+    # One unit for all three: an echo whose phase happens to stay small would be taken for another.
+    unit = PhaseUnit(phase_unit)
+    unit = find_unit(firsts, seconds, ", ".join(names[1::2])) if unit is PhaseUnit.AUTO else unit
+    return Echoes(_complex(firsts, seconds, TURNS[unit]), geometry, unit.value)
+
+
+def _read_images(pairs: Sequence[Pair], kinds: tuple[str, str]) -> tuple[list[str], list[Volume]]:
+    """Read six images of one acquisition and give their names, too; NaN around the body becomes 0."""
+    arguments = [f"{echo}_{kind}" for echo in Echo for kind in kinds]
     images = [image for pair in pairs for image in pair]
     names = [image_name(image, argument) for image, argument in zip(images, arguments, strict=True)]
     _refuse(f"{name}: given twice; name six different files" for name in {*names} if names.count(name) > 1)
     volumes = [read_image(image, argument) for image, argument in zip(images, arguments, strict=True)]
-    geometry = volumes[2].geometry
     _refuse(_problems_of_place(names, volumes))
-    _refuse(_problems_of_magnitude(names[::2], volumes[::2]))
-    # One unit for all three: an echo whose phase happens to stay small would be taken for another.
-    stored = np.stack([volume.data for volume in volumes[1::2]])
-    try:
-        unit = detect_phase_unit(stored) if phase_unit == PhaseUnit.AUTO else PhaseUnit(phase_unit)
-    except InputError as error:
-        raise InputError(f"{', '.join(names[1::2])}: {error}") from error
-    magnitude = np.stack([volume.data for volume in volumes[::2]]).astype(np.float32)
-    return Echoes((magnitude * np.exp(1j * to_radians(stored, unit))).astype(np.complex64), geometry, unit)
+    body = np.hypot(volumes[2].data, volumes[3].data) if "real" in kinds else volumes[2].data
+    volumes = [nan_as_air(volume, name, body) for name, volume in zip(names, volumes, strict=True)]
+    _refuse(
+        f"{name}: {problem}"
+        for name, volume in zip(names, volumes, strict=True)
+        for problem in value_problems(volume.data)
+    )
+    return names, volumes
+
+
+def _complex(firsts: list[NDArray[Any]], seconds: list[NDArray[Any]], turn: float | None) -> NDArray[np.complex64]:
+    """Put the echoes together, (3, i, j, k), taking each out of the lists, since together they take much memory.
+
+    Args:
+        firsts: Magnitudes, or real images where there is no turn.
+        seconds: Phases, or imaginary images.
+        turn: What one turn is in the phases.
+    """
+    signal = np.empty((len(firsts), *firsts[0].shape), np.complex64)
+    for echo in signal:
+        first, second = firsts.pop(0), seconds.pop(0)
+        for here, a, b in zip(echo, first, second, strict=True):
+            if turn is None:
+                here.real, here.imag = a, b
+            else:
+                angle = (b * (2 * np.pi / turn)).astype(np.float32)
+                here[:] = a.astype(np.float32) * np.exp(1j * angle)
+    return signal
+
+
+def pair_kinds(real_imaginary: bool) -> tuple[str, str]:
+    """Name the two images of an echo."""
+    return ("real", "imaginary") if real_imaginary else ("magnitude", "phase")
 
 
 def is_pair(image: Any) -> bool:
@@ -158,19 +138,48 @@ def require_pairs(echoes: Mapping[str, Any]) -> list[Pair]:
 
 
 def _problems_of_place(names: Sequence[str], volumes: Sequence[Volume]) -> Iterator[str]:
-    """Say which images lie elsewhere than the third, the in-phase magnitude, or hold values that no image has."""
+    """Say which images lie elsewhere than the third, of the in-phase echo."""
     for name, volume in zip(names, volumes, strict=True):
         if difference := volumes[2].geometry.difference(volume.geometry):
             yield f"{name}: {difference} of {names[2]}; give six images of one acquisition"
-        yield from (f"{name}: {problem}" for problem in value_problems(volume.data))
 
 
-def _problems_of_magnitude(names: Sequence[str], volumes: Sequence[Volume]) -> Iterator[str]:
-    for name, volume in zip(names, volumes, strict=True):
-        if volume.data.min() < 0:
-            yield f"{name}: holds {volume.data.min():g}, no magnitude is negative; give magnitude, then phase"
-        elif not volume.data.any():
+def _problems_of_magnitude(names: Sequence[str], magnitudes: Sequence[NDArray[Any]]) -> Iterator[str]:
+    for name, magnitude in zip(names, magnitudes, strict=True):
+        if magnitude.min() < 0:
+            yield (
+                f"{name}: holds {magnitude.min():g}, no magnitude is negative; give magnitude, then phase, "
+                "or say that the images are real and imaginary"
+            )
+        elif not magnitude.any():
             yield f"{name}: is 0 everywhere; give the magnitude image of the echo"
+
+
+def _problems_of_parts(names: Sequence[str], parts: Sequence[NDArray[Any]]) -> Iterator[str]:
+    """Say why images are no real and imaginary ones: between echoes the signal turns, so both signs occur."""
+    if not any(part.any() for part in parts):
+        yield f"{names[0]}: is 0 everywhere, as all others; give real and imaginary images"
+    elif min(part.min() for part in parts) >= 0:
+        yield (
+            f"{', '.join(names)}: hold no negative value, as real and imaginary images do; "
+            "give them with their zero level taken off, or magnitudes and phases"
+        )
+
+
+def _refuse_storage(phase_unit: str, phase_turn: float | None, real_imaginary: bool) -> None:
+    """Refuse a description of stored phases that cannot be."""
+    if phase_unit not in tuple(PhaseUnit):
+        known = ", ".join(PhaseUnit)
+        raise ArgumentError(f"{{phase_unit}}: unknown; give one of {known}", phase_unit=str(phase_unit))
+    if phase_turn is not None and not 0 < phase_turn < np.inf:
+        raise ArgumentError("{phase_turn}: no turn; give the positive number", phase_turn=f"{phase_turn:g}")
+    given = {"phase_unit": phase_unit != PhaseUnit.AUTO, "phase_turn": phase_turn is not None}
+    given["real_imaginary"] = real_imaginary
+    if sum(given.values()) > 1:
+        named = [name for name, there in given.items() if there]
+        raise ArgumentError(
+            f"{{{named[0]}}}: does not go with {{{named[1]}}}; leave one out", **dict.fromkeys(named, "")
+        )
 
 
 def _refuse(problems: Iterable[str]) -> None:

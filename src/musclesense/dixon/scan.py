@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from musclesense.dixon.echoes import Pair, PhaseUnit, read_echoes, require_pairs
+from musclesense.dixon.echoes import Pair, read_echoes, require_pairs
 from musclesense.dixon.fat import FatModel
 from musclesense.dixon.separation import ONE_PEAK, Separation, separate
 from musclesense.errors import InputError
@@ -29,7 +30,7 @@ class SeparatedScan(Separation):
     """
 
     geometry: Geometry
-    phase_unit: PhaseUnit
+    phase_unit: str
 
     def save(self, folder: str | Path) -> Path:
         """Write ``fat.nii.gz``, ``water.nii.gz`` and ``fat_fraction.nii.gz`` (percent), all of them or none.
@@ -52,20 +53,18 @@ class SeparatedScan(Separation):
         return out
 
 
-def separate_scan(
-    echoes: Mapping[str, Pair], *, phase_unit: str = PhaseUnit.AUTO, model: FatModel = ONE_PEAK
-) -> SeparatedScan:
-    """Read magnitude and phase of three echoes and separate fat and water.
+def separate_scan(echoes: Mapping[str, Pair], *, model: FatModel = ONE_PEAK, **stored: Any) -> SeparatedScan:
+    """Read three echoes and separate fat and water.
 
     Args:
-        echoes: Magnitude and phase by the name of the echo, of `Echo`.
-        phase_unit: How phases are stored, of `PhaseUnit`.
+        echoes: Magnitude and phase, or real and imaginary image, by the name of the echo, of `Echo`.
         model: What fat is taken for.
+        stored: How phases are stored, as `read_echoes` takes it.
 
     Raises:
         InputError: An image cannot be used.
     """
-    signal, geometry, unit = read_echoes(require_pairs(echoes), phase_unit=phase_unit)
+    signal, geometry, unit = read_echoes(require_pairs(echoes), **stored)
     parts = separate(signal, slice_axis=slice_axis(geometry), model=model)
     return SeparatedScan(**vars(parts), geometry=geometry, phase_unit=unit)
 

@@ -22,13 +22,20 @@ def read_body_image(image: ImageLike, argument: str) -> Volume:
     return nan_as_air(read_image(image, argument), image_name(image, argument))
 
 
-def nan_as_air(volume: Volume, name: str) -> Volume:
-    """Put 0 in place of NaN outside the body, with a warning; where it lies inside, all stays, to be refused."""
+def nan_as_air(volume: Volume, name: str, magnitude: NDArray[Any] | None = None) -> Volume:
+    """Put 0 in place of NaN outside the body, with a warning; where it lies inside, all stays, to be refused.
+
+    Args:
+        volume: An image.
+        name: Its name, for the warning.
+        magnitude: Of the same voxels, which shows the body; by default the image itself does.
+    """
     missing = np.isnan(volume.data)
     if not missing.any() or missing.all():
         return volume
     shown = np.where(missing, 0, volume.data)
-    if (missing & inner_body(shown, volume.geometry)).any():
+    body = shown if magnitude is None else np.nan_to_num(magnitude, nan=0)
+    if (missing & inner_body(body, volume.geometry)).any():
         return volume
     say_air(name, int(missing.sum()))
     return Volume(shown, volume.geometry)

@@ -138,7 +138,7 @@ class Segmentation:
 
     def _record(self) -> dict[str, Any]:
         """Say what made the mask, so that it can be made again."""
-        spec, unit = self.spec, self.scan.phase_unit
+        spec = self.spec
         return {
             "format": RECORD_FORMAT,
             "versions": {
@@ -149,7 +149,7 @@ class Segmentation:
             },
             "region": str(self.region),
             "limbs": str(self.limbs),
-            "phase_unit": None if unit is None else str(unit),
+            "phase_unit": self.scan.phase_unit,
             "inputs": {name: _digest(path) for name, path in self.scan.files.items()},
             "channels": list(spec.channels),
             "labels": spec.labels.to_config(),

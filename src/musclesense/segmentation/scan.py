@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.dixon.echoes import Pair, PhaseUnit, is_pair, read_echoes, require_pairs
+from musclesense.dixon.echoes import Pair, is_pair, pair_kinds, read_echoes, require_pairs
+from musclesense.dixon.phase import PhaseUnit
 from musclesense.dixon.separation import fat_fraction, separate
 from musclesense.errors import ArgumentError, InputError
 from musclesense.imaging.air import read_body_image
@@ -38,7 +39,7 @@ class Scan:
     fat_fraction: NDArray[np.float32] | None
     geometry: Geometry
     files: Mapping[str, Path]
-    phase_unit: PhaseUnit | None = None
+    phase_unit: str | None = None
 
     @property
     def reference(self) -> str:
@@ -60,12 +61,19 @@ class Scan:
         return find_limbs(self.channels[self.reference], self.bodies, self.geometry)
 
 
-def read_scan(*, phase_unit: str = PhaseUnit.AUTO, **images: ImageLike | Pair | None) -> Scan:
+def read_scan(
+    *,
+    phase_unit: str = PhaseUnit.AUTO,
+    phase_turn: float | None = None,
+    real_imaginary: bool = False,
+    **images: ImageLike | Pair | None,
+) -> Scan:
     """Read the images of one acquisition, as `musclesense.read_scan` says; None counts as not given."""
     given = {name: image for name, image in images.items() if image is not None}
     for name in given:
         if name not in CHANNELS:
             raise ArgumentError(f"{{{name}}}: no image of a scan; give some of {', '.join(CHANNELS)}", **{name: ""})
+    stored: dict[str, Any] = {"phase_unit": phase_unit, "phase_turn": phase_turn, "real_imaginary": real_imaginary}
     if Channel.FAT not in given:
         for name in given:
             if not Channel(name).is_echo:
@@ -73,7 +81,9 @@ def read_scan(*, phase_unit: str = PhaseUnit.AUTO, **images: ImageLike | Pair | 
                     f"{{{name}}}: goes with {{fat}}; give {{fat}} as well, or three echoes with their phases",
                     **{name: "", "fat": ""},
                 )
-        return from_echoes(*require_pairs(given), phase_unit=phase_unit)
+        return from_echoes(*require_pairs(given), **stored)
+    for name in [name for name, value in stored.items() if value not in (PhaseUnit.AUTO, None, False)]:
+        raise ArgumentError(f"{{{name}}}: of no use beside {{fat}}; leave one out", **{name: "", "fat": ""})
     for name, image in given.items():
         if is_pair(image):
             raise ArgumentError(
@@ -83,20 +93,20 @@ def read_scan(*, phase_unit: str = PhaseUnit.AUTO, **images: ImageLike | Pair | 
     return from_images({name: given[name] for name in CHANNELS if name in given})
 
 
-def from_echoes(te345: Pair, te460: Pair, te575: Pair, *, phase_unit: str = PhaseUnit.AUTO) -> Scan:
-    """Separate fat and water from magnitude and phase at the three echo times.
+def from_echoes(te345: Pair, te460: Pair, te575: Pair, **stored: Any) -> Scan:
+    """Separate fat and water from the pairs of the three echo times, stored as `read_echoes` takes it.
 
     Raises:
         InputError: An image cannot be used.
     """
     pairs = (te345, te460, te575)
-    signal, geometry, unit = read_echoes(pairs, phase_unit=phase_unit)
+    signal, geometry, unit = read_echoes(pairs, **stored)
     parts = separate(signal, slice_axis=slice_axis(geometry))
     magnitudes = {str(echo): magnitude for echo, magnitude in zip(Echo, np.abs(signal), strict=True)}
     images = {
         f"{echo}_{kind}": image
         for echo, pair in zip(Echo, pairs, strict=True)
-        for kind, image in zip(("magnitude", "phase"), pair, strict=True)
+        for kind, image in zip(pair_kinds(stored.get("real_imaginary", False)), pair, strict=True)
     }
     channels = {Channel.FAT.value: parts.fat, Channel.WATER.value: parts.water} | magnitudes
     return Scan(channels, parts.fat_fraction, geometry, _files(images), unit)
