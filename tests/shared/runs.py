@@ -32,10 +32,11 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 def done_of(folder: Path) -> dict[str, Any]:
-    """What ``done.json`` says, but for the time it took."""
+    """What ``done.json`` says, but for the time it took and digests of files that hold times."""
     content = json.loads((folder / "done.json").read_text(encoding="utf-8"))
     assert content.pop("seconds") > 0
-    return content
+    files = content.pop("files", {})
+    return {**content, "files": {*files}, "cases": files.get("cases.csv")}
 
 
 def losses_of(folder: Path) -> list[float]:

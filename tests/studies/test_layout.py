@@ -96,5 +96,8 @@ def test_finished_runs_are_found_by_name(tmp_path: Path) -> None:
         study.run(outer, inner).path.mkdir()
     for run in (study.run(1, 0), study.run(0, 1)):
         run.done.touch()
+    for name in ("outer0_inner1_backup", "copy of outer0_inner1", "outer00_inner1", "outer1_inner0.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "done.json").touch()
     assert list(study.finished_runs()) == [study.run(0, 1), study.run(1, 0)]
     assert study.run(0, 1).is_finished and not study.run(0, 0).is_finished

@@ -3,16 +3,20 @@
 import csv
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from musclesense.cohort.folds import NestedFolds
 from musclesense.errors import InputError
+from musclesense.studies.content import write_content
 from musclesense.studies.layout import StudyFolder
-from musclesense.studies.reading import read_study
+from musclesense.studies.reading import finished_runs, read_done, read_run, read_study, require_own_file
 from musclesense.studies.study import RunStatus
-from musclesense.studies.writing import record_failure, write_cases
+from musclesense.studies.writing import record_failure, write_cases, write_done
 
 StudyWriter = Callable[..., Path]
 
@@ -222,6 +226,104 @@ def test_names_that_a_spreadsheet_would_compute_are_read_back_equal(write_study:
     names = {"subject": "=1+1", "session": "-v", "group": "+ALS", "label": "@muscle"}
     write_cases(study.run(0, 0), [make_case(**names, line=2), make_case(subject="'=1", line=3)])
     assert "=1" not in study.run(0, 0).cases.read_text().replace("\n", ",").split(",")
-    one, other = read_study(study.path).cases
+    one, other = read_run(study.run(0, 0)).cases
     assert {name: getattr(one, name) for name in names} == names
     assert other.subject == "'=1"
+
+
+@pytest.fixture
+def bound(write_study: StudyWriter) -> StudyFolder:
+    """A study with two finished runs, bound to what it is made from as runs of today are."""
+    study = StudyFolder(write_study(finished=[(0, 0), (0, 1)]))
+    write_content(study, [], [])
+    for inner in (0, 1):
+        run = study.run(0, inner)
+        run.config.write_bytes(study.settings.read_bytes())
+        run.checkpoints.path.mkdir()
+        run.checkpoints.best.write_bytes(b"weights %d" % inner)
+        done = read_done(run)
+        write_done(run, **{key: value for key, value in done.items() if key != "format"})
+    return study
+
+
+def test_a_bound_study_is_read(bound: StudyFolder, tmp_path: Path) -> None:
+    assert len(read_study(bound.path).with_status(RunStatus.FINISHED)) == 2
+    assert finished_runs(bound) == [bound.run(0, 0), bound.run(0, 1)]
+    moved = StudyFolder(bound.path.rename(tmp_path / "moved"))
+    assert finished_runs(moved) == [moved.run(0, 0), moved.run(0, 1)]
+    assert read_study(moved.path).cases
+
+
+def _swap_subjects(study: StudyFolder) -> None:
+    folds = json.loads(study.folds.read_text())
+    one, other = folds["outer"][0], folds["outer"][1]
+    one["test"][0], other["test"][0] = other["test"][0], one["test"][0]
+    for fold, before, now in ((one, other["test"][0], one["test"][0]), (other, one["test"][0], other["test"][0])):
+        fold["validation"] = [[before if name == now else name for name in own] for own in fold["validation"]]
+    study.folds.write_text(json.dumps(folds))
+    NestedFolds.load(study.folds)  # they are nested folds
+
+
+def _edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (_swap_subjects, r"folds\.json: changed since the study began; put back"),
+        (lambda s: _edit(s.folds, '"seed": 1', '"seed": 2'), r"folds\.json: changed since the study began"),
+        (
+            lambda s: _edit(s.cohort, '"rows": []', '"rows": [ ]'),
+            r"cohort\.json: is not that with which .*outer0_inner0",
+        ),
+        (lambda s: s.cohort.unlink(), r"cohort\.json: is not that with which .*outer0_inner0 was made"),
+        (
+            lambda s: _edit(s.run(0, 1).cases, "0.9", "0.8"),
+            r"outer0_inner1/cases\.csv: is not the file that the run wrote",
+        ),
+        (lambda s: _edit(s.run(0, 0).metrics, "0.", "1."), r"outer0_inner0/metrics\.csv: is not the file that the run"),
+        (lambda s: shutil.copy(s.run(0, 0).overlays, s.run(0, 1).overlays), r"outer0_inner1/overlays\.npz: is not the"),
+        (
+            lambda s: _edit(s.run(0, 1).config, "width: 16", "width: 8"),
+            r"outer0_inner1/config\.yaml: model\.width differs",
+        ),
+        (lambda s: _edit(s.settings, "spacing_mm: 1.25", "spacing_mm: 2"), r"config\.yaml: grid\.spacing_mm differs"),
+        (
+            lambda s: shutil.copytree(s.run(0, 0).path, s.run(2, 3).path),
+            r"outer2_inner3/cases\.csv: holds cases of run 0-0",
+        ),
+    ],
+)
+def test_what_was_changed_after_a_run_is_named(bound: StudyFolder, change: Any, told: str) -> None:
+    change(bound)
+    with pytest.raises(InputError, match=told) as caught:
+        read_study(bound.path)
+    assert len(caught.value.problems) == 1
+
+
+def test_weights_of_another_run_are_named(bound: StudyFolder) -> None:
+    run = bound.run(0, 1)
+    require_own_file(run, run.checkpoints.best)
+    shutil.copy(bound.run(0, 0).checkpoints.best, run.checkpoints.best)
+    with pytest.raises(InputError, match=r"outer0_inner1/checkpoints/best\.ckpt: is not the file that the run wrote"):
+        require_own_file(run, run.checkpoints.best)
+
+
+def test_subjects_whom_the_folds_test_elsewhere_are_named_in_any_study(write_study: StudyWriter) -> None:
+    study = StudyFolder(write_study(finished=[(0, 0)]))
+    _swap_subjects(study)
+    with pytest.raises(InputError, match=r"outer0_inner0/cases\.csv: tests 'S00', whom the folds test elsewhere"):
+        read_study(study.path)
+
+
+def test_copies_of_runs_are_no_runs_of_the_study(bound: StudyFolder) -> None:
+    for name in ("outer0_inner0_backup", "copy of outer0_inner0", "outer00_inner0", "outer9_inner9"):
+        shutil.copytree(bound.run(0, 0).path, bound.path / name)
+    assert finished_runs(bound) == [bound.run(0, 0), bound.run(0, 1)]
+    assert len(read_study(bound.path).with_status(RunStatus.FINISHED)) == 2
+    shutil.copytree(bound.run(0, 0).path, bound.run(0, 2).path)
+    with pytest.raises(InputError, match=r"outer0_inner2/done\.json: of outer=0 inner=0; put back what was there, or"):
+        finished_runs(bound)

@@ -1,5 +1,6 @@
 """What is written into the folders of studies and runs, and what stays out of them."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,10 @@ def test_what_is_written_of_a_run_is_read(tmp_path: Path, make_case) -> None:
     assert found.cases == tuple(cases)
     assert found.unknown == frozenset()
     assert [(epoch.val_dice, epoch.seconds) for epoch in read_epochs(run)] == [(0.5, 2.5), (None, 5.0)]
-    assert read_done(run) == {"format": 2, "outer": 1, "inner": 0, "scores": {"dice": 0.5}, "best_epoch": 0}
+    files = {name: hashlib.sha256((run.path / name).read_bytes()).hexdigest() for name in ("metrics.csv", "cases.csv")}
+    fold = {"outer": 1, "inner": 0}
+    expected = {"format": 2, **fold, "scores": {"dice": 0.5}, "best_epoch": 0, "files": files, "cohort": None}
+    assert read_done(run) == expected
 
 
 def test_a_folder_without_a_run_s_name_is_no_run(tmp_path: Path) -> None:

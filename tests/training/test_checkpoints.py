@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from musclesense.errors import DiskError, InputError
+from musclesense.storage.digests import digest_of_bytes
 from musclesense.studies.layout import CheckpointFolder
 from musclesense.training.checkpoints import WholeCheckpoints, is_whole, require_best, to_go_on_from
 
@@ -73,6 +74,16 @@ def test_damage_is_seen(kept: Path, damage) -> None:
     assert not is_whole(kept / "best.ckpt")
     with pytest.raises(InputError, match=r"best\.ckpt: missing or damaged; give the same command again"):
         require_best(kept / "best.ckpt", 2)
+
+
+def test_the_best_one_of_another_run_is_refused(kept: Path) -> None:
+    best = kept / "best.ckpt"
+    for digest in (None, digest_of_bytes(best)):
+        require_best(best, 2, digest)
+    WholeCheckpoints().save_checkpoint({"epoch": 2, "state_dict": {"x": torch.arange(1000) + 1}}, best)
+    require_best(best, 2, None)
+    with pytest.raises(InputError, match=r"best\.ckpt: is not the file that this run wrote; put that back, or remove"):
+        require_best(best, 2, digest)
 
 
 @pytest.mark.parametrize(

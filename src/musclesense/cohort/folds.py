@@ -68,6 +68,11 @@ class NestedFolds:
         """Everybody, in order of name."""
         return tuple(sorted(subject for fold in self.outer for subject in fold))
 
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """Outer and inner fold of every run, in order."""
+        return [(outer, inner) for outer, own in enumerate(self.inner) for inner in range(len(own))]
+
     def split(self, outer: int, inner: int) -> Split:
         """Give the subjects of the run ``(outer, inner)``.
 

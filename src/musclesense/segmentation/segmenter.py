@@ -21,6 +21,7 @@ from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import Scan
 from musclesense.storage.paths import is_file, is_folder
 from musclesense.studies.layout import RunFolder, StudyFolder
+from musclesense.studies.reading import finished_runs, require_own_file
 from musclesense.vocabulary import Limbs, Region
 
 _SLICES_AT_ONCE = 8
@@ -153,8 +154,14 @@ def _stored_networks(model: Path) -> tuple[Path, ...]:
             f"{model}: no such model; give a study's folder below runs/, a run's folder, a checkpoint or a bundle"
         )
     own = RunFolder(model)
-    runs = [own] if own.is_finished else StudyFolder(model).finished_runs()
-    found = tuple(run.checkpoints.best for run in runs)
-    if not found:
+    runs = [own] if own.is_finished else _runs_of(StudyFolder(model))
+    if not runs:
         raise InputError(f"{model}: holds no finished run; train one first, or give a checkpoint")
-    return found
+    for run in runs:
+        require_own_file(run, run.checkpoints.best)
+    return tuple(run.checkpoints.best for run in runs)
+
+
+def _runs_of(study: StudyFolder) -> list[RunFolder]:
+    """Find the finished runs of a study; of a folder with runs and no folds, those that are named as runs are."""
+    return finished_runs(study) if is_file(study.folds) else list(study.finished_runs())

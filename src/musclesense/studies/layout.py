@@ -93,6 +93,11 @@ class RunFolder(_Folder):
         return (int(found[1]), int(found[2])) if found else None
 
     @property
+    def results(self) -> tuple[Path, ...]:
+        """The files of a finished run that somebody reads."""
+        return (self.checkpoints.best, self.metrics, self.cases, self.overlays)
+
+    @property
     def is_finished(self) -> bool:
         """Whether nothing is left to do."""
         return is_file(self.done)
@@ -142,5 +147,6 @@ class StudyFolder(_Folder):
         return RunFolder(self.path / f"outer{outer}_inner{inner}")
 
     def finished_runs(self) -> Iterator[RunFolder]:
-        """Find the runs that are finished, by name."""
-        return (run for run in map(RunFolder, sorted(self.path.iterdir())) if run.is_finished)
+        """Find the runs that are finished, by name; a copy under another name is none."""
+        runs = map(RunFolder, sorted(self.path.glob("outer*_inner*")))
+        return (run for run in runs if run.folds and run.path == self.run(*run.folds).path and run.is_finished)

@@ -15,15 +15,18 @@ from musclesense.cohort.folds import NestedFolds
 from musclesense.errors import InputError
 from musclesense.metrics.case import Case
 from musclesense.names import LONGEST_NAME
+from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.paths import is_file
 from musclesense.storage.records import as_it_was, read_json, read_text, read_yaml, require_format
-from musclesense.studies.identity import upgrade
+from musclesense.studies.content import read_content
+from musclesense.studies.identity import identity, upgrade
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.study import FORMAT, Epoch, Run, RunStatus, Study
 
 _LARGEST = 1e12
 """No measure or count is larger, and sums of squares below stay finite. Diverged losses are."""
 _REMEDY = "remove its folder and run train.py again"
+_FOREIGN = "put back what was there, or remove the run's folder and run train.py again"
 
 
 def read_study(path: Path) -> Study:
@@ -43,12 +46,69 @@ def read_study(path: Path) -> Study:
     if not isinstance(cohort, dict) or not isinstance(cohort.get("path"), str | None):
         raise InputError(f"{folder.settings}: cohort {cohort!r} is no cohort; run train.py for this study again")
     folds = NestedFolds.load(folder.folds)
-    runs = tuple(
-        _read_run(folder.run(outer, inner), outer, inner)
-        for outer, inner_folds in enumerate(folds.inner)
-        for inner in range(len(inner_folds))
-    )
+    read_content(folder)  # which says whether the folds are those of the study
+    runs = tuple(_read_run(folder.run(*fold), *fold) for fold in folds.runs)
+    for run in runs:
+        if run.status is RunStatus.FINISHED:
+            require_own_run(folder, run.outer, run.inner, config)
+            _require_tested(run, folds)
     return Study(folder=folder, config=config, subjects=folds.subjects, runs=runs)
+
+
+def finished_runs(folder: StudyFolder) -> list[RunFolder]:
+    """Find the finished runs of a study, and no other folder in it.
+
+    Raises:
+        InputError: One of them was made under other folds, of another cohort, or by another configuration.
+    """
+    finished = [fold for fold in NestedFolds.load(folder.folds).runs if folder.run(*fold).is_finished]
+    config = read_settings(folder, remedy=_REMEDY)
+    for fold in finished:
+        require_own_run(folder, *fold, config)
+    return [folder.run(*fold) for fold in finished]
+
+
+def require_own_run(study: StudyFolder, outer: int, inner: int, config: Mapping[str, Any]) -> None:
+    """Refuse a finished run that was made under other folds, of another cohort, or by another configuration.
+
+    Args:
+        study: Where it lies.
+        outer: Outer fold that its folder is named after.
+        inner: Inner fold, likewise.
+        config: Of the study, from `read_settings`.
+
+    Raises:
+        InputError: It does not belong to the study.
+    """
+    run = study.run(outer, inner)
+    done = read_done(run)
+    if (done.get("outer", outer), done.get("inner", inner)) != (outer, inner):
+        raise InputError(f"{run.done}: of outer={done.get('outer')} inner={done.get('inner')}; {_FOREIGN}")
+    made_of = done.get("cohort")
+    if made_of is not None and (not is_file(study.cohort) or digest_of_bytes(study.cohort) != made_of):
+        raise InputError(f"{study.cohort}: is not that with which {run.path} was made; {_FOREIGN}")
+    if is_file(run.config):
+        own, there = identity(_read_settings(run.config, remedy=_REMEDY)), identity(config)
+        if changed := [key for key in own if key in there and own[key] != there[key]]:
+            raise InputError(f"{run.config}: {changed[0]} differs from that in {study.settings.name}; {_FOREIGN}")
+
+
+def require_own_file(run: RunFolder, file: Path) -> None:
+    """Refuse a file of a finished run that is not the one that the run wrote, where that is known.
+
+    Raises:
+        InputError: It is another one.
+    """
+    digests = read_done(run).get("files")
+    written = digests.get(file.relative_to(run.path).as_posix()) if isinstance(digests, dict) else None
+    if written is not None and is_file(file) and digest_of_bytes(file) != written:
+        raise InputError(f"{file}: is not the file that the run wrote; put that back, or {_REMEDY}")
+
+
+def _require_tested(run: Run, folds: NestedFolds) -> None:
+    """Refuse scores of subjects whom other folds test."""
+    if strangers := {case.subject for case in run.cases}.difference(folds.outer[run.outer]):
+        raise InputError(f"{run.folder.cases}: tests {min(strangers)!r}, whom the folds test elsewhere; {_FOREIGN}")
 
 
 def read_settings(folder: StudyFolder, *, remedy: str) -> dict[str, Any]:
@@ -57,10 +117,14 @@ def read_settings(folder: StudyFolder, *, remedy: str) -> dict[str, Any]:
     Raises:
         InputError: It is missing, of a newer format, or no configuration.
     """
-    config = read_yaml(folder.settings, remedy=remedy)
+    return _read_settings(folder.settings, remedy=remedy)
+
+
+def _read_settings(path: Path, *, remedy: str) -> dict[str, Any]:
+    config = read_yaml(path, remedy=remedy)
     if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
-        raise InputError(f"{folder.settings}: holds no settings; run train.py for this study again")
-    require_format(folder.settings, config, newest=FORMAT)
+        raise InputError(f"{path}: holds no settings; run train.py for this study again")
+    require_format(path, config, newest=FORMAT)
     return upgrade({key: value for key, value in config.items() if key != "format"})
 
 
@@ -113,6 +177,8 @@ def read_epochs(folder: RunFolder) -> tuple[Epoch, ...]:
 def _read_run(folder: RunFolder, outer: int, inner: int) -> Run:
     run = Run(outer=outer, inner=inner, folder=folder, epochs=read_epochs(folder))
     if folder.is_finished:
+        for file in (folder.metrics, folder.cases, folder.overlays):
+            require_own_file(folder, file)
         cases, unknown = _read_rows(folder.cases, Case)
         for case in cases:
             if (case.outer, case.inner) != (outer, inner):

@@ -11,6 +11,7 @@ import yaml
 from musclesense.cohort.folds import NestedFolds
 from musclesense.errors import InputError
 from musclesense.metrics.case import COLUMNS, Case
+from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.locks import locked
 from musclesense.storage.paths import is_file, size_and_change
 from musclesense.storage.records import read_text, write_csv, write_json, write_text
@@ -122,8 +123,15 @@ def begin_run(folder: RunFolder, plain: Mapping[str, Any]) -> None:
 
 
 def write_done(folder: RunFolder, *, outer: int, inner: int, **content: Any) -> None:
-    """Record that a run is finished: the last thing to be written."""
-    write_json(folder.done, {"format": FORMAT, "outer": outer, "inner": inner, **content})
+    """Record that a run is finished: the last thing to be written, with digests of its results and of what they are of.
+
+    A run may be written into a draft of its folder: then what it is of is not beside it, and is not known.
+    """
+    cohort, results = StudyFolder(folder.path.parent).cohort, filter(is_file, folder.results)
+    files = {path.relative_to(folder.path).as_posix(): digest_of_bytes(path) for path in results}
+    made_of = digest_of_bytes(cohort) if is_file(cohort) else None
+    record = {"format": FORMAT, "outer": outer, "inner": inner, **content, "files": files, "cohort": made_of}
+    write_json(folder.done, record)
 
 
 def record_failure(folder: RunFolder, reason: str, *, outer: int, inner: int, details: str) -> None:

@@ -16,6 +16,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from musclesense.errors import InputError
 from musclesense.messages import log
 from musclesense.storage.atomic import atomic_path
+from musclesense.storage.digests import digest_of_bytes
 from musclesense.studies.layout import CheckpointFolder
 from musclesense.training.callbacks import Averaging
 from musclesense.training.record import MONITOR, History
@@ -71,8 +72,13 @@ def to_go_on_from(folder: CheckpointFolder) -> Path | None:
     return None
 
 
-def require_best(path: Path, epoch: int) -> None:
-    """Refuse to test a checkpoint that is damaged, or of another epoch than the best one.
+def require_best(path: Path, epoch: int, digest: str | None = None) -> None:
+    """Refuse to test a checkpoint that is damaged, of another epoch than the best one, or of another run.
+
+    Args:
+        path: The checkpoint.
+        epoch: The best one.
+        digest: Of the file as the run wrote it, or None where that is not known.
 
     Raises:
         InputError: It is.
@@ -80,9 +86,11 @@ def require_best(path: Path, epoch: int) -> None:
     if not is_whole(path):
         raise InputError(f"{path}: missing or damaged; give the same command again, which trains the run anew")
     found = torch.load(path, map_location="cpu", weights_only=True)["epoch"]
+    remedy = f"remove {path.parent} and give the same command again, which trains the run anew"
     if found != epoch:
-        remedy = f"remove {path.parent} and give the same command again, which trains the run anew"
         raise InputError(f"{path}: of epoch {found}, and the best one is {epoch}; {remedy}")
+    if digest not in (None, digest_of_bytes(path)):
+        raise InputError(f"{path}: is not the file that this run wrote; put that back, or {remedy}")
 
 
 @dataclass(eq=False)
@@ -91,13 +99,15 @@ class KeptWeights(Callback):
 
     ``best.ckpt`` is of the epoch best on the validation cases so far, the first of equal ones. Which it is, is read
     from the record of epochs, which lives in ``last.ckpt``, written after it: ``history`` is a callback before this
-    one. Beside, ``every`` so many epochs are kept as ``epoch-0009.ckpt``.
+    one. Beside, ``every`` so many epochs are kept as ``epoch-0009.ckpt``. ``best`` is the digest of ``best.ckpt``, on
+    the device that writes.
     """
 
     folder: CheckpointFolder
     history: History
     every: int | None
     averaging: Averaging | None
+    best: str | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the weights where it is their turn, and where they are better than all before."""
@@ -107,6 +117,15 @@ class KeptWeights(Callback):
         *earlier, score = (row[MONITOR] for row in self.history.rows)
         if score > max(earlier, default=-math.inf):
             _write_weights(self.folder.best, trainer, pl_module, self.averaging)
+            self.best = digest_of_bytes(self.folder.best) if trainer.is_global_zero else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the digest of the best weights so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take that of the run so far."""
+        self.best = state_dict["best"]
 
 
 def _write_weights(path: Path, trainer: Trainer, module: LightningModule, averaging: Averaging | None) -> None:

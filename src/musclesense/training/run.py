@@ -182,7 +182,8 @@ class Session:
         """Test the epoch that was best on the validation cases, and give its scores and its number."""
         path = self.settings.run.checkpoints.best
         best_epoch = max(self.history.rows, key=lambda row: row["val_dice"])["epoch"]
-        checkpoints.require_best(path, epoch=int(best_epoch))
+        kept = next(callback for callback in self.trainer.callbacks if isinstance(callback, KeptWeights))  # type: ignore[attr-defined]
+        checkpoints.require_best(path, epoch=int(best_epoch), digest=kept.best)
         best = SegmentationModule.load(path)
         self.trainer.test(best, datamodule=self.datamodule, verbose=False)
         scores = _scores(self.test.cases)
