@@ -40,23 +40,15 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class SliceCache:
-    """The labelled slices of a cohort on one grid.
+    """The labelled slices of a cohort on one grid."""
 
-    Attributes:
-        channels: Names along the channel axis of ``images``.
-        cases: What each entry shows.
-        images: (cases, channels, rows, columns) float16, zero mean and unit standard deviation.
-        air: (cases, channels) float32, the value of air in each image.
-        classes: (cases, rows, columns) uint8 class indices, 0 is background.
-        classes_of: The class indices that some case of a region has, background left out: a calf has no rectus femoris.
-    """
-
-    channels: tuple[str, ...]
-    cases: tuple[Case, ...]
-    images: NDArray[np.float16]
-    air: NDArray[np.float32]
-    classes: NDArray[np.uint8]
+    channels: tuple[str, ...]  # names along the channel axis of ``images``
+    cases: tuple[Case, ...]  # what each entry shows
+    images: NDArray[np.float16]  # (cases, channels, rows, columns) float16, zero mean and unit standard deviation
+    air: NDArray[np.float32]  # (cases, channels) float32, the value of air in each image
+    classes: NDArray[np.uint8]  # (cases, rows, columns) uint8 class indices, 0 is background
     classes_of: Mapping[Region, frozenset[int]]
+    """The class indices that some case of a region has, background left out: a calf has no rectus femoris."""
 
     @property
     def placed_by(self) -> str:

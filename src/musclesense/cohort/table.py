@@ -32,29 +32,20 @@ _MOST_REMARKS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Acquisition:
-    """One scan of one region of one subject at one session.
+    """One scan of one region of one subject at one session."""
 
-    Attributes:
-        line: Line of the table it came from (the header is line 1).
-        channels: Image file of each channel that the table gives.
-        mask: Reference labels of the muscle as a whole, or None where nothing was drawn.
-        compartments: Reference labels of single muscles, or None where nothing was drawn.
-        slice: 0-based labelled slice along the volume's slice axis, or None for every slice
-            where the labels are not empty.
-        fat_fraction: Fat fraction image in percent, or None.
-    """
-
-    line: int
+    line: int  # line of the table it came from (the header is line 1)
     subject: str
     region: Region
     session: str = ""
     group: str = ""
     limbs: Limbs = Limbs.BOTH
-    channels: Mapping[str, Path] = field(default_factory=dict)
-    mask: Path | None = None
-    compartments: Path | None = None
+    channels: Mapping[str, Path] = field(default_factory=dict)  # image file of each channel that the table gives
+    mask: Path | None = None  # reference labels of the muscle as a whole, or None where nothing was drawn
+    compartments: Path | None = None  # reference labels of single muscles, or None where nothing was drawn
     slice: int | None = None
-    fat_fraction: Path | None = None
+    """0-based labelled slice along the volume's slice axis, or None for every slice where the labels are not empty."""
+    fat_fraction: Path | None = None  # fat fraction image in percent, or None
 
     def labels(self, column: str) -> Path | None:
         """Give the reference labels of one of `LABEL_COLUMNS`."""
@@ -69,21 +60,14 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class CohortTable:
-    """The rows of a cohort table.
-
-    Attributes:
-        path: The table file.
-        acquisitions: Its rows in order.
-        digest: SHA-256 of the file's bytes: what folds and caches are bound to.
-        problems: Of rows that :func:`scan_table` could not understand and left out.
-        remarks: How it was read, and what in it may be a slip: nothing that keeps it from being used.
-    """
+    """The rows of a cohort table."""
 
     path: Path
-    acquisitions: tuple[Acquisition, ...]
-    digest: str
-    problems: tuple[str, ...] = ()
+    acquisitions: tuple[Acquisition, ...]  # its rows in order
+    digest: str  # SHA-256 of the file's bytes: what folds and caches are bound to
+    problems: tuple[str, ...] = ()  # of rows that :func:`scan_table` could not understand and left out
     remarks: tuple[str, ...] = ()
+    """How it was read, and what in it may be a slip: nothing that keeps it from being used."""
 
     def tell(self) -> Self:
         """Say the remarks beside results, as a command does once; gives the table."""

@@ -51,16 +51,12 @@ class Excitation:
     >>> round(Excitation(flip_degrees=10.0, tr_ms=125.0).fat_gain, 2)
     1.12
 
-    Attributes:
-        flip_degrees: Flip angle, above 0 and below 180.
-        tr_ms: Repetition time, above 0.
-
     Raises:
         InputError: A value lies outside these ranges.
     """
 
-    flip_degrees: float
-    tr_ms: float
+    flip_degrees: float  # flip angle, above 0 and below 180
+    tr_ms: float  # repetition time, above 0
 
     def __post_init__(self) -> None:
         if not 0 < self.flip_degrees < 180:
@@ -82,22 +78,18 @@ class FatModel:
     >>> FatModel(peaks=6, excitation=Excitation(flip_degrees=10.0, tr_ms=125.0)).larmor_mhz
     127.74
 
-    Attributes:
-        peaks: 1, as Glover and Schneider; or 6, the spectrum of human fat.
-        larmor_mhz: Frequency of the scanner, which six peaks need.
-        excitation: Where it is given, fat is scaled to the T1 weighting of muscle, so that the fat fraction is that of
-            densities.
-        shift: Voxels by which fat lies off along the first and the second axis of a slice: it is read out at another
-            frequency than water, 434 Hz away at 3 T. It is moved back.
-
     Raises:
         InputError: There is no such model.
     """
 
-    peaks: int = 1
-    larmor_mhz: float = LARMOR_MHZ
+    peaks: int = 1  # 1, as Glover and Schneider; or 6, the spectrum of human fat
+    larmor_mhz: float = LARMOR_MHZ  # frequency of the scanner, which six peaks need
     excitation: Excitation | None = None
+    """Where it is given, fat is scaled to the T1 weighting of muscle, so that the fat fraction is that of densities."""
     shift: tuple[float, float] = (0.0, 0.0)
+    """Voxels by which fat lies off along the first and the second axis of a slice: it is read out at another
+    frequency than water, 434 Hz away at 3 T. It is moved back.
+    """
 
     def __post_init__(self) -> None:
         if self.peaks not in (1, 6):

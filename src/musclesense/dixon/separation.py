@@ -25,20 +25,18 @@ ONE_PEAK = FatModel()
 
 @dataclass(frozen=True, eq=False)
 class Separation:
-    """Fat and water of three echoes.
-
-    Attributes:
-        fat: Float32, (i, j, k), in the unit of the magnitudes, at TE 4.60 ms. Noise makes it slightly negative where
-            there is no fat, so that means over regions stay true. With one fat peak, left where it lies, fat + water
-            is the in-phase magnitude; with six it exceeds that in fat, whose peaks partly cancel at TE 4.60 ms.
-        water: Likewise.
-        field_phase: Float32, (i, j, k), radians that the field turned water by between two echoes (1.15 ms), unwrapped;
-            smoothed with six fat peaks.
-    """
+    """Fat and water of three echoes."""
 
     fat: NDArray[np.float32]
-    water: NDArray[np.float32]
+    """Float32, (i, j, k), in the unit of the magnitudes, at TE 4.60 ms. Noise makes it slightly negative where
+    there is no fat, so that means over regions stay true. With one fat peak, left where it lies, fat + water is the
+    in-phase magnitude; with six it exceeds that in fat, whose peaks partly cancel at TE 4.60 ms.
+    """
+    water: NDArray[np.float32]  # in the same unit, at the same echo time
     field_phase: NDArray[np.float32]
+    """Float32, (i, j, k), radians that the field turned water by between two echoes (1.15 ms), unwrapped; smoothed
+    with six fat peaks.
+    """
 
     @property
     def fat_fraction(self) -> NDArray[np.float32]:

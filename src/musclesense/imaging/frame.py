@@ -25,32 +25,20 @@ def reference_channel(channels: Collection[str]) -> str:
 
 
 class Prepared(NamedTuple):
-    """A slice as a network takes it.
+    """A slice as a network takes it."""
 
-    Attributes:
-        images: (channels, rows, columns) float32, each of zero mean and unit standard deviation.
-        air: (channels,) float32, the value that air has in each: what lies beyond the slice.
-        placement: The way back.
-    """
-
-    images: NDArray[np.float32]
-    air: NDArray[np.float32]
-    placement: Placement
+    images: NDArray[np.float32]  # (channels, rows, columns) float32, each of zero mean and unit standard deviation
+    air: NDArray[np.float32]  # (channels,) float32, the value that air has in each: what lies beyond the slice
+    placement: Placement  # the way back
 
 
 @dataclass(frozen=True)
 class Frame:
-    """How slices are laid before a network.
+    """How slices are laid before a network."""
 
-    Attributes:
-        grid: Orientation, spacing and size.
-        channels: Images that are prepared, in the order of the network.
-        placed_by: The image in which the body is found, by which the slice is placed; it need not be a channel.
-    """
-
-    grid: Grid
-    channels: tuple[str, ...]
-    placed_by: str
+    grid: Grid  # orientation, spacing and size
+    channels: tuple[str, ...]  # images that are prepared, in the order of the network
+    placed_by: str  # the image in which the body is found, by which the slice is placed; it need not be a channel
 
     def prepare(
         self,

@@ -104,21 +104,17 @@ class Grid:
     >>> placement.to_grid(np.ones((80, 40))).shape
     (160, 320)
 
-    Attributes:
-        spacing_mm: Pixel size, the same along rows and columns; not used by ``stretch``.
-        rows: Pixels from anterior to posterior.
-        columns: Pixels from the subject's right to left.
-        fit: ``centre`` resamples to ``spacing_mm`` around the body, then crops or pads; ``stretch`` resizes the
-            whole slice to the frame.
-
     Raises:
         InputError: A size or spacing that no image has, or another fit.
     """
 
-    spacing_mm: float = 1.25
-    rows: int = 160
-    columns: int = 320
+    spacing_mm: float = 1.25  # pixel size, the same along rows and columns; not used by ``stretch``
+    rows: int = 160  # pixels from anterior to posterior
+    columns: int = 320  # pixels from the subject's right to left
     fit: Fit = Fit.CENTRE
+    """``centre`` resamples to ``spacing_mm`` around the body, then crops or pads; ``stretch`` resizes the whole
+    slice to the frame.
+    """
 
     def __post_init__(self) -> None:
         spacing = self.spacing_mm
@@ -174,23 +170,15 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Where the grid lies on the slices of one volume: the way there and back.
+    """Where the grid lies on the slices of one volume: the way there and back."""
 
-    Attributes:
-        native_shape: Shape of a slice as ``take_slice`` gives it.
-        grid_shape: Rows and columns of the grid.
-        transposed: Whether the first native axis runs along the columns of the grid.
-        start: Native index of grid pixel (0, 0), along the axis of the rows and that of the columns.
-        step: Native voxels from one grid pixel to the next along rows and columns; negative where the axis is flipped.
-        spacing_mm: Size of a grid pixel along rows and columns.
-    """
-
-    native_shape: tuple[int, int]
-    grid_shape: tuple[int, int]
-    transposed: bool
-    start: _Pair
+    native_shape: tuple[int, int]  # shape of a slice as ``take_slice`` gives it
+    grid_shape: tuple[int, int]  # rows and columns of the grid
+    transposed: bool  # whether the first native axis runs along the columns of the grid
+    start: _Pair  # native index of grid pixel (0, 0), along the axis of the rows and that of the columns
     step: _Pair
-    spacing_mm: _Pair
+    """Native voxels from one grid pixel to the next along rows and columns; negative where the axis is flipped."""
+    spacing_mm: _Pair  # size of a grid pixel along rows and columns
 
     def to_grid(self, image: NDArray[Any], *, background: float = 0.0) -> NDArray[np.float32]:
         """Bring a native slice to the grid, linearly, smoothed first where the grid is coarser.

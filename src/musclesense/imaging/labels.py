@@ -20,15 +20,11 @@ _OTHER_SIDE = {side.value: side.other.value for side in Side}
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The foreground classes that a network tells apart.
+    """The foreground classes that a network tells apart."""
 
-    Attributes:
-        names: Name of each class; the class at position ``i`` has class index ``i + 1``, 0 is background.
-        values: Mask values of each class; the empty tuple stands for any positive value and stands alone.
-    """
-
-    names: tuple[str, ...]
+    names: tuple[str, ...]  # name of each class; the class at position ``i`` has class index ``i + 1``, 0 is background
     values: tuple[tuple[int, ...], ...]
+    """Mask values of each class; the empty tuple stands for any positive value and stands alone."""
 
     def __post_init__(self) -> None:
         problems = _problems(self.names, self.values)

@@ -50,17 +50,11 @@ _DAMAGED = (OSError, EOFError, zlib.error)
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Where the voxels of a volume lie.
+    """Where the voxels of a volume lie."""
 
-    Attributes:
-        shape: Voxels along the three axes of the array.
-        affine: 4 x 4, voxel indices to scanner millimetres (RAS+).
-        header: The NIfTI header it came with: qform and sform codes, zooms, units.
-    """
-
-    shape: tuple[int, int, int]
-    affine: NDArray[np.float64]
-    header: nib.Nifti1Header
+    shape: tuple[int, int, int]  # voxels along the three axes of the array
+    affine: NDArray[np.float64]  # 4 x 4, voxel indices to scanner millimetres (RAS+)
+    header: nib.Nifti1Header  # the NIfTI header it came with: qform and sform codes, zooms, units
 
     @classmethod
     def from_affine(cls, shape: tuple[int, int, int], affine: NDArray[np.float64]) -> Self:

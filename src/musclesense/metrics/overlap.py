@@ -14,16 +14,11 @@ class Overlap:
 
     >>> Overlap(tp=3, fp=1, fn=2).dice
     0.6666666666666666
-
-    Attributes:
-        tp: In both.
-        fp: In the prediction only.
-        fn: In the truth only.
     """
 
-    tp: int
-    fp: int
-    fn: int
+    tp: int  # in both
+    fp: int  # in the prediction only
+    fn: int  # in the truth only
 
     @property
     def dice(self) -> float | None:

@@ -30,17 +30,11 @@ Images = Mapping[str, tuple[Path, str]]
 
 @dataclass(frozen=True)
 class Cohort:
-    """A table of one's own, as a study knows it.
+    """A table of one's own, as a study knows it."""
 
-    Attributes:
-        path: Where it lies now.
-        table: SHA-256 of its bytes.
-        rows: Digest of what its used rows say, the names of their files left out.
-    """
-
-    path: Path
-    table: str
-    rows: str
+    path: Path  # where it lies now
+    table: str  # SHA-256 of its bytes
+    rows: str  # digest of what its used rows say, the names of their files left out
 
     @classmethod
     def of(cls, table: CohortTable, used: Iterable[Acquisition]) -> Self:

@@ -22,21 +22,13 @@ _MOST_BYTES = 512 * 1024**2
 
 @dataclass(frozen=True, eq=False)
 class KeptSlice:
-    """One labelled slice on the network's grid.
+    """One labelled slice on the network's grid."""
 
-    Attributes:
-        line: Line of the acquisition in the cohort table.
-        slice: Slice along the slice axis, the first is 0.
-        image: (rows, columns) uint8, windowed for display.
-        truth: (rows, columns) uint8 class indices.
-        prediction: (rows, columns) uint8 class indices.
-    """
-
-    line: int
-    slice: int
-    image: NDArray[np.uint8]
-    truth: NDArray[np.uint8]
-    prediction: NDArray[np.uint8]
+    line: int  # line of the acquisition in the cohort table
+    slice: int  # slice along the slice axis, the first is 0
+    image: NDArray[np.uint8]  # (rows, columns) uint8, windowed for display
+    truth: NDArray[np.uint8]  # (rows, columns) uint8 class indices
+    prediction: NDArray[np.uint8]  # (rows, columns) uint8 class indices
 
 
 def write_overlays(folder: RunFolder, slices: Sequence[KeptSlice]) -> None:

@@ -29,50 +29,29 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One row of a run's learning curves; None where nothing was measured.
+    """One row of a run's learning curves; None where nothing was measured."""
 
-    Attributes:
-        epoch: The first is 0.
-        train_loss: Mean over the training cases.
-        val_loss: Mean over the validation cases.
-        val_dice: Mean Dice over the validation cases.
-        learning_rate: Of the epoch's last step.
-        seconds: What training took up to the end of the epoch, interruptions not counted.
-    """
-
-    epoch: int
-    train_loss: float | None
-    val_loss: float | None
-    val_dice: float | None
-    learning_rate: float | None = None
-    seconds: float | None = None
+    epoch: int  # the first is 0
+    train_loss: float | None  # mean over the training cases
+    val_loss: float | None  # mean over the validation cases
+    val_dice: float | None  # mean Dice over the validation cases
+    learning_rate: float | None = None  # of the epoch's last step
+    seconds: float | None = None  # what training took up to the end of the epoch, interruptions not counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One network of the nested cross-validation.
-
-    Attributes:
-        outer: Outer fold.
-        inner: Inner fold.
-        folder: Where its files lie, or would lie.
-        status: What became of it.
-        error: Why it failed, or None.
-        best_epoch: Epoch of the tested checkpoint, or None where the run is not finished.
-        epochs: Learning curves; also of an unfinished run.
-        cases: Scores of the test cases; empty where the run is not finished.
-        unknown: Columns of scores that the run was made without.
-    """
+    """One network of the nested cross-validation."""
 
     outer: int
     inner: int
-    folder: RunFolder
-    status: RunStatus = RunStatus.MISSING
-    error: str | None = None
-    best_epoch: int | None = None
-    epochs: tuple[Epoch, ...] = ()
-    cases: tuple[Case, ...] = ()
-    unknown: frozenset[str] = frozenset()
+    folder: RunFolder  # where its files lie, or would lie
+    status: RunStatus = RunStatus.MISSING  # what became of it
+    error: str | None = None  # why it failed, or None
+    best_epoch: int | None = None  # epoch of the tested checkpoint, or None where the run is not finished
+    epochs: tuple[Epoch, ...] = ()  # learning curves; also of an unfinished run
+    cases: tuple[Case, ...] = ()  # scores of the test cases; empty where the run is not finished
+    unknown: frozenset[str] = frozenset()  # columns of scores that the run was made without
 
     @property
     def name(self) -> str:
@@ -82,19 +61,12 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A nested cross-validation of one configuration.
-
-    Attributes:
-        folder: The study folder.
-        config: The composed configuration in today's words, without the folds of a run.
-        subjects: Everybody in the folds, tested yet or not.
-        runs: Every run that the folds ask for, by outer and inner fold.
-    """
+    """A nested cross-validation of one configuration."""
 
     folder: StudyFolder
-    config: Mapping[str, Any]
-    subjects: tuple[str, ...]
-    runs: tuple[Run, ...]
+    config: Mapping[str, Any]  # the composed configuration in today's words, without the folds of a run
+    subjects: tuple[str, ...]  # everybody in the folds, tested yet or not
+    runs: tuple[Run, ...]  # every run that the folds ask for, by outer and inner fold
 
     @property
     def name(self) -> str:

@@ -22,19 +22,12 @@ NO_CHANGE = (0.0, 0.0, 1.0, 1.0, 1.0)
 
 @dataclass
 class Augmentation:
-    """Ranges of the random changes.
+    """Ranges of the random changes."""
 
-    Attributes:
-        shift: Largest shift along each axis, both ways, as a part of the frame.
-        scale: Smallest and largest magnification.
-        flip_horizontal: Probability of a left-right flip; sided classes trade places.
-        flip_vertical: Probability of an anterior-posterior flip.
-    """
-
-    shift: float = 0.0
-    scale: list[float] = field(default_factory=lambda: [1.0, 1.0])
-    flip_horizontal: float = 0.0
-    flip_vertical: float = 0.0
+    shift: float = 0.0  # largest shift along each axis, both ways, as a part of the frame
+    scale: list[float] = field(default_factory=lambda: [1.0, 1.0])  # smallest and largest magnification
+    flip_horizontal: float = 0.0  # probability of a left-right flip; sided classes trade places
+    flip_vertical: float = 0.0  # probability of an anterior-posterior flip
 
     def problems(self) -> Iterator[str]:
         """Name the ranges that make no sense."""

@@ -41,21 +41,15 @@ _OPEN_SHARDS = 64
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides what the slices of a pool are.
-
-    Attributes:
-        without: Ingredients of the generator that are left out, some of ``any_scanner.INGREDIENTS``.
-        column: ``mask`` or ``compartments``: the reference labels, whose values ``labels`` explains.
-        shard: Slices in a file.
-    """
+    """All that decides what the slices of a pool are."""
 
     seed: int
     regions: tuple[Region, ...]
-    without: tuple[str, ...]
+    without: tuple[str, ...]  # ingredients of the generator that are left out, some of ``any_scanner.INGREDIENTS``
     grid: Grid
     labels: LabelSet
-    column: str
-    shard: int
+    column: str  # ``mask`` or ``compartments``: the reference labels, whose values ``labels`` explains
+    shard: int  # slices in a file
 
     @property
     def dtype(self) -> np.dtype[Any]:
