@@ -1,6 +1,8 @@
 """A segmented scan: the table of fat fractions, and what is held and saved."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +14,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import read_volume
 from musclesense.networks.bundle import read_trained, write_bundle
-from musclesense.segmentation.result import COLUMNS, FILES, Segmentation
+from musclesense.segmentation.result import COLUMNS, FILES, Segmentation, require_place
 from musclesense.segmentation.scan import from_images, read_scan
 from musclesense.segmentation.segmenter import Segmenter, segment
 from musclesense.vocabulary import Limbs, Region, Side
@@ -114,3 +116,88 @@ def test_a_bundle_segments_as_its_checkpoint(limbs: TwoLimbs, made: Segmentation
     found = segment(made.scan, model=tmp_path / "bundle", region="thigh")
     assert np.array_equal(found.mask, made.mask)
     assert found.networks == (tmp_path / "bundle" / "weights.safetensors",)
+
+
+def _correct(mask: Path) -> None:
+    image = nib.load(mask)
+    data = np.asanyarray(image.dataobj).copy()
+    data[0] = 0
+    nib.save(nib.Nifti1Image(data, image.affine, image.header), mask)
+
+
+def _touch_bytes(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\n")
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "fat_fraction.csv", "qc.png"])
+@pytest.mark.parametrize("with_digests", [True, False])
+def test_a_result_that_somebody_changed_is_kept(
+    made: Segmentation, tmp_path: Path, name: str, with_digests: bool
+) -> None:
+    out = made.save(tmp_path / "out")
+    if not with_digests:
+        _forget_digests(out)
+    (_correct if name == "mask.nii.gz" else _touch_bytes)(out / name)
+    later = (out / "run.json").stat().st_mtime_ns + 1
+    os.utime(out / name, ns=(later, later))
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    for refused in (require_place, made.save):
+        with pytest.raises(InputError, match=f"{name}: was changed after it was written here; move it away or give"):
+            refused(out)
+        assert {path: path.read_bytes() for path in out.iterdir()} == before
+    (out / name).rename(tmp_path / name)
+    made.save(out)
+    assert {path.name for path in out.iterdir()} == {*FILES}
+
+
+def _forget_digests(out: Path) -> None:
+    """Let the record be as releases wrote it that knew no digests; it was written last."""
+    record = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({k: v for k, v in record.items() if k not in ("results", "replaced")}))
+
+
+@pytest.mark.parametrize("with_digests", [True, False])
+def test_results_as_they_were_written_are_replaced(made: Segmentation, tmp_path: Path, with_digests: bool) -> None:
+    out = made.save(tmp_path / "out")
+    if not with_digests:
+        _forget_digests(out)
+    else:
+        for path in out.iterdir():
+            os.utime(path, ns=(0, 0))
+    made.save(out)
+    copy = shutil.copytree(out, tmp_path / "copy")
+    (copy / "qc.png").unlink()
+    (copy / "notes.txt").write_text("looks good")
+    made.save(copy)
+    assert {path.name for path in copy.iterdir()} == {*FILES, "notes.txt"}
+
+
+def test_results_of_a_call_that_was_killed_in_the_end_are_replaced(
+    made: Segmentation, limbs: TwoLimbs, tmp_path: Path
+) -> None:
+    """The record is renamed first, and the mask last."""
+    out = made.save(tmp_path / "out")
+    first = (out / "mask.nii.gz").read_bytes()
+    other = segment(
+        read_scan(fat=limbs.fat, water=limbs.water), model=tmp_path / "best.ckpt", region="thigh", limbs="left"
+    )
+    other.classes[0] = 0
+    other.save(out)
+    assert (out / "mask.nii.gz").read_bytes() != first
+    (out / "mask.nii.gz").write_bytes(first)
+    made.save(out)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"name": "another program"}', "\0"])
+def test_a_record_of_another_program_does_not_give_the_mask_away(
+    made: Segmentation, tmp_path: Path, content: str
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "run.json").write_text(content)
+    with pytest.raises(InputError, match=r"run\.json: exists and was not made by this command; give another folder"):
+        made.save(out)
+    (out / "mask.nii.gz").write_bytes(b"drawn by hand")
+    with pytest.raises(InputError, match=r"mask\.nii\.gz: exists and was not made by this command"):
+        made.save(out)
+    assert (out / "mask.nii.gz").read_bytes() == b"drawn by hand"

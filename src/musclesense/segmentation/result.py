@@ -1,6 +1,5 @@
 """A segmented scan: mask, fat fractions, a picture to judge it by, and what made it."""
 
-import hashlib
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -21,8 +20,9 @@ from musclesense.metrics.fat_fraction import mean_fat_fraction
 from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.scan import Scan
 from musclesense.storage.atomic import atomic_path
-from musclesense.storage.paths import is_file, is_there, require_writable
-from musclesense.storage.records import write_csv, write_json
+from musclesense.storage.digests import digest_of_bytes
+from musclesense.storage.paths import is_there, require_writable
+from musclesense.storage.records import read_json, write_csv, write_json
 from musclesense.version import __version__
 from musclesense.vocabulary import Limbs, Region, Side
 
@@ -118,22 +118,24 @@ class Segmentation:
         """Write ``mask.nii.gz``, ``fat_fraction.csv``, ``qc.png`` and ``run.json``, all of them or none.
 
         Args:
-            folder: Made where it is missing. Results of an earlier call are replaced.
+            folder: Made where it is missing. Results of an earlier call are replaced, unless somebody changed them.
 
         Returns:
             The folder.
 
         Raises:
-            InputError: It cannot be written, or holds a file of another origin under one of the names.
+            InputError: It cannot be written, or holds a file of another origin, or a changed one, under one of the
+                names.
         """
         out = Path(folder)
-        require_place(out)
+        replaced = require_place(out)
         with ExitStack() as drafts:
             mask, table, picture, record = (drafts.enter_context(atomic_path(out / name)) for name in FILES)
             write_volume(mask, self.mask, self.geometry, np.uint16)
             write_csv(table, COLUMNS, [_as_text(row) for row in self.rows])
             self.figure().savefig(picture)
-            write_json(record, self._record())
+            results = {path.name: digest_of_bytes(path) for path in (mask, table, picture)}
+            write_json(record, self._record() | {"results": results, "replaced": replaced})
         return out
 
     def _record(self) -> dict[str, Any]:
@@ -159,19 +161,43 @@ class Segmentation:
         }
 
 
-def require_place(folder: Path) -> None:
+def require_place(folder: Path) -> dict[str, str]:
     """Refuse a folder for results before the work, which takes long.
+
+    Returns:
+        Digests of the results that will be replaced, by name.
 
     Raises:
         InputError: It cannot be written, or holds what no earlier call wrote under one of the names, such as a mask
-            drawn by hand that lies beside the images.
+            drawn by hand that lies beside the images, or one that was corrected.
     """
     require_writable(folder)
-    if is_file(folder / RECORD):
-        return
-    for name in FILES:
-        if is_there(folder / name):
-            raise InputError(f"{folder / name}: exists and was not made by this command; give another folder")
+    record = _read_record(folder / RECORD)
+    if record is None and (strangers := [name for name in FILES if is_there(folder / name)]):
+        raise InputError(f"{folder / strangers[0]}: exists and was not made by this command; give another folder")
+    there = {name: digest_of_bytes(folder / name) for name in FILES[:-1] if is_there(folder / name)}
+    changed = [name for name, digest in there.items() if not _is_of(record or {}, folder / name, digest)]
+    if changed:
+        keep = "move it away or give another folder to keep it, or remove it"
+        raise InputError(*(f"{folder / name}: was changed after it was written here; {keep}" for name in changed))
+    return there
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """Read the record of an earlier call; None where there is none of this command's."""
+    try:
+        record = read_json(path, remedy="")
+    except InputError:
+        return None
+    return record if isinstance(record, dict) and {"inputs", "networks"} <= record.keys() else None
+
+
+def _is_of(record: Mapping[str, Any], file: Path, digest: str) -> bool:
+    """Tell whether a result is as it was written, or, where a call was killed in the end, as it was before."""
+    known = [record.get(key) for key in ("results", "replaced")]
+    if known == [None, None]:  # of a release that wrote no digests: the record was written last
+        return file.stat().st_mtime_ns <= (file.parent / RECORD).stat().st_mtime_ns
+    return any(isinstance(digests, dict) and digests.get(file.name) == digest for digests in known)
 
 
 def _as_text(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,5 +207,4 @@ def _as_text(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digest(path: Path) -> dict[str, str]:
-    with path.open("rb") as content:
-        return {"file": str(path), "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+    return {"file": str(path), "sha256": digest_of_bytes(path)}
