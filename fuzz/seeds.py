@@ -134,7 +134,9 @@ def write_cohort(folder: Path, seeds: Seeds) -> list[dict[str, str]]:
         files = {name: f"s{number}/{name}.nii.gz" for name in ("fat", "water", "mask")}
         for name, file in files.items():
             (folder / file).parent.mkdir(exist_ok=True)
-            (folder / file).write_bytes(seeds.files[name])
+            (folder / file).write_bytes(
+                seeds.files[name] if name == "mask" else _of_subject(number, seeds.images[name])
+            )
         rows.append(
             {
                 "subject": f"S{number}",
@@ -147,6 +149,12 @@ def write_cohort(folder: Path, seeds: Seeds) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _of_subject(number: int, image: NDArray[Any]) -> bytes:
+    """Give an image as the scan of one subject, which is nobody else's."""
+    noise = np.random.default_rng(number).integers(0, 20, image.shape)
+    return gzip.compress(nifti((image + noise).astype(image.dtype)), mtime=0)
 
 
 def table_text(rows: list[dict[str, str]]) -> str:

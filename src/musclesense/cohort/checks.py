@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musclesense.cohort.copies import Picture, copies
 from musclesense.cohort.folds import shortage
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
 from musclesense.errors import InputError
 from musclesense.imaging.air import nan_as_air
 from musclesense.imaging.grid import slice_count, slices_with, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, finite_values, read_volume, value_problems
+from musclesense.messages import log
 from musclesense.vocabulary import CHANNELS, Region
 
 _MOST_WORKERS = 8
@@ -66,12 +68,15 @@ def check(
         required = None
     label_columns = LABEL_COLUMNS if label_column is None else (label_column,)
 
+    pictures = dict[tuple[int, str], Picture]()
+
     def of_files(row: Acquisition) -> list[str]:
-        return list(_row_problems(row, wanted, label_columns, label_values, required))
+        return list(_row_problems(row, wanted, label_columns, label_values, required, pictures))
 
     with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as pool:
         for row, conflicts, found in zip(rows, _conflicts(rows), pool.map(of_files, rows), strict=True):
             problems.extend(f"{table.path}, line {row.line}: {problem}" for problem in conflicts + found)
+    problems.extend(_shown_twice(table, [pictures[key] for key in sorted(pictures)]))
     if folds is not None and rows:
         # A row that could not be understood may stand for one more subject.
         subjects = len({row.subject for row in rows}) + len(table.problems)
@@ -146,14 +151,29 @@ def _conflicts(rows: Sequence[Acquisition]) -> Iterator[list[str]]:
         yield problems
 
 
+def _shown_twice(table: CohortTable, pictures: Sequence[Picture]) -> Iterator[str]:
+    """Say which images of two subjects show the same; those of one subject are told of beside."""
+    for other, own in copies(pictures):
+        if os.path.normpath(other.file.absolute()) == os.path.normpath(own.file.absolute()):
+            continue  # told of above
+        there = f"{other.column} {other.file} in line {other.row.line}"
+        said = f"{table.path}, line {own.row.line}: {own.column} {own.file}: shows the same as {there}"
+        if own.row.subject == other.row.subject:
+            log.warning(f"{said}; correct one path if it is wrong")
+        else:
+            subject = f"subject {other.row.subject!r}"
+            yield f"{said}, of {subject}; correct the path, or give one subject one name"
+
+
 def _row_problems(
     row: Acquisition,
     channels: Sequence[str],
     label_columns: Sequence[str],
     label_values: Collection[int] | None,
     required: str | None,
+    pictures: dict[tuple[int, str], Picture],
 ) -> Iterator[str]:
-    """Check the files of one row, one after another."""
+    """Check the files of one row, one after another, and keep what its images show."""
     for name in channels:
         if name not in row.channels:
             yield f"{name} '': row lacks the channel; give the image or choose other channels"
@@ -183,6 +203,7 @@ def _row_problems(
             if row.slice is None:
                 labelled.update(there)
         else:
+            pictures[row.line, column] = Picture.of(row, column, file, volume)
             found = _image_problems(nan_as_air(volume, f"{column} {file}"), sorted(labelled))
             if column == "fat_fraction":
                 found = chain(found, _unit_problems(volume))
