@@ -1,10 +1,14 @@
 """The command line before Hydra reads it."""
 
+from pathlib import Path
+
 import pytest
-from hypothesis import given
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from musclesense.errors import InputError
+from musclesense.launch import overrides
 from musclesense.launch.overrides import choices, read, what_to_give
 from musclesense.training.composition import compose
 
@@ -158,3 +162,69 @@ def test_what_kind_is_given_now(former: str, now: str) -> None:
 )
 def test_all_else_is_let_through(override: str) -> None:
     assert what_to_give(override) is None
+
+
+# Paths
+
+
+def value_of(line: str) -> object:
+    """Give what Hydra reads in an override, once it was expanded as for a sweep."""
+    (choice,) = choices(line)
+    return OverridesParser.create().parse_override(choice).value()
+
+
+ODD_PATHS = (
+    *("Müller/cohort.csv", "李.csv", "a=b.csv", "a(b).csv", "[x].csv", "{x}.csv", "a{b", "it's.csv", 'say "x".csv'),
+    *("a#b.csv", "a & b;c.csv", "a~b!.csv", " a.csv", "a.csv ", "007", "true", "1e3", "a\\b.csv", "a\\", "a:b", "50%"),
+    *("x'y\\'z", "[(", "$x", "/abs/Müller x.csv", "../a b.csv"),
+)
+
+
+@pytest.mark.parametrize("key", ["cohort.path", "runs", "data", "++cohort.path"])
+@pytest.mark.parametrize("path", ODD_PATHS)
+def test_paths_are_what_was_typed(key: str, path: str) -> None:
+    _, (line,) = read([f"{key}={path}"])
+    assert line.startswith(f"{key}=")
+    assert str(value_of(line)) == path
+
+
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12))
+def test_any_file_that_is_there_may_be_given(path: str) -> None:
+    assume("${" not in path and not path.startswith("~"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(overrides, "is_there", lambda _: True)
+        _, (line,) = read([f"cohort.path={path}"])
+    assert str(value_of(line)) == path
+
+
+def test_a_file_with_a_comma_is_one_and_several_files_are_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a,b.csv", "ü.csv", "c d.csv"):
+        (tmp_path / name).touch()
+    assert value_of(read(["cohort.path=a,b.csv"])[1][0]) == "a,b.csv"
+    assert choices(read(["cohort.path=c,d.csv"])[1][0]) == ["cohort.path=c", "cohort.path=d.csv"]
+    (line,) = read(["cohort.path=ü.csv,c d.csv"])[1]
+    assert choices(line) == ["cohort.path='ü.csv'", "cohort.path='c d.csv'"]
+
+
+@pytest.mark.parametrize("line", ["cohort.path='a b'", 'runs="x"', "cohort.path=null", "runs=choice(a,b)", "runs="])
+def test_what_hydra_is_told_on_purpose_stays(line: str) -> None:
+    assert read([line])[1] == [line]
+
+
+def test_a_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert read(["cohort.path=~/scans/a.csv", "runs=~nobody-of-this-name/r"])[1] == [
+        "cohort.path=/home/somebody/scans/a.csv",
+        "runs='~nobody-of-this-name/r'",
+    ]
+
+
+@pytest.mark.parametrize("table", ["my.csv", "Müller/my cohort.csv", "../x.tsv", "/abs/cohort.xlsx"])
+def test_a_table_in_the_place_of_the_group_is_answered_with_the_key(table: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read([f"cohort={table}"])
+    assert str(caught.value) == f"cohort={table}: a table is given by its path; give cohort.path={table}"
+    assert read(["cohort=phantom"])[1] == ["cohort=phantom"]

@@ -5,14 +5,17 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString, RangeSweep, Sweep
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 
 from musclesense.errors import InputError, first_line
+from musclesense.storage.paths import at_home, is_file, is_there
 from musclesense.studies.identity import MOVED_KEYS
 from musclesense.training.composition import compose_config, with_own_classes
 
@@ -21,6 +24,7 @@ MOST_VALUES = 2500
 _LONGEST, _DEEPEST = 2000, 8
 _FLAGS = re.compile("-m|--multirun|-h|--help|--hydra-help|--version|--info|--cfg=(job|hydra|all)|--resolve")
 _FOLD_RANGE = re.compile(r"([^=]+)=(\d{1,18})\.\.(\d{1,18})")
+_PATHS = ("cohort.path", "runs", "data", "study")
 # Where runs lie is this project's to say; who draws and who launches them is the user's.
 _OF_HYDRA = re.compile(r"\+{,2}hydra(/launcher|/sweeper|\.(launcher|sweeper)(\.\w*[^\W_])+)=[^$]*", re.DOTALL)
 _SWEPT = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '([^=]+)=")
@@ -58,7 +62,7 @@ def read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     words = re.sub("(?<![^\0])(--cfg|-c)\0", "--cfg=", "\0".join(arguments)).split("\0") if arguments else []
     flags = [word for word in words if word.startswith("-")]
-    overrides = [_expanded(word) for word in words if not word.startswith("-")]
+    overrides = [_path_quoted(_expanded(word)) for word in words if not word.startswith("-")]
     if unknown := [flag for flag in flags if not _FLAGS.fullmatch(flag)]:
         raise InputError(f"{unknown[0]}: no such option; give KEY=VALUE, -m, --help or --cfg=job")
     asked = [flag for flag in flags if flag not in ("-m", "--multirun")]
@@ -76,6 +80,25 @@ def _expanded(argument: str) -> str:
     if last < first:
         raise InputError(f"{argument}: runs backwards; give {key}={last}..{first}")
     return f"{key}=range({first},{last + 1})"
+
+
+def _path_quoted(argument: str) -> str:
+    """Quote a path as Hydra asks for where it would read something else; what is no file and reads well is left."""
+    key, _, text = argument.partition("=")
+    if key == "cohort" and (Path(text).suffix or is_file(Path(text))):
+        raise InputError(f"{argument}: a table is given by its path; give cohort.path={text}")
+    if key.lstrip("+") not in _PATHS or not text:
+        return argument
+    text = str(at_home(Path(text))) if text.startswith("~") else text
+    with suppress(Exception):  # beside Hydra's own errors those of its parser
+        value = OverridesParser.create().parse_override(f"{key}={text}").value()
+        means_more = not is_there(Path(text)) and (value is None or isinstance(value, Sweep) or text[0] in "'\"")
+        if means_more or value == text or "\\" in text or "${" in text:
+            return f"{key}={text}"
+    several = text.split(",")
+    whole = is_there(Path(text)) or not all(is_there(Path(path)) for path in several)
+    paths = [text] if whole else several
+    return f"{key}={','.join(QuotedString(path, Quote.single).with_quotes() for path in paths)}"
 
 
 def require_sound(overrides: Sequence[str]) -> None:
