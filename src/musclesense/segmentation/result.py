@@ -135,7 +135,8 @@ class Segmentation:
             write_csv(table, COLUMNS, [_as_text(row) for row in self.rows])
             self.figure().savefig(picture)
             results = {path.name: digest_of_bytes(path) for path in (mask, table, picture)}
-            write_json(record, self._record() | {"results": results, "replaced": replaced})
+            others = dict(replaced.items() - results.items())
+            write_json(record, self._record() | {"results": results, "replaced": others})
         return out
 
     def _record(self) -> dict[str, Any]:
@@ -175,12 +176,16 @@ def require_place(folder: Path) -> dict[str, str]:
     record = _read_record(folder / RECORD)
     if record is None and (strangers := [name for name in FILES if is_there(folder / name)]):
         raise InputError(f"{folder / strangers[0]}: exists and was not made by this command; give another folder")
-    there = {name: digest_of_bytes(folder / name) for name in FILES[:-1] if is_there(folder / name)}
+    there = {name: digest_of_bytes(folder / name) for name in FILES[:-1] if _holds_something(folder / name)}
     changed = [name for name, digest in there.items() if not _is_of(record or {}, folder / name, digest)]
     if changed:
         keep = "move it away or give another folder to keep it, or remove it"
         raise InputError(*(f"{folder / name}: was changed after it was written here; {keep}" for name in changed))
     return there
+
+
+def _holds_something(file: Path) -> bool:
+    return is_there(file) and file.stat().st_size > 0
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
