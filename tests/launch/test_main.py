@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -265,6 +266,31 @@ def test_what_is_shown_is_checked_first(launched: Launch, capsys: pytest.Capture
     assert launched.folds == []
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-m", "--cfg", "job", "outer=2..4", "grid=coarse,paper"], "outer: 2\n"),
+        (["outer=3,1", "-c", "job", "-m", "--resolve"], "outer: 3\n"),
+        (["--cfg", "hydra", "-p", "hydra.launcher", "hydra/launcher=slurm"], "timeout_min: 240\n"),
+        (["-h", "-m", "outer=0..4"], "== Configuration groups =="),
+        (["--hydra-help"], "Hydra ("),
+    ],
+)
+def test_what_is_to_be_shown_is_shown_of_the_first_run(
+    launched: Launch, words: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert launched(*words) == 0
+    assert said in capfd.readouterr().out
+    assert launched.folds == []
+
+
+def test_what_hydra_logs_of_itself_is_shown_where_it_is_asked_for(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "musclesense", "train", "-i", "defaults", "-m", "outer=0,1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Defaults List" in done.stdout
+
+
 def test_a_former_override_is_answered_with_the_new_one(launched: Launch, capsys: pytest.CaptureFixture[str]) -> None:
     assert launched("labels.threshold=0.4", "callbacks.patience=3") == 2
     assert capsys.readouterr() == (
@@ -279,7 +305,8 @@ def test_a_former_override_is_answered_with_the_new_one(launched: Launch, capsys
     [
         (["outer=0,1"], "outer: several values ask for several runs; add -m"),
         (["outer=0..1"], "outer: several values ask for several runs; add -m"),
-        (["-m", "--cfg=job"], "--cfg=job: does not go with several runs; leave -m out"),
+        (["--resolve", "-m"], "--resolve: goes with --cfg; add --cfg=job"),
+        (["-p", "trainer"], "--package=trainer: goes with --cfg; add --cfg=job"),
         (["-m", "outer=range(0,1000000000)"], "outer=range(0,1000000000): 1000000000 values; give 1 to 2500"),
         (["seed=" + "[" * 1000 + "]" * 1000], "too long or too deep; give"),
         (["-m", "hydra.sweeper.max_batch_size=0"], "hydra.sweeper.max_batch_size=0: give 1 or more, or null"),

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 from tests.shared.commands import PlanOf
 
 from musclesense.errors import InputError
+from musclesense.launch import slurm
 from musclesense.launch.plan import check
 
 
@@ -151,6 +153,7 @@ def test_unfinished_runs_are_those_without_done(plan_of: PlanOf, tmp_path: Path)
         ("grid.spacing_mm=1e-30", "grid.spacing_mm=1e-30 is no pixel size"),
         ("trainer.accelerator=abacus", "trainer.accelerator=abacus: give auto or cpu"),
         ("trainer.precision=3", "trainer.precision=3: give auto or"),
+        ("trainer.precision=64-true", "trainer.precision=64-true: give auto or"),
         ("trainer.devices=x", "trainer.devices=x: give auto"),
         ("trainer.strategy=hope", "trainer.strategy=hope: give auto or"),
         ("trainer.gradient_clip_val=-1", "trainer.gradient_clip_val=-1.0: give a number above 0"),
@@ -180,3 +183,20 @@ def test_what_no_run_could_use_is_refused_at_once(
 def test_more_runs_than_can_be_planned_are_refused(plan_of: PlanOf, overrides: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
         plan_of(*overrides)
+
+
+@pytest.mark.parametrize("accelerator", ["gpu", "cuda", "mps"])
+def test_an_accelerator_that_is_not_here_is_refused_unless_a_cluster_trains(
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accelerator: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(slurm, "require_slurm", lambda: None)
+    asked = ("experiment=smoke", f"trainer.accelerator={accelerator}")
+    with pytest.raises(InputError) as caught:
+        check(plan_of(*asked))
+    said = f"trainer.accelerator={accelerator}: not found on this machine; give auto or cpu"
+    assert caught.value.problems == (said,)
+    check(plan_of(*asked, "hydra/launcher=slurm"))
+    check(plan_of("experiment=smoke", "trainer.accelerator=cpu", "trainer.devices=2"))

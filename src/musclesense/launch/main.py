@@ -68,11 +68,12 @@ def command(main: Callable[[], Any], name: Sequence[str] = ("python", "train.py"
     words = [argument for argument in sys.argv[1:] if argument != _DEBUG]
     to_console()
     register()
-    logging.getLogger("hydra").setLevel(logging.CRITICAL)  # what it would log is raised, too
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what is raised comes through as it is
     with told(GO_ON), report_input_errors(debug=_DEBUG in sys.argv[1:]), ExitStack() as shown:
         this.typed, this.plan, this.shown = shlex.join([*name, *words]), None, shown
         flags, overrides = given.read(words)
+        info = any(flag.startswith("--info") for flag in flags)  # which Hydra logs; what else it would, it raises, too
+        logging.getLogger("hydra").setLevel(logging.NOTSET if info else logging.CRITICAL)
         sys.argv[1:] = [*flags, *overrides]
         try:
             main()

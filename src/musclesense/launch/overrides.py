@@ -22,7 +22,14 @@ from musclesense.training.composition import compose_config, with_own_classes
 MOST_VALUES = 2500
 """Of one override, and runs of one command: every subject left out in turn among fifty."""
 _LONGEST, _DEEPEST = 2000, 8
-_FLAGS = re.compile("-m|--multirun|-h|--help|--hydra-help|--version|--info|--cfg=(job|hydra|all)|--resolve")
+_INFO = "all|config|defaults|defaults-tree|plugins|searchpath"
+_FLAGS = re.compile(
+    "-m|--multirun|-h|--help|--hydra-help|--version|--cfg=(job|hydra|all)|--resolve|"
+    rf"--package=[\w.@/]+|--info(=({_INFO}))?"
+)
+_VALUED = re.compile(rf"(?<![^\0])-(-cfg|c|-package|p|-info(?=\0(?:{_INFO})(?![^\0]))|i(?=\0(?:{_INFO})(?![^\0])))\0")
+_LONG = {"c": "--cfg=", "p": "--package=", "i": "--info="}
+_MULTIRUN = ("-m", "--multirun")
 _FOLD_RANGE = re.compile(r"([^=]+)=(\d{1,18})\.\.(\d{1,18})")
 _PATHS = ("cohort.path", "runs", "data", "study")
 # Where runs lie is this project's to say; who draws and who launches them is the user's.
@@ -57,18 +64,24 @@ _REPLACED = (
 def read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Read a command line as Hydra is to be given it: flags, and then overrides, since it takes no flags amid these.
 
+    Of several runs, what Hydra is to show instead of training is shown of the first.
+
     Raises:
         InputError: Something that Hydra cannot be given.
     """
-    words = re.sub("(?<![^\0])(--cfg|-c)\0", "--cfg=", "\0".join(arguments)).split("\0") if arguments else []
+    joined = _VALUED.sub(lambda found: _LONG[found[1].lstrip("-")[0]], "\0".join(arguments))
+    words = joined.split("\0") if arguments else []
     flags = [word for word in words if word.startswith("-")]
     overrides = [_path_quoted(_expanded(word)) for word in words if not word.startswith("-")]
     if unknown := [flag for flag in flags if not _FLAGS.fullmatch(flag)]:
         raise InputError(f"{unknown[0]}: no such option; give KEY=VALUE, -m, --help or --cfg=job")
-    asked = [flag for flag in flags if flag not in ("-m", "--multirun")]
-    if asked and len(asked) < len(flags):
-        raise InputError(f"{asked[0]}: does not go with several runs; leave -m out")
+    for flag in (flag for flag in flags if flag.startswith(("--package", "--resolve"))):
+        if not any(other.startswith("--cfg") for other in flags):
+            raise InputError(f"{flag}: goes with --cfg; add --cfg=job")
     require_sound(overrides)
+    shown = [flag for flag in flags if flag not in _MULTIRUN]
+    if shown and len(shown) < len(flags):
+        flags, overrides = shown, [choices(one)[0] for one in overrides]
     return flags, with_own_classes(overrides)
 
 

@@ -19,6 +19,7 @@ from musclesense.storage.paths import require_writable, size_and_change
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.training import inputs
 from musclesense.training.composition import resolved
+from musclesense.training.machine import devices
 from musclesense.training.run import make_module
 from musclesense.training.settings import Settings, build_runs
 
@@ -156,6 +157,8 @@ def check(plan: Plan) -> None:
                 told.add(table)
                 scan_table(Path(table)).tell()
             inputs.check(settings)
+            if plan.here:
+                devices.require_here(settings.config.trainer)
             module = make_module(settings)
             module.require_fit()
             module.make_optimizer(steps=settings.config.trainer.max_epochs)

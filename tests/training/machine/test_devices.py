@@ -11,7 +11,14 @@ import torch
 
 from musclesense.errors import InputError
 from musclesense.training.config import TrainerConfig
-from musclesense.training.machine.devices import require_known, reserved, runs_at_once, share_of, train_in_step
+from musclesense.training.machine.devices import (
+    require_here,
+    require_known,
+    reserved,
+    runs_at_once,
+    share_of,
+    train_in_step,
+)
 
 
 @pytest.fixture
@@ -125,3 +132,37 @@ def test_processes_share_threads_know_each_other_and_end_when_one_fails(tmp_path
     assert [note[:2] for note in notes] == [["2", "0"], ["2", "1"]]
     assert notes[0][2] == notes[1][2]
     assert looked
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "said"),
+    [
+        (0, {"accelerator": "gpu"}, "trainer.accelerator=gpu: not found"),
+        (0, {"accelerator": "cuda", "devices": "2"}, "trainer.accelerator=cuda: not found"),
+        (4, {"accelerator": "mps"}, "trainer.accelerator=mps: not found"),
+        (1, {"accelerator": "gpu", "devices": "2"}, "trainer.devices=2: this machine has 1 GPUs"),
+        (2, {"devices": "0,2"}, "trainer.devices=0,2: this machine has 2 GPUs"),
+        (0, {"devices": "2"}, None),
+        (0, {"accelerator": "cpu", "devices": "0,1"}, None),
+        (2, {"accelerator": "cpu", "devices": "4"}, None),
+        (2, {"accelerator": "gpu", "devices": "-1"}, None),
+        (3, {"devices": "0,2"}, None),
+    ],
+)
+def test_what_is_not_here_is_refused_before_any_work(machine, gpus, asked, said):
+    machine(gpus)
+    if said is None:
+        require_here(TrainerConfig(**asked))
+        return
+    with pytest.raises(InputError) as caught:
+        require_here(TrainerConfig(**asked))
+    assert str(caught.value).startswith(said)
+
+
+def test_an_apple_gpu_is_one_device(machine, monkeypatch):
+    machine(0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    require_here(TrainerConfig(devices="1"))
+    require_here(TrainerConfig(accelerator="mps", devices="auto"))
+    with pytest.raises(InputError, match="devices=2: this machine has 1 GPUs"):
+        require_here(TrainerConfig(accelerator="mps", devices="2"))

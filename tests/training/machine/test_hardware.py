@@ -53,4 +53,6 @@ def test_the_configuration_is_obeyed(machine):
     chosen = choose(TrainerConfig(accelerator="cpu", precision="32-true"))
     assert (chosen.accelerator, chosen.precision, chosen.reason) == ("cpu", "32-true", "as configured")
     assert choose(TrainerConfig(accelerator="gpu")).accelerator == "cuda"
+    assert choose(TrainerConfig(accelerator="gpu", precision="16")).precision == "16"
+    assert choose(TrainerConfig(accelerator="cpu", precision="16-mixed")).precision == "bf16-mixed", "as PyTorch can"
     assert choose(TrainerConfig(accelerator="cpu")).accelerator == "cpu"

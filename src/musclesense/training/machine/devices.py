@@ -69,18 +69,42 @@ def reserved(devices: str, accelerator: str) -> Iterator[tuple[int, ...]]:
     Raises:
         InputError: More GPUs than there are, or others.
     """
+    count, among = _meant(devices, accelerator)
+    if accelerator != "cuda":
+        yield among[:count]
+        return
+    with ExitStack() as holding:
+        yield _least_busy(count, among, holding)
+
+
+def _meant(devices: str, accelerator: str) -> tuple[int, tuple[int, ...]]:
+    """Give how many devices are meant, and among which.
+
+    Raises:
+        InputError: This machine has none such, or not as many.
+    """
     require_known(devices)
     named = tuple(int(index) for index in devices.split(",") if index) if "," in devices else ()
     count = None if named or devices in ("auto", "-1") else int(devices)
-    if accelerator != "cuda":
-        yield named or tuple(range(count or 1))
-        return
-    there = tuple(range(torch.cuda.device_count()))
+    if accelerator == "cpu":
+        return count or len(named) or 1, named or tuple(range(count or 1))
+    there = tuple(range(torch.cuda.device_count() if accelerator == "cuda" else 1))
     if not there or not {*named} <= {*there} or (count or 1) > len(there):
         raise InputError(f"trainer.devices={devices}: this machine has {len(there)} GPUs; give some of them")
-    among = named or there
-    with ExitStack() as holding:
-        yield _least_busy(count or len(among), among, holding)
+    return count or len(named or there), named or there
+
+
+def require_here(config: TrainerConfig) -> None:
+    """Refuse an accelerator or devices that this machine lacks.
+
+    Raises:
+        InputError: Names what is not there.
+    """
+    accelerator = choose(config).accelerator
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there[accelerator]:
+        raise InputError(f"trainer.accelerator={config.accelerator}: not found on this machine; give auto or cpu")
+    _meant(config.devices, accelerator)
 
 
 def _least_busy(count: int, among: tuple[int, ...], holding: ExitStack) -> tuple[int, ...]:

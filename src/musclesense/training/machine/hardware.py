@@ -29,6 +29,8 @@ def choose(config: TrainerConfig) -> Hardware:
     accelerator = "cuda" if config.accelerator == "gpu" else config.accelerator
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if accelerator == "cpu" and config.precision in ("16", "16-mixed"):
+        return Hardware(accelerator, "bf16-mixed", "PyTorch has no mixed fp16 on a CPU")
     if config.precision != "auto":
         return Hardware(accelerator, config.precision, "as configured")
     return Hardware(accelerator, *_precision(accelerator))
