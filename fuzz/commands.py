@@ -55,4 +55,4 @@ def _prove(plan: Plan) -> None:
             size = (2, len(module.spec.channels), grid.rows // 4 or 1, grid.columns // 4 or 1)
             module.loss(module(torch.randn(size)), torch.zeros(2, *size[2:], dtype=torch.long)).item()
         module._trainer = None
-        make_trainer(settings, hardware, (0,), None, [])
+        make_trainer(settings, hardware, (0,), [])

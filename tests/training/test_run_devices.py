@@ -90,6 +90,6 @@ def test_lightning_requeues_no_job(composed, tmp_path, monkeypatch):
     for name, value in {"NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "JOB_ID": "7"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     settings = composed()
-    trainer = run.make_trainer(settings, choose(settings.config.trainer), (0,), None, [])
+    trainer = run.make_trainer(settings, choose(settings.config.trainer), (0,), [])
     environment = trainer._accelerator_connector.cluster_environment  # which the handlers of signals look at
     assert type(environment).__name__ == "LightningEnvironment", "and not that of Slurm"

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from musclesense.errors import DiskError, InputError, reason_of
 from musclesense.messages import log
@@ -35,7 +35,7 @@ from musclesense.training.watch.progress import RunBar
 from musclesense.version import __version__
 
 if TYPE_CHECKING:
-    from musclesense.training.watch.tracking import Logger
+    from musclesense.training.watch.tracking import Dashboard
 
 Scores = dict[str, float]
 
@@ -178,7 +178,7 @@ class Session:
         with nullcontext() if synthesis is None else synthesis.running_workers(epochs, here=here):
             self.trainer.fit(self.module, datamodule=self.datamodule, ckpt_path=last, weights_only=True)
 
-    def test_best(self, logger: "Logger | None") -> tuple[Scores, float]:
+    def test_best(self, logger: "Dashboard | None") -> tuple[Scores, float]:
         """Test the epoch that was best on the validation cases, and give its scores and its number."""
         path = self.settings.run.checkpoints.best
         best_epoch = max(self.history.rows, key=lambda row: row["val_dice"])["epoch"]
@@ -193,7 +193,7 @@ class Session:
         return scores, best_epoch
 
 
-def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger: "Logger | None") -> Session:
+def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger: "Dashboard | None") -> Session:
     """Make all that trains a run in this process, on its ``own`` devices; the process is seeded.
 
     Raises:
@@ -216,11 +216,12 @@ def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger
     test = TestFoldScores(settings, data.slices)
     bar = RunBar(settings.run.name, config.trainer.max_epochs)
     callbacks = [StepSeed(seed), history, test, bar, *_keeping(settings, history)]
+    callbacks += [logger] if logger else []
     cases = len(datamodule.train_dataloader()) * batch_size
     compiled = compilation.wanted(config.trainer, hardware, cases=cases, devices=len(own))
     if compiled:
         callbacks.append(compilation.Compilation(batch_size))
-    trainer = make_trainer(settings, hardware, own, logger, callbacks)
+    trainer = make_trainer(settings, hardware, own, callbacks)
     return Session(settings, hardware, compiled, module, datamodule, trainer, history, test)
 
 
@@ -238,13 +239,9 @@ def _keeping(settings: Settings, history: History) -> list[Callback]:
     ]
 
 
-def make_trainer(
-    settings: Settings, hardware: Hardware, own: tuple[int, ...], logger: "Logger | None", callbacks: list[Callback]
-) -> Trainer:
+def make_trainer(settings: Settings, hardware: Hardware, own: tuple[int, ...], callbacks: list[Callback]) -> Trainer:
     """Make Lightning's trainer of a run on these devices."""
     asked = settings.config.trainer
-    if logger is not None:
-        callbacks.append(LearningRateMonitor(logging_interval="epoch"))
     return Trainer(
         accelerator=hardware.accelerator,
         devices=list(own) if hardware.accelerator == "cuda" else len(own),
@@ -253,7 +250,7 @@ def make_trainer(
         precision=hardware.precision,  # type: ignore[arg-type]
         max_epochs=asked.max_epochs,
         gradient_clip_val=asked.gradient_clip_val,
-        logger=logger or False,
+        logger=False,
         callbacks=callbacks,
         plugins=[
             checkpoints.WholeCheckpoints(),
@@ -272,7 +269,7 @@ def make_trainer(
     )
 
 
-def open_dashboard(settings: Settings) -> "Logger | None":
+def open_dashboard(settings: Settings) -> "Dashboard | None":
     """Open the run in wandb, where that is on; without the package the run does without."""
     if settings.config.logger.name == "none":
         return None

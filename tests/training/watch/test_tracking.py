@@ -2,7 +2,11 @@
 
 import builtins
 import json
+import os
+import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +17,7 @@ import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 from musclesense.imaging.labels import LabelSet
+from musclesense.studies.writing import write_epochs
 from musclesense.training.record import History
 from musclesense.training.run import train
 from musclesense.training.watch import tracking
@@ -104,7 +109,8 @@ def test_figures_are_those_of_the_run_folder(logged):
             curve = [step[name] for step in found.history if name in step]
             assert curve == pytest.approx([float(row.split(",")[position]) for row in rows]), name
         assert {f"test/{name}": value for name, value in done["scores"].items()}.items() <= found.summary.items()
-        rates = [step["lr-AdamW"] for step in found.history if "lr-AdamW" in step]
+        assert [step["epoch"] for step in found.history if "epoch" in step] == [0, 1]
+        rates = [step["learning_rate"] for step in found.history if "learning_rate" in step]
         assert len(rates) == 2 and all(0 < rate <= 2e-2 for rate in rates)
     one, other = (read_back(settings.run.path).summary["test/dice_calf"] for settings in logged[:2])
     assert one != other
@@ -166,13 +172,124 @@ def test_wandb_that_fails_in_a_run_is_told_once_and_ends_nothing(composed, tmp_p
         def __getattr__(self, name: str) -> Any:
             raise OSError("no such directory")
 
-    monkeypatch.setattr(tracking.Logger, "experiment", Broken())
-    monkeypatch.setattr(wandb, "finish", lambda **_: Broken().x)
-    logger = tracking.Logger(save_dir=tmp_path, offline=True)
-    logger.log_metrics({"val_dice": 0.5}, step=1)
-    logger.finalize("success")
-    logger.log_test({"dice": 0.5}, [], labels=LabelSet.from_config({"muscle": []}), overlays=0)
-    logger.finish(failed=False)
+    run = composed(f"runs={tmp_path}").run
+    run.path.mkdir(parents=True)
+    write_epochs(run, [epoch(0)])
+    dashboard = tracking.Dashboard(Broken(), run)
+    dashboard.show_epochs()
+    dashboard.show_epochs()
+    dashboard.log_test({"dice": 0.5}, [], labels=LabelSet.from_config({"muscle": []}), overlays=0)
+    dashboard.finish(failed=False)
     assert capsys.readouterr().err.splitlines() == [
         "wandb: no such directory; the run goes on without it, with all its figures in the run folder"
     ]
+
+
+# Kills, and machines without a network
+
+
+def epoch(number: int) -> dict[str, float]:
+    return {"epoch": number} | dict.fromkeys(("train_loss", "val_loss", "val_dice", "learning_rate"), number / 8)
+
+
+RUN = """
+import os, sys
+from musclesense.messages import to_console
+from musclesense.studies.writing import write_epochs
+from musclesense.training.composition import compose
+from musclesense.training.watch import tracking
+
+def epoch(number):
+    return {"epoch": number} | dict.fromkeys(("train_loss", "val_loss", "val_dice", "learning_rate"), number / 8)
+
+to_console()
+for inner, mode in enumerate(sys.argv[1].split(",")):
+    settings = compose("runs=runs", "study=s", "logger=wandb", f"logger.mode={mode}", f"inner={inner}")
+    settings.run.path.mkdir(parents=True, exist_ok=True)
+    dashboard = tracking.start(settings)
+    for ended in range(1, 4):
+        write_epochs(settings.run, map(epoch, range(ended)))
+        dashboard.show_epochs()
+    if "kill" in sys.argv:
+        os.kill(os.getpid(), 9)
+    dashboard.finish(failed=False)
+"""
+
+
+@pytest.fixture
+def home(tmp_path) -> dict[str, str]:
+    """An environment without an account, and with a home of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    return kept | {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")}
+
+
+def test_a_run_that_was_killed_shows_every_epoch_once(composed, tmp_path, monkeypatch, home):
+    code = [sys.executable, "-c", RUN, "offline", "kill"]
+    killed = subprocess.run(code, cwd=tmp_path, env=home, capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    for name, value in home.items():
+        monkeypatch.setenv(name, value)
+    settings = composed(f"runs={tmp_path / 'runs'}", "study=s", "logger=wandb", "logger.mode=offline")
+    dashboard = tracking.start(settings)
+    assert dashboard is not None
+    for ended in (3, 4, 5):  # the epoch that was under way is trained again
+        write_epochs(settings.run, map(epoch, range(ended)))
+        dashboard.show_epochs()
+    dashboard.finish(failed=False)
+    wandb.teardown()
+    found = read_back(settings.run.path)
+    assert [step["epoch"] for step in found.history] == [0, 1, 2, 3, 4]
+    assert [step["_step"] for step in found.history] == [0, 1, 2, 3, 4]
+    assert [step["val_dice"] for step in found.history] == [number / 8 for number in range(5)]
+
+
+def test_without_an_answer_curves_are_kept_offline_which_is_told_once(tmp_path, home):
+    with socket.socket() as silent:  # takes connections, and says nothing
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        account = {"WANDB_BASE_URL": f"http://127.0.0.1:{silent.getsockname()[1]}", "WANDB_API_KEY": "a" * 40}
+        code = f"import musclesense.training.watch.tracking as own; own._ANSWER_SECONDS = 1\n{RUN}"
+        command = [sys.executable, "-c", code, "auto,auto"]
+        done = subprocess.run(command, cwd=tmp_path, env=home | account, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert (
+        line.startswith("wandb: no answer (") and "this and all later runs are kept offline; wandb sync runs/" in line
+    )
+    for inner in (0, 1):
+        found = read_back(tmp_path / "runs" / "s" / f"outer0_inner{inner}")
+        assert [step["epoch"] for step in found.history] == [0, 1, 2]
+
+
+APART = """
+ip link set lo up && ip route add local default dev lo || exit 77
+"$@" || exit 1
+cat /proc/net/snmp
+"""
+
+
+def sent(*command: str, folder: Path, environment: dict[str, str]) -> dict[str, int]:
+    """Run a command in a network of its own, where all is sent and nothing arrives; counts what it tried to send."""
+    apart = ["unshare", "--map-root-user", "--net", "sh", "-c", APART, "sh", *command]
+    try:
+        done = subprocess.run(apart, cwd=folder, env=environment, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("no unshare on this machine")
+    if done.returncode != 1 and "Tcp:" not in done.stdout:
+        pytest.skip(f"a network of its own cannot be made here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    names, values = (line.split()[1:] for line in done.stdout.splitlines() if line.startswith("Tcp:"))
+    tcp = dict(zip(names, map(int, values), strict=True))
+    names, values = (line.split()[1:] for line in done.stdout.splitlines() if line.startswith("Udp:"))
+    udp = dict(zip(names, map(int, values), strict=True))
+    return {"connections": tcp["ActiveOpens"], "questions": udp["OutDatagrams"]}
+
+
+@pytest.mark.parametrize(("mode", "account"), [("auto", {}), ("offline", {"WANDB_API_KEY": "a" * 40})])
+def test_nothing_leaves_the_machine_unless_online(tmp_path, home, mode, account):
+    asks = "import socket\ntry: socket.create_connection(('192.0.2.1', 443), 0.01)\nexcept OSError: pass"
+    control = sent(sys.executable, "-c", asks, folder=tmp_path, environment=home)
+    assert control == {"connections": 1, "questions": 0}, "it would be seen"
+    command = (sys.executable, "-c", RUN, f"{mode},{mode}")
+    assert sent(*command, folder=tmp_path, environment=home | account) == {"connections": 0, "questions": 0}
+    assert list(tmp_path.glob("runs/s/*/wandb/offline-run-*/*.wandb")), "and all of it is kept"

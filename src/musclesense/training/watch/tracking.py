@@ -1,27 +1,45 @@
-"""Curves, scores and overlays of a run in wandb: online when logged in, offline otherwise, never a prompt."""
+"""Curves, scores and overlays of a run in wandb: online when logged in, offline otherwise, never a prompt.
+
+Nothing leaves the machine unless the run is online, and what wandb tells its makers of itself does not even then.
+"""
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import wandb
-from lightning.pytorch.loggers import WandbLogger
+from lightning import Callback, LightningModule, Trainer
 
 from musclesense.errors import reason_of
 from musclesense.imaging.labels import LabelSet
 from musclesense.messages import log
 from musclesense.storage.records import write_text
+from musclesense.studies.layout import RunFolder
+from musclesense.studies.reading import read_epochs
 from musclesense.training.record import ScoredCase
 from musclesense.training.settings import Settings
 
+_ANSWER_SECONDS, _UPLOAD_SECONDS = 15, 60
+_unreachable = False
+"""Whether the server has not answered a run of this process; later runs do not wait for it again."""
 
-class Logger(WandbLogger):
-    """A wandb run that may fail: the run folder is the record, and training goes on without the dashboard."""
+
+class Dashboard(Callback):
+    """A wandb run that may fail: the run folder is the record, and training goes on without the dashboard.
+
+    It shows the rows of ``metrics.csv``, each at the step of its epoch, and all of them again where a run goes on: so
+    none is lost by a kill, and none is there twice.
+    """
 
     _said = False
+
+    def __init__(self, run: Any, folder: RunFolder) -> None:
+        self._run, self._folder = run, folder
+        self._shown = 0
 
     @contextmanager
     def harmless(self) -> Iterator[None]:
@@ -33,15 +51,16 @@ class Logger(WandbLogger):
                 _warn(error)
             self._said = True
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log figures of an epoch."""
+    def show_epochs(self) -> None:
+        """Show the epochs that are new in the record."""
         with self.harmless():
-            super().log_metrics(metrics, step)
+            for row in read_epochs(self._folder)[self._shown :]:
+                self._run.log(vars(row), step=row.epoch, commit=True)
+                self._shown += 1
 
-    def finalize(self, status: str) -> None:
-        """End a stage."""
-        with self.harmless():
-            super().finalize(status)
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the epoch that ends, which `musclesense.training.record.History` has written before."""
+        self.show_epochs()
 
     def log_test(
         self, scores: Mapping[str, float], cases: Sequence[ScoredCase], *, labels: LabelSet, overlays: int
@@ -49,8 +68,7 @@ class Logger(WandbLogger):
         """Put the test scores into the run's summary and show the first cases with their masks."""
         names = dict(enumerate(("background", *labels.names)))
         with self.harmless():
-            run = self.experiment
-            run.summary.update({f"test/{name}": value for name, value in scores.items()})
+            self._run.summary.update({f"test/{name}": value for name, value in scores.items()})
             images = [
                 wandb.Image(
                     case.overlay.image,
@@ -63,15 +81,15 @@ class Logger(WandbLogger):
                 for case in cases[:overlays]
             ]
             if images:
-                run.log({"test/overlays": images})
+                self._run.log({"test/overlays": images})
 
     def finish(self, *, failed: bool) -> None:
         """Close the run, so that the next job of the process starts its own."""
         with self.harmless():
-            wandb.finish(exit_code=int(failed))
+            self._run.finish(exit_code=int(failed))
 
 
-def start(settings: Settings) -> Logger | None:
+def start(settings: Settings) -> Dashboard | None:
     """Open the wandb run of a training, or go on with it where it was interrupted.
 
     Returns:
@@ -89,24 +107,52 @@ def _warn(error: Exception) -> None:
     log.warning(f"wandb: {reason}; the run goes on without it, with all its figures in the run folder")
 
 
-def _start(settings: Settings) -> Logger:
-    run, asked, of_wandb = settings.run, settings.config.logger, wandb.Settings(silent=True, console="off")
-    wandb.setup(settings=of_wandb)
-    logger = Logger(
+def _start(settings: Settings) -> Dashboard:
+    global _unreachable
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    quiet = wandb.Settings(silent=True, console="off")
+    wandb.setup(settings=quiet)
+    mode = _mode(settings.config.logger.mode)
+    if mode == "online" and _unreachable:
+        mode = "offline"
+    try:
+        opened = _open(settings, mode)
+    except wandb.Error as error:
+        if mode != "online":
+            raise
+        _unreachable = True
+        log.warning(
+            f"wandb: no answer ({reason_of(error)[:200]}); this and all later runs are kept offline; "
+            f"wandb sync {settings.run.path}/wandb/offline-run-* sends one"
+        )
+        wandb.teardown()  # or the run's name would count as in use
+        wandb.setup(settings=quiet)
+        opened = _open(settings, "offline")
+    dashboard = Dashboard(opened, settings.run)
+    dashboard.show_epochs()
+    return dashboard
+
+
+def _open(settings: Settings, mode: Any) -> Any:
+    run, asked = settings.run, settings.config.logger
+    identity = _stored_id(run.wandb_id)
+    for earlier in run.path.glob(f"wandb/*run-*-{identity}"):  # all that it holds is shown again
+        shutil.rmtree(earlier, ignore_errors=True)
+    return wandb.init(
         project=asked.project,
         entity=asked.entity,
         group=settings.study.path.name,
         job_type=f"outer{settings.config.outer}",
         name=run.name.replace("_", "-"),
-        id=_stored_id(run.wandb_id),
+        id=identity,
         resume="allow",
-        save_dir=run.path,
+        dir=run.path,
         config=dict(settings.config.plain),
-        mode=_mode(asked.mode),
-        settings=of_wandb,
+        mode=mode,
+        settings=wandb.Settings(
+            silent=True, console="off", init_timeout=_ANSWER_SECONDS, finish_timeout=_UPLOAD_SECONDS
+        ),
     )
-    _ = logger.experiment  # starts the run now, not at the first figure
-    return logger
 
 
 def _stored_id(path: Path) -> str:
