@@ -95,6 +95,47 @@ def test_every_fold_has_each_region_that_enough_subjects_have(rows, seed):
                 assert all(region in regions for regions in present)
 
 
+def rows_of(rows: list[Acquisition], region: Region) -> list[Acquisition]:
+    return [row for row in rows if row.region == region]
+
+
+@quickly
+@given(rows=cohorts(fewest=12), seed=st.integers(0, 99), region=st.sampled_from(Region))
+def test_a_subject_is_in_the_same_folds_whichever_rows_are_used(rows, seed, region):
+    whole = draw(rows, table="digest", seed=seed, among=rows)
+    assert whole == draw(rows, table="digest", seed=seed), "of the whole table nothing is chosen"
+    used = rows_of(rows, region)
+    subjects = {row.subject for row in used}
+    if len(subjects) < 10:  # a fold may then hold nobody
+        return
+    chosen = draw(used, table="digest", seed=seed, among=rows)
+    assert {*chosen.subjects} == subjects
+    pairs = [*zip(chosen.outer, whole.outer, strict=True)]
+    pairs += [pair for both in zip(chosen.inner, whole.inner, strict=True) for pair in zip(*both, strict=True)]
+    assert all({*own} == subjects.intersection(of_all) for own, of_all in pairs)
+
+
+@quickly
+@given(rows=cohorts(fewest=12), seed=st.integers(0, 99), region=st.sampled_from(Region))
+def test_folds_of_chosen_rows_are_balanced(rows, seed, region):
+    used = rows_of(rows, region)
+    if shortage(len({row.subject for row in used}), 5, 5):
+        return
+    chosen = draw(used, table="digest", seed=seed, among=rows)
+    for level in (chosen.outer, *chosen.inner):
+        sizes = [len(fold) for fold in level]
+        assert all(sizes) and max(sizes) - min(sizes) <= 1
+
+
+def test_subjects_of_another_region_do_not_empty_a_fold():
+    """Of 40 subjects only the first 7 have a thigh, too few to be in all 25 runs' sets by luck."""
+    rows = cohort(40, regions=(Region.CALF,)) + cohort(7, regions=(Region.THIGH,))
+    for seed in range(20):
+        chosen = draw(rows_of(rows, Region.THIGH), table="digest", seed=seed, among=rows)
+        assert len(chosen.subjects) == 7
+        assert all(part for level in (chosen.outer, *chosen.inner) for part in level)
+
+
 @quickly
 @given(rows=cohorts(), seed=st.integers(0, 99), random=st.randoms(use_true_random=False))
 def test_the_draw_does_not_depend_on_the_order_of_rows(rows, seed, random):

@@ -133,7 +133,7 @@ def _draw(table: "CohortTable", used: "Sequence[Acquisition]", **asked: int) -> 
     from musclesense.cohort.folds import draw
 
     try:
-        return draw(used, table=table.digest, **asked)
+        return draw(used, table=table.digest, among=table.acquisitions, **asked)
     except InputError as error:
         raise InputError(*(f"{table.path}: {problem}" for problem in error.problems)) from error
 

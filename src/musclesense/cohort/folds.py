@@ -8,7 +8,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Self
@@ -86,6 +86,14 @@ class NestedFolds:
         train = tuple(subject for subject in self.subjects if subject not in elsewhere)
         return Split(train=train, validation=validation, test=test)
 
+    def of(self, subjects: Collection[str]) -> Self:
+        """Give the folds of some of the subjects."""
+
+        def chosen(folds: Iterable[Iterable[str]]) -> tuple[tuple[str, ...], ...]:
+            return tuple(tuple(subject for subject in fold if subject in subjects) for fold in folds)
+
+        return replace(self, outer=chosen(self.outer), inner=tuple(map(chosen, self.inner)))
+
     def save(self, path: Path) -> None:
         """Write the folds to a JSON file, atomically."""
         folds = [
@@ -137,12 +145,20 @@ def shortage(subjects: int, outer: int, inner: int) -> str | None:
     )
 
 
-def draw(acquisitions: Sequence[Acquisition], *, table: str, seed: int, outer: int = 5, inner: int = 5) -> NestedFolds:
+def draw(
+    acquisitions: Sequence[Acquisition],
+    *,
+    table: str,
+    seed: int,
+    outer: int = 5,
+    inner: int = 5,
+    among: Sequence[Acquisition] = (),
+) -> NestedFolds:
     """Draw nested folds, grouped by subject and balanced by region and group.
 
-    The folds of one level differ by at most one in their number of subjects. The result depends on
-    the acquisitions, the seed and the numbers of folds, not on the order of rows, the process or
-    the version of a library.
+    The folds of one level differ by at most one in their number of subjects, or of subjects and region where there are
+    others ``among`` whom they are drawn. The result depends on the acquisitions, the seed and the numbers of folds, not
+    on the order of rows, the process or the version of a library.
 
     Args:
         acquisitions: The rows that the study uses.
@@ -150,15 +166,22 @@ def draw(acquisitions: Sequence[Acquisition], *, table: str, seed: int, outer: i
         seed: Any integer.
         outer: Number of outer folds, at least 2.
         inner: Number of inner folds, at least 2.
+        among: All rows of the table, for studies of other rows of it to have each subject in the same folds; the
+            subjects of ``acquisitions`` are chosen then. Not where a fold would hold none of them.
 
     Raises:
         InputError: Too few subjects or folds.
     """
-    if problem := shortage(len({row.subject for row in acquisitions}), outer, inner):
+    subjects = {row.subject for row in acquisitions}
+    if problem := shortage(len(subjects), outer, inner):
         raise InputError(problem)
     if (groups := len({row.group for row in acquisitions})) > MOST_GROUPS:
         raise InputError(f"{groups} groups are too many to balance; give {MOST_GROUPS} at most")
-    return nest(_deal(acquisitions, outer, salt=f"{seed}"), acquisitions, table=table, seed=seed, inner=inner)
+    for rows in (among, acquisitions) if len({row.group for row in among}) <= MOST_GROUPS else (acquisitions,):
+        drawn = nest(_deal(rows, outer, salt=f"{seed}"), rows, table=table, seed=seed, inner=inner) if rows else None
+        if drawn and _is_nested(chosen := drawn.of(subjects)):
+            return chosen
+    raise AssertionError("folds of enough subjects are nested")
 
 
 def nest(
@@ -198,7 +221,8 @@ def load_or_draw(
     if not path.exists():
         with locked(path):
             if not path.exists():
-                draw(acquisitions, table=table.digest, seed=seed, outer=outer, inner=inner).save(path)
+                asked = {"seed": seed, "outer": outer, "inner": inner}
+                draw(acquisitions, table=table.digest, among=table.acquisitions, **asked).save(path)
     return load_fitting(path, None if known else table, acquisitions, seed=seed, outer=outer, inner=inner)
 
 
