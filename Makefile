@@ -11,15 +11,18 @@ help:  ## list the targets
 setup: $(BIN)/.installed  ## make .venv and install everything
 
 $(BIN)/.installed: pyproject.toml constraints.txt
+	@echo 'making .venv with $(PYTHON); installing PyTorch, Lightning and more into it takes minutes'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@echo 'installed: $(BIN)/musclesense'
 	touch $@
 
 demo: setup  ## 25 nested cross-validation runs on a phantom cohort, with a report
 	$(BIN)/python train.py -m outer=0..4 inner=0..4 experiment=demo
 
 test: setup  ## the tests, with coverage
-	$(TEST_THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=90
+	@echo 'the tests, in two processes; the first line counts them, and the last says why some were skipped'
+	$(TEST_THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup -rs --cov --cov-report=term --cov-fail-under=90
 
 test-slurm: setup  ## 25 jobs on a Slurm that is installed (Debian, as root) and started for it
 	MUSCLESENSE_TEST_SLURM=1 $(TEST_THREADS) $(BIN)/python -m pytest tests/slurm -rs --durations=0

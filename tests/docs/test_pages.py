@@ -3,7 +3,10 @@
 import contextlib
 import importlib.util
 import io
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import pytest
 import yaml
 
 from musclesense.cli.main import main
+from musclesense.cohort import checks
+from musclesense.cohort.table import read_table
 
 PROJECT = Path(__file__).parents[2]
 DOCS = PROJECT / "docs"
@@ -161,3 +166,36 @@ def test_each_change_has_a_row_and_a_section() -> None:
     linked = re.findall(r"^\| \[[^]]+\]\(how-to/extend\.md#([a-z-]+)\) \|", table, re.MULTILINE)
     sections = re.findall(r"^## (.+)$", (DOCS / "how-to" / "extend.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert linked == [section.lower().replace(" ", "-") for section in sections]
+
+
+WALK = DOCS / "how-to" / "your-own-cohort.md"
+
+
+def ignored(path: str) -> bool:
+    return subprocess.run(["git", "check-ignore", "-q", "--no-index", path], cwd=PROJECT, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="needs a clone of the repository")
+def test_nothing_that_the_pages_make_comes_into_a_commit() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.glob("how-to/*.md"))
+    made = {*re.findall(r"`([\w./-]+)`:\n\n```", WALK.read_text(encoding="utf-8"))}
+    made |= {*re.findall(r"--out ([a-z]\S*)", text), *re.findall(r"musclesense phantom ([a-z]\S*)", text)}
+    assert {"cohort.csv", "compare.py", "conf/labels/quadriceps.yaml", "stand-in", "masks/S001"} <= made
+    made |= {"scans/S001/fat.nii.gz", "anywhere/scan.nii", "x/IM1.dcm", "runs/my-thighs", "data/cache", "wandb/x"}
+    assert [path for path in sorted(made) if not ignored(path if "." in path else f"{path}/x")] == []
+
+
+@pytest.mark.skipif(not (PROJECT / ".git").exists(), reason="needs a clone of the repository")
+@pytest.mark.parametrize("path", ["conf/labels/own.yaml", "docs/img/x.png", "tests/fixtures/new/fat.nii.gz", "my.py"])
+def test_what_belongs_to_the_project_does(path: str) -> None:
+    assert not ignored(path)
+
+
+def test_the_walk_makes_the_scan_that_it_names(tmp_path: Path) -> None:
+    text = WALK.read_text(encoding="utf-8")
+    (commands,) = (block for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "musclesense phantom" in block)
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    subprocess.run(["bash", "-ec", commands], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    (table,) = re.findall(r"`cohort.csv`:\n\n```csv\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "cohort.csv").write_text(table)
+    checks.check(read_table(tmp_path / "cohort.csv"), label_column="mask", channels=["fat", "water"])

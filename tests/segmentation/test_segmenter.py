@@ -1,5 +1,6 @@
 """Networks found, fitted together, and averaged."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, read_volume
+from musclesense.segmentation import segmenter
 from musclesense.segmentation.segmenter import Segmenter
 
 from .conftest import GRID, TwoLimbs, odd_geometry, write_checkpoint, write_limbs, write_run
@@ -102,3 +104,18 @@ def test_slices_are_placed_by_the_image_that_the_network_was_trained_by(limbs: T
     assert not np.array_equal(by_fat.segment({"fat": one_limb, "water": water}, limbs.geometry), alone)
     with pytest.raises(InputError, match="the model takes water and finds the body in fat; add fat=FILE, or"):
         by_fat.segment({"water": water}, limbs.geometry)
+
+
+def test_long_work_says_how_far_it_is(limbs: TwoLimbs, tmp_path: Path, monkeypatch, caplog) -> None:
+    loaded = Segmenter.load(write_checkpoint(tmp_path / "model.ckpt"))
+    images = {name: read_volume(getattr(limbs, name)).data for name in ("fat", "water")}
+    caplog.set_level("INFO")
+    loaded.segment(images, limbs.geometry)
+    assert caplog.messages == []
+    monkeypatch.setattr(segmenter, "_QUIET_SECONDS", -1.0)
+    monkeypatch.setattr(segmenter, "_SLICES_AT_ONCE", 2)
+    loaded.segment(images, limbs.geometry)
+    count = slice_count(limbs.geometry)
+    told = [re.sub(r"about .* left", "", message) for message in caplog.messages]
+    assert told == [f"segment: {done} of {count} slices, " for done in range(2, count, 2)]
+    assert told

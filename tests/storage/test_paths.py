@@ -8,7 +8,15 @@ from types import SimpleNamespace
 import pytest
 
 from musclesense.errors import InputError
-from musclesense.storage.paths import is_file, is_folder, require_file, require_free, require_writable, size_and_change
+from musclesense.storage.paths import (
+    is_dicom,
+    is_file,
+    is_folder,
+    require_file,
+    require_free,
+    require_writable,
+    size_and_change,
+)
 
 
 def test_places_that_can_be_written(tmp_path, monkeypatch):
@@ -69,3 +77,29 @@ def test_a_folder_to_be_made_must_have_a_free_name(tmp_path):
         with pytest.raises(InputError) as caught:
             require_free(tmp_path / name, or_empty=or_empty)
         assert caught.value.problems == (f"{tmp_path / name}: {said}",)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "below", "link"])
+def test_what_is_dicom_is_called_so(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "scan"
+    (folder / "series").mkdir(parents=True)
+    file = folder / "series" / "IM0001" if kind == "below" else folder / "IM0001"
+    file.write_bytes(bytes(128) + b"DICM" + bytes(50))
+    (tmp_path / "link").symlink_to(folder)
+    path = {"file": file, "link": tmp_path / "link"}.get(kind, folder)
+    with pytest.raises(InputError) as caught:
+        require_file(path)
+    called = "file" if kind == "file" else "folder"
+    assert str(caught.value) == (
+        f"{path}: is a DICOM {called}; convert it to NIfTI (dcm2niix does so), and give one file"
+    )
+
+
+@pytest.mark.parametrize("content", [b"DICM", bytes(127) + b"DICM", bytes(400), b"subject,region\n" * 20])
+def test_what_is_no_dicom_is_not_called_so(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(content)
+    os.mkfifo(tmp_path / "pipe")
+    assert require_file(tmp_path / "x") == len(content)
+    assert not is_dicom(tmp_path)
+    assert not is_dicom(tmp_path / "pipe")
+    assert not is_dicom(tmp_path / "nothing")

@@ -20,7 +20,7 @@ from musclesense.imaging.nifti import (
     header_problem,
     read_volume,
 )
-from musclesense.storage.paths import is_folder
+from musclesense.storage.paths import is_dicom, is_folder
 
 ImageLike: TypeAlias = str | os.PathLike[str] | SpatialImage | tuple[NDArray[Any], NDArray[Any]]
 """What an image can be given as."""
@@ -45,7 +45,7 @@ def read_image(image: ImageLike, argument: str) -> Volume:
     ((1.5, 1.5, 5.0), 'float32')
     """
     if isinstance(image, str | os.PathLike):
-        if is_folder(Path(image)):
+        if is_folder(Path(image)) and not is_dicom(Path(image)):
             raise InputError(f"{image}: is a folder; convert its images to NIfTI (dcm2niix does so), and give one file")
         return read_volume(Path(image))
     if isinstance(image, SpatialImage):

@@ -1,5 +1,6 @@
 """From trained networks to a mask in the voxels of a scan."""
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +14,7 @@ from musclesense.errors import ArgumentError, InputError
 from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import Geometry
-from musclesense.messages import log
+from musclesense.messages import in_words, log
 from musclesense.networks.bundle import is_bundle, read_trained
 from musclesense.networks.predictor import AUTO, Ensemble, Predictor, TorchPredictor
 from musclesense.networks.spec import NetworkSpec
@@ -25,6 +26,7 @@ from musclesense.studies.reading import finished_runs, require_own_file
 from musclesense.vocabulary import Limbs, Region
 
 _SLICES_AT_ONCE = 8
+_QUIET_SECONDS = 5.0
 _Word = TypeVar("_Word", bound=StrEnum)
 _ALIKE = ("channels", "placed_by", "labels", "grid", "threshold", "regions")
 
@@ -44,7 +46,10 @@ class Segmenter:
     @classmethod
     def load(cls, model: str | Path, device: str = AUTO) -> Self:
         """Load trained networks, as `musclesense.load_model` says."""
-        trained = [read_trained(path) for path in _stored_networks(Path(model))]
+        stored = _stored_networks(Path(model))
+        if len(stored) > 1:
+            log.info(f"{model}: {len(stored)} networks segment together")
+        trained = [read_trained(path) for path in stored]
         first = trained[0]
         for other in trained[1:]:
             for name in _ALIKE:
@@ -101,9 +106,11 @@ class Segmenter:
         """
         self.require_images(images)
         frame, threshold = self.spec.frame, self.spec.threshold
-        classes = np.zeros(geometry.shape, dtype=np.uint8)
-        for first in range(0, slice_count(geometry), _SLICES_AT_ONCE):
-            numbers = range(first, min(first + _SLICES_AT_ONCE, slice_count(geometry)))
+        classes, count, started = np.zeros(geometry.shape, dtype=np.uint8), slice_count(geometry), time.monotonic()
+        for first in range(0, count, _SLICES_AT_ONCE):
+            if first and (took := time.monotonic() - started) > _QUIET_SECONDS:
+                log.info(f"segment: {first} of {count} slices, about {in_words(took / first * (count - first))} left")
+            numbers = range(first, min(first + _SLICES_AT_ONCE, count))
             slices, known = (
                 [{name: take_slice(volume, geometry, n) for name, volume in volumes.items()} for n in numbers]
                 for volumes in (images, bodies or {})

@@ -1,6 +1,7 @@
 """Paths that a user gave: what is there, and whether it can be read or written."""
 
 import errno
+import itertools
 import os
 import shutil
 import stat
@@ -13,6 +14,8 @@ from musclesense.errors import DiskError, InputError
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _LEAST_FREE_BYTES = 2**16
 _NO_FILE = "no such file; correct the path"
+_FROM_DICOM = "convert it to NIfTI (dcm2niix does so), and give one file"
+_MOST_LOOKED_AT = 50
 
 
 def at_home(path: Path) -> Path:
@@ -43,6 +46,21 @@ def size_and_change(path: Path) -> tuple[int, int] | None:
 def is_folder(path: Path) -> bool:
     """Tell whether ``path`` leads to a folder, likewise."""
     return _holds(path.is_dir)
+
+
+def is_dicom(path: Path) -> bool:
+    """Tell whether ``path`` leads to a DICOM file, or to a folder of which an early file is one."""
+    with suppress(OSError, ValueError):
+        files = path.rglob("*") if path.is_dir() else [path]
+        return any(map(_begins_as_dicom, itertools.islice(files, _MOST_LOOKED_AT)))
+    return False
+
+
+def _begins_as_dicom(file: Path) -> bool:
+    if not (size_and_change(file) or (0,))[0]:  # a pipe or a device would be waited for
+        return False
+    with file.open("rb") as content:
+        return content.read(132)[128:] == b"DICM"
 
 
 def is_there(path: Path) -> bool:
@@ -76,6 +94,8 @@ def require_file(path: Path, *, missing: str = _NO_FILE) -> int:
         raise InputError(f"{path}: {missing}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', error)}); correct the path") from error
+    if is_dicom(path):
+        raise InputError(f"{path}: is a DICOM {'folder' if stat.S_ISDIR(state.st_mode) else 'file'}; {_FROM_DICOM}")
     if not stat.S_ISREG(state.st_mode):
         raise InputError(f"{path}: {_NO_FILE}")
     if not state.st_size:

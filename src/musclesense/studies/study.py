@@ -1,5 +1,6 @@
 """A study in memory: what `musclesense.studies.reading` reads from a folder and `.writing` writes into one."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -72,6 +73,12 @@ class Study:
     def name(self) -> str:
         """The name of the study, as its folder has it."""
         return self.folder.path.resolve().name
+
+    @property
+    def title(self) -> str:
+        """What to call the study on its page: the name that a person gave, or the words of a name by its settings."""
+        made = re.fullmatch(r"(.+)-([^-]+)-([^-]+)-[0-9a-f]{8}", self.name)
+        return f"{made[1]}, {made[2].replace('_', ' ')}, {made[3].replace('+', ' + ')}" if made else self.name
 
     @property
     def outer_folds(self) -> int:

@@ -161,3 +161,18 @@ def test_nothing_is_written_where_a_file_has_the_folder_s_name(write_study: Stud
     with pytest.raises(InputError, match=r"/report: cannot be written \(Not a directory\)"):
         write_report(folder)
     assert {*folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("my-thighs", "my-thighs"),
+        ("Müller-2", "Müller-2"),
+        ("phantom-demo-lower_limb-fat+water-0a1b2c3d", "phantom-demo, lower limb, fat + water"),
+        ("my-cohort-thigh-fat-01234567", "my-cohort, thigh, fat"),
+    ],
+)
+def test_title_is_the_name_that_a_person_gave(write_study: StudyWriter, name: str, title: str) -> None:
+    page = write_report(write_study(name, finished=[(0, 0)])).read_text(encoding="utf-8")
+    assert f"<title>{title} \N{EN DASH} Musclesense study</title>" in page
+    assert f"<h1>{title}</h1>" in page
