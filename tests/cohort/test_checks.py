@@ -16,6 +16,8 @@ from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume
 from musclesense.vocabulary import Limbs, Region
 
+from ..dixon import test_swaps as swaps
+
 SHAPE = (6, 5, 4)
 AFFINE = np.diag([2.0, 2.0, 10.0, 1.0])
 
@@ -167,6 +169,27 @@ def test_nan_in_air_is_taken_and_said(cohort, column, caplog):
     file = save(cohort.path.parent / f"S0_{column}.nii.gz", data)
     check(cohort.read(), folds=2)
     assert caplog.messages == [f"{column} {file}: {2 * 5 * 4} voxels outside the body are NaN; taken as air"]
+
+
+@pytest.mark.parametrize("limbs", ["both", "right"])
+def test_fat_and_water_that_are_exchanged(cohort, limbs, caplog):
+    """In all limbs: refused. In one, which a scanner may have swapped: a warning."""
+    fat, water = swaps.limbs(muscle=0.1, fat_mm=12)
+    out = np.arange(len(fat))[:, None, None] < (len(fat) if limbs == "both" else 65)
+    row = cohort.rows[0]
+    for name, data in (("fat", np.where(out, water, fat)), ("water", np.where(out, fat, water))):
+        save(row.channels[name], data.astype(np.float32), swaps.GEOMETRY.affine)
+    save(row.mask, np.ones(fat.shape, np.uint8), swaps.GEOMETRY.affine)
+    save(row.fat_fraction, np.clip(fat, 0, 100).astype(np.float32), swaps.GEOMETRY.affine)
+    said = "fat S0_fat.nii.gz: fat and water look exchanged, with water below the skin and fat within, in"
+    if limbs == "both":
+        assert cohort.problems() == [f"cohort.csv, line 2: {said} all limbs; exchange the columns fat and water"]
+    else:
+        check(cohort.read(), folds=2)
+        (warned,) = caplog.messages
+        assert warned.replace(f"{cohort.path.parent}/", "") == (
+            f"line 2: {said} the right limb; look at the images, or remove the row"
+        )
 
 
 def test_values_that_float32_cannot_hold(cohort):

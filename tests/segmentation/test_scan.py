@@ -11,6 +11,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume, write_volume
 from musclesense.segmentation.scan import from_images, read_scan
 
+from ..dixon import test_swaps as swaps
 from .conftest import TwoLimbs, odd_geometry
 
 
@@ -81,6 +82,26 @@ def test_echoes_in_memory_are_separated_as_those_of_files(limbs: TwoLimbs, tmp_p
     assert list(found.channels) == ["fat", "water", "te345", "te460", "te575"]
     assert all(np.array_equal(found.channels[name], volume) for name, volume in expected.channels.items())
     assert found.files == {} and len(expected.files) == 6
+
+
+def test_fat_and_water_that_are_exchanged_are_refused(tmp_path: Path) -> None:
+    fat, water = swaps.limbs(muscle=0.1, fat_mm=12)
+    for name, image in (("fat", fat), ("water", water)):
+        write_volume(tmp_path / f"{name}.nii", image, swaps.GEOMETRY, np.float32)
+    of_fat, of_water = tmp_path / "fat.nii", tmp_path / "water.nii"
+    assert read_scan(fat=of_fat, water=of_water).fat_fraction is not None
+    with pytest.raises(InputError, match=r"fat within, in all limbs: fat=.*water.nii water=.*fat.nii; exchange the"):
+        read_scan(fat=of_water, water=of_fat)
+
+
+def test_one_limb_that_a_scanner_swapped_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fat, water = swaps.limbs(muscle=0.1, fat_mm=12)
+    right = np.arange(130)[:, None, None] < 65
+    pair = (np.where(right, water, fat), np.where(right, fat, water))
+    for name, image in zip(("fat", "water"), pair, strict=True):
+        write_volume(tmp_path / f"{name}.nii", image, swaps.GEOMETRY, np.float32)
+    read_scan(fat=tmp_path / "fat.nii", water=tmp_path / "water.nii")
+    assert len(caplog.messages) == 1 and "fat within, in the right limb; look at" in caplog.messages[0]
 
 
 def test_real_and_imaginary_images_are_recorded_as_such(limbs: TwoLimbs, tmp_path: Path) -> None:

@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 from musclesense.cohort.copies import Picture, copies
 from musclesense.cohort.folds import shortage
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
+from musclesense.dixon.swaps import SWAPPED, FewSlices, few_slices, find_swaps
 from musclesense.errors import InputError
 from musclesense.imaging.air import nan_as_air
 from musclesense.imaging.grid import slice_count, slices_with, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, finite_values, read_volume, value_problems
 from musclesense.messages import log
-from musclesense.vocabulary import CHANNELS, Region
+from musclesense.vocabulary import CHANNELS, Channel, Region
 
 _MOST_WORKERS = 8
 # Percent would exceed this in the subcutaneous fat of any leg; a fraction, noise included, does not.
 _LARGEST_FRACTION = 1.5
+# By so many slices is judged whether fat and water are exchanged.
+_SLICES_SHOWN = 3
 
 
 def check(
@@ -184,6 +187,7 @@ def _row_problems(
 
     images = {name: file for name, file in row.channels.items() if not channels or name in channels}
     geometries: dict[str, Geometry] = {}
+    shown: dict[str, FewSlices] = {}
     labels = {column: row.labels(column) for column in label_columns}
     labelled = set() if row.slice is None else {row.slice}
     # The labels come first: they say in which slices the images must show something.
@@ -199,16 +203,34 @@ def _row_problems(
         if column in labels:
             is_label = volume.data > 0 if label_values is None else np.isin(volume.data, list(label_values))
             there = slices_with(is_label, volume.geometry)
-            found = _mask_problems(volume, there, row.slice, label_values)
+            found = [*_mask_problems(volume, there, row.slice, label_values)]
             if row.slice is None:
                 labelled.update(there)
         else:
             pictures[row.line, column] = Picture.of(row, column, file, volume)
-            found = _image_problems(nan_as_air(volume, f"{column} {file}"), sorted(labelled))
+            volume = nan_as_air(volume, f"{column} {file}")
+            found = [*_image_problems(volume, sorted(labelled))]
+            if column in (Channel.FAT, Channel.WATER) and not found:
+                shown[column] = few_slices(volume.data, volume.geometry, most=_SLICES_SHOWN)
             if column == "fat_fraction":
-                found = chain(found, _unit_problems(volume))
+                found += _unit_problems(volume)
         yield from (f"{column} {file}: {problem}" for problem in found)
     yield from _place_problems(row, geometries)
+    yield from _swap_problems(row, shown, geometries)
+
+
+def _swap_problems(
+    row: Acquisition, shown: Mapping[str, FewSlices], geometries: Mapping[str, Geometry]
+) -> Iterator[str]:
+    """Look whether fat and water are exchanged: refused in all limbs, a warning in some."""
+    if len(shown) < 2 or geometries[Channel.FAT].difference(geometries[Channel.WATER]):
+        return
+    swaps = find_swaps(shown[Channel.FAT], shown[Channel.WATER], geometries[Channel.FAT])
+    said = f"fat {row.channels[Channel.FAT]}: {SWAPPED}"
+    if swaps.whole:
+        yield f"{said} in all limbs; exchange the columns fat and water"
+    elif swaps.where:
+        log.warning(f"line {row.line}: {said} in {swaps.where}; look at the images, or remove the row")
 
 
 def _place_problems(row: Acquisition, geometries: dict[str, Geometry]) -> Iterator[str]:

@@ -188,16 +188,20 @@ def _extend(values: Images, weights: Images) -> Images:
 
 def _rim_excess(outline: Masks, voxels: Masks, water_minus_fat: Images, magnitude: Images) -> float:
     """Give the fat fraction of the rim less that of the core, -1..1; 0 where there is no outline to tell them by."""
-    if outline.all():
-        return 0.0
-    depth = ndimage.distance_transform_edt(outline)
-    depth /= depth.max()
-    rim = voxels & (depth > _RIM[0]) & (depth <= _RIM[1])
-    core = voxels & (depth > _CORE)
+    rim, core = rim_and_core(outline, voxels)
     if not rim.any() or not core.any():
         return 0.0
     rim_share, core_share = (water_minus_fat[part].sum() / magnitude[part].sum() for part in (rim, core))
     return float(core_share - rim_share) / 2
+
+
+def rim_and_core(outline: Masks, voxels: Masks) -> tuple[Masks, Masks]:
+    """Give those of ``voxels`` that lie a little below an outline, and those deep in it; none where it fills all."""
+    if outline.all() or not outline.any():
+        return np.zeros_like(voxels), np.zeros_like(voxels)
+    depth = ndimage.distance_transform_edt(outline)
+    depth /= depth.max()
+    return voxels & (depth > _RIM[0]) & (depth <= _RIM[1]), voxels & (depth > _CORE)
 
 
 def _centre_frequency(limbs: Sequence[_LimbPatch]) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from musclesense.dixon.echoes import Pair, read_echoes, require_pairs
 from musclesense.dixon.fat import FatModel
 from musclesense.dixon.separation import ONE_PEAK, Separation, separate
+from musclesense.dixon.swaps import look_for_swaps
 from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_axis
 from musclesense.imaging.nifti import Geometry, write_volume
@@ -66,6 +67,7 @@ def separate_scan(echoes: Mapping[str, Pair], *, model: FatModel = ONE_PEAK, **s
     """
     signal, geometry, unit = read_echoes(require_pairs(echoes), **stored)
     parts = separate(signal, slice_axis=slice_axis(geometry), model=model)
+    look_for_swaps(parts.fat, parts.water, geometry).warn("separation")
     return SeparatedScan(**vars(parts), geometry=geometry, phase_unit=unit)
 
 

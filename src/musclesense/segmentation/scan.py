@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from musclesense.dixon.echoes import Pair, is_pair, pair_kinds, read_echoes, require_pairs
 from musclesense.dixon.phase import PhaseUnit
 from musclesense.dixon.separation import fat_fraction, separate
+from musclesense.dixon.swaps import SWAPPED, look_for_swaps
 from musclesense.errors import ArgumentError, InputError
 from musclesense.imaging.air import read_body_image
 from musclesense.imaging.body import body_mask
@@ -108,6 +109,7 @@ def from_echoes(te345: Pair, te460: Pair, te575: Pair, **stored: Any) -> Scan:
         for echo, pair in zip(Echo, pairs, strict=True)
         for kind, image in zip(pair_kinds(stored.get("real_imaginary", False)), pair, strict=True)
     }
+    look_for_swaps(parts.fat, parts.water, geometry).warn("separation")
     channels = {Channel.FAT.value: parts.fat, Channel.WATER.value: parts.water} | magnitudes
     return Scan(channels, parts.fat_fraction, geometry, _files(images), unit)
 
@@ -134,9 +136,17 @@ def from_images(images: Mapping[str, ImageLike]) -> Scan:
         raise InputError(*problems)
     # Sums of stored integers could overflow.
     channels = {name: volume.data.astype(np.float32) for name, volume in volumes.items()}
-    known = Channel.FAT in channels and Channel.WATER in channels
-    fraction = fat_fraction(channels[Channel.FAT], channels[Channel.WATER]) if known else None
-    return Scan(channels, fraction, geometry, _files(images))
+    if Channel.FAT not in channels or Channel.WATER not in channels:
+        return Scan(channels, None, geometry, _files(images))
+    fat, water = channels[Channel.FAT], channels[Channel.WATER]
+    swaps = look_for_swaps(fat, water, geometry)
+    if swaps.whole:
+        asked = {name: str(file) for name, file in _files(images).items() if name in (Channel.FAT, Channel.WATER)}
+        raise ArgumentError(
+            f"{SWAPPED} in all limbs: {{fat}} {{water}}; exchange the two", **{"fat": "", "water": "", **asked}
+        )
+    swaps.warn(names[Channel.FAT])
+    return Scan(channels, fat_fraction(fat, water), geometry, _files(images))
 
 
 def _files(images: Mapping[str, ImageLike]) -> dict[str, Path]:
