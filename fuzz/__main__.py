@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with th
 from fuzz import commands, images, models, nnunet, overrides, seeds, studies, tables
 from fuzz.case import Draw, Maker
 from fuzz.judge import REFUSED, RIGHT, judge, listing
-from fuzz.meaning import limbs
+from fuzz.meaning import geometry, limbs
 from fuzz.sandbox import run
 
 MAKERS: dict[str, Maker] = {
@@ -36,6 +36,7 @@ MAKERS: dict[str, Maker] = {
     "checkpoints": models.make,
     "nnunet": nnunet.make,
     "limbs": limbs.make,
+    "geometry": geometry.make,
 }
 SHARES = {
     "images": 0.43,
@@ -45,6 +46,7 @@ SHARES = {
     "checkpoints": 0.08,
     "nnunet": 0.03,
     "limbs": 0.02,
+    "geometry": 0.03,
 }
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

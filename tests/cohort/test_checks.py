@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from musclesense.cohort import checks
+from musclesense.cohort.cache import labelled_slices
 from musclesense.cohort.checks import check, summary
+from musclesense.cohort.images import read_reference
 from musclesense.cohort.table import Acquisition, CohortTable, read_table, scan_table, write_table
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume
@@ -564,3 +566,52 @@ def test_a_copy_is_refused_before_training_whatever_else_is_wrong(cohort):
     cohort.rows[5].channels["fat"].unlink()
     found = cohort.problems(channels=["fat"], regions=list(Region), folds=3, inner_folds=3, label_column="mask")
     assert [problem.partition(":")[0] for problem in found] == ["cohort.csv, line 7", "cohort.csv, line 4"]
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RAI", "SAL", "PIR"])
+def test_a_mask_in_another_order_of_axes_is_the_same_mask(cohort: Cohort, codes: str) -> None:
+    file = cohort.rows[0].mask
+    assert file is not None
+    stored = nib.load(file)
+    turn = nib.orientations.ornt_transform(nib.io_orientation(AFFINE), nib.orientations.axcodes2ornt(codes))
+    other = stored.as_reoriented(turn)
+    nib.save(nib.Nifti1Image(np.asarray(other.dataobj), other.affine.round(4)), file)
+    table = cohort.read()
+    check(table, label_column="mask")
+    row = table.acquisitions[0]
+    assert np.array_equal(read_reference(row, "mask").data, mask())
+    assert labelled_slices(replace(row, slice=None), "mask") == [1, 2]
+    moved = other.affine.copy()
+    moved[:3, 3] += 3
+    nib.save(nib.Nifti1Image(np.asarray(other.dataobj), moved), file)
+    (problem,) = cohort.problems()
+    assert "from that of fat; bring both to the same voxels" in problem
+
+
+@pytest.mark.parametrize("largest", [1, 3, 11, 40])
+def test_labels_resaved_with_a_scale_factor_are_labels(cohort: Cohort, largest: int) -> None:
+    data = mask().astype(np.float64) * largest
+    file = cohort.rows[0].mask
+    assert file is not None
+    image = nib.Nifti1Image(data + 1e-5, AFFINE)
+    image.set_data_dtype(np.int16)
+    nib.save(image, file)
+    assert not np.array_equal(read_volume(file).data, data), "stored as the nearest step"
+    check(cohort.read(), label_column="mask", label_values=[1, largest])
+    assert labelled_slices(replace(cohort.read().acquisitions[0], slice=None), "mask") == [1, 2]
+
+
+def test_what_is_peculiar_of_an_image_is_said_of_it_and_not_of_the_mask(
+    cohort: Cohort, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = cohort.rows[0].channels["fat"]
+    image = nib.load(file)
+    data, header = np.asarray(image.dataobj), image.header.copy()
+    other = AFFINE.copy()
+    other[0, 3] += 5
+    header.set_sform(other, 1)
+    header.set_qform(AFFINE, 1)
+    nib.save(nib.Nifti1Image(data, None, header), file)
+    check(cohort.read())
+    (said,) = (record.getMessage() for record in caplog.records if "sform" in record.getMessage())
+    assert str(file) in said and "sform is taken" in said

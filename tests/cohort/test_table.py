@@ -94,9 +94,9 @@ def test_all_rows_that_cannot_be_understood_are_named_at_once(tmp_path):
     assert refusal(tmp_path, text) == [
         ", line 2: region 'arm': unknown; use calf or thigh",
         ", line 3: subject '': is blank; name the subject",
-        ", line 4: limbs 'upper': unknown; use both, left, right",
+        ", line 4: limbs 'upper': unknown; use both, left, right, one",
         ", line 6: region '': unknown; use calf or thigh",
-        ", line 6: limbs 'third': unknown; use both, left, right",
+        ", line 6: limbs 'third': unknown; use both, left, right, one",
         ", line 7: has more cells than the header; quote a cell that holds a comma",
     ]
     scanned = scan_table(tmp_path / "cohort.csv")

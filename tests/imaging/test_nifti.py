@@ -359,3 +359,20 @@ def test_geometries_differ_by_shape_or_by_corners():
     difference = geometry.difference(Geometry.from_affine((5, 6, 3), flipped))
     assert difference is not None
     assert "6.4 mm apart" in difference
+
+
+def test_two_affines_of_one_space_are_said_of_the_image_and_fit_either(tmp_path: Path) -> None:
+    other = QFORM.copy()
+    other[1, 3] += 7
+    volume = read_volume(save(tmp_path / "x.nii", qform=(QFORM, 1), sform=(other, 1)))
+    (said,) = (remark for remark in volume.geometry.remarks if "sform" in remark)
+    assert said == "sform and qform of the same space differ: corners lie up to 7 mm apart; sform is taken"
+    for affine in (QFORM, other):
+        assert volume.geometry.difference(Geometry.from_affine(volume.geometry.shape, affine)) is None
+    moved = other.copy()
+    moved[0, 3] += 7
+    assert volume.geometry.difference(Geometry.from_affine(volume.geometry.shape, moved)) is not None
+    # Of two spaces there may be two; and rounding is none of it.
+    for sform in ((other, 2), (QFORM + 1e-4 * np.eye(4), 1)):
+        geometry = read_volume(save(tmp_path / "y.nii", qform=(QFORM, 1), sform=sform)).geometry
+        assert not [remark for remark in geometry.remarks if "sform" in remark]

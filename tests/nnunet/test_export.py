@@ -238,7 +238,7 @@ def record(write_cohort, export_cohort, tmp_path_factory) -> str:
         ("scans.0.cases", '{"x": 1}', "line 2: cases {'x': 1} are not named after line and slice"),
         ("scans.0.classes", '"ab"', "line 2: class 'a' is no whole number from 1 to 2"),
         ("scans.0.classes", "[3]", "line 2: class 3 is no whole number from 1 to 2"),
-        ("scans.0.limbs", '"one"', "line 2: 'one' is not a valid Limbs"),
+        ("scans.0.limbs", '"three"', "line 2: 'three' is not a valid Limbs"),
     ],
 )
 def test_a_record_that_cannot_be_is_refused_in_one_line(record, tmp_path, place, value, said) -> None:

@@ -30,7 +30,8 @@ def test_stored_integers_do_not_overflow(tmp_path: Path) -> None:
 
 def test_all_problems_are_named_at_once(limbs: TwoLimbs, tmp_path: Path) -> None:
     write_volume(tmp_path / "flat.nii.gz", np.full(limbs.geometry.shape, 7.0), limbs.geometry, np.float32)
-    other = odd_geometry("RAS")
+    turned = odd_geometry("RAS")
+    other = turned.moved(turned.shape, turned.affine + 20 * np.eye(4)[:, [0]] * np.eye(4)[3])
     write_volume(tmp_path / "other.nii.gz", np.zeros(other.shape), other, np.float32)
     with pytest.raises(InputError) as caught:
         from_images({"fat": limbs.fat, "water": tmp_path / "flat.nii.gz", "te345": tmp_path / "other.nii.gz"})

@@ -14,13 +14,12 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import DTypeLike, NDArray
 
+from musclesense.cohort.images import read_channel, read_reference
 from musclesense.cohort.table import Acquisition
-from musclesense.imaging.air import read_body_image
 from musclesense.imaging.digests import image_digest
 from musclesense.imaging.frame import Frame, reference_channel
 from musclesense.imaging.grid import Grid, slices_with, take_slice
 from musclesense.imaging.labels import LabelSet
-from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.digests import digests_of
 from musclesense.storage.locks import locked
@@ -150,8 +149,8 @@ def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels
         def fill(position: int) -> set[int]:
             """Fill in the cases of an acquisition; give the classes that they have."""
             acquisition, found = acquisitions[position], set[int]()
-            volumes = {name: read_body_image(acquisition.channels[name], name) for name in channels}
-            reference = _read_labels(acquisition, column)
+            volumes = {name: read_channel(acquisition, name) for name in channels}
+            reference = read_reference(acquisition, column)
             for case, number in enumerate(numbers[position], start=int(firsts[position])):
                 slices = {name: take_slice(volume.data, volume.geometry, number) for name, volume in volumes.items()}
                 images[case], air[case], placement = frame.prepare(volumes[frame.placed_by].geometry, slices)
@@ -187,11 +186,5 @@ def labelled_slices(acquisition: Acquisition, column: str) -> list[int]:
     """Give the slices of an acquisition that are trained on: the one that the table names, or all with labels."""
     if acquisition.slice is not None:
         return [acquisition.slice]
-    reference = _read_labels(acquisition, column)
+    reference = read_reference(acquisition, column)
     return slices_with(reference.data > 0, reference.geometry)
-
-
-def _read_labels(acquisition: Acquisition, column: str) -> Volume:
-    file = acquisition.labels(column)
-    assert file is not None  # checked before
-    return read_volume(file)

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -12,12 +13,15 @@ from numpy.typing import NDArray
 
 from musclesense.cohort.copies import Picture, copies
 from musclesense.cohort.folds import shortage
+from musclesense.cohort.images import first_place
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
 from musclesense.dixon.swaps import SWAPPED, FewSlices, few_slices, find_swaps
 from musclesense.errors import InputError
 from musclesense.imaging.air import nan_as_air
 from musclesense.imaging.grid import slice_count, slices_with, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, finite_values, read_volume, value_problems
+from musclesense.imaging.reader import say_remarks
+from musclesense.imaging.turning import turned, whole_labels
 from musclesense.messages import log
 from musclesense.vocabulary import CHANNELS, Channel, Region
 
@@ -190,6 +194,9 @@ def _row_problems(
     shown: dict[str, FewSlices] = {}
     labels = {column: row.labels(column) for column in label_columns}
     labelled = set() if row.slice is None else {row.slice}
+    place: Geometry | None = None
+    with suppress(InputError):  # said below, of the file that it is
+        place = first_place(row)
     # The labels come first: they say in which slices the images must show something.
     for column, file in chain(labels.items(), images.items(), [("fat_fraction", row.fat_fraction)]):
         if file is None:
@@ -199,8 +206,12 @@ def _row_problems(
         except InputError as error:
             yield from (f"{column} {problem}" for problem in error.problems)
             continue
+        if column not in labels:
+            say_remarks(f"{column} {file}", volume.geometry)
+        volume = turned(volume, place) if place else volume
         geometries[column] = volume.geometry
         if column in labels:
+            volume = whole_labels(volume)
             is_label = volume.data > 0 if label_values is None else np.isin(volume.data, list(label_values))
             there = slices_with(is_label, volume.geometry)
             found = [*_mask_problems(volume, there, row.slice, label_values)]

@@ -11,6 +11,7 @@ from musclesense.errors import ArgumentError, InputError
 from musclesense.imaging.air import nan_as_air
 from musclesense.imaging.nifti import Geometry, Volume, value_problems
 from musclesense.imaging.reader import ImageLike, image_name, read_image
+from musclesense.imaging.turning import turned
 from musclesense.vocabulary import Echo
 
 STORED = ("phase_unit", "phase_turn", "real_imaginary")
@@ -78,6 +79,7 @@ def _read_images(pairs: Sequence[Pair], kinds: tuple[str, str]) -> tuple[list[st
     names = [image_name(image, argument) for image, argument in zip(images, arguments, strict=True)]
     _refuse(f"{name}: given twice; name six different files" for name in {*names} if names.count(name) > 1)
     volumes = [read_image(image, argument) for image, argument in zip(images, arguments, strict=True)]
+    volumes = [turned(volume, volumes[2].geometry) for volume in volumes]
     _refuse(_problems_of_place(names, volumes))
     body = np.hypot(volumes[2].data, volumes[3].data) if "real" in kinds else volumes[2].data
     volumes = [nan_as_air(volume, name, body) for name, volume in zip(names, volumes, strict=True)]

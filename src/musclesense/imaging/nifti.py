@@ -19,15 +19,15 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 from nibabel.nifti1 import xform_codes
-from nibabel.orientations import aff2axcodes, io_orientation
+from nibabel.orientations import aff2axcodes
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import DTypeLike, NDArray
 
 from musclesense.errors import InputError, reason_of
+from musclesense.imaging.slicing import anatomical_axes, corners_apart
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.paths import require_file
 
-AFFINE_TOLERANCE_MM = 1e-3
 MOST_VOXELS = 512**3
 """A volume of more is refused before it is read: 512 MiB as float32."""
 LARGEST_VALUE = 1e12
@@ -85,22 +85,35 @@ class Geometry:
         return float(i), float(j), float(k)
 
     @cached_property
+    def _axes(self) -> tuple[NDArray[np.float64], str | None]:
+        return anatomical_axes(self.shape, self.affine)
+
+    @property
     def orientation(self) -> NDArray[np.float64]:
-        """For each axis the nearest of RAS (0 to 2), and 1 or -1 for its direction."""
-        nearest: NDArray[np.float64] = io_orientation(self.affine)
-        return nearest
+        """For each axis one of RAS (0 to 2), and 1 or -1 for its direction: see `anatomical_axes`."""
+        return self._axes[0]
+
+    @cached_property
+    def _forms(self) -> list[NDArray[np.float64]]:
+        """The affine and, where the header has another one of the same space, that."""
+        code = int(self.header["sform_code"])
+        same = code > 0 and code == self.header["qform_code"] and np.allclose(self.header.get_sform(), self.affine)
+        return [self.affine, self.header.get_qform()] if same else [self.affine]
+
+    @property
+    def remarks(self) -> Iterator[str]:
+        """What is to be said of an image: a choice of slices that is not plain, affines that differ."""
+        if self._axes[1]:
+            yield self._axes[1]
+        if len(self._forms) > 1 and (apart := corners_apart(self.shape, *self._forms)):
+            yield f"sform and qform of the same space differ: corners lie up to {apart:.3g} mm apart; sform is taken"
 
     def difference(self, other: "Geometry") -> str | None:
         """Say how ``other`` lies elsewhere, or None where shape and affine agree."""
         if self.shape != other.shape:
             return f"shape {_x(other.shape)} differs from {_x(self.shape)}"
-        corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], dtype=float)
-        corners[:, :3] *= np.array(self.shape) - 1
-        shift = float(np.abs(corners @ (self.affine - other.affine).T).max())
-        # Rounding in headers grows with the distance from the origin, hence a part of a voxel.
-        if shift > max(AFFINE_TOLERANCE_MM, 0.01 * min(self.zooms)):
-            return f"affine differs: corners lie up to {shift:.3g} mm apart"
-        return None
+        shifts = [corners_apart(self.shape, one, two) for one in self._forms for two in other._forms]
+        return f"affine differs: corners lie up to {shifts[0]:.3g} mm apart" if all(shifts) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +143,11 @@ def read_volume(path: Path) -> Volume:
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = stored if (slope, inter) == (1, 0) else np.multiply(stored, slope, dtype=np.float64) + inter
         return Volume(scaled.astype(np.float32, copy=False), geometry)
+
+
+def read_geometry(path: Path) -> Geometry:
+    """Read where the voxels of an image lie, and no voxel."""
+    return geometry_of(_read_header(path)[0])
 
 
 def value_problems(data: NDArray[Any]) -> Iterator[str]:

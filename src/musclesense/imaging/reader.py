@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +21,7 @@ from musclesense.imaging.nifti import (
     header_problem,
     read_volume,
 )
+from musclesense.messages import log
 from musclesense.storage.paths import is_dicom, is_folder
 
 ImageLike: TypeAlias = str | os.PathLike[str] | SpatialImage | tuple[NDArray[Any], NDArray[Any]]
@@ -44,6 +46,23 @@ def read_image(image: ImageLike, argument: str) -> Volume:
     >>> volume.geometry.zooms, volume.data.dtype.name
     ((1.5, 1.5, 5.0), 'float32')
     """
+    volume = _read(image, argument)
+    say_remarks(image_name(image, argument), volume.geometry)
+    return volume
+
+
+def say_remarks(name: str, geometry: Geometry) -> None:
+    """Warn of what is peculiar about where the voxels of an image lie; once, however often it is read."""
+    for remark in geometry.remarks:
+        _say(f"{name}: {remark}")
+
+
+@cache
+def _say(remark: str) -> None:
+    log.warning(remark)
+
+
+def _read(image: ImageLike, argument: str) -> Volume:
     if isinstance(image, str | os.PathLike):
         if is_folder(Path(image)) and not is_dicom(Path(image)):
             raise InputError(f"{image}: is a folder; convert its images to NIfTI (dcm2niix does so), and give one file")

@@ -9,9 +9,9 @@ from typing import Annotated, Any, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from musclesense.cohort.images import read_channel
 from musclesense.cohort.table import Acquisition
 from musclesense.dixon.separation import fat_fraction
-from musclesense.imaging.air import read_body_image
 from musclesense.imaging.grid import slice_zooms, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry
@@ -194,10 +194,10 @@ def _measured(masks: Masks) -> dict[str, Any]:
 def _fat_fraction(acquisition: Acquisition, number: int) -> NDArray[np.float32] | None:
     """Give the fat fraction of a slice in percent: the table's, else from fat and water, else None."""
     if acquisition.fat_fraction is not None:
-        volume = read_body_image(acquisition.fat_fraction, "fat_fraction")
+        volume = read_channel(acquisition, "fat_fraction")
         return take_slice(volume.data, volume.geometry, number).astype(np.float32)
     if Channel.FAT in acquisition.channels and Channel.WATER in acquisition.channels:
-        fat, water = (read_body_image(acquisition.channels[name], name) for name in (Channel.FAT, Channel.WATER))
+        fat, water = (read_channel(acquisition, name) for name in (Channel.FAT, Channel.WATER))
         parts = (take_slice(volume.data, volume.geometry, number).astype(np.float32) for volume in (fat, water))
         return fat_fraction(*parts)
     return None

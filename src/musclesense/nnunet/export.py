@@ -15,12 +15,12 @@ import numpy as np
 from musclesense.cohort import checks
 from musclesense.cohort.cache import labelled_slices
 from musclesense.cohort.folds import NestedFolds
+from musclesense.cohort.images import read_channel, read_reference
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
 from musclesense.errors import InputError
-from musclesense.imaging.air import read_body_image
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import LabelSet
-from musclesense.imaging.nifti import Volume, read_volume, write_volume
+from musclesense.imaging.nifti import Volume, write_volume
 from musclesense.nnunet.record import FILE_ENDING, SPLITS, ExportedScan, Record
 from musclesense.nnunet.slices import single_slice
 from musclesense.storage.atomic import atomic_folder
@@ -144,11 +144,9 @@ def _require_name(out: Path) -> None:
 def _write_scan(
     row: Acquisition, out: Path, part: str, channels: Sequence[str], labels: LabelSet, column: str
 ) -> ExportedScan:
-    file = row.labels(column)
-    assert file is not None  # checked before
-    reference = read_volume(file)
+    reference = read_reference(row, column)
     encoded = Volume(labels.encode(reference.data), reference.geometry)
-    volumes = [read_body_image(row.channels[name], name) for name in channels]
+    volumes = [read_channel(row, name) for name in channels]
     numbers = tuple(labelled_slices(row, column))
     classes = np.unique([take_slice(encoded.data, encoded.geometry, number) for number in numbers])
     scan = ExportedScan(

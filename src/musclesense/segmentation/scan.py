@@ -21,6 +21,7 @@ from musclesense.imaging.grid import slice_axis, slice_count, take_slice
 from musclesense.imaging.limbs import FoundLimbs, find_limbs
 from musclesense.imaging.nifti import Geometry, value_problems
 from musclesense.imaging.reader import ImageLike, image_file, image_name
+from musclesense.imaging.turning import turned
 from musclesense.vocabulary import CHANNELS, Channel, Echo
 
 
@@ -124,6 +125,7 @@ def from_images(images: Mapping[str, ImageLike]) -> Scan:
     names = {name: image_name(image, name) for name, image in images.items()}
     first = next(iter(images))
     geometry = volumes[first].geometry
+    volumes = {name: turned(volume, geometry) for name, volume in volumes.items()}
     problems = []
     for name, volume in volumes.items():
         if difference := geometry.difference(volume.geometry):

@@ -11,10 +11,9 @@ from torch import distributed
 from torch.optim import Optimizer
 
 from musclesense.cohort.cache import SliceCache
-from musclesense.imaging.air import read_body_image
+from musclesense.cohort.images import read_channel, read_reference
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import decide
-from musclesense.imaging.nifti import read_volume
 from musclesense.metrics.case import Case, score_slice
 from musclesense.networks.spec import NetworkSpec
 from musclesense.studies.layout import RunFolder
@@ -90,10 +89,7 @@ def score(
     """Bring probabilities (classes, rows, columns) back to the scan and compare them with its labels."""
     case = cache.cases[position]
     acquisition = case.acquisition
-    file = acquisition.labels(column)
-    assert file is not None  # no case without one
-    mask = read_volume(file)
-    image = read_body_image(acquisition.channels[cache.placed_by], cache.placed_by)
+    mask, image = read_reference(acquisition, column), read_channel(acquisition, cache.placed_by)
     placement = spec.grid.place(image.geometry, take_slice(image.data, image.geometry, case.slice))
     scores = score_slice(
         acquisition,
