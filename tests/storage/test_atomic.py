@@ -1,8 +1,13 @@
 """Files and folders are whole or absent."""
 
 import errno
+import fcntl
 import json
+import multiprocessing
 import os
+import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,3 +107,99 @@ def test_a_draft_whose_name_is_too_long_is_refused(tmp_path):
     assert caught.value.problems == (
         f"{tmp_path}/{'x' * 250}: cannot be written (File name too long); give a shorter name",
     )
+
+
+# Drafts of the dead, groups, and file systems that cannot do all
+
+
+def begun(writer: Any, path: Path, draft: Any) -> None:
+    with writer(path) as place:
+        (place / "mask.nii.gz" if place.is_dir() else place).write_text("a patient")
+        draft.put(str(place))
+        signal.pause()
+
+
+@pytest.mark.parametrize("writer", [atomic_path, atomic_folder])
+def test_the_draft_of_a_killed_command_goes_with_the_next_one_and_that_of_a_living_one_stays(tmp_path, writer):
+    context = multiprocessing.get_context("fork")
+    makers, drafts = [], []
+    for name in ("mask", "mask", "fat"):
+        queue = context.SimpleQueue()
+        makers.append(context.Process(target=begun, args=(writer, tmp_path / name, queue)))
+        makers[-1].start()
+        drafts.append(Path(queue.get()))
+    makers[0].kill()
+    makers[2].kill()
+    makers[0].join()
+    makers[2].join()
+    assert all(draft.exists() for draft in drafts)
+    with writer(tmp_path / "mask") as place:
+        assert [draft.exists() for draft in drafts] == [False, True, False]
+        if writer is atomic_path:
+            place.write_text("x")
+    assert drafts[1].exists()
+    makers[1].kill()
+    makers[1].join()
+
+
+def test_what_only_looks_like_a_draft_stays(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / ".mask.01234567.draft").symlink_to(tmp_path / "elsewhere")
+    for name in (".draft", ".x.draft", ".mask.short.draft", "mask.01234567.draft"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".fat.01234567.draft").write_text("a file")
+    before = sorted(tmp_path.iterdir())
+    with atomic_path(tmp_path / "mask") as draft:
+        draft.write_text("x")
+    assert sorted({*tmp_path.iterdir()} - {tmp_path / "mask"}) == before
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_what_is_made_for_a_group_stays_the_group_s(tmp_path, umask):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o2770)
+    before = os.umask(umask)
+    try:
+        with atomic_folder(shared / "phantom") as draft:
+            (draft / "cohort.csv").write_text("x")
+        write_json(shared / "deep" / "x.json", {})
+    finally:
+        os.umask(before)
+    for folder in ("phantom", "deep"):
+        assert (shared / folder).stat().st_mode & 0o7777 == 0o2777 & ~umask
+    for file in ("phantom/cohort.csv", "deep/x.json"):
+        assert (shared / file).stat().st_mode & 0o777 == 0o666 & ~umask
+        assert (shared / file).stat().st_gid == shared.stat().st_gid
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EBADF, errno.EACCES, errno.EROFS])
+def test_a_file_system_that_syncs_nothing_is_no_failure(tmp_path, monkeypatch, number):
+    def fsync(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_json(tmp_path / "x.json", {})
+    assert (tmp_path / "x.json").read_text() == "{}\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_what_could_not_be_written_out_is_one(tmp_path, monkeypatch, number):
+    def fsync(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(InputError, match="cannot be written"):
+        write_json(tmp_path / "x.json", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EINVAL])
+def test_without_locks_drafts_are_left_alone(tmp_path, monkeypatch, number):
+    def flock(descriptor: int, how: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / ".mask.01234567.draft").mkdir()
+    write_json(tmp_path / "x.json", {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".mask.01234567.draft", "x.json"]

@@ -14,6 +14,7 @@ from musclesense.storage.paths import (
     is_folder,
     require_file,
     require_free,
+    require_within,
     require_writable,
     size_and_change,
 )
@@ -24,6 +25,30 @@ def test_places_that_can_be_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     require_writable(Path("data"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("below", [".", "study", "study/outer0_inner0"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path, below):
+    (tmp_path / "runs").symlink_to(tmp_path / "unmounted")
+    said = f"{tmp_path}/runs: a link that leads nowhere; correct or remove it"
+    with pytest.raises(InputError, match=said):
+        require_writable(tmp_path / "runs" / below)
+    (tmp_path / "unmounted").mkdir()
+    require_writable(tmp_path / "runs" / below)
+
+
+def test_links_out_of_a_folder_are_refused_and_others_are_not(tmp_path):
+    study, elsewhere = tmp_path / "study", tmp_path / "elsewhere"
+    study.mkdir()
+    elsewhere.mkdir()
+    (tmp_path / "link").symlink_to(study)
+    (study / "kept").mkdir()
+    (study / "inside").symlink_to("kept")
+    (study / "out").symlink_to(elsewhere)
+    for folder in (study, tmp_path / "link"):
+        require_within(folder, folder / "report", folder / "inside", folder / "kept" / "x")
+        with pytest.raises(InputError, match=f"{folder}/out/figures: a link out of {folder}; remove it"):
+            require_within(folder, folder / "report", folder / "out" / "figures")
 
 
 @pytest.mark.parametrize("reason", ["Not a directory", "Permission denied", "No space left on device"])

@@ -163,6 +163,7 @@ def check(plan: Plan) -> None:
             module.require_fit()
             module.make_optimizer(steps=settings.config.trainer.max_epochs)
     places = dict.fromkeys(place for run in plan.unfinished for place in (Path(run.config.data), run.study.path.parent))
+    places |= dict.fromkeys(study.path for study in plan.studies if study.path.is_symlink())
     for place in () if problems else places:
         with collected(problems):
             require_writable(place)

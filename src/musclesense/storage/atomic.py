@@ -1,8 +1,11 @@
 """Files and folders that are whole or absent: written as a draft, then renamed."""
 
+import errno
 import os
+import re
+import secrets
 import shutil
-import tempfile
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -11,6 +14,8 @@ from musclesense.storage.paths import unwritable_errors
 
 # What a draft's name ends with, so that one whose writer was killed is known for what it is.
 DRAFT_SUFFIX = ".draft"
+_DRAFT = re.compile(rf"\..+\.\w{{8}}{re.escape(DRAFT_SUFFIX)}", re.DOTALL)
+_NO_LOCK = -1
 
 
 @contextmanager
@@ -25,8 +30,8 @@ def atomic_path(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
         InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
     """
     with unwritable_errors(path), _parents(path):
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=DRAFT_SUFFIX, dir=path.parent) as folder:
-            draft = Path(folder) / path.name
+        with _draft_of(path) as folder:
+            draft = folder / path.name
             yield draft
             _sync(draft)
             if keep is not None and path.is_file():
@@ -42,25 +47,71 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
     """
-    with unwritable_errors(path), _parents(path):
-        draft = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=DRAFT_SUFFIX, dir=path.parent))
-        try:
-            draft.chmod(0o755)
-            yield draft
-            for written in draft.rglob("*"):
-                _sync(written)
-            draft.replace(path)
-            _sync(path.parent)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    with unwritable_errors(path), _parents(path), _draft_of(path) as draft:
+        yield draft
+        for written in draft.rglob("*"):
+            _sync(written)
+        draft.replace(path)
+        _sync(path.parent)
+
+
+@contextmanager
+def _draft_of(path: Path) -> Iterator[Path]:
+    """Give a new folder beside ``path`` for the block, locked so that others know that its maker is at work.
+
+    Drafts there whose makers are dead are removed: they may be copies of patients' images. Folders made for a group
+    stay the group's, as `mkdir` makes them; `tempfile` makes its own for one user alone.
+    """
+    for left in path.parent.glob(f".*{DRAFT_SUFFIX}"):
+        if _DRAFT.fullmatch(left.name) and (lock := _lock(left)) is not None:
+            shutil.rmtree(left, ignore_errors=True)
+            os.close(lock)
+    draft, held = path, None
+    while held is None:  # another process may take a draft for a dead one before it is locked
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT_SUFFIX}")
+        draft.mkdir()
+        held = _lock(draft, unknown=_NO_LOCK)
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        if held != _NO_LOCK:
+            os.close(held)
+
+
+def _lock(folder: Path, unknown: int | None = None) -> int | None:
+    """Lock a folder for this process, for as long as the descriptor is open; None where it is gone or another's.
+
+    Where the file system has no such locks, ``unknown`` is given.
+    """
+    if sys.platform == "win32":
+        return unknown
+    import fcntl
+
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        return None if error.errno == errno.ENOENT else unknown
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        return None if isinstance(error, BlockingIOError) else unknown
+    if folder.exists():
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk itself; not every system can do so for folders."""
+    """Wait until a file, or the names in a folder, are on the disk itself, where the system can do so."""
     with suppress(OSError) if path.is_dir() else nullcontext():
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
+        except OSError as error:
+            if error.errno in (errno.EIO, errno.ENOSPC, errno.EDQUOT):  # others refuse to do so for what is only read
+                raise
         finally:
             os.close(descriptor)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from musclesense.errors import DiskError, InputError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 _LEAST_FREE_BYTES = 2**16
 _NO_FILE = "no such file; correct the path"
 _FROM_DICOM = "convert it to NIfTI (dcm2niix does so), and give one file"
@@ -124,7 +125,10 @@ def require_writable(folder: Path) -> None:
         InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
     """
     with unwritable_errors(folder):
-        there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+        places = (folder.absolute(), *folder.absolute().parents)
+        there = next(place for place in places if place.exists() or place.is_symlink())
+        if not there.exists():
+            raise InputError(f"{there}: a link that leads nowhere; correct or remove it")
         if not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if not os.access(there, os.W_OK | os.X_OK):
@@ -132,6 +136,17 @@ def require_writable(folder: Path) -> None:
             raise OSError(reason, os.strerror(reason))
         if shutil.disk_usage(there).free < _LEAST_FREE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def require_within(folder: Path, *parts: Path) -> None:
+    """Refuse parts of a folder that are links out of it: what is written there would lie elsewhere.
+
+    Raises:
+        InputError: Names the link.
+    """
+    for part in parts:
+        if not part.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{part}: a link out of {folder}; remove it")
 
 
 @contextmanager
@@ -146,6 +161,9 @@ def unwritable_errors(path: Path) -> Iterator[None]:
         said = f"{path}: cannot be written ({error.strerror or error})"
         if error.errno in _FULL:
             raise DiskError(f"{said}; make room there and give the same command again") from error
+        if error.errno in _NO_LOCKS:
+            locks = "the file system has no locks; mount it with locks (flock), or give another place"
+            raise InputError(f"{path}: cannot be locked ({error.strerror}): {locks}") from error
         if error.errno == errno.ENAMETOOLONG:
             raise InputError(f"{said}; give a shorter name") from error
         kind = DiskError if error.errno == errno.EROFS else InputError

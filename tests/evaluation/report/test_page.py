@@ -176,3 +176,16 @@ def test_title_is_the_name_that_a_person_gave(write_study: StudyWriter, name: st
     page = write_report(write_study(name, finished=[(0, 0)])).read_text(encoding="utf-8")
     assert f"<title>{title} \N{EN DASH} Musclesense study</title>" in page
     assert f"<h1>{title}</h1>" in page
+
+
+@pytest.mark.parametrize("name", ["report", "report/figures"])
+def test_nothing_is_written_through_a_link_out_of_the_study(
+    write_study: StudyWriter, tmp_path: Path, name: str
+) -> None:
+    study, elsewhere = write_study(finished=[]), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (study / name).parent.mkdir(exist_ok=True)
+    (study / name).symlink_to(elsewhere)
+    with pytest.raises(InputError, match=rf"{name}.*: a link out of "):
+        write_report(study)
+    assert list(elsewhere.iterdir()) == []

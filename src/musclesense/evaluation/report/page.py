@@ -18,7 +18,7 @@ from musclesense.evaluation.report.tables import GROUPS, LABELS, REGIONS, Measur
 from musclesense.names import ALL
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked
-from musclesense.storage.paths import is_file, require_writable
+from musclesense.storage.paths import is_file, require_within, require_writable
 from musclesense.storage.records import read_text, write_text
 from musclesense.studies.reading import read_study
 from musclesense.studies.study import RunStatus, Study
@@ -58,6 +58,7 @@ def write_report(folder: Path) -> Path:
     # All of it is made before any of it is written: what cannot be read is found while nothing has changed.
     pictures, drawn = _pictures(study), _overlays(study)
     page = _template().render(**_content(study), pictures=pictures, overlays=drawn)
+    require_within(study.folder.path, report.path, report.figure("").parent)
     require_writable(report.path)
     with locked(report.path):
         tables.write_tables(study, report)
