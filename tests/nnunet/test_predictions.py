@@ -157,3 +157,44 @@ def test_a_study_that_is_no_text_is_refused(dataset, masks, tmp_path) -> None:
     (tmp_path / "nnunet" / "study.yaml").write_bytes(b"\xff")
     (line,) = refusal(dataset, masks, tmp_path / "nnunet")
     assert line.startswith(f"{tmp_path}/nnunet/study.yaml: cannot be read (")
+
+
+def scores(study: Path, run: str) -> list[dict[str, str]]:
+    with (study / run / "cases.csv").open(newline="") as file:
+        return [{name: cell for name, cell in row.items() if name != "inner"} for row in csv.DictReader(file)]
+
+
+def test_a_data_set_that_was_moved_is_scored_by_its_own_labels_or_a_given_table(
+    dataset, masks, tmp_path, caplog
+) -> None:
+    study, elsewhere = tmp_path / "nnunet", tmp_path / "elsewhere"
+    import_predictions(dataset, masks, study, inner=0)
+    (tmp_path / "cohort").rename(elsewhere)
+    moved = dataset.rename(tmp_path / "Dataset007_B")
+    assert caplog.messages == []
+    import_predictions(moved, masks, study, inner=1)
+    (said,) = caplog.messages
+    assert said.endswith(f"cohort.csv: not there; {moved} is scored by its own labels, without fat fractions")
+    import_predictions(moved, masks, study, inner=2, table=elsewhere / "cohort.csv")
+    whole, bare, again = (scores(study, f"outer1_inner{inner}") for inner in range(3))
+    assert again == whole
+    fractions = [name for name in whole[0] if name.startswith("fat_fraction")]
+    assert len(fractions) == 2 and all(whole[1][name] for name in fractions)
+    assert bare == [row | dict.fromkeys(fractions, "") for row in whole]
+    assert len(read_study(study).with_status(RunStatus.FINISHED)) == 3
+
+
+def test_another_table_is_refused_wherever_it_lies(dataset, masks, tmp_path) -> None:
+    (tmp_path / "other.csv").write_text((tmp_path / "cohort" / "cohort.csv").read_text() + "\n")
+    with pytest.raises(InputError, match=r"other\.csv: has changed since it was exported"):
+        import_predictions(dataset, masks, tmp_path / "nnunet", inner=0, table=tmp_path / "other.csv")
+
+
+def test_own_labels_that_cannot_be_are_refused(dataset, masks, tmp_path) -> None:
+    (tmp_path / "cohort").rename(tmp_path / "elsewhere")
+    file = sorted((dataset / "labelsTs").iterdir())[0]
+    truth = read_volume(file)
+    write_volume(file, truth.data + 2, truth.geometry, np.uint8)
+    with pytest.raises(InputError, match="holds other labels than 0 to 2"):
+        import_predictions(dataset, masks, tmp_path / "nnunet", inner=0)
+    assert not (tmp_path / "nnunet").exists()

@@ -107,6 +107,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--subject", metavar="REGEX", help="its group finds the subject in a case's name"),
         _takes("--predictions", type=Path, metavar="DIR", help="score nnU-Net's masks of imagesTs"),
         _takes("--fold", type=int, default=0, help="nnU-Net's, which predicted them (default 0)"),
+        _takes("--cohort", type=Path, metavar="TABLE", help="with --predictions: the table, if it was moved"),
     ],
     verbs.phantom: [
         _takes("out", type=Path, metavar="OUT", help="folder to make"),

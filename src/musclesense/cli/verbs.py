@@ -51,19 +51,23 @@ def export_nnunet(cohort: Path, out: Path, *, region: str | None, folds: Path | 
     print(out)
 
 
-def import_nnunet(dataset: Path, out: Path, *, predictions: Path | None, fold: int, **asked: Any) -> None:
+def import_nnunet(
+    dataset: Path, out: Path, *, predictions: Path | None, fold: int, cohort: Path | None, **asked: Any
+) -> None:
     """Read a raw data set of nnU-Net, or score its masks."""
     from musclesense.nnunet.load import load
     from musclesense.nnunet.predictions import import_predictions
 
     if predictions is None:
+        if cohort is not None:
+            raise InputError("--cohort: goes with --predictions alone; leave it out")
         asked["region"] = asked["region"] and Region(asked["region"])
         print(load(dataset, out, **asked))
         return
     for name, value in asked.items():
         if value is not None:
             raise InputError(f"--{name}: does not go with --predictions, whose cases are known; leave it out")
-    print(import_predictions(dataset, predictions, out, inner=fold))
+    print(import_predictions(dataset, predictions, out, inner=fold, table=cohort))
 
 
 def phantom(out: Path, **asked: Any) -> None:

@@ -4,14 +4,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from musclesense.cohort.folds import NestedFolds
 from musclesense.cohort.table import Acquisition, read_table
 from musclesense.errors import InputError
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import Volume, read_volume
+from musclesense.messages import log
 from musclesense.metrics.case import Case, score_slice
 from musclesense.nnunet.record import FILE_ENDING, ExportedScan, Record, load_with_folds
-from musclesense.nnunet.slices import require_classes, require_place, slice_geometry
+from musclesense.nnunet.slices import lay_back, require_classes, require_place, slice_geometry
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import is_file, is_there, require_free
 from musclesense.studies.identity import differences
@@ -21,7 +24,7 @@ from musclesense.studies.writing import open_study, write_cases, write_done
 from musclesense.vocabulary import CHANNELS
 
 
-def import_predictions(dataset: Path, predictions: Path, study: Path, *, inner: int) -> Path:
+def import_predictions(dataset: Path, predictions: Path, study: Path, *, inner: int, table: Path | None = None) -> Path:
     """Score nnU-Net's masks of the test set and write them as a run of a study that ``musclesense report`` reads.
 
     Args:
@@ -29,6 +32,8 @@ def import_predictions(dataset: Path, predictions: Path, study: Path, *, inner: 
         predictions: Folder of the masks that nnU-Net predicted for its ``imagesTs``.
         study: Folder of the study, made where it is not there yet.
         inner: nnU-Net's fold: the inner fold that the network was validated on.
+        table: The cohort table that was exported, wherever it lies now. None: where it lay; if there is none there, the
+            labels of the data set itself are the truth, and fat fractions are not measured.
 
     Returns:
         The folder of the run.
@@ -42,7 +47,9 @@ def import_predictions(dataset: Path, predictions: Path, study: Path, *, inner: 
     folder = StudyFolder(study)
     run = folder.run(record.outer, inner).path
     require_free(run)
-    cases = list(_score(record, predictions, inner))
+    if table is not None:
+        record = replace(record, table=table)
+    cases = list(_score(record, dataset, predictions, inner, own=table is None and not is_there(record.table)))
     _open_study(folder, record, folds)
     with atomic_folder(run) as draft:
         own = RunFolder(draft)
@@ -51,11 +58,10 @@ def import_predictions(dataset: Path, predictions: Path, study: Path, *, inner: 
     return run
 
 
-def _score(record: Record, predictions: Path, inner: int) -> Iterator[Case]:
-    table = read_table(record.table)
-    if table.digest != record.digest:
-        raise InputError(f"{table.path}: has changed since it was exported; export it again")
-    of_line = {row.line: row for row in table.acquisitions}
+def _score(record: Record, dataset: Path, predictions: Path, inner: int, *, own: bool) -> Iterator[Case]:
+    of_line = {} if own else _rows_of(record)
+    if own:
+        log.warning(f"{record.table}: not there; {dataset} is scored by its own labels, without fat fractions")
     tested = [scan for scan in record.scans if scan.part == "Ts"]
     files = {
         (scan, number): predictions / f"{scan.case(number)}{FILE_ENDING}" for scan in tested for number in scan.slices
@@ -64,7 +70,11 @@ def _score(record: Record, predictions: Path, inner: int) -> Iterator[Case]:
         more = f", nor are {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(f"{missing[0]}: no such mask{more}; predict all of imagesTs with nnUNetv2_predict")
     for (scan, number), file in files.items():
-        acquisition, mask = _reference(table.path, of_line, scan, record.column)
+        acquisition, mask = (
+            (scan.acquisition, _own_labels(record, dataset, scan))
+            if own
+            else _reference(record.table, of_line, scan, record.column)
+        )
         predicted = read_volume(file)
         require_place(file, predicted, slice_geometry(mask.geometry, number))
         require_classes(file, predicted.data, record.labels.n_classes)
@@ -79,6 +89,22 @@ def _score(record: Record, predictions: Path, inner: int) -> Iterator[Case]:
             truth=record.labels.encode(take_slice(mask.data, mask.geometry, number)),
             predicted=predicted.data[..., 0],
         )
+
+
+def _rows_of(record: Record) -> dict[int, Acquisition]:
+    table = read_table(record.table)
+    if table.digest != record.digest:
+        raise InputError(f"{table.path}: has changed since it was exported; export it again")
+    return {row.line: row for row in table.acquisitions}
+
+
+def _own_labels(record: Record, dataset: Path, scan: ExportedScan) -> Volume:
+    """Lay the labels of a scan's test slices back into the scan, with the values of its mask."""
+    files = {number: scan.truth(dataset, number) for number in scan.slices}
+    laid = lay_back(files, scan.shape, scan.affine)
+    for number, file in files.items():
+        require_classes(file, take_slice(laid.data, laid.geometry, number), record.labels.n_classes)
+    return replace(laid, data=record.labels.decode(laid.data.astype(np.uint8)))
 
 
 def _reference(
