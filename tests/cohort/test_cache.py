@@ -237,3 +237,46 @@ def test_a_full_disk_is_an_error_and_no_death(tmp_path, cohort, monkeypatch):
     ((start, length, size),) = asked
     assert start == 0 and length == size > 3 * 2 * 20 * 32 * 2
     assert [path.name for path in folder.parent.iterdir()] == [".x.lock"]
+
+
+def spoilt(kind: str, path: Path) -> None:
+    """Damage a file of a cache."""
+    content = path.read_bytes()
+    match kind:
+        case "shortened":
+            path.write_bytes(content[: len(content) // 2])
+        case "emptied":
+            path.write_bytes(b"")
+        case "missing":
+            path.unlink()
+        case "a bit":
+            path.write_bytes(content[:-9] + bytes([content[-9] ^ 4]) + content[-8:])
+        case "the start":
+            path.write_bytes(bytes(8) + content[8:])
+
+
+@pytest.mark.parametrize("kind", ["shortened", "emptied", "missing", "a bit", "the start"])
+@pytest.mark.parametrize("name", ["images.npy", "classes.npy", "air.npy", "index.json"])
+def test_a_damaged_cache_is_named_and_made_anew(cohort, tmp_path, caplog, name, kind):
+    made = built(tmp_path / "cache", cohort)
+    (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
+    images, classes = np.array(made.images), np.array(made.classes)
+    spoilt(kind, folder / name)
+    again = built(tmp_path / "cache", cohort)
+    assert caplog.messages == [f"{folder / name}: damaged; the cache is made anew"]
+    assert np.array_equal(again.images, images) and np.array_equal(again.classes, classes)
+    assert again.cases == made.cases
+    caplog.clear()
+    built(tmp_path / "cache", cohort)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(("kind", "seen"), [("shortened", True), ("missing", True), (None, False)])
+def test_a_cache_of_an_earlier_release_is_used_as_long_as_its_files_are_whole(cohort, tmp_path, caplog, kind, seen):
+    built(tmp_path / "cache", cohort)
+    (folder,) = (path for path in (tmp_path / "cache").iterdir() if path.is_dir())
+    (folder / "sha256.json").unlink()
+    if kind:
+        spoilt(kind, folder / "images.npy")
+    assert len(built(tmp_path / "cache", cohort).cases) == 3
+    assert bool(caplog.messages) is seen

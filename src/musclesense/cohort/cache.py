@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,17 +17,21 @@ from numpy.typing import DTypeLike, NDArray
 
 from musclesense.cohort.images import read_channel, read_reference
 from musclesense.cohort.table import Acquisition
+from musclesense.errors import InputError
 from musclesense.imaging.digests import image_digest
 from musclesense.imaging.frame import Frame, reference_channel
 from musclesense.imaging.grid import Grid, slices_with, take_slice
 from musclesense.imaging.labels import LabelSet
+from musclesense.messages import log
 from musclesense.storage.atomic import atomic_folder
-from musclesense.storage.digests import digests_of
+from musclesense.storage.digests import digest_of_bytes, digests_of
 from musclesense.storage.locks import locked
-from musclesense.storage.records import write_json
+from musclesense.storage.paths import unwritable_errors
+from musclesense.storage.records import read_json, write_json
 from musclesense.vocabulary import Region
 
 _FORMAT = 3
+_ARRAYS, _INDEX, _DIGESTS = ("images.npy", "classes.npy", "air.npy"), "index.json", "sha256.json"
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class SliceCache:
     @classmethod
     def open(cls, folder: Path, acquisitions: Sequence[Acquisition]) -> Self:
         """Map the arrays of a finished cache without reading them."""
-        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         of_line = {acquisition.line: acquisition for acquisition in acquisitions}
         return cls(
             channels=tuple(index["channels"]),
@@ -116,7 +121,7 @@ def cache_folder(
 def open_or_build(
     folder: Path, acquisitions: Sequence[Acquisition], *, grid: Grid, labels: LabelSet, column: str = "mask"
 ) -> SliceCache:
-    """Open the cache in ``folder``, made first by the one process that gets there first.
+    """Open the cache in ``folder``, made first by the one process that gets there first; a damaged one is made anew.
 
     Args:
         folder: From `cache_folder`, for the same acquisitions, grid, labels and column.
@@ -125,12 +130,37 @@ def open_or_build(
         labels: What the values of the reference labels mean.
         column: The table's column of reference labels, of ``table.LABEL_COLUMNS``.
     """
-    if not folder.is_dir():
+    if _damaged(folder):
         with locked(folder):
-            if not folder.is_dir():
+            if damaged := _damaged(folder):
+                if damaged != folder:
+                    log.warning(f"{damaged}: damaged; the cache is made anew")
+                    with unwritable_errors(folder):
+                        shutil.rmtree(folder)
                 with atomic_folder(folder) as draft:
                     _build(draft, acquisitions, grid, labels, column)
     return SliceCache.open(folder, acquisitions)
+
+
+def _damaged(folder: Path) -> Path | None:
+    """Give a file of a cache that is not as it was written, the folder where there is none, or None."""
+    if not folder.is_dir():
+        return folder
+    digests = folder / _DIGESTS
+    try:
+        # A cache of an earlier release has no digests: its files must have the sizes that they speak of.
+        written = read_json(digests, remedy="") if digests.exists() else dict.fromkeys((*_ARRAYS, _INDEX))
+        names: list[str] = list(written)
+    except (InputError, TypeError):
+        return digests
+    for name in names:
+        try:
+            if written[name] and digest_of_bytes(folder / name) != written[name]:
+                return folder / name
+            read_json(folder / name, remedy="") if name == _INDEX else np.load(folder / name, mmap_mode="r")
+        except (InputError, OSError, ValueError, EOFError):
+            return folder / name
+    return None
 
 
 def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels: LabelSet, column: str) -> None:
@@ -167,7 +197,8 @@ def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels
     np.save(folder / "air.npy", air)
     cases = [[acquisitions[i].line, number] for i, own in enumerate(numbers) for number in own]
     regions = {region: sorted(found) for region, found in classes_of.items()}
-    write_json(folder / "index.json", {"channels": channels, "cases": cases, "classes_of": regions})
+    write_json(folder / _INDEX, {"channels": channels, "cases": cases, "classes_of": regions})
+    write_json(folder / _DIGESTS, {name: digest_of_bytes(folder / name) for name in (*_ARRAYS, _INDEX)})
 
 
 def _new_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> "np.memmap[Any, Any]":
