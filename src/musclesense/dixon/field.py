@@ -36,16 +36,22 @@ _CENTRES = (0.0, 0.5, -0.5, 1.0)
 _CLEARLY_FATTIER = 0.4
 
 
-class _LimbPatch(NamedTuple):
-    """The connected voxels of a limb in one slice."""
+class LimbField(NamedTuple):
+    """What the field of a limb in one slice says of whole turns."""
 
-    voxels: Masks
-    middle: float  # median of the doubled field phase in them, in turns
+    middle: float  # median of the doubled field phase in the limb, in turns
     rim_excess: float  # how much fattier the rim is than the core, as a part of the signal
 
     def whole_turns(self, centre: float) -> int:
         """The whole turns to take off so that the middle of the limb lies nearest to ``centre``."""
         return round(self.middle - centre)
+
+
+class _LimbPatch(NamedTuple):
+    """The connected voxels of a limb in one slice."""
+
+    voxels: Masks
+    field: LimbField
 
 
 class _UnwrappedSlice(NamedTuple):
@@ -58,30 +64,32 @@ class _UnwrappedSlice(NamedTuple):
     limbs: tuple[_LimbPatch, ...]  # the patches whose whole turns are settled by themselves
 
 
-def doubled_turns(magnitude: Images, strength: Images, wrapped: Images, difference: Images) -> Images:
-    """Unwrap the phase between the outer echoes, which is twice the field's between neighbouring ones.
+def doubled_turns(
+    magnitude: Images, strength: Images, wrapped: Images, difference: Images, *, centre: float
+) -> tuple[Images, list[LimbField]]:
+    """Unwrap the phase between the outer echoes of a slice, which is twice the field's between neighbouring ones.
 
-    All arrays are (slices, rows, columns).
+    All arrays are (rows, columns).
 
-    >>> limb = np.ones((1, 16, 16), np.float32)
-    >>> float(np.abs(doubled_turns(limb, limb, 0 * limb, limb)).max())
-    0.0
+    >>> limb = np.ones((16, 16), np.float32)
+    >>> turns, limbs = doubled_turns(limb, limb, 0 * limb, limb, centre=0.0)
+    >>> float(np.abs(turns).max()), len(limbs)
+    (0.0, 1)
 
     Args:
         magnitude: In-phase magnitude.
         strength: Geometric mean of the outer echoes' magnitudes.
         wrapped: Phase between the outer echoes in turns, -0.5 to 0.5.
         difference: Water minus fat if no whole turn is missing; each whole turn changes its sign.
+        centre: What the fields of limbs lie about, in turns: that of the scanner is 0.
 
     Returns:
-        The phase in turns. Far from all signal it stays wrapped.
+        The phase in turns; far from all signal it stays wrapped. And the fields of the limbs, for `centre_frequency`.
     """
-    parts = [_unwrap(*images) for images in zip(magnitude, strength, wrapped, difference, strict=True)]
-    centre = _centre_frequency([limb for part in parts for limb in part.limbs])
+    part = _unwrap(magnitude, strength, wrapped, difference)
     turns = wrapped.copy()
-    for here, part in zip(turns, parts, strict=True):
-        here[part.box] = _settle(part, centre)
-    return turns
+    turns[part.box] = _settle(part, centre)
+    return turns, [limb.field for limb in part.limbs]
 
 
 def _unwrap(magnitude: Images, strength: Images, wrapped: Images, difference: Images) -> _UnwrappedSlice:
@@ -124,7 +132,7 @@ def _limb_patches(
         excess = _rim_excess(
             outlines[grown] == label, patches[grown] == number, water_minus_fat[grown], magnitude[grown]
         )
-        yield _LimbPatch(patches == number, middle, excess)
+        yield _LimbPatch(patches == number, LimbField(middle, excess))
 
 
 def _box(signal: Masks) -> tuple[slice, slice]:
@@ -154,7 +162,7 @@ def _settle(part: _UnwrappedSlice, centre: float) -> Images:
         return part.turns
     turns, known = part.turns.copy(), np.zeros(part.turns.shape, dtype=bool)
     for limb in part.limbs:
-        turns[limb.voxels] -= limb.whole_turns(centre)
+        turns[limb.voxels] -= limb.field.whole_turns(centre)
         known |= limb.voxels
     missing = _extend(turns, np.where(known, part.strength, 0)) - turns
     # Marrow and specks are shifted in one piece; edges and noise voxel by voxel.
@@ -204,8 +212,8 @@ def rim_and_core(outline: Masks, voxels: Masks) -> tuple[Masks, Masks]:
     return voxels & (depth > _RIM[0]) & (depth <= _RIM[1]), voxels & (depth > _CORE)
 
 
-def _centre_frequency(limbs: Sequence[_LimbPatch]) -> float:
-    """Choose the centre, in turns, about which the limbs' fields lie.
+def centre_frequency(limbs: Sequence[LimbField]) -> float:
+    """Choose the centre, in turns, about which the fields of all limbs of a scan lie.
 
     An odd number of turns swaps fat and water, so the excess of fat in the rims tells the centres apart.
     """

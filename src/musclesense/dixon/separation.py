@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from musclesense.dixon.fat import FatModel
-from musclesense.dixon.field import doubled_turns
+from musclesense.dixon.field import LimbField, centre_frequency, doubled_turns
 from musclesense.dixon.spectrum import fit_spectrum
 from musclesense.vocabulary import Echo
 
@@ -86,23 +86,47 @@ def separate(
     """
     if echoes.ndim != 4 or echoes.shape[0] != 3:
         raise ValueError(f"echoes must have shape (3, i, j, k), got {echoes.shape}")
-    before, in_phase, after = np.moveaxis(echoes, slice_axis + 1, 1).astype(np.complex64, copy=False)
-    magnitude, strength = np.abs(in_phase), np.sqrt(np.abs(before)) * np.sqrt(np.abs(after))
-    wrapped = np.angle(after * before.conj()) / np.float32(2 * np.pi)
-    # The part of the outer echoes that lies along the in-phase echo once the field's turn is undone.
-    difference = strength * np.cos(np.angle(before * in_phase.conj()) + np.float32(np.pi) * wrapped)
-    turns = doubled_turns(magnitude, strength, wrapped, difference)
-    difference[np.round(turns - wrapped) % 2 == 1] *= -1
-    field_phase = np.float32(np.pi) * turns
-    if model.peaks == 1:
-        fat, water = (magnitude - difference) / 2, (magnitude + difference) / 2
-    else:
+    planes = np.moveaxis(echoes, slice_axis + 1, 1)
+    fat, water, field_phase = parts = np.empty((3, *planes.shape[1:]), dtype=np.float32)
+    centre = centre_frequency(_separate_slices(planes, parts, centre=0.0))
+    if centre:
+        _separate_slices(planes, parts, centre=centre)
+    if model.peaks != 1:
+        before, in_phase, after = planes.astype(np.complex64, copy=False)
         fat, water, field_phase = fit_spectrum(
             (before, in_phase, after), ECHO_TIMES_MS, field_phase, larmor_mhz=model.larmor_mhz
         )
     if model.excitation is not None:
-        fat = fat / np.float32(model.excitation.fat_gain)
+        fat /= np.float32(model.excitation.fat_gain)
     if any(model.shift):
         back = [-voxels for voxels in model.shift]
-        fat = np.stack([ndimage.shift(image, back, order=3, mode="nearest") for image in fat])
+        for image in fat:
+            image[:] = ndimage.shift(image, back, order=3, mode="nearest")
     return Separation(*(np.moveaxis(part, 0, slice_axis) for part in (fat, water, field_phase)))
+
+
+def _separate_slices(
+    planes: NDArray[np.complexfloating[Any, Any]], parts: NDArray[np.float32], *, centre: float
+) -> list[LimbField]:
+    """Separate slice by slice, since whole volumes take much memory.
+
+    Args:
+        planes: Echoes, (3, slices, rows, columns).
+        parts: Where fat, water and the field's phase go, of the same shape.
+        centre: What the fields of limbs lie about, in turns.
+
+    Returns:
+        The fields of the limbs of all slices.
+    """
+    limbs = []
+    for number in range(planes.shape[1]):
+        before, in_phase, after = planes[:, number].astype(np.complex64, copy=False)
+        magnitude, strength = np.abs(in_phase), np.sqrt(np.abs(before)) * np.sqrt(np.abs(after))
+        wrapped = np.angle(after * before.conj()) / np.float32(2 * np.pi)
+        # The part of the outer echoes that lies along the in-phase echo once the field's turn is undone.
+        difference = strength * np.cos(np.angle(before * in_phase.conj()) + np.float32(np.pi) * wrapped)
+        turns, found = doubled_turns(magnitude, strength, wrapped, difference, centre=centre)
+        limbs += found
+        difference[np.round(turns - wrapped) % 2 == 1] *= -1
+        parts[:, number] = (magnitude - difference) / 2, (magnitude + difference) / 2, np.float32(np.pi) * turns
+    return limbs
