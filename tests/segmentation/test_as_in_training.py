@@ -1,18 +1,19 @@
 """Segmentation goes the way of training: equal arrays before the network, equal scores behind it, masks as before."""
 
-import csv
 import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from musclesense.cli.main import main
 from musclesense.cohort.cache import open_or_build
@@ -21,11 +22,15 @@ from musclesense.imaging.grid import Grid, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import read_volume
 from musclesense.metrics.fat_fraction import mean_fat_fraction
+from musclesense.networks.predictor import TorchPredictor
 from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.scan import read_scan
 from musclesense.segmentation.segmenter import Segmenter, segment
+from musclesense.training.run import train
+from musclesense.training.settings import Settings
 
 from ..shared.networks import BEFORE, spec_of
+from ..shared.runs import rows_of
 
 PHANTOM = BEFORE / "phantom-smoke-1"
 
@@ -110,10 +115,32 @@ def assert_scored_alike(rows: Sequence[Mapping[str, str]], model: Path, table: P
 
 
 def test_a_test_case_that_is_segmented_has_the_score_of_its_run(finished: Path, data: Path) -> None:
-    with (finished / "cases.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(finished / "cases.csv")
     assert len(rows) >= 4 and {row["region"] for row in rows} == {"calf", "thigh"}
     assert_scored_alike(rows, finished, data / "phantom-smoke-1" / "cohort.csv")
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_a_score_is_that_of_the_mask_at_whatever_precision_the_network_was_trained(
+    configured: Callable[..., Settings], data: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Masks are made in 32 bit."""
+    settings = configured(f"trainer.precision={precision}", "trainer.max_epochs=2")
+    tested: set[torch.dtype] = set()
+    logits = TorchPredictor._logits
+
+    def noted(self: TorchPredictor, images: Tensor) -> Tensor:
+        found = logits(self, images)
+        tested.add(found.dtype)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TorchPredictor, "_logits", noted)
+        train(settings)
+    assert tested == {torch.float32}
+    rows = rows_of(settings.run.cases)
+    assert any(int(row["fp"]) or int(row["fn"]) for row in rows)
+    assert_scored_alike(rows, settings.run.path, data / "phantom-smoke-1" / "cohort.csv")
 
 
 def test_a_scan_is_segmented_as_by_the_release_before(tmp_path: Path) -> None:

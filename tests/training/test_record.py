@@ -4,11 +4,24 @@ import dataclasses
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from musclesense.cohort.cache import Case
 from musclesense.imaging.nifti import read_volume
-from musclesense.training.record import score
+from musclesense.networks.spec import NetworkSpec
+from musclesense.training.record import score_scan
 from musclesense.training.run import make_module
+
+
+@dataclasses.dataclass
+class Always:
+    """What predicts the same of every slice: ``found``, (classes, rows, columns)."""
+
+    spec: NetworkSpec
+    found: NDArray[np.float32]
+
+    def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.stack([self.found] * len(images))
 
 
 @pytest.fixture
@@ -19,7 +32,9 @@ def scored(composed, slices):
         case = slices.slices.cases[0]
         cases = (Case(dataclasses.replace(case.acquisition, **changed), case.slice), *slices.slices.cases[1:])
         cache = dataclasses.replace(slices.slices, cases=cases)
-        return score(cache, 0, prediction, make_module(composed()).spec, outer=1, inner=2)
+        return score_scan(
+            Always(make_module(composed("edition=simplified")).spec, prediction), cache, [0], outer=1, inner=2
+        )[0]
 
     return of
 
@@ -67,6 +82,7 @@ def test_a_class_that_the_region_lacks_has_no_row(composed, slices):
     module = make_module(composed("labels=sides", "~labels.classes.left", "~labels.classes.right", "+" + classes))
     region = slices.slices.cases[0].acquisition.region
     cache = dataclasses.replace(slices.slices, classes_of={region: frozenset({1, 3})})
-    case = score(cache, 0, np.zeros((3, 32, 64), np.float32), module.spec, outer=0, inner=0)
+    nothing = Always(module.spec, np.zeros((3, 32, 64), np.float32))
+    (case,) = score_scan(nothing, cache, [0], outer=0, inner=0)
     assert [label.label for label in case.scores] == ["one", "three"]
     assert [label.dice for label in case.scores] == [0, None]

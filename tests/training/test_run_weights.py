@@ -2,21 +2,37 @@
 
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
+from numpy.typing import NDArray
 from tests.shared.runs import AVERAGED, done_of, same, script, weights_of
 from torch import Tensor
 
+from musclesense.networks.predictor import TorchPredictor
 from musclesense.training.callbacks import StepSeed
 from musclesense.training.module import SegmentationModule
-from musclesense.training.record import TestFoldScores as FoldScores
 from musclesense.training.run import train
+
+
+def note_tested(patch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
+    """Note the weights by which each test case is segmented, by their names in the module that trains."""
+    noted: list[dict[str, Tensor]] = []
+    original = TorchPredictor.probabilities
+
+    def probabilities(self: TorchPredictor, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        noted.append({f"network.{name}": tensor.clone() for name, tensor in self.network.state_dict().items()})
+        return original(self, images)
+
+    patch.setattr(TorchPredictor, "probabilities", probabilities)
+    return noted
 
 
 def test_averaged_weights_are_those_validated_kept_and_tested(configured, monkeypatch):
     validated: dict[int, dict[str, Tensor]] = {}
     trained: dict[int, dict[str, Tensor]] = {}
-    tested: list[dict[str, Tensor]] = []
-    validation_step, test_step = SegmentationModule.validation_step, SegmentationModule.test_step
+    tested = note_tested(monkeypatch)
+    validation_step = SegmentationModule.validation_step
 
     def copy(module: SegmentationModule) -> dict[str, Tensor]:
         return {key: value.clone() for key, value in module.state_dict().items()}
@@ -25,12 +41,7 @@ def test_averaged_weights_are_those_validated_kept_and_tested(configured, monkey
         validated[self.current_epoch] = copy(self)
         validation_step(self, batch)
 
-    def testing(self: SegmentationModule, batch: Any) -> Tensor:
-        tested.append(copy(self))
-        return test_step(self, batch)
-
     monkeypatch.setattr(SegmentationModule, "validation_step", validating)
-    monkeypatch.setattr(SegmentationModule, "test_step", testing)
     monkeypatch.setattr(
         StepSeed, "on_validation_start", lambda self, _, module: trained.update({module.current_epoch: copy(module)})
     )
@@ -61,17 +72,11 @@ def test_kept_epochs_without_averaging_are_the_weights_as_trained(configured, mo
 def test_best_checkpoint_is_the_best_epoch(configured, monkeypatch):
     weights = script(monkeypatch, [0.2, 0.6, 0.6, 0.3])
     config = configured()
-    scored: list[dict[str, Tensor]] = []
-    original = FoldScores.on_test_epoch_end
-    monkeypatch.setattr(
-        FoldScores,
-        "on_test_epoch_end",
-        lambda self, trainer, module: (scored.append(dict(module.state_dict())), original(self, trainer, module)),
-    )
+    tested = note_tested(monkeypatch)
     train(config)
     folder = config.run.path
     assert done_of(folder)["best_epoch"] == 1
     assert same(weights_of(folder), weights[1])
     assert same(weights_of(folder, "last"), weights[3])
     assert not same(weights[1], weights[3])
-    assert same(scored[0], weights[1]), "tested with another epoch than the best"
+    assert same(tested[0], weights[1]), "tested with another epoch than the best"

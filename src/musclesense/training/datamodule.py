@@ -177,10 +177,6 @@ class NestedFoldDataModule(LightningDataModule):
         """Give the validation cases."""
         return self._loader(CaseSampler(self.validation_cases))
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Give the test cases."""
-        return self._loader(CaseSampler(self.test_cases))
-
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Look up the changes of a training batch while it is still in main memory, so that no device has to wait."""
         if self.trainer is None or not self.trainer.training:

@@ -128,10 +128,6 @@ class SegmentationModule(LightningModule):
         self.log("val_dice", self.val_dice.compute().nanmean().nan_to_num())
         self.val_dice.reset()
 
-    def test_step(self, batch: Batch) -> Tensor:
-        """Give the probabilities of a test batch; a callback scores them in scanner space."""
-        return self.probabilities(batch.images)
-
     def configure_optimizers(self) -> Any:
         """Make the optimizer, and the schedule over all steps of the training."""
         # Not `estimated_stepping_batches`: it starts to read batches before a resumed run knows its epoch.

@@ -1,7 +1,9 @@
 """What a run writes down of itself: learning curves and test scores."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,10 @@ from musclesense.cohort.images import read_channel, read_reference
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import decide
 from musclesense.metrics.case import Case, score_slice
-from musclesense.networks.spec import NetworkSpec
+from musclesense.networks.predictor import Predictor
 from musclesense.studies.layout import RunFolder
 from musclesense.studies.overlays import KeptSlice, write_overlays
 from musclesense.studies.writing import write_cases, write_epochs
-from musclesense.training.datamodule import Batch
-from musclesense.training.module import SegmentationModule
 from musclesense.training.settings import Settings
 
 MONITOR = "val_dice"
@@ -76,71 +76,67 @@ class ScoredCase:
     overlay: KeptSlice
 
 
-def score(
-    cache: SliceCache,
-    position: int,
-    probabilities: NDArray[np.float32],
-    spec: NetworkSpec,
-    *,
-    outer: int,
-    inner: int,
-    column: str = "mask",
-) -> ScoredCase:
-    """Bring probabilities (classes, rows, columns) back to the scan and compare them with its labels."""
-    case = cache.cases[position]
-    acquisition = case.acquisition
-    mask, image = read_reference(acquisition, column), read_channel(acquisition, cache.placed_by)
-    placement = spec.grid.place(image.geometry, take_slice(image.data, image.geometry, case.slice))
-    scores = score_slice(
-        acquisition,
-        case.slice,
-        mask.geometry,
-        outer=outer,
-        inner=inner,
-        labels=spec.labels,
-        classes=cache.classes_of[acquisition.region],
-        truth=spec.labels.encode(take_slice(mask.data, mask.geometry, case.slice)),
-        predicted=decide(placement.to_scanner(probabilities), spec.threshold),
-    )
-    overlay = KeptSlice(
-        acquisition.line,
-        case.slice,
-        image=_display(np.asarray(cache.images[position, 0], dtype=np.float32)),
-        truth=np.array(cache.classes[position]),
-        prediction=decide(probabilities, spec.threshold),
-    )
-    return ScoredCase(position, scores, overlay)
+def test_fold(
+    predictor: Predictor, cache: SliceCache, positions: Sequence[int], settings: Settings
+) -> list[ScoredCase]:
+    """Score the test cases of a run, each device its share, and write ``cases.csv`` and ``overlays.npz``.
+
+    They are segmented from their files, as by ``musclesense segment``: the cache keeps images in 16 bit, and training
+    may compute in 16 bit.
+    """
+    together = distributed.is_initialized()
+    rank, devices = (distributed.get_rank(), distributed.get_world_size()) if together else (0, 1)
+    shares: list[list[ScoredCase]] = [[]]
+    for _, own in groupby(positions[rank::devices], key=lambda position: cache.cases[position].acquisition.line):
+        column = settings.config.labels.column
+        shares[0] += score_scan(predictor, cache, list(own), **settings.fold, column=column)
+    if together:
+        mine, shares = shares[0], [[] for _ in range(devices)]
+        distributed.all_gather_object(shares, mine)
+    cases = sorted(chain.from_iterable(shares), key=lambda case: case.position)
+    if rank == 0:
+        write_cases(settings.run, [label for case in cases for label in case.scores])
+        write_overlays(settings.run, [case.overlay for case in cases])
+    return cases
+
+
+def score_scan(
+    predictor: Predictor, cache: SliceCache, positions: Sequence[int], *, outer: int, inner: int, column: str = "mask"
+) -> list[ScoredCase]:
+    """Segment labelled slices of one scan, and compare them with its labels in the voxels of the scan."""
+    acquisition, spec = cache.cases[positions[0]].acquisition, predictor.spec
+    mask = read_reference(acquisition, column)
+    images = {name: read_channel(acquisition, name) for name in dict.fromkeys((spec.placed_by, *spec.channels))}
+    scored = []
+    for position in positions:
+        number = cache.cases[position].slice
+        slices = {
+            name: take_slice(image.data, image.geometry, number).astype(np.float32) for name, image in images.items()
+        }
+        prepared = spec.frame.prepare(images[spec.placed_by].geometry, slices)
+        (probabilities,) = predictor.probabilities(prepared.images[None])
+        scores = score_slice(
+            acquisition,
+            number,
+            mask.geometry,
+            outer=outer,
+            inner=inner,
+            labels=spec.labels,
+            classes=cache.classes_of[acquisition.region],
+            truth=spec.labels.encode(take_slice(mask.data, mask.geometry, number)),
+            predicted=decide(prepared.placement.to_scanner(probabilities), spec.threshold),
+        )
+        overlay = KeptSlice(
+            acquisition.line,
+            number,
+            image=_display(np.asarray(cache.images[position, 0], dtype=np.float32)),
+            truth=np.array(cache.classes[position]),
+            prediction=decide(probabilities, spec.threshold),
+        )
+        scored.append(ScoredCase(position, scores, overlay))
+    return scored
 
 
 def _display(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     low, high = np.percentile(image, (1, 99.5))
     return np.asarray(np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255, dtype=np.uint8)
-
-
-class TestFoldScores(Callback):
-    """``cases.csv`` and ``overlays.npz``: every test case of a run scored in scanner space."""
-
-    def __init__(self, settings: Settings, cache: SliceCache) -> None:
-        self._settings = settings
-        self._cache = cache
-        self.cases: list[ScoredCase] = []
-
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, *_: Any, **__: Any
-    ) -> None:
-        """Score the cases of a batch."""
-        assert isinstance(pl_module, SegmentationModule)
-        for position, probabilities in zip(batch.case.tolist(), outputs.cpu().numpy(), strict=True):
-            fold, column = self._settings.fold, self._settings.config.labels.column
-            self.cases.append(score(self._cache, position, probabilities, pl_module.spec, **fold, column=column))
-
-    def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Bring the cases of all devices together, in the order of the cache, and write them."""
-        if distributed.is_initialized():
-            gathered: list[list[ScoredCase]] = [[] for _ in range(distributed.get_world_size())]
-            distributed.all_gather_object(gathered, self.cases)
-            self.cases = [case for share in gathered for case in share]
-        self.cases.sort(key=lambda case: case.position)
-        if trainer.is_global_zero:
-            write_cases(self._settings.run, [label for case in self.cases for label in case.scores])
-            write_overlays(self._settings.run, [case.overlay for case in self.cases])

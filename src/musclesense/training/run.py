@@ -18,6 +18,8 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from musclesense.errors import DiskError, InputError, reason_of
 from musclesense.messages import log
+from musclesense.networks.bundle import read_checkpoint
+from musclesense.networks.predictor import TorchPredictor
 from musclesense.networks.spec import NetworkSpec
 from musclesense.storage.locks import locked, locked_if_free
 from musclesense.studies.reading import read_done
@@ -29,7 +31,7 @@ from musclesense.training.datamodule import NestedFoldDataModule
 from musclesense.training.machine import compilation, devices
 from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
-from musclesense.training.record import History, ScoredCase, TestFoldScores
+from musclesense.training.record import History, ScoredCase, test_fold
 from musclesense.training.settings import Settings
 from musclesense.training.watch.progress import RunBar
 from musclesense.version import __version__
@@ -169,7 +171,6 @@ class Session:
     datamodule: NestedFoldDataModule
     trainer: Trainer
     history: History
-    test: TestFoldScores
 
     def fit(self) -> None:
         """Train to the end, from the last epoch if there is one."""
@@ -184,12 +185,13 @@ class Session:
         best_epoch = max(self.history.rows, key=lambda row: row["val_dice"])["epoch"]
         kept = next(callback for callback in self.trainer.callbacks if isinstance(callback, KeptWeights))  # type: ignore[attr-defined]
         checkpoints.require_best(path, epoch=int(best_epoch), digest=kept.best)
-        best = SegmentationModule.load(path)
-        self.trainer.test(best, datamodule=self.datamodule, verbose=False)
-        scores = _scores(self.test.cases)
+        best = read_checkpoint(path)
+        predictor = TorchPredictor(best.network, best.spec, str(self.trainer.strategy.root_device))
+        cases = test_fold(predictor, self.datamodule.cache, self.datamodule.test_cases, self.settings)
+        scores = _scores(cases)
         if logger is not None:
             overlays = self.settings.config.logger.overlays
-            logger.log_test(scores, self.test.cases, labels=best.spec.labels, overlays=overlays)
+            logger.log_test(scores, cases, labels=best.spec.labels, overlays=overlays)
         return scores, best_epoch
 
 
@@ -213,16 +215,15 @@ def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger
         data.slices, data.split, settings, batch_size=batch_size, seed=seed, pin_memory=on_cuda, devices=len(own)
     )
     history = History(settings.run)
-    test = TestFoldScores(settings, data.slices)
     bar = RunBar(settings.run.name, config.trainer.max_epochs)
-    callbacks = [StepSeed(seed), history, test, bar, *_keeping(settings, history)]
+    callbacks = [StepSeed(seed), history, bar, *_keeping(settings, history)]
     callbacks += [logger] if logger else []
     cases = len(datamodule.train_dataloader()) * batch_size
     compiled = compilation.wanted(config.trainer, hardware, cases=cases, devices=len(own))
     if compiled:
         callbacks.append(compilation.Compilation(batch_size))
     trainer = make_trainer(settings, hardware, own, callbacks)
-    return Session(settings, hardware, compiled, module, datamodule, trainer, history, test)
+    return Session(settings, hardware, compiled, module, datamodule, trainer, history)
 
 
 def _keeping(settings: Settings, history: History) -> list[Callback]:
