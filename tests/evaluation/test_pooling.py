@@ -29,6 +29,7 @@ def test_scores_are_pooled_by_hand(make_case: CaseMaker) -> None:
     assert scores.dice_by_outer == {0: pytest.approx(0.85), 1: pytest.approx(1.0)}
     assert scores.dice_sd_outer == pytest.approx(0.15 / 2**0.5)
     assert scores.hd95_mm_mean == pytest.approx(2.0)
+    assert (scores.hd95_undefined, scores.fat_fraction_undefined, scores.runs) == (1, 1, 3)
     # +1, -2 and +0.5 points; +1, +1, +1 and -3 ml.
     assert mean_sd(scores.fat_fraction_bias) == pytest.approx((-1 / 6, (31 / 12) ** 0.5))
     assert mean_sd(scores.volume_bias_ml) == pytest.approx((0.0, 2.0))

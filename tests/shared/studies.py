@@ -56,6 +56,7 @@ def write_run(folder: RunFolder, outer: int, inner: int, subjects: Iterable[str]
             noise = random.normal(0, 12, (ROWS, COLUMNS))
             image = np.clip(limbs(radius + 16) * 190 - truth * (150 - 1.4 * infiltration) + noise, 0, 255)
             line = lines[subject, region]
+            distance, found = abs(random.normal(2, 1)), infiltration + random.normal(0.3, 0.8)
             cases.append(
                 Case(
                     outer=outer,
@@ -68,14 +69,17 @@ def write_run(folder: RunFolder, outer: int, inner: int, subjects: Iterable[str]
                     slice=5,
                     label="muscle",
                     dice=2 * tp / (2 * tp + fp + fn),
-                    hd95_mm=abs(random.normal(2, 1)),
+                    hd95_mm=distance,
                     volume_true_ml=(tp + fn) * 0.0156,
                     volume_predicted_ml=(tp + fp) * 0.0156,
                     fat_fraction_true_mask=infiltration,
-                    fat_fraction_predicted_mask=infiltration + random.normal(0.3, 0.8),
+                    fat_fraction_predicted_mask=found,
                     tp=tp,
                     fp=fp,
                     fn=fn,
+                    hd95_penalised_mm=distance,
+                    measured_fat_fraction_true_mask=infiltration,
+                    measured_fat_fraction_predicted_mask=found,
                 )
             )
             pictures = (plane.astype(np.uint8) for plane in (image, truth, prediction))

@@ -1,5 +1,6 @@
 """Scores pooled over cases, as the paper pools its 25 runs."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -39,6 +40,16 @@ class Scores:
     hd95_mm_mean: float | None  # 95th percentile Hausdorff distance, over the cases where neither mask is empty
     volume_bias_ml: MeanSD | None  # volume, predicted minus true
     fat_fraction_bias: MeanSD | None  # mean fat fraction, predicted mask minus true mask, in percentage points
+    # Cases without such a value, left out of its mean: a mask is empty, or the value is not known.
+    hd95_undefined: int
+    fat_fraction_undefined: int
+    both_empty: int  # cases where truth and prediction are empty
+    prediction_empty: int  # cases where the prediction alone is empty
+    truth_empty: int  # cases where the truth alone is empty
+    hd95_penalised_mm_mean: float | None  # HD95 with the slice's diagonal where one mask is empty
+    measured_fat_fraction_bias: MeanSD | None  # that of fat and water in the predicted mask minus that in the true mask
+    voxels_true_min: int | None  # of the smallest true mask that is not empty
+    runs: int  # different runs among the cases
 
     @property
     def dice_sd_outer(self) -> float | None:
@@ -57,7 +68,10 @@ def pool(cases: Iterable[Case]) -> Scores:
     dice = [case.dice for case in cases if case.dice is not None]
     scored = sorted((case for case in cases if case.dice is not None), key=attrgetter("outer"))
     by_outer = groupby(scored, key=attrgetter("outer"))
-    distance = _mean_sd(case.hd95_mm for case in cases)
+    distances = [case.hd95_mm for case in cases if case.hd95_mm is not None]
+    penalised = _mean_sd(case.hd95_penalised_mm for case in cases)
+    biases = [case.fat_fraction_bias for case in cases if case.fat_fraction_bias is not None]
+    empty = Counter((case.voxels_true == 0, case.voxels_predicted == 0) for case in cases)
     return Scores(
         cases=len(cases),
         slices=len({(case.line, case.slice) for case in cases}),
@@ -66,9 +80,18 @@ def pool(cases: Iterable[Case]) -> Scores:
         dice_median=float(np.median(dice)) if dice else None,
         dice_undefined=len(cases) - len(dice),
         dice_by_outer={outer: float(np.mean([case.dice for case in own])) for outer, own in by_outer},
-        hd95_mm_mean=distance.mean if distance else None,
+        hd95_mm_mean=float(np.mean(distances)) if distances else None,
         volume_bias_ml=_mean_sd(case.volume_bias_ml for case in cases),
-        fat_fraction_bias=_mean_sd(case.fat_fraction_bias for case in cases),
+        fat_fraction_bias=_mean_sd(biases),
+        hd95_undefined=len(cases) - len(distances),
+        fat_fraction_undefined=len(cases) - len(biases),
+        both_empty=empty[True, True],
+        prediction_empty=empty[False, True],
+        truth_empty=empty[True, False],
+        hd95_penalised_mm_mean=penalised.mean if penalised else None,
+        measured_fat_fraction_bias=_mean_sd(case.measured_fat_fraction_bias for case in cases),
+        voxels_true_min=min((case.voxels_true for case in cases if case.voxels_true), default=None),
+        runs=len({(case.outer, case.inner) for case in cases}),
     )
 
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from musclesense.cohort.images import read_channel
 from musclesense.cohort.table import Acquisition
 from musclesense.dixon.separation import fat_fraction
+from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_zooms, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry
+from musclesense.messages import log
 from musclesense.metrics import overlap
 from musclesense.metrics.fat_fraction import mean_fat_fraction
 from musclesense.vocabulary import Channel, Region
@@ -29,19 +31,32 @@ class Masks:
     spacing: tuple[float, float]  # pixel size in mm along rows and columns
     voxel_mm3: float  # volume of a voxel
     fat_fraction: NDArray[np.float32] | None  # (rows, columns), percent; None where the scan has no fat fraction
+    measured: NDArray[np.float32] | None  # the same from the fat and the water image; None where the scan lacks one
 
     @cached_property
     def counts(self) -> overlap.Overlap:
         """Voxels in which the masks agree and differ."""
         return overlap.overlap(self.truth, self.predicted)
 
+    @cached_property
+    def hd95_mm(self) -> float | None:
+        """95th percentile Hausdorff distance, None where a mask is empty."""
+        return overlap.hd95_mm(self.truth, self.predicted, self.spacing)
+
+    @property
+    def hd95_penalised_mm(self) -> float | None:
+        """The same, and the slice's diagonal where one mask is empty and the other is not."""
+        failed = self.truth.any() != self.predicted.any()
+        return overlap.diagonal_mm(self.truth.shape, self.spacing) if failed else self.hd95_mm
+
     def volume_ml(self, mask: NDArray[np.bool_]) -> float:
         """Give the volume of one of the masks."""
         return overlap.volume_ml(mask, self.voxel_mm3)
 
-    def mean_fat_fraction(self, mask: NDArray[np.bool_]) -> float | None:
+    def mean_fat_fraction(self, mask: NDArray[np.bool_], *, measured: bool = False) -> float | None:
         """Give the mean fat fraction in one of the masks, percent."""
-        return None if self.fat_fraction is None else mean_fat_fraction(self.fat_fraction, mask)
+        fraction = self.measured if measured else self.fat_fraction
+        return None if fraction is None else mean_fat_fraction(fraction, mask)
 
 
 @dataclass(frozen=True)
@@ -59,8 +74,8 @@ class Case:
     """One label in one labelled slice of one acquisition, tested by one run.
 
     `COLUMNS` says what each attribute means. A measure is None where it is undefined: Dice where both masks are empty,
-    a distance where one is. A measure with a default is also None where it is unknown: the run was made by a version
-    that did not write it. To add a column, add an attribute with its `Column` and a default of None.
+    a distance or a fat fraction where one is. A measure with a default is also None where it is unknown: the run was
+    made by a version that did not write it. To add a column, add an attribute with its `Column` and a default of None.
 
     Examples:
         >>> COLUMNS["hd95_mm"].meaning, COLUMNS["hd95_mm"].unit
@@ -79,11 +94,7 @@ class Case:
     dice: Annotated[float | None, Column("Dice score coefficient", "0 to 1", lambda masks: masks.counts.dice)]
     hd95_mm: Annotated[
         float | None,
-        Column(
-            "95th percentile Hausdorff distance",
-            "mm",
-            lambda masks: overlap.hd95_mm(masks.truth, masks.predicted, masks.spacing),
-        ),
+        Column("95th percentile Hausdorff distance", "mm", lambda masks: masks.hd95_mm),
     ] = None
     volume_true_ml: Annotated[
         float | None, Column("volume of the true mask", "ml", lambda masks: masks.volume_ml(masks.truth))
@@ -106,6 +117,26 @@ class Case:
     tp: Annotated[int, Column("true positives: in both masks", "voxels", lambda masks: masks.counts.tp)]
     fp: Annotated[int, Column("false positives: in the predicted mask only", "voxels", lambda masks: masks.counts.fp)]
     fn: Annotated[int, Column("false negatives: in the true mask only", "voxels", lambda masks: masks.counts.fn)]
+    hd95_penalised_mm: Annotated[
+        float | None,
+        Column("HD95, the slice's diagonal where one mask is empty", "mm", lambda masks: masks.hd95_penalised_mm),
+    ] = None
+    measured_fat_fraction_true_mask: Annotated[
+        float | None,
+        Column(
+            "mean fat fraction of the fat and water images in the true mask",
+            "percent",
+            lambda masks: masks.mean_fat_fraction(masks.truth, measured=True),
+        ),
+    ] = None
+    measured_fat_fraction_predicted_mask: Annotated[
+        float | None,
+        Column(
+            "mean fat fraction of the fat and water images in the predicted mask",
+            "percent",
+            lambda masks: masks.mean_fat_fraction(masks.predicted, measured=True),
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         if self.region not in tuple(Region):
@@ -119,9 +150,24 @@ class Case:
         return _difference(self.fat_fraction_predicted_mask, self.fat_fraction_true_mask)
 
     @property
+    def measured_fat_fraction_bias(self) -> float | None:
+        """What is read of fat and water in the predicted mask minus the fat fraction in the true mask, points."""
+        return _difference(self.measured_fat_fraction_predicted_mask, self.fat_fraction_true_mask)
+
+    @property
     def volume_bias_ml(self) -> float | None:
         """Volume of the predicted mask minus that of the true mask."""
         return _difference(self.volume_predicted_ml, self.volume_true_ml)
+
+    @property
+    def voxels_true(self) -> int:
+        """Voxels of the true mask."""
+        return self.tp + self.fn
+
+    @property
+    def voxels_predicted(self) -> int:
+        """Voxels of the predicted mask."""
+        return self.tp + self.fp
 
 
 COLUMNS: Mapping[str, Column] = MappingProxyType(
@@ -161,7 +207,8 @@ def score_slice(
     Returns:
         A case for each class.
     """
-    fraction = _fat_fraction(acquisition, number)
+    measured = _of_fat_and_water(acquisition, number, truth.shape)
+    fraction = _fat_fraction(acquisition, number, measured)
     return tuple(
         Case(
             outer=outer,
@@ -180,6 +227,7 @@ def score_slice(
                     spacing=slice_zooms(geometry),
                     voxel_mm3=float(np.prod(geometry.zooms)),
                     fat_fraction=fraction,
+                    measured=measured,
                 )
             ),
         )
@@ -191,16 +239,29 @@ def _measured(masks: Masks) -> dict[str, Any]:
     return {name: column.measure(masks) for name, column in COLUMNS.items() if column.measure is not None}
 
 
-def _fat_fraction(acquisition: Acquisition, number: int) -> NDArray[np.float32] | None:
-    """Give the fat fraction of a slice in percent: the table's, else from fat and water, else None."""
-    if acquisition.fat_fraction is not None:
-        volume = read_channel(acquisition, "fat_fraction")
-        return take_slice(volume.data, volume.geometry, number).astype(np.float32)
-    if Channel.FAT in acquisition.channels and Channel.WATER in acquisition.channels:
-        fat, water = (read_channel(acquisition, name) for name in (Channel.FAT, Channel.WATER))
-        parts = (take_slice(volume.data, volume.geometry, number).astype(np.float32) for volume in (fat, water))
-        return fat_fraction(*parts)
-    return None
+def _fat_fraction(
+    acquisition: Acquisition, number: int, measured: NDArray[np.float32] | None
+) -> NDArray[np.float32] | None:
+    """Give the fat fraction of a slice in percent: the table's, which of a phantom is the truth, else the measured."""
+    if acquisition.fat_fraction is None:
+        return measured
+    volume = read_channel(acquisition, "fat_fraction")
+    return take_slice(volume.data, volume.geometry, number).astype(np.float32)
+
+
+def _of_fat_and_water(acquisition: Acquisition, number: int, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    """Give what fat and water say of a slice, percent; None where one is missing or of no use, which a line tells."""
+    if not {Channel.FAT, Channel.WATER} <= acquisition.channels.keys():
+        return None
+    try:
+        volumes = [read_channel(acquisition, name) for name in (Channel.FAT, Channel.WATER)]
+        fat, water = (take_slice(one.data, one.geometry, number).astype(np.float32) for one in volumes)
+        if fat.shape != shape or water.shape != shape:
+            raise InputError(f"{acquisition.channels[Channel.WATER]}: not of the size of the mask")
+    except (InputError, IndexError) as error:  # an image that the network does not take was not checked before
+        log.warning(f"no fat fraction from fat and water: {error}")
+        return None
+    return fat_fraction(fat, water)
 
 
 def _difference(predicted: float | None, true: float | None) -> float | None:

@@ -1,5 +1,6 @@
 """How well a predicted mask fits the true one: Dice, surface distance and volume."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,6 +80,19 @@ def hd95_mm(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], spacing: Se
         for here, there in (edges, edges[::-1])
     ]
     return float(max(directed))
+
+
+def diagonal_mm(shape: Sequence[int], spacing: Sequence[float]) -> float:
+    """Give the diagonal of an image, which no distance in it exceeds; axes of a single voxel do not count.
+
+    It stands for the distance to an empty mask, so that a network that finds nothing does not improve a mean.
+
+    Source: the rule of the BraTS challenge (373 mm, the diagonal of its volumes).
+
+    >>> diagonal_mm((30, 40, 1), spacing=(2.0, 2.0, 8.0))
+    100.0
+    """
+    return math.hypot(*(length * size for length, size in zip(shape, spacing, strict=True) if length > 1))
 
 
 def volume_ml(mask: NDArray[np.bool_], voxel_mm3: float) -> float:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,13 +13,18 @@ from musclesense.evaluation.report.page import write_report
 from musclesense.evaluation.report.tables import (
     NESTED_CV_COLUMNS,
     SUMMARY_COLUMNS,
+    measured_fat_fractions,
     paper_dice,
     study_table,
     write_tables,
 )
 from musclesense.metrics.case import COLUMNS, Case
+from musclesense.storage.records import write_csv
 from musclesense.studies.layout import ReportFolder, StudyFolder
 from musclesense.studies.reading import read_study
+from musclesense.studies.writing import write_done
+
+from ...shared.studies import ALL_RUNS
 
 StudyWriter = Callable[..., Path]
 CaseMaker = Callable[..., Case]
@@ -156,5 +162,121 @@ def test_each_column_of_scores_stands_once_in_each_table() -> None:
     assert len({*SUMMARY_COLUMNS}) == len(SUMMARY_COLUMNS)
     assert (
         *("outer", "inner", "region", "label", "cases", "dice_mean", "dice_sd", "dice_undefined", "hd95_mm_mean"),
-        *("volume_bias_ml", "fat_fraction_bias"),
+        *("volume_bias_ml", "fat_fraction_bias", "hd95_undefined", "fat_fraction_undefined", "both_empty"),
+        *("prediction_empty", "truth_empty", "hd95_penalised_mm_mean", "measured_fat_fraction_bias", "voxels_true_min"),
     ) == NESTED_CV_COLUMNS
+
+
+EMPTY_PREDICTION = {
+    **{"dice": "0.0", "hd95_mm": "", "tp": "0", "fp": "0", "fn": "7", "hd95_penalised_mm": "447.2"},
+    **{"fat_fraction_predicted_mask": "", "measured_fat_fraction_predicted_mask": ""},
+}
+EMPTY_TRUTH = EMPTY_PREDICTION | {"fp": "9", "fn": "0", "fat_fraction_true_mask": ""}
+BOTH_EMPTY = EMPTY_TRUTH | {"dice": "", "fp": "0", "hd95_penalised_mm": ""}
+
+
+def failing(study: Path, changes: dict[int, dict[str, str]]) -> None:
+    """Change cases of the first run, whose other files are as they were."""
+    run = StudyFolder(study).run(0, 0)
+    rows = rows_of(run.cases)
+    for number, change in changes.items():
+        rows[number] |= change
+    write_csv(run.cases, tuple(rows[0]), rows)
+    write_done(run, outer=0, inner=0, scores={})
+
+
+def test_what_failed_is_counted_beside_the_means_that_leave_it_out(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0)], subjects=20)
+    before = rows_of(folder / "outer0_inner0" / "cases.csv")
+    failing(folder, {0: EMPTY_PREDICTION, 2: EMPTY_TRUTH, 4: BOTH_EMPTY})  # calves
+    page = write_report(folder)
+    calf, thigh, _ = rows_of(page.with_name("nested_cv.csv"))
+    names = ("cases", "dice_undefined", "hd95_undefined", "fat_fraction_undefined")
+    empty = ("both_empty", "prediction_empty", "truth_empty", "voxels_true_min")
+    assert [calf[name] for name in names] == ["4", "1", "3", "3"]
+    assert [calf[name] for name in empty] == ["1", "1", "1", "7"]
+    assert [thigh[name] for name in names] == ["4", "0", "0", "0"]
+    only = float(before[6]["hd95_mm"])
+    assert float(calf["hd95_mm_mean"]) == pytest.approx(only, abs=1e-6)
+    assert float(calf["hd95_penalised_mm_mean"]) == pytest.approx((only + 2 * 447.2) / 3, abs=1e-6)
+    text, shown = page.read_text(), study_table(folder)
+    for said in (
+        "1 of 8 cases: nothing predicted, though the truth is not empty (Dice 0)",
+        "1 of 8 cases: something predicted, though the truth is empty (Dice 0)",
+        "1 of 8 cases: truth and prediction both empty (no Dice, not counted)",
+        "Dice 0: true masks of 7 to 7 voxels",
+        "Fat fraction bias: over 5 cases",
+    ):
+        assert said in shown and said in text
+    assert f"{only:.1f}, n = 1<" in text, "how many cases a mean is over stands beside it"
+
+
+def test_a_study_in_which_nothing_failed_says_nothing_of_it(reported_study: Path) -> None:
+    text, shown = (reported_study / "report" / "index.html").read_text(), study_table(reported_study)
+    assert "though" not in shown and "though" not in text and ", n = " not in text
+    first, *_ = rows_of(reported_study / "report" / "nested_cv.csv")
+    assert {first[name] for name in ("hd95_undefined", "both_empty", "prediction_empty", "truth_empty")} == {"0"}
+    assert first["hd95_penalised_mm_mean"] == first["hd95_mm_mean"]
+
+
+def test_the_worst_cases_say_how_many_voxels_the_truth_has(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0)])
+    failing(folder, {1: {"dice": "0", "tp": "0", "fp": "4321", "fn": "3"}})
+    row = r'<td class="number">0\.000</td><td class="number">3</td><td class="number">4321</td><td>S00</td>'
+    text = write_report(folder).read_text()
+    assert re.search(row, text)
+    assert "<b>Worst, Dice 0.000</b>, 3 true voxels" in text
+    assert "Dice 0: true masks of 3 to 3 voxels" in text
+
+
+@pytest.mark.parametrize("finished", [[(0, 0)], [(0, 0), (0, 1), (2, 3)], ALL_RUNS[:-1], ALL_RUNS])
+def test_means_say_over_which_runs_they_are(write_study: StudyWriter, finished: list[tuple[int, int]]) -> None:
+    folder = write_study(finished=finished)
+    missing = [f"{outer}-{inner}" for outer, inner in ALL_RUNS if (outer, inner) not in finished]
+    page = write_report(folder)
+    text, shown = page.read_text(), " ".join(study_table(folder).split())
+    over = f"{len(finished)} of 25 runs" + (f", without {', '.join(missing)} (outer-inner)" if missing else "")
+    assert f"pooled over {over}:" in text
+    assert (f"Means are over {over}." in shown) == bool(missing)
+    for row in rows_of(page.with_name("summary.csv")):
+        assert (row["runs_planned"], row["runs_missing"]) == ("25", " ".join(missing))
+        if row["group"] == "all":
+            assert row["runs"] == str(len(finished))
+
+
+def test_what_fat_and_water_say_stands_beside_the_truth_of_a_phantom(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0)])
+    rows = enumerate(rows_of(folder / "outer0_inner0" / "cases.csv"))
+    names = ("measured_fat_fraction_true_mask", "measured_fat_fraction_predicted_mask")
+    failing(folder, {number: {name: str(float(row[name]) - 1.5) for name in names} for number, row in rows})
+    page = write_report(folder)
+    calf, *_ = measured_fat_fractions(read_study(folder))
+    assert float(calf["measured_fat_fraction_true_mask"]) == pytest.approx(float(calf["fat_fraction_true_mask"]) - 1.5)
+    text = page.read_text()
+    assert "True map, true mask" in text and calf["measured_fat_fraction_predicted_mask"] in text
+    assert (page.parent / "figures" / "fat_fraction_measured.png").is_file()
+    first, *_ = rows_of(page.with_name("nested_cv.csv"))
+    bias = float(first["fat_fraction_bias"]) - 1.5
+    assert float(first["measured_fat_fraction_bias"]) == pytest.approx(bias, abs=2e-6)
+
+
+def test_fat_fractions_of_fat_and_water_alone_are_shown_once(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0)])
+    page = write_report(folder)
+    assert "Fat and water, true mask" not in page.read_text()
+    assert not (page.parent / "figures" / "fat_fraction_measured.png").exists()
+
+
+def test_studies_before_these_columns_read_as_unknown(write_study: StudyWriter) -> None:
+    folder = write_study(finished=[(0, 0)])
+    run = StudyFolder(folder).run(0, 0)
+    columns = list(COLUMNS)[: list(COLUMNS).index("hd95_penalised_mm")]
+    write_csv(run.cases, columns, [{name: row[name] for name in columns} for row in rows_of(run.cases)])
+    write_done(run, outer=0, inner=0, scores={})
+    page = write_report(folder)
+    text, shown = page.read_text(), study_table(folder)
+    for name in ("hd95_penalised_mm", "measured_fat_fraction_true_mask", "measured_fat_fraction_predicted_mask"):
+        assert f"({name}) in 1 of 1 runs" in text and f"({name}) in 1 of 1 runs" in shown
+    first, *_ = rows_of(page.with_name("nested_cv.csv"))
+    assert first["hd95_penalised_mm_mean"] == first["measured_fat_fraction_bias"] == "" and first["hd95_mm_mean"]
+    assert first["voxels_true_min"] != ""

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from musclesense.evaluation.pooling import MeanSD, pool, select
 from musclesense.evaluation.report.lettering import drawable
-from musclesense.evaluation.report.tables import paper_dice
+from musclesense.evaluation.report.tables import measured_fat_fractions, paper_dice
 from musclesense.studies.study import RunStatus, Study
 
 _WIDTH = 4.8
@@ -64,6 +64,7 @@ def charts(study: Study) -> dict[str, list[Chart]]:
     lines = "a thin line for each run and a thick one for their mean"
     scatter = "Scatter plot of mean fat fraction in the predicted mask against that in the true mask."
     difference = "Bland-Altman plot of the difference in mean fat fraction, with bias and 95 % limits of agreement."
+    read = "Scatter plot of mean fat fraction of the fat and water images in the predicted mask against the given one."
     learning = [
         Chart("loss", f"Training and validation loss by epoch, {lines}.", partial(_draw_loss, study)),
         Chart("validation_dice", f"Validation Dice by epoch, {lines}.", partial(_draw_validation_dice, study)),
@@ -72,6 +73,8 @@ def charts(study: Study) -> dict[str, list[Chart]]:
         Chart("fat_fraction", scatter, partial(_draw_fat_fraction, study)),
         Chart("fat_fraction_difference", difference, partial(_draw_bland_altman, study)),
     ]
+    if measured_fat_fractions(study):
+        fat_fraction.append(Chart("fat_fraction_measured", read, partial(_draw_fat_fraction, study, measured=True)))
     measured = any(case.fat_fraction_bias is not None for case in study.cases)
     return {
         "headline": [Chart("dice", overall, partial(_draw_headline, study))] if study.cases else [],
@@ -229,10 +232,11 @@ def _curves(axes: Axes, study: Study, measure: str, colour: str, label: str) -> 
         axes.plot(mean.index, mean, color=colour, linewidth=2.2, label=label, zorder=3)
 
 
-def _draw_fat_fraction(study: Study, theme: Theme) -> Figure:
-    figure, axes = _axes(theme, height=3.6, x="fat fraction in true mask (%)", y="in predicted mask (%)", grid="both")
+def _draw_fat_fraction(study: Study, theme: Theme, *, measured: bool = False) -> Figure:
+    y = "fat and water in predicted mask (%)" if measured else "in predicted mask (%)"
+    figure, axes = _axes(theme, height=3.6, x="fat fraction in true mask (%)", y=y, grid="both")
     top = 1.0
-    for region, colour, marker, true, predicted in _fat_fractions(study, theme):
+    for region, colour, marker, true, predicted in _fat_fractions(study, theme, measured=measured):
         _points(axes, true, predicted, marker, colour, markersize=4)
         axes.plot([], [], marker, color=colour, label=region)
         top = max(top, float(true.max()), float(predicted.max()))
@@ -261,13 +265,17 @@ def _draw_bland_altman(study: Study, theme: Theme) -> Figure:
 _Fractions = tuple[str, str, str, NDArray[np.float64], NDArray[np.float64]]
 
 
-def _fat_fractions(study: Study, theme: Theme) -> Iterator[_Fractions]:
-    """Give region, colour, marker, and the fat fractions in true and predicted masks."""
+def _fat_fractions(study: Study, theme: Theme, *, measured: bool = False) -> Iterator[_Fractions]:
+    """Give region, colour, marker, and the fat fractions in true and predicted masks, the latter as ``measured``."""
     for number, region in enumerate(study.regions):
         pairs = [
-            (case.fat_fraction_true_mask, case.fat_fraction_predicted_mask)
+            (case.fat_fraction_true_mask, predicted)
             for case in select(study.cases, region=region)
-            if case.fat_fraction_bias is not None
+            if (
+                predicted := case.measured_fat_fraction_predicted_mask if measured else case.fat_fraction_predicted_mask
+            )
+            is not None
+            and case.fat_fraction_true_mask is not None
         ]
         if pairs:
             true, predicted = np.array(pairs, dtype=np.float64).T

@@ -29,6 +29,7 @@ class Overlay:
     rank: str  # ``best``, ``median`` or ``worst`` of its region, by Dice averaged over labels
     case: Case  # whose slice it is (the first of its labels)
     dice: float  # averaged over the labels that have one
+    voxels_true: int  # of the true masks of all its labels
     pixels: NDArray[np.uint8]  # RGB, the grid enlarged by a whole number to ``SHOWN_WIDTH`` or more
 
     @property
@@ -45,16 +46,17 @@ class Overlay:
 
 def overlays(study: Study, region: str) -> list[Overlay]:
     """Draw the best, the median and the worst case of a region among those whose images were kept."""
-    kept = [(dice, run, case) for run in study.runs for dice, case in _kept(run, region)]
+    kept = [(dice, run, cases) for run in study.runs for dice, cases in _kept(run, region)]
     kept.sort(key=lambda entry: -entry[0])
     if not kept:
         return []
     drawn = []
     for rank, position in (("best", 0), ("median", len(kept) // 2), ("worst", -1)):
-        dice, run, case = kept[position]
+        dice, run, cases = kept[position]
+        case, voxels = cases[0], sum(one.voxels_true for one in cases)
         slice_ = read_overlay(run.folder, case.line, case.slice)
         pixels = draw(slice_.image, slice_.truth, slice_.prediction)
-        drawn.append(Overlay(rank=rank, case=case, dice=dice, pixels=pixels))
+        drawn.append(Overlay(rank=rank, case=case, dice=dice, voxels_true=voxels, pixels=pixels))
     return drawn
 
 
@@ -83,8 +85,8 @@ def _contour(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return marked & (labels > 0)
 
 
-def _kept(run: Run, region: str) -> Iterable[tuple[float, Case]]:
-    """Give mean Dice and first case of each slice of a region that the run kept the images of."""
+def _kept(run: Run, region: str) -> Iterable[tuple[float, list[Case]]]:
+    """Give mean Dice and cases of each slice of a region that the run kept the images of."""
     slices: dict[tuple[int, int], list[Case]] = {}
     for case in run.cases:
         if case.region == region and case.dice is not None:
@@ -93,4 +95,4 @@ def _kept(run: Run, region: str) -> Iterable[tuple[float, Case]]:
         return
     for line, number in read_index(run.folder):
         if cases := slices.get((line, number)):
-            yield fmean(case.dice for case in cases if case.dice is not None), cases[0]
+            yield fmean(case.dice for case in cases if case.dice is not None), cases

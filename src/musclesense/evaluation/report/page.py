@@ -14,7 +14,7 @@ from musclesense.evaluation.pooling import pool, select
 from musclesense.evaluation.report import figures, tables
 from musclesense.evaluation.report.figures import DARK, LIGHT
 from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, Overlay, overlays
-from musclesense.evaluation.report.tables import GROUPS, LABELS, REGIONS, Measure, paper_dice
+from musclesense.evaluation.report.tables import FAILURES, GROUPS, LABELS, REGIONS, Measure, paper_dice
 from musclesense.names import ALL
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked
@@ -91,8 +91,12 @@ def _content(study: Study) -> dict[str, Any]:
         "finished": study.with_status(RunStatus.FINISHED),
         "failed": study.with_status(RunStatus.FAILED),
         "missing": study.with_status(RunStatus.MISSING),
+        "runs_pooled": tables.runs_pooled(study),
+        "failures": tables.failures(study),
+        "worst": tables.worst_cases(study),
+        "fat_fractions": tables.measured_fat_fractions(study),
         "unknown": tables.unknown_columns(study),
-        "columns": {table: _columns(table) for table in (REGIONS, LABELS, GROUPS)},
+        "columns": {table: _columns(table) for table in (REGIONS, LABELS, GROUPS, FAILURES)},
         "data": _data(study),
         "settings": _settings(study.config),
         "configuration": yaml.safe_dump(dict(study.config), sort_keys=False, allow_unicode=True),
@@ -107,10 +111,10 @@ def _content(study: Study) -> dict[str, Any]:
 
 
 def _columns(table: str) -> list[Measure]:
-    """Give the columns of a table of scores on the page, counts of cases last."""
+    """Give the columns of a table of scores on the page, counts of cases last, and in that of failures first."""
     own = [measure for measure in tables.MEASURES if table in measure.on]
-    counts = ("subjects", "cases", "dice_undefined")
-    return sorted(own, key=lambda measure: measure.name in counts)
+    counts = ("subjects", "cases", "dice_undefined", "both_empty", "prediction_empty", "truth_empty")
+    return sorted(own, key=lambda measure: (measure.name in counts) != (table == FAILURES))
 
 
 def _score_rows(study: Study, *, groups: Sequence[str | None], labels: Sequence[str | None]) -> list[dict[str, object]]:
