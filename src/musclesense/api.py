@@ -141,6 +141,7 @@ def segment(
     region: str | Region,
     limbs: str | Limbs = "auto",
     device: str = "auto",
+    out_of_fold: bool = False,
 ) -> "Segmentation":
     """Segment the muscle of a scan.
 
@@ -151,6 +152,7 @@ def segment(
         limbs: ``both`` side by side; or the one that the scan shows: ``left`` or ``right`` of the subject, or ``one``
             where the side is not known; or ``auto``: what is found in the images.
         device: Where the networks compute, unless ``model`` is loaded already.
+        out_of_fold: Of a study, use the networks alone that have not seen the subject; the scan is one of its cohort.
 
     Returns:
         The result: ``.mask`` is an array in the voxels of the scan, ``.table`` a pandas table of volumes and fat
@@ -175,7 +177,7 @@ def segment(
 
     given = scan if isinstance(scan, Scan) else read_scan(fat=scan)
     networks = model if isinstance(model, Segmenter) else Path(model)
-    return segment(given, model=networks, region=region, limbs=limbs, device=device)
+    return segment(given, model=networks, region=region, limbs=limbs, device=device, out_of_fold=out_of_fold)
 
 
 def separate(

@@ -1,7 +1,7 @@
 """From trained networks to a mask in the voxels of a scan."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,7 @@ from musclesense.networks.predictor import AUTO, Ensemble, Predictor, TorchPredi
 from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import Scan
+from musclesense.segmentation.seen import tell, unseen_by
 from musclesense.storage.paths import is_file, is_folder
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import finished_runs, require_own_file
@@ -60,6 +61,12 @@ class Segmenter:
                     )
         members = [TorchPredictor(one.network, one.spec, device) for one in trained]
         return cls(Ensemble(members), tuple(one.weights_file for one in trained))
+
+    def only(self, numbers: Sequence[int]) -> Self:
+        """Give some of the networks, by their numbers."""
+        members = self.predictor.members if isinstance(self.predictor, Ensemble) else (self.predictor,)
+        chosen = [members[number] for number in numbers]
+        return type(self)(Ensemble(chosen), tuple(self.files[number] for number in numbers))
 
     @property
     def spec(self) -> NetworkSpec:
@@ -127,12 +134,25 @@ class Segmenter:
 
 
 def segment(
-    scan: Scan, *, model: str | Path | Segmenter, region: str, limbs: str = AUTO, device: str = AUTO
+    scan: Scan,
+    *,
+    model: str | Path | Segmenter,
+    region: str,
+    limbs: str = AUTO,
+    device: str = AUTO,
+    out_of_fold: bool = False,
+    told: bool = False,
 ) -> Segmentation:
-    """Segment a scan, as `musclesense.segment` says."""
+    """Segment a scan, as `musclesense.segment` says; with ``told``, nothing is said of who has seen the subject."""
     shown, seen = _word(Region, "region", region), None if limbs == AUTO else _word(Limbs, "limbs", limbs)
     segmenter = model if isinstance(model, Segmenter) else Segmenter.load(model, device)
     segmenter.require_region(shown)
+    if out_of_fold:
+        unseen = unseen_by(scan, segmenter.files)
+        log.info(f"{len(unseen)} of {len(segmenter.files)} networks have not seen the subject, and segment")
+        segmenter = segmenter.only(unseen)
+    elif not told:
+        tell(scan, segmenter.files)
     classes = segmenter.segment(scan.channels, scan.geometry, {scan.reference: scan.bodies})
     return Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen or _found_limbs(scan))
 
