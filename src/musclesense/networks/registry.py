@@ -4,7 +4,9 @@ A name or a dotted name may come from a file of unknown origin: nothing but a cl
 """
 
 import difflib
+import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -112,9 +114,17 @@ def make(kind: Kind[_Made], config: Mapping[str, Any], option: str, *given: Any,
             raise InputError(
                 f"{option}: {shown} needs {package}; pip install 'musclesense[baselines]', or choose another {option}"
             ) from error
-        raise InputError(
-            f"{option}: {shown} cannot be made ({reason_of(error)}); correct {option}=... or its arguments"
-        ) from error
+        remedy = _meant(error, target, option) or f"correct {option}=... or its arguments"
+        raise InputError(f"{option}: {shown} cannot be made ({reason_of(error)}); {remedy}") from error
+
+
+def _meant(error: Exception, target: str, option: str) -> str | None:
+    """Ask for an argument that is like the one that a class does not take."""
+    unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+    if not unknown:
+        return None
+    near = difflib.get_close_matches(unknown[1], inspect.signature(pkgutil.resolve_name(target)).parameters, n=1)
+    return f"did you mean {option}.{near[0]}?" if near else None
 
 
 def named(kind: Kind[Any], config: Mapping[str, Any]) -> dict[str, Any]:
