@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from musclesense.evaluation.doubts import doubts
 from musclesense.evaluation.pooling import pool, select
 from musclesense.evaluation.report import figures, tables
 from musclesense.evaluation.report.figures import DARK, LIGHT
@@ -93,6 +94,7 @@ def _content(study: Study) -> dict[str, Any]:
         "missing": study.with_status(RunStatus.MISSING),
         "runs_pooled": tables.runs_pooled(study),
         "failures": tables.failures(study),
+        "doubts": doubts(study),
         "worst": tables.worst_cases(study),
         "fat_fractions": tables.measured_fat_fractions(study),
         "unknown": tables.unknown_columns(study),
