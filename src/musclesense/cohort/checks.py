@@ -12,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.cohort.copies import Picture, copies
+from musclesense.cohort.evidence import Evidence, missing_sides
 from musclesense.cohort.folds import shortage
 from musclesense.cohort.images import first_place
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
 from musclesense.dixon.swaps import SWAPPED, FewSlices, few_slices, find_swaps
 from musclesense.errors import InputError
 from musclesense.imaging.air import nan_as_air
+from musclesense.imaging.frame import reference_channel
 from musclesense.imaging.grid import slice_count, slices_with, take_slice
+from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, Volume, finite_values, read_volume, value_problems
 from musclesense.imaging.reader import say_remarks
 from musclesense.imaging.turning import turned, whole_labels
@@ -41,6 +44,7 @@ def check(
     inner_folds: int | None = None,
     label_column: str | None = None,
     label_values: Collection[int] | None = None,
+    labels: LabelSet | None = None,
 ) -> None:
     """Read every file that a study would use, once, and name all that is wrong.
 
@@ -55,6 +59,7 @@ def check(
         label_column: Column of the reference labels that every row must have, as for training; only these are read.
             None: all of ``table.LABEL_COLUMNS`` that a row has.
         label_values: Values that count as labels. None: any positive value.
+        labels: What they mean, instead of ``label_values``: each side must be there where both limbs are.
 
     Raises:
         InputError: There are problems; each line names row, file, value and remedy.
@@ -75,15 +80,20 @@ def check(
         required = None
     label_columns = LABEL_COLUMNS if label_column is None else (label_column,)
 
-    pictures = dict[tuple[int, str], Picture]()
+    if labels is not None:
+        label_values = {value for own in labels.values for value in own} or None
+    pictures, evidence = dict[tuple[int, str], Picture](), Evidence()
 
     def of_files(row: Acquisition) -> list[str]:
-        return list(_row_problems(row, wanted, label_columns, label_values, required, pictures))
+        return list(_row_problems(row, wanted, label_columns, label_values, required, pictures, evidence))
 
     with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1)) as pool:
         for row, conflicts, found in zip(rows, _conflicts(rows), pool.map(of_files, rows), strict=True):
             problems.extend(f"{table.path}, line {row.line}: {problem}" for problem in conflicts + found)
     problems.extend(_shown_twice(table, [pictures[key] for key in sorted(pictures)]))
+    problems.extend(f"{table.path}: {problem}" for problem in missing_sides(evidence.counted, labels))
+    for line, remark in evidence.remarks(label_values):
+        log.warning(f"{table.path}, line {line}: {remark}")
     if folds is not None and rows:
         # A row that could not be understood may stand for one more subject.
         subjects = len({row.subject for row in rows}) + len(table.problems)
@@ -179,6 +189,7 @@ def _row_problems(
     label_values: Collection[int] | None,
     required: str | None,
     pictures: dict[tuple[int, str], Picture],
+    evidence: Evidence,
 ) -> Iterator[str]:
     """Check the files of one row, one after another, and keep what its images show."""
     for name in channels:
@@ -217,6 +228,8 @@ def _row_problems(
             found = [*_mask_problems(volume, there, row.slice, label_values)]
             if row.slice is None:
                 labelled.update(there)
+            if not found:
+                evidence.add_labels(row, column, volume, labelled & {*there})
         else:
             pictures[row.line, column] = Picture.of(row, column, file, volume)
             volume = nan_as_air(volume, f"{column} {file}")
@@ -225,6 +238,8 @@ def _row_problems(
                 shown[column] = few_slices(volume.data, volume.geometry, most=_SLICES_SHOWN)
             if column == "fat_fraction":
                 found += _unit_problems(volume)
+            elif column == reference_channel(images) and not found:
+                evidence.add_limbs(row, volume, labelled)
         yield from (f"{column} {file}: {problem}" for problem in found)
     yield from _place_problems(row, geometries)
     yield from _swap_problems(row, shown, geometries)

@@ -24,7 +24,7 @@ class FoundLimbs:
 
     Attributes:
         limbs: What it shows.
-        sure: Whether no slice speaks against it.
+        sure: Whether no slice speaks against it, and an outline is seen in one.
         slices: What each of its slices shows.
         why: What speaks for it, in words.
     """
@@ -47,11 +47,17 @@ def find_limbs(image: NDArray[Any], bodies: NDArray[np.bool_], geometry: Geometr
         look(take_slice(image, geometry, number), take_slice(bodies, geometry, number), geometry)
         for number in range(slice_count(geometry))
     ]
+    return sum_up(slices, geometry)
+
+
+def sum_up(slices: Sequence[Seen], geometry: Geometry) -> FoundLimbs:
+    """Let most of the slices of a scan decide what it shows."""
     two, one = (sum(seen.count == count for seen in slices) for count in (2, 1))
+    outlined = any(seen.count and seen.outlined for seen in slices)
     if two >= one:
-        return FoundLimbs(Limbs.BOTH, not one and two > 0, slices, f"seen in {two} of {len(slices)} slices")
+        return FoundLimbs(Limbs.BOTH, not one and outlined, slices, f"seen in {two} of {len(slices)} slices")
     limbs, why = _side(slices, geometry)
-    return FoundLimbs(limbs, not two, slices, f"since {one} of {len(slices)} slices show one limb, {why}")
+    return FoundLimbs(limbs, not two and outlined, slices, f"since {one} of {len(slices)} slices show one limb, {why}")
 
 
 def part_limbs(

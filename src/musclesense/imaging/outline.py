@@ -49,6 +49,7 @@ class Seen:
         main: The side of the cut on which the greater part lies.
         piece: Whether the lesser part is but a piece, cut off by the edge of the image.
         across: Where the greater part begins and ends, in parts of the image from the subject's right edge.
+        outlined: Whether there is air around the body; where it fills the image, its width by height alone tells.
     """
 
     count: int
@@ -56,6 +57,7 @@ class Seen:
     main: Side = Side.RIGHT
     piece: bool = False
     across: tuple[float, float] = (0.0, 1.0)
+    outlined: bool = True
 
 
 def look(image: NDArray[Any], body: NDArray[np.bool_], geometry: Geometry) -> Seen:
@@ -76,7 +78,10 @@ def look(image: NDArray[Any], body: NDArray[np.bool_], geometry: Geometry) -> Se
     most = [-(-length // _MOST_PIXELS) for length in image.shape]
     steps = (max(1, round(pixel / zooms[0]), most[0]), max(1, round(pixel / zooms[1]), most[1]))
     coarse = _blocks(image, steps)
-    outline = np.ones(coarse.shape, dtype=bool) if _is_full(coarse) else _outline(coarse, _blocks(body, steps) >= 0.5)
+    if _is_full(coarse):
+        wide = image.shape[1] * zooms[1] >= _WIDE * image.shape[0] * zooms[0]
+        return Seen(2 if wide else 1, outlined=False)
+    outline = _outline(coarse, _blocks(body, steps) >= 0.5)
     if not outline.any():
         return Seen(0)
     seen = _judge(coarse, outline, (zooms[0] * steps[0], zooms[1] * steps[1]))

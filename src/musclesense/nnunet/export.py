@@ -70,8 +70,7 @@ def export(
     if len(set(channels)) != len(channels):
         raise InputError(f"channels {', '.join(channels)}: one occurs twice; name each once")
     folds.split(outer, 0)
-    values = {value for own in labels.values for value in own}
-    checks.check(table, channels=channels, regions=regions, label_column=column, label_values=values or None)
+    checks.check(table, channels=channels, regions=regions, label_column=column, labels=labels)
     rows = [row for row in table.acquisitions if row.region in regions]
     tested = frozenset(folds.outer[outer])
     with atomic_folder(out) as draft:

@@ -192,7 +192,6 @@ def _require_good(settings: Settings, table: CohortTable, used: Sequence[Acquisi
     with suppress(InputError):  # of files that cannot be read, which are told of below
         if used and not lacking and not table.problems and _cache_folder(settings, used, keep=False).is_dir():
             return
-    values = {value for own in settings.spec.labels.values for value in own}
     checks.check(
         table,
         channels=tuple(dict.fromkeys([*channels, *(cache.common_channels(used) if used else ())])),
@@ -200,5 +199,5 @@ def _require_good(settings: Settings, table: CohortTable, used: Sequence[Acquisi
         folds=settings.config.folds.outer,
         inner_folds=settings.config.folds.inner,
         label_column=settings.config.labels.column,
-        label_values=values or None,
+        labels=settings.spec.labels,
     )
