@@ -19,17 +19,7 @@ from musclesense.imaging.nifti import read_volume
 from musclesense.version import __version__
 from musclesense.vocabulary import Limbs, Region
 
-VERBS = (
-    "check",
-    "folds",
-    "export-nnunet",
-    "import-nnunet",
-    "phantom",
-    "separate",
-    "segment",
-    "segment-cohort",
-    "report",
-)
+VERBS = ("check", "folds", "export-nnunet", "import-nnunet", "phantom", "separate", "segment", "report")
 
 
 @pytest.fixture(scope="module")

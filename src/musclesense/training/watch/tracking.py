@@ -18,7 +18,6 @@ from musclesense.errors import reason_of
 from musclesense.imaging.labels import LabelSet
 from musclesense.messages import log
 from musclesense.storage.records import write_text
-from musclesense.studies.identity import with_edition
 from musclesense.studies.layout import RunFolder
 from musclesense.studies.reading import read_epochs
 from musclesense.training.record import ScoredCase
@@ -148,7 +147,7 @@ def _open(settings: Settings, mode: Any) -> Any:
         id=identity,
         resume="allow",
         dir=run.path,
-        config=with_edition(settings.config.plain),
+        config=dict(settings.config.plain),
         mode=mode,
         settings=wandb.Settings(
             silent=True, console="off", init_timeout=_ANSWER_SECONDS, finish_timeout=_UPLOAD_SECONDS
