@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with th
 from fuzz import commands, images, models, nnunet, overrides, seeds, studies, tables
 from fuzz.case import Draw, Maker
 from fuzz.judge import REFUSED, RIGHT, judge, listing
-from fuzz.meaning import geometry, limbs
+from fuzz.meaning import dialects, geometry, limbs, people
 from fuzz.sandbox import run
 
 MAKERS: dict[str, Maker] = {
@@ -37,9 +37,11 @@ MAKERS: dict[str, Maker] = {
     "nnunet": nnunet.make,
     "limbs": limbs.make,
     "geometry": geometry.make,
+    "people": people.make,
+    "dialects": dialects.make,
 }
 SHARES = {
-    "images": 0.43,
+    "images": 0.39,
     "tables": 0.20,
     "overrides": 0.22,
     "studies": 0.04,
@@ -47,6 +49,8 @@ SHARES = {
     "nnunet": 0.03,
     "limbs": 0.02,
     "geometry": 0.03,
+    "people": 0.02,
+    "dialects": 0.02,
 }
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

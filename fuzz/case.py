@@ -29,6 +29,7 @@ class Case:
         changes: What was done to a sound input, for the reader of a failure.
         verdict: What is known of it.
         train: Whether it is a command line of ``train.py``.
+        told: What must stand in the notes beside a result; the empty text: there must be none.
         right: Says what is wrong with the results in the folder and on stdout of a command that took its input.
     """
 
@@ -36,6 +37,7 @@ class Case:
     changes: str
     verdict: Verdict = Verdict.EITHER
     train: bool = False
+    told: str | None = None
     right: Callable[[Path, str], str | None] = lambda folder, said: None
 
 

@@ -42,6 +42,16 @@ def test_codes_of_one_number_fold_alike_and_of_two_never(letters, one, other):
     assert (folded(f"{letters}{one}") == folded(f"{letters}{other}")) == (one == other)
 
 
+SMALL_LETTERS = [
+    chr(code) for first, last in ((0x3B1, 0x3C9), (0x430, 0x44F), (0x61, 0x7A)) for code in range(first, last + 1)
+]
+
+
+@given(st.text(st.sampled_from(SMALL_LETTERS), max_size=8))
+def test_case_folds_in_any_script(text):
+    assert folded(text.upper()) == folded(text.lower()) == folded(text.swapcase())
+
+
 def test_blanks_and_separators_alone_are_not_one_name():
     assert len({folded(name) for name in ("", "-", "_", "--")}) == 4
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Literal
 from musclesense.vocabulary import Limbs, Region
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from musclesense.cohort.table import CohortTable
     from musclesense.dixon.echoes import Pair
     from musclesense.dixon.scan import SeparatedScan
@@ -82,13 +80,12 @@ def make_phantom(
     return read_cohort(made)
 
 
-def load_model(model: PathLike, *, device: str = "auto", allow_class: "Collection[str]" = ()) -> "Segmenter":
+def load_model(model: PathLike, *, device: str = "auto") -> "Segmenter":
     """Load trained networks once, to segment several scans.
 
     Args:
         model: A study's folder (all its finished networks as an ensemble), a run's folder, a checkpoint or a bundle.
         device: ``auto`` (a GPU where there is one), or a device of PyTorch such as ``cpu`` or ``cuda:1``.
-        allow_class: Networks of your own that the files may name, such as ``["mypackage.MyNet"]``. Their code is run.
 
     Raises:
         InputError: Nothing usable is there, or the networks differ in channels, labels or grid.
@@ -100,7 +97,7 @@ def load_model(model: PathLike, *, device: str = "auto", allow_class: "Collectio
     """
     from musclesense.segmentation.segmenter import Segmenter
 
-    return Segmenter.load(Path(model), device, allow_class)
+    return Segmenter.load(Path(model), device)
 
 
 def read_scan(
@@ -144,6 +141,7 @@ def segment(
     region: str | Region,
     limbs: str | Limbs = "auto",
     device: str = "auto",
+    out_of_fold: bool = False,
 ) -> "Segmentation":
     """Segment the muscle of a scan.
 
@@ -154,6 +152,7 @@ def segment(
         limbs: ``both`` side by side; or the one that the scan shows: ``left`` or ``right`` of the subject, or ``one``
             where the side is not known; or ``auto``: what is found in the images.
         device: Where the networks compute, unless ``model`` is loaded already.
+        out_of_fold: Of a study, use the networks alone that have not seen the subject; the scan is one of its cohort.
 
     Returns:
         The result: ``.mask`` is an array in the voxels of the scan, ``.table`` a pandas table of volumes and fat
@@ -178,7 +177,7 @@ def segment(
 
     given = scan if isinstance(scan, Scan) else read_scan(fat=scan)
     networks = model if isinstance(model, Segmenter) else Path(model)
-    return segment(given, model=networks, region=region, limbs=limbs, device=device)
+    return segment(given, model=networks, region=region, limbs=limbs, device=device, out_of_fold=out_of_fold)
 
 
 def separate(

@@ -16,8 +16,8 @@ _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
 # ... and these change how a neighbour is drawn, at most.
 _UNSEEN = re.compile("[\u034f\u17b4\u17b5\u180b-\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")
 _LOOK_ALIKE = str.maketrans(
-    "АВЕЅІЈКМНОРСТУХаеѕіјорсухһΑΒΕΖΗΙΚΜΝΟΡΤΥΧον‐‑",  # noqa: RUF001  # Cyrillic, Greek, other hyphens
-    "ABESIJKMHOPCTYXaesijopcyxhABEZHIKMNOPTYXov--",
+    "АВЕЅІЈКМНОРСТУХаеѕіјорсухΑΒΕΖΗΙΚΜΝΟΡΤΥΧο‐‑",  # noqa: RUF001  # Cyrillic, Greek, other hyphens
+    "ABESIJKMHOPCTYXaesijopcyxABEZHIKMNOPTYXo--",
 )
 _SEPARATORS = r"[\s_\-‐-―−./\\,:;#()'’‘`´\"“”]+"  # noqa: RUF001
 
@@ -66,7 +66,8 @@ def folded(text: str) -> str:
     >>> folded("1-11") == folded("11-1"), folded("1_11") == folded("01.11")
     (False, True)
     """
-    plain = unicodedata.normalize("NFKC", looks(text)).casefold()
+    # Letters that look alike in capitals alone, such as Cyrillic т, do so then.
+    plain = looks(unicodedata.normalize("NFKC", looks(text)).upper()).lower()
     plain = "".join(str(unicodedata.decimal(character, character)) for character in plain)
     parts = re.split(rf"(?<=\d){_SEPARATORS}(?=\d)", plain)
     kept = (re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(_SEPARATORS, "", part)) for part in parts)

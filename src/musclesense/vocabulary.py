@@ -3,6 +3,7 @@
 Each word is its own text: ``Region("thigh") == "thigh"``.
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 
 
@@ -93,6 +94,25 @@ class Channel(StrEnum):
         (True, False)
         """
         return self.value in tuple(Echo)
+
+
+EDITIONS = {
+    "professional": (Channel.FAT, Channel.WATER, Channel.TE345, Channel.TE575),
+    "simplified": (Channel.FAT,),
+}
+"""Sets of channels that have a name."""
+
+
+def edition_of(channels: Collection[str], named: str) -> str:
+    """Name a set of channels; ``named`` is the edition that was asked for, whose channels may have been replaced.
+
+    >>> edition_of(["fat"], "professional"), edition_of(["fat", "water"], "professional")
+    ('simplified', 'none')
+    >>> edition_of(["fat", "water"], "of_our_clinic")
+    'of_our_clinic'
+    """
+    known = (name for name, own in EDITIONS.items() if {*own} == {*channels})
+    return next(known, "none" if named in EDITIONS else named)
 
 
 CHANNELS = tuple(channel.value for channel in Channel)

@@ -19,7 +19,17 @@ from musclesense.imaging.nifti import read_volume
 from musclesense.version import __version__
 from musclesense.vocabulary import Limbs, Region
 
-VERBS = ("check", "folds", "export-nnunet", "import-nnunet", "phantom", "separate", "segment", "report")
+VERBS = (
+    "check",
+    "folds",
+    "export-nnunet",
+    "import-nnunet",
+    "phantom",
+    "separate",
+    "segment",
+    "segment-cohort",
+    "report",
+)
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,8 @@ def plain(folder, content: bytes):
         (dialect("\t").encode("utf-16"), [": read as UTF-16", ": read as a table whose cells are parted by tabs"]),
         (("sep=;\r\n" + dialect(";")).encode(), [": read as a table whose cells are parted by semicolons"]),
         (("sep=,\n" + dialect(",")).encode(), []),
+        (("sep=\t\r\n" + dialect("\t")).encode(), [": read as a table whose cells are parted by tabs"]),
+        (('"SEP=;"\r\n' + dialect(";")).encode(), [": read as a table whose cells are parted by semicolons"]),
         (
             dialect(";").replace("subject;", "subject; ").encode(),
             [": read as a table whose cells are parted by semicolons"],

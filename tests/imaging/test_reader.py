@@ -122,3 +122,13 @@ def test_a_file_that_ends_too_soon_is_named_by_its_argument(tmp_path: Path) -> N
 def test_images_are_named_by_file_or_argument(file: Path) -> None:
     assert image_name(str(file), "fat") == str(file) and image_file(str(file)) == file
     assert image_name((DATA, AFFINE), "fat") == "fat" and image_file((DATA, AFFINE)) is None
+
+
+def test_an_axis_longer_than_any_scan_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    shape = (2, 5000, 1)
+    nib.save(nib.Nifti1Image(np.zeros(shape, np.uint8), np.eye(4)), tmp_path / "x.nii.gz")
+    with pytest.raises(InputError, match="has 2x5000x1 voxels, more than 512x512x512, or than 4096 along an axis"):
+        read_image(tmp_path / "x.nii.gz", "fat")
+    with pytest.raises(InputError, match="give three axes of at most"):
+        read_image((np.zeros(shape), np.eye(4)), "fat")
+    assert read_image((np.zeros((2, 4096, 1)), np.eye(4)), "fat").data.shape == (2, 4096, 1)

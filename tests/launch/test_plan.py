@@ -9,6 +9,8 @@ from tests.shared.commands import PlanOf
 from musclesense.errors import InputError
 from musclesense.launch import slurm
 from musclesense.launch.plan import check
+from musclesense.training.machine.hardware import choose
+from musclesense.training.run import make_trainer
 
 
 @pytest.mark.parametrize("folds", ["range(0,5)", "0,1,2,3,4"])
@@ -79,6 +81,13 @@ def test_every_overlay_and_region_passes_the_checks(
         ("channels=[fat,sugar]", "channels=['fat', 'sugar']: give some of fat, water, te345, te460, te575, each once"),
         ("channels=perhaps", "channels=perhaps:"),
         ("wdith=3", "wdith: no such key"),
+        ("+trainer.max_epoch=1", "trainer.max_epoch: no such key; did you mean trainer.max_epochs?"),
+        ("+max_epochs=3", "max_epochs: no such key; did you mean trainer.max_epochs?"),
+        ("+nothing.like={it: 1}", "nothing: no such key; see conf/ for all keys"),
+        ("++cohort.phantom.sede=2", "cohort.phantom.sede: no such key; did you mean cohort.phantom.seed?"),
+        ("+trainer.logger=true", "trainer.logger: no such key"),
+        ("+trainer.gradient_clip_algorithm=x", "trainer.lightning={'gradient_clip_algorithm': 'x'}: "),
+        ("+trainer.lightning.nope=1", "trainer.lightning={'nope': 1}: Trainer.__init__() got an unexpected"),
         ("model.widht=3", "model.widht: no such key; did you mean model.width?"),
         ("model.width=0", "model.width=0 is no size of a network"),
         ("model._target_=os.system", "model._target_=os.system is no torch module"),
@@ -200,3 +209,49 @@ def test_an_accelerator_that_is_not_here_is_refused_unless_a_cluster_trains(
     assert caught.value.problems == (said,)
     check(plan_of(*asked, "hydra/launcher=slurm"))
     check(plan_of("experiment=smoke", "trainer.accelerator=cpu", "trainer.devices=2"))
+
+
+@pytest.mark.parametrize(
+    ("added", "said"),
+    [
+        ("++optimizer.lrr=3", "'lrr'); did you mean optimizer.lr?"),
+        ("+model.widht=3", "'widht'); did you mean model.width?"),
+        ("+schedule.max_lrr=3", "did you mean schedule.max_lr?"),
+        ("+loss.nothing_like_it=3", "correct loss=... or its arguments"),
+    ],
+)
+def test_an_argument_that_is_like_another_is_answered_with_it(
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        check(plan_of("experiment=smoke", added))
+    assert len(caught.value.problems) == 1 and caught.value.problems[0].endswith(said)
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "+trainer.accumulate_grad_batches=2",
+        "++trainer.lightning.benchmark=false",
+        "++trainer.max_epochs=3",
+        "+optimizer.amsgrad=true",
+        "++seed=3",
+        "++data=elsewhere",
+    ],
+)
+def test_what_may_be_added_is_taken(
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    check(plan_of("experiment=smoke", added))
+
+
+def test_arguments_of_lightning_reach_its_trainer_and_part_studies(plan_of: PlanOf) -> None:
+    (plain,), (added,), (same,) = (
+        plan_of("experiment=smoke", *more).runs
+        for more in ([], ["+trainer.accumulate_grad_batches=2"], ["++trainer.lightning.accumulate_grad_batches=2"])
+    )
+    assert make_trainer(added, choose(added.config.trainer), (0,), []).accumulate_grad_batches == 2
+    assert make_trainer(plain, choose(plain.config.trainer), (0,), []).accumulate_grad_batches == 1
+    assert added.study == same.study != plain.study

@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 from musclesense.imaging.grid import Grid, slice_axis
 from musclesense.imaging.nifti import Geometry
 from musclesense.segmentation.quality import draw_quality_control
-from musclesense.segmentation.scan import Scan, from_images
+from musclesense.segmentation.scan import Scan, from_images, read_scan
 from musclesense.vocabulary import Limbs
 
 from .conftest import LEFT_MM, RIGHT_MM, body_mm, found_in, odd_geometry, write_limbs
@@ -108,3 +108,12 @@ def test_a_single_empty_slice_is_drawn_whole(tmp_path: Path) -> None:
     figure.savefig(tmp_path / "qc.png")
     assert figure.axes[0].get_xlim() == (-0.5, 29.5)
     assert [axes.get_title() for axes in figure.axes] == ["slice 0"]
+
+
+@pytest.mark.parametrize("shape", [(2, 4000, 1), (3, 2000, 18), (4000, 2, 18), (2, 2, 400), (1, 4096, 2)])
+def test_the_picture_of_a_narrow_image_is_no_larger_than_another(shape: tuple[int, int, int]) -> None:
+    image = np.indices(shape).sum(axis=0).astype(np.float32) % 7
+    scan = read_scan(fat=(image, np.diag([-1.0, -1.0, 5.0, 1.0])))
+    figure = found_in(scan, np.zeros(shape, np.uint8), Limbs.ONE, channels=("fat",)).figure()
+    width, height = figure.get_size_inches() * figure.dpi
+    assert width <= 1500 and height <= 6500

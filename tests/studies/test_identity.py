@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from musclesense.studies.identity import differences, identity, study_name, upgrade
+from musclesense.studies.identity import differences, identity, study_name, upgrade, with_edition
+from musclesense.vocabulary import EDITIONS
 
 BEFORE = Path(__file__).parents[1] / "fixtures" / "before" / "study" / "study.yaml"
 TODAY: dict[str, Any] = {
@@ -181,3 +182,42 @@ def test_rows_of_a_phantom_do_not_count() -> None:
 def test_a_configuration_that_somebody_spoilt_differs(key: str, strange: Any) -> None:
     assert differences({**TODAY, key: strange}, TODAY, {})
     differences({**TODAY, "callbacks": strange}, TODAY, {})  # means nothing today, and must end
+
+
+@pytest.mark.parametrize(
+    ("channels", "named", "shown"),
+    [
+        (["fat"], "professional", "simplified"),
+        (["fat"], "simplified", "simplified"),
+        (["te575", "water", "fat", "te345"], "simplified", "professional"),
+        (["fat", "water"], "professional", "none"),
+        (["water"], "simplified", "none"),
+        (["fat", "water"], "of_our_clinic", "of_our_clinic"),
+    ],
+)
+def test_the_edition_shown_is_what_the_channels_are(channels: list[str], named: str, shown: str) -> None:
+    plain = {**TODAY, "channels": channels, "edition": {"name": named}}
+    assert with_edition(plain) == {**plain, "edition": {"name": shown}}
+    assert plain["edition"] == {"name": named}
+    assert differences(plain, {**plain, "edition": {"name": shown}}, {}) == {}
+
+
+@pytest.mark.parametrize("strange", [None, 3, [], "x", {"name": [1]}])
+def test_an_edition_that_somebody_spoilt_can_be_shown(strange: Any) -> None:
+    with_edition({**TODAY, "edition": strange})
+    with_edition({**TODAY, "channels": strange})
+
+
+def test_names_of_studies_have_the_edition_that_was_asked_for_as_ever() -> None:
+    """So every study is found again under the name that it got."""
+    simplified = {**TODAY, "channels": ["fat"], "edition": {"name": "simplified"}}
+    assert study_name(simplified, {}) == "phantom-smoke-lower_limb-fat-108302ce"
+    assert (
+        study_name({**simplified, "edition": {"name": "professional"}}, {}) == "phantom-smoke-lower_limb-fat-6dfbf264"
+    )
+
+
+def test_editions_are_those_of_the_configuration() -> None:
+    folder = Path(__file__).parents[2] / "conf" / "edition"
+    found = [yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")]
+    assert {one["edition"]["name"]: tuple(one["channels"]) for one in found} == EDITIONS

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from musclesense.errors import InputError
+from musclesense.studies.identity import study_name
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.overlays import KeptSlice, read_index, read_overlay, write_overlays
 from musclesense.studies.reading import read_done, read_epochs, read_failure, read_run, read_settings
@@ -90,6 +91,20 @@ def test_a_folder_that_today_s_format_names_is_taken_by_its_name_alone(tmp_path:
     named = named_study(tmp_path, PLAIN, {})
     open_study(StudyFolder(named.path.with_name(f"{named.path.name[:-8]}00000000")), PLAIN, {})
     assert named_study(tmp_path, PLAIN, {}) == named
+
+
+@pytest.mark.parametrize(("begun", "asked"), [("professional", "simplified"), ("simplified", "professional")])
+def test_channels_and_the_edition_of_them_are_one_study(tmp_path: Path, begun: str, asked: str) -> None:
+    """Whichever began it is found again, and has its own name where both are there."""
+    one, other = ({**PLAIN, "channels": ["fat"], "edition": {"name": name}} for name in (begun, asked))
+    folder = named_study(tmp_path, one, {})
+    open_study(folder, one, {})
+    assert named_study(tmp_path, one, {}) == named_study(tmp_path, other, {}) == folder
+    require_same_study(folder, other, {})
+    of_its_own = StudyFolder(tmp_path / study_name(other, {}))
+    open_study(of_its_own, other, {})
+    assert named_study(tmp_path, other, {}) == of_its_own != folder
+    assert named_study(tmp_path, one, {}) == folder
 
 
 def test_a_run_is_begun_fails_and_is_tried_again(tmp_path: Path) -> None:

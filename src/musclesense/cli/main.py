@@ -70,7 +70,8 @@ _ROWS = _takes("--region", choices=_REGIONS, help="rows of this region only")
 _SEED = _takes("--seed", type=int, default=0, help="of the draw (default 0)")
 _FOLDS = _takes("--folds", type=Path, metavar="FILE", help="folds of a study (default: drawn, 5 x 5)")
 _OUT = _takes("--out", type=Path, required=True, metavar="DIR")
-_ALLOWED = "a network of your own that the model may name: its code is run (may be given several times)"
+_WHERE = "where networks compute: auto (a GPU where there is one), cpu, cuda:1"
+_DEVICE = _takes("--device", default="auto", help=_WHERE)
 _FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
 _FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
 
@@ -138,9 +139,15 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--region", choices=_REGIONS, required=True),
         _takes("--limbs", choices=_LIMBS, default="auto", help="limbs in the image"),
         _takes("--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle"),
-        _takes("--allow-class", action="append", default=[], metavar="my.Net", help=_ALLOWED),
-        _takes("--device", default="auto", help="where networks compute: auto (a GPU where there is one), cpu, cuda:1"),
+        _DEVICE,
+        _takes("--out-of-fold", action="store_true", help="of a study, the networks that have not seen the subject"),
         _OUT,
+    ],
+    verbs.segment_cohort: [
+        _takes("study", type=Path, metavar="STUDY", help="a folder below runs/"),
+        _takes("out", type=Path, metavar="OUT", help="folder for masks and their table"),
+        _takes("--cohort", type=Path, metavar="TABLE", help="the cohort table (default: where the study found it)"),
+        _DEVICE,
     ],
     verbs.train: [],
     verbs.report: [_takes("study", type=Path, metavar="STUDY", help="a folder below runs/")],

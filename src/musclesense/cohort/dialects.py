@@ -32,7 +32,8 @@ def read_rows(content: bytes, columns: Sequence[str]) -> tuple[Rows, list[str]]:
     text, notes = _decoded(content)
     # Excel's own way to name a separator, which it never shows.
     first, end, rest = text.partition("\n")
-    named = first.strip()[4:] if first.strip().lower()[:4] == "sep=" else None
+    first = first.strip('\r"')
+    named = first[4:] if first.lower()[:4] == "sep=" else None
     start, text = (2, rest) if end and named in _SEPARATORS else (1, text)
     known = {folded(column) for column in columns}
     parted = {separator: len({*map(folded, _header(text, separator))} & known) for separator in _SEPARATORS}

@@ -30,6 +30,8 @@ from musclesense.storage.paths import require_file
 
 MOST_VOXELS = 512**3
 """A volume of more is refused before it is read: 512 MiB as float32."""
+LONGEST_AXIS = 4096
+"""No scan has more voxels along an axis, nor more slices."""
 LARGEST_VALUE = 1e12
 """No image has intensities beyond; sums over such voxels stay far from the end of float32."""
 SMALLEST_ZOOM_MM, LARGEST_ZOOM_MM = 0.01, 500.0
@@ -230,8 +232,9 @@ def header_problem(header: Any, *, pair: bool) -> str | None:
     shape = _shape(header)
     if len(shape) != 3 or min(shape) < 1:
         return f"has shape {_x(shape)}, not three axes; give one 3-D image a file"
-    if shape[0] * shape[1] * shape[2] > MOST_VOXELS:
-        return f"has {_x(shape)} voxels, more than {_x((512,) * 3)}; crop it, or export the file again"
+    if shape[0] * shape[1] * shape[2] > MOST_VOXELS or max(shape) > LONGEST_AXIS:
+        limit = f"{_x((512,) * 3)}, or than {LONGEST_AXIS} along an axis"
+        return f"has {_x(shape)} voxels, more than {limit}; crop it, or export the file again"
     try:
         dtype = header.get_data_dtype()
     except (HeaderDataError, KeyError):

@@ -13,7 +13,7 @@ from musclesense.imaging.grid import right_to_left, slice_zooms
 from musclesense.imaging.nifti import Geometry
 from musclesense.vocabulary import Side
 
-_PIXEL_MM, _LEAST_PIXELS = 3.0, 40
+_PIXEL_MM, _LEAST_PIXELS, _MOST_PIXELS = 3.0, 40, 256
 """Limbs are looked for in pixels of this size, or finer ones where the body has fewer than so many of them across."""
 _CLOSED, _OPENED = 1, 3
 """Pixels: gaps that are closed in an outline, and half the thickness of cloth and tables that is taken off it."""
@@ -75,7 +75,8 @@ def look(image: NDArray[Any], body: NDArray[np.bool_], geometry: Geometry) -> Se
     if not to_left:
         image, body = image[:, ::-1], body[:, ::-1]
     pixel = min(_PIXEL_MM, float(np.ptp(np.flatnonzero(body.any(axis=0))) + 1) * zooms[1] / _LEAST_PIXELS)
-    steps = (max(1, round(pixel / zooms[0])), max(1, round(pixel / zooms[1])))
+    most = [-(-length // _MOST_PIXELS) for length in image.shape]
+    steps = (max(1, round(pixel / zooms[0]), most[0]), max(1, round(pixel / zooms[1]), most[1]))
     coarse = _blocks(image, steps)
     if _is_full(coarse):
         wide = image.shape[1] * zooms[1] >= _WIDE * image.shape[0] * zooms[0]

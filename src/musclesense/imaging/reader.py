@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from musclesense.errors import ArgumentError, InputError, reason_of
 from musclesense.imaging.nifti import (
+    LONGEST_AXIS,
     MOST_VOXELS,
     Geometry,
     Volume,
@@ -110,8 +111,9 @@ def _from_array(data: NDArray[Any], affine: NDArray[Any], argument: str) -> Volu
 
 
 def _array_problem(data: NDArray[Any], affine: NDArray[Any]) -> str | None:
-    if data.ndim != 3 or not data.size or data.size > MOST_VOXELS:
-        return f"an array of shape {data.shape}; give three axes of at most {MOST_VOXELS} voxels in all"
+    if data.ndim != 3 or not data.size or data.size > MOST_VOXELS or max(data.shape) > LONGEST_AXIS:
+        most = f"{MOST_VOXELS} voxels in all, {LONGEST_AXIS} along one"
+        return f"an array of shape {data.shape}; give three axes of at most {most}"
     if data.dtype.kind not in "iufb":
         return f"voxels of type {data.dtype} cannot be used; give real numbers"
     if affine.shape != (4, 4) or affine.dtype.kind not in "iuf":

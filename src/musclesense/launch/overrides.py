@@ -1,13 +1,12 @@
 """The command line of a training before Hydra reads it, and in plain words what Hydra says of it."""
 
-import difflib
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString, RangeSweep, Sweep
@@ -18,6 +17,7 @@ from musclesense.errors import InputError, first_line
 from musclesense.storage.paths import at_home, is_file, is_there
 from musclesense.studies.identity import MOVED_KEYS
 from musclesense.training.composition import compose_config, with_own_classes
+from musclesense.training.config import keys_of, no_such_key
 
 MOST_VALUES = 2500
 """Of one override, and runs of one command: every subject left out in turn among fifty."""
@@ -206,9 +206,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> InputError:
     if swept := _SWEPT.match(text):
         return InputError(f"{swept[1]}: several values ask for several runs; add -m")
     if key := _missing_key(text, cause, overrides):
-        keys = list(_keys(OmegaConf.to_container(compose_config())))
-        near = difflib.get_close_matches(key.lstrip("+~"), keys, n=1, cutoff=0.6)
-        return InputError(f"{key}: no such key; " + (f"did you mean {near[0]}?" if near else "see conf/ for all keys"))
+        return InputError(no_such_key(key, keys_of(cast(dict[str, Any], OmegaConf.to_container(compose_config())))))
     if merging := re.match(r"Error merging override (.+)", text):
         if "could not be converted to Integer" in str(cause):
             example = merging[1].partition("=")[0]
@@ -224,9 +222,3 @@ def _missing_key(text: str, cause: BaseException, overrides: Sequence[str]) -> s
     missing = said or re.match(r"Key '([^']+)' (?:is )?not in", str(cause))
     given = (one.partition("=")[0] for one in overrides)
     return next((key for key in given if key.endswith(missing[1])), missing[1]) if missing else None
-
-
-def _keys(node: Any, prefix: str = "") -> Iterator[str]:
-    for key, child in node.items() if isinstance(node, dict) else ():
-        yield f"{prefix}{key}"
-        yield from _keys(child, f"{prefix}{key}.")

@@ -20,7 +20,8 @@ from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.training import inputs
 from musclesense.training.composition import resolved
 from musclesense.training.machine import devices
-from musclesense.training.run import make_module
+from musclesense.training.machine.hardware import Hardware
+from musclesense.training.run import make_module, make_trainer
 from musclesense.training.settings import Settings, build_runs
 
 _FOLD = re.compile(r"(outer|inner)=-?\d{1,18}")
@@ -162,6 +163,8 @@ def check(plan: Plan) -> None:
             module = make_module(settings)
             module.require_fit()
             module.make_optimizer(steps=settings.config.trainer.max_epochs)
+            if settings.config.trainer.lightning:
+                make_trainer(settings, Hardware("cpu", "32-true", "alone to see what Lightning takes"), (0,), [])
     places = dict.fromkeys(place for run in plan.unfinished for place in (Path(run.config.data), run.study.path.parent))
     places |= dict.fromkeys(study.path for study in plan.studies if study.path.is_symlink())
     for place in () if problems else places:

@@ -74,15 +74,15 @@ class Ensemble:
     """The mean of one or more networks, which differ in their weights alone."""
 
     def __init__(self, members: Sequence[Predictor]) -> None:
-        self._members = tuple(members)
+        self.members = tuple(members)
         self.spec = members[0].spec
 
     def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the mean probability of each foreground class: (slices, classes, rows, columns)."""
-        total = self._members[0].probabilities(images)
-        for member in self._members[1:]:
+        total = self.members[0].probabilities(images)
+        for member in self.members[1:]:
             total += member.probabilities(images)
-        total /= len(self._members)
+        total /= len(self.members)
         return total
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MOST_SLICES = 18
 _SLICES_A_ROW = 3
 _MARGIN_MM = 8.0
+_TALLEST = 2.0
 _COLOURS = {Side.RIGHT: "#ffb000", Side.LEFT: "#4cc9f0", Limbs.ONE: "#ffb000"}
 _COLOUR_NAMES = {Side.RIGHT: "amber", Side.LEFT: "blue", Limbs.ONE: "amber"}
 # The subject's right is on the left.
@@ -43,11 +44,12 @@ def draw_quality_control(found: "Segmentation") -> Figure:
     masks = {limb: _upright(np.where(half, found.classes, 0), geometry) for limb, half in halves.items()}
     zooms = _upright_zooms(geometry)
     rows_shown, columns_shown = _around(_upright(scan.bodies, geometry)[numbers].any(axis=0), zooms)
-    height, width = np.ptp(rows_shown) * zooms[0], np.ptp(columns_shown) * zooms[1]
+    # Of a narrow, tall body a part of the width stays empty: the picture must not grow without an end.
+    tall = min(float(np.ptp(rows_shown) * zooms[0] / (np.ptp(columns_shown) * zooms[1])), _TALLEST)
 
     rows = -(-len(numbers) // _SLICES_A_ROW)
     columns = min(len(numbers), _SLICES_A_ROW)
-    figure = Figure(figsize=(5 * columns, rows * (5 * height / width + 0.3) + 0.8), dpi=100, layout="constrained")
+    figure = Figure(figsize=(5 * columns, rows * (5 * tall + 0.3) + 0.8), dpi=100, layout="constrained")
     figure.set_facecolor("black")
     figure.suptitle(_heading(name, len(numbers), count, tuple(halves)), color="white", fontsize=11)
     # Ticks take longer than all else, shown or not.

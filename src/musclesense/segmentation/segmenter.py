@@ -1,7 +1,7 @@
 """From trained networks to a mask in the voxels of a scan."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,12 +20,13 @@ from musclesense.networks.predictor import AUTO, Ensemble, Predictor, TorchPredi
 from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import Scan
+from musclesense.segmentation.seen import tell, unseen_by
 from musclesense.storage.paths import is_file, is_folder
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import finished_runs, require_own_file
 from musclesense.vocabulary import Limbs, Region
 
-_SLICES_AT_ONCE, _PIXELS_AT_ONCE = 8, 2**22
+_SLICES_AT_ONCE = 8
 _QUIET_SECONDS = 5.0
 _Word = TypeVar("_Word", bound=StrEnum)
 _ALIKE = ("channels", "placed_by", "labels", "grid", "threshold", "regions")
@@ -44,12 +45,12 @@ class Segmenter:
     files: tuple[Path, ...]
 
     @classmethod
-    def load(cls, model: str | Path, device: str = AUTO, allow_class: Collection[str] = ()) -> Self:
+    def load(cls, model: str | Path, device: str = AUTO) -> Self:
         """Load trained networks, as `musclesense.load_model` says."""
         stored = _stored_networks(Path(model))
         if len(stored) > 1:
             log.info(f"{model}: {len(stored)} networks segment together")
-        trained = [read_trained(path, allow_class) for path in stored]
+        trained = [read_trained(path) for path in stored]
         first = trained[0]
         for other in trained[1:]:
             for name in _ALIKE:
@@ -60,6 +61,12 @@ class Segmenter:
                     )
         members = [TorchPredictor(one.network, one.spec, device) for one in trained]
         return cls(Ensemble(members), tuple(one.weights_file for one in trained))
+
+    def only(self, numbers: Sequence[int]) -> Self:
+        """Give some of the networks, by their numbers."""
+        members = self.predictor.members if isinstance(self.predictor, Ensemble) else (self.predictor,)
+        chosen = [members[number] for number in numbers]
+        return type(self)(Ensemble(chosen), tuple(self.files[number] for number in numbers))
 
     @property
     def spec(self) -> NetworkSpec:
@@ -107,11 +114,10 @@ class Segmenter:
         self.require_images(images)
         frame, threshold = self.spec.frame, self.spec.threshold
         classes, count, started = np.zeros(geometry.shape, dtype=np.uint8), slice_count(geometry), time.monotonic()
-        together = max(1, min(_SLICES_AT_ONCE, _PIXELS_AT_ONCE // self.spec.pixels))
-        for first in range(0, count, together):
+        for first in range(0, count, _SLICES_AT_ONCE):
             if first and (took := time.monotonic() - started) > _QUIET_SECONDS:
                 log.info(f"segment: {first} of {count} slices, about {in_words(took / first * (count - first))} left")
-            numbers = range(first, min(first + together, count))
+            numbers = range(first, min(first + _SLICES_AT_ONCE, count))
             slices, known = (
                 [{name: take_slice(volume, geometry, n) for name, volume in volumes.items()} for n in numbers]
                 for volumes in (images, bodies or {})
@@ -128,12 +134,25 @@ class Segmenter:
 
 
 def segment(
-    scan: Scan, *, model: str | Path | Segmenter, region: str, limbs: str = AUTO, device: str = AUTO
+    scan: Scan,
+    *,
+    model: str | Path | Segmenter,
+    region: str,
+    limbs: str = AUTO,
+    device: str = AUTO,
+    out_of_fold: bool = False,
+    told: bool = False,
 ) -> Segmentation:
-    """Segment a scan, as `musclesense.segment` says."""
+    """Segment a scan, as `musclesense.segment` says; with ``told``, nothing is said of who has seen the subject."""
     shown, seen = _word(Region, "region", region), None if limbs == AUTO else _word(Limbs, "limbs", limbs)
     segmenter = model if isinstance(model, Segmenter) else Segmenter.load(model, device)
     segmenter.require_region(shown)
+    if out_of_fold:
+        unseen = unseen_by(scan, segmenter.files)
+        log.info(f"{len(unseen)} of {len(segmenter.files)} networks have not seen the subject, and segment")
+        segmenter = segmenter.only(unseen)
+    elif not told:
+        tell(scan, segmenter.files)
     classes = segmenter.segment(scan.channels, scan.geometry, {scan.reference: scan.bodies})
     return Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen or _found_limbs(scan))
 

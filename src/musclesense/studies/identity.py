@@ -13,13 +13,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from musclesense.vocabulary import edition_of
+
 _DIGITS = 8
 _OWN_TABLE = "a table of one's own"
 """What counts of a table's path: what the table says is compared by `musclesense.studies.content`."""
 FOLDS_OF_A_RUN = ("outer", "inner")
 """Keys of a run's own; a study has none of them."""
-# Where and on what a study runs, and what it keeps, does not change its scores.
-_ELSEWHERE = ("format", "study", "runs", "data", "logger")
+# Where and on what a study runs, and what it keeps, does not change its scores. An edition is but a name of channels.
+_ELSEWHERE = ("format", "study", "runs", "data", "logger", "edition")
 _ELSEWHERE_BELOW = {
     "trainer": ("accelerator", "devices", "strategy", "compile"),
     "loader": ("workers",),
@@ -49,6 +51,7 @@ def study_name(plain: Mapping[str, Any], defaults: Mapping[str, Any], rows: str 
     chosen = {key: value for key, value in own.items() if key not in usual or usual[key] != value}
     if table_of(plain) is not None:
         chosen["cohort.rows"] = rows
+    chosen |= _flat({"edition": _group(plain, "edition")})  # as in all names that were made so far
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:_DIGITS]
     return "-".join((*_name_parts(plain), digest))
 
@@ -92,6 +95,18 @@ def identity(plain: Mapping[str, Any]) -> dict[str, Any]:
     if table_of(own) is not None:
         own["cohort"] = {"path": _OWN_TABLE}
     return dict(_flat(own))
+
+
+def with_edition(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a configuration to be shown, in which the edition is what the channels are: they can be chosen beside it.
+
+    >>> with_edition({"edition": {"name": "professional"}, "channels": ["fat"]})
+    {'edition': {'name': 'simplified'}, 'channels': ['fat']}
+    """
+    shown, edition, channels = dict(plain), plain.get("edition"), plain.get("channels")
+    if isinstance(edition, dict) and isinstance(channels, list):
+        shown["edition"] = {**edition, "name": edition_of([*map(str, channels)], str(edition.get("name")))}
+    return shown
 
 
 def table_of(plain: Mapping[str, Any]) -> Path | None:

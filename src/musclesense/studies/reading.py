@@ -7,6 +7,7 @@ import csv
 import dataclasses
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -183,6 +184,10 @@ def _read_run(folder: RunFolder, outer: int, inner: int) -> Run:
         for case in cases:
             if (case.outer, case.inner) != (outer, inner):
                 raise InputError(f"{folder.cases}: holds cases of run {case.outer}-{case.inner}; {_REMEDY}")
+        for (line, number, label), times in Counter((case.line, case.slice, case.label) for case in cases).items():
+            if times > 1:
+                scan = f"line {line}, slice {number}, {label!r}"
+                raise InputError(f"{folder.cases}: the case of {scan} stands {times} times; {_REMEDY}")
         best = _best_epoch(folder)
         return dataclasses.replace(run, status=RunStatus.FINISHED, best_epoch=best, cases=cases, unknown=unknown)
     if is_file(folder.failed):

@@ -30,8 +30,9 @@ def named_study(
 ) -> StudyFolder:
     """Name the folder of a study after its configuration and the rows of its ``cohort``, a table of one's own.
 
-    Under another name the study may have begun already: with an earlier release, which made another digest, or with
-    the same table, whose rows have changed since and will be refused. Then its folder below ``runs`` is given.
+    Under another name the study may have begun already: with an earlier release, which made another digest, with an
+    edition in place of its channels, or with the same table, whose rows have changed since and will be refused. Then
+    its folder below ``runs`` is given.
     """
     folder = StudyFolder(runs / study_name(plain, defaults, cohort.rows if cohort else ""))
     if not folder.path.exists():
@@ -39,7 +40,8 @@ def named_study(
             there, number = _settings(earlier, size_and_change(earlier.settings))
             if there is None or differences(there, plain, defaults):
                 continue
-            if number == 1 if cohort is None else table_of(there) == cohort.path or _is_of(earlier, cohort):
+            called_otherwise = number == 1 or there.get("edition") != plain.get("edition")
+            if called_otherwise if cohort is None else table_of(there) == cohort.path or _is_of(earlier, cohort):
                 return earlier
     return folder
 

@@ -4,9 +4,12 @@
 `musclesense.training.settings`, which makes of a configuration what travels through a run.
 """
 
+import difflib
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
+from inspect import signature
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -171,6 +174,7 @@ class TrainerConfig:
     ``devices``: how many share the batches of a run (``auto``: all), or GPUs by index such as ``'0,2'``.
     ``strategy``: how several do.
     ``compile``: whether torch.compile makes the network's steps faster: where it pays, always or never.
+    ``lightning``: other arguments of Lightning's ``Trainer``; ``+trainer.accumulate_grad_batches=2`` adds to it.
     """
 
     accelerator: str = "auto"
@@ -180,6 +184,7 @@ class TrainerConfig:
     compile: str = "auto"
     max_epochs: int = 100
     gradient_clip_val: float | None = 1.0
+    lightning: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -253,6 +258,10 @@ class Config:
     checkpoints: CheckpointsConfig = field(default_factory=CheckpointsConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
 
+    def __post_init__(self) -> None:
+        for name in [name for name in _added(self.trainer) if name in _lightning_arguments()]:
+            self.trainer.lightning[name] = vars(self.trainer).pop(name)
+
     @property
     def plain(self) -> dict[str, Any]:
         """Plain values, for the records of study and run; the table's path is absolute there."""
@@ -262,8 +271,51 @@ class Config:
         return plain
 
 
+def _added(group: Any) -> list[str]:
+    """Name what an override or a file has added to a group beside its keys."""
+    return sorted({*vars(group)} - {field.name for field in fields(group)})
+
+
+@cache
+def _lightning_arguments() -> frozenset[str]:
+    """Name the arguments of Lightning's trainer, but for those that are this project's to say."""
+    from lightning import Trainer
+
+    ours = {"callbacks", "default_root_dir", "enable_checkpointing", "fast_dev_run", "logger", "num_nodes", "plugins"}
+    return frozenset(signature(Trainer).parameters) - ours - {"barebones", "use_distributed_sampler"}
+
+
+def _unknown_keys(group: Any, prefix: str = "") -> Iterator[str]:
+    yield from (f"{prefix}{name}" for name in _added(group))
+    for name, value in vars(group).items():
+        if is_dataclass(value):
+            yield from _unknown_keys(value, f"{prefix}{name}.")
+
+
+def keys_of(nested: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Give all keys of a nested configuration, dotted."""
+    for name, value in nested.items():
+        yield f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from keys_of(value, f"{prefix}{name}.")
+
+
+def no_such_key(key: str, known: Iterable[str]) -> str:
+    """Say that there is no such key, and which one may have been meant: a like one, or one of that name elsewhere.
+
+    >>> no_such_key("trainer.max_epoch", ["trainer", "trainer.max_epochs"])
+    'trainer.max_epoch: no such key; did you mean trainer.max_epochs?'
+    >>> no_such_key("+patience", ["early_stopping.patience"])
+    '+patience: no such key; did you mean early_stopping.patience?'
+    """
+    keys, bare = list(known), key.lstrip("+~")
+    near = [one for one in keys if one.endswith(f".{bare}")] or difflib.get_close_matches(bare, keys, n=1, cutoff=0.6)
+    return f"{key}: no such key; " + (f"did you mean {near[0]}?" if near else "see conf/ for all keys")
+
+
 def problems(config: Config) -> Iterator[str]:
     """Name the values that no run could use, as far as each can be told by itself."""
+    yield from (no_such_key(key, keys_of(asdict(Config()))) for key in _unknown_keys(config))
     for name, least in _LEAST.items():
         value = attrgetter(name)(config)
         if value is not None and not least <= value <= LARGEST_NUMBER:

@@ -7,13 +7,14 @@ import traceback
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lightning
 import numpy as np
 import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from musclesense.errors import DiskError, InputError, reason_of
@@ -185,7 +186,7 @@ class Session:
         best_epoch = max(self.history.rows, key=lambda row: row["val_dice"])["epoch"]
         kept = next(callback for callback in self.trainer.callbacks if isinstance(callback, KeptWeights))  # type: ignore[attr-defined]
         checkpoints.require_best(path, epoch=int(best_epoch), digest=kept.best)
-        best = read_checkpoint(path, self.settings.classes)
+        best = read_checkpoint(path)
         predictor = TorchPredictor(best.network, best.spec, str(self.trainer.strategy.root_device))
         cases = test_fold(predictor, self.datamodule.cache, self.datamodule.test_cases, self.settings)
         scores = _scores(cases)
@@ -241,14 +242,18 @@ def _keeping(settings: Settings, history: History) -> list[Callback]:
 
 
 def make_trainer(settings: Settings, hardware: Hardware, own: tuple[int, ...], callbacks: list[Callback]) -> Trainer:
-    """Make Lightning's trainer of a run on these devices."""
+    """Make Lightning's trainer of a run on these devices.
+
+    Raises:
+        InputError: Lightning takes no such arguments.
+    """
     asked = settings.config.trainer
-    return Trainer(
+    arguments: dict[str, Any] = dict(
         accelerator=hardware.accelerator,
         devices=list(own) if hardware.accelerator == "cuda" else len(own),
         strategy=asked.strategy if len(own) > 1 else "auto",
         sync_batchnorm=len(own) > 1 and hardware.accelerator == "cuda",  # PyTorch has none for a CPU
-        precision=hardware.precision,  # type: ignore[arg-type]
+        precision=hardware.precision,
         max_epochs=asked.max_epochs,
         gradient_clip_val=asked.gradient_clip_val,
         logger=False,
@@ -268,6 +273,12 @@ def make_trainer(settings: Settings, hardware: Hardware, own: tuple[int, ...], c
         # A resumed run ends as an uninterrupted one on a GPU, too, as far as its kernels allow.
         deterministic="warn" if hardware.accelerator == "cuda" else None,
     )
+    try:
+        return Trainer(**arguments | asked.lightning)
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        if not asked.lightning:
+            raise
+        raise InputError(f"trainer.lightning={asked.lightning}: {reason_of(error)}; correct the arguments") from error
 
 
 def open_dashboard(settings: Settings) -> "Dashboard | None":

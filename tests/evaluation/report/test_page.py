@@ -7,10 +7,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 
 from musclesense.errors import InputError
 from musclesense.evaluation.report.page import write_report
 from musclesense.evaluation.report.tables import study_table
+from musclesense.studies.layout import StudyFolder
 
 StudyWriter = Callable[..., Path]
 VOID = {"meta", "img", "source", "br"}
@@ -68,6 +70,14 @@ def test_page_shows_scores_beside_the_paper_and_the_cases(reported_study: Path) 
     assert "fat, water, te345, te575" in text
     for rank in ("Best", "Median", "Worst"):
         assert text.count(f"<b>{rank}, Dice ") == 2
+
+
+def test_the_edition_shown_is_what_the_channels_are(write_study: StudyWriter) -> None:
+    study = StudyFolder(write_study(finished=[]))
+    record = yaml.safe_load(study.settings.read_text()) | {"channels": ["fat"]}
+    study.settings.write_text(yaml.safe_dump(record))
+    text = write_report(study.path).read_text()
+    assert "<dt>Edition</dt><dd>simplified</dd>" in text and "professional" not in text
 
 
 def test_unfinished_study_names_its_runs(reported_study: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from musclesense.evaluation.doubts import doubts
 from musclesense.evaluation.pooling import pool, select
 from musclesense.evaluation.report import figures, tables
 from musclesense.evaluation.report.figures import DARK, LIGHT
@@ -20,6 +21,7 @@ from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked
 from musclesense.storage.paths import is_file, require_within, require_writable
 from musclesense.storage.records import read_text, write_text
+from musclesense.studies.identity import with_edition
 from musclesense.studies.reading import read_study
 from musclesense.studies.study import RunStatus, Study
 
@@ -84,7 +86,7 @@ def _template() -> Any:
 def _content(study: Study) -> dict[str, Any]:
     # Of single muscles the page shows the mean, and each of them once; the tables beside it have them all.
     labels = (None,) if study.many_labels else study.labels
-    command = study.folder.command
+    command, shown = study.folder.command, with_edition(study.config)
     return {
         "study": study,
         "phantom_notice": tables.PHANTOM_NOTICE if study.phantom else None,
@@ -93,13 +95,14 @@ def _content(study: Study) -> dict[str, Any]:
         "missing": study.with_status(RunStatus.MISSING),
         "runs_pooled": tables.runs_pooled(study),
         "failures": tables.failures(study),
+        "doubts": doubts(study),
         "worst": tables.worst_cases(study),
         "fat_fractions": tables.measured_fat_fractions(study),
         "unknown": tables.unknown_columns(study),
         "columns": {table: _columns(table) for table in (REGIONS, LABELS, GROUPS, FAILURES)},
         "data": _data(study),
-        "settings": _settings(study.config),
-        "configuration": yaml.safe_dump(dict(study.config), sort_keys=False, allow_unicode=True),
+        "settings": _settings(shown),
+        "configuration": yaml.safe_dump(shown, sort_keys=False, allow_unicode=True),
         "regions": _score_rows(study, groups=[None], labels=labels),
         "labels": _score_rows(study, groups=[None], labels=study.labels) if study.many_labels else [],
         "groups": _score_rows(study, groups=study.groups, labels=labels),

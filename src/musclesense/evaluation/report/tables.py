@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from textwrap import wrap
 
+from musclesense.evaluation.doubts import doubts
 from musclesense.evaluation.pooling import MeanSD, Scores, pool, select
 from musclesense.metrics.case import COLUMNS, Case
 from musclesense.names import ALL
@@ -229,6 +230,8 @@ def study_table(folder: Path) -> str:
         lines += ["", *wrap(f"Means are over {runs_pooled(study)}.", _WIDTH)]
     if failed := failures(study):
         lines += ["", *failed]
+    if doubtful := doubts(study):
+        lines += ["", "Means are in doubt:", *(f"  {line}" for line in doubtful)]
     if unknown := unknown_columns(study):
         lines += ["", "Unknown, since an earlier release made the run:", *(f"  {line}" for line in unknown)]
     if study.phantom:

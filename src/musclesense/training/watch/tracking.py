@@ -18,6 +18,7 @@ from musclesense.errors import reason_of
 from musclesense.imaging.labels import LabelSet
 from musclesense.messages import log
 from musclesense.storage.records import write_text
+from musclesense.studies.identity import with_edition
 from musclesense.studies.layout import RunFolder
 from musclesense.studies.reading import read_epochs
 from musclesense.training.record import ScoredCase
@@ -147,7 +148,7 @@ def _open(settings: Settings, mode: Any) -> Any:
         id=identity,
         resume="allow",
         dir=run.path,
-        config=dict(settings.config.plain),
+        config=with_edition(settings.config.plain),
         mode=mode,
         settings=wandb.Settings(
             silent=True, console="off", init_timeout=_ANSWER_SECONDS, finish_timeout=_UPLOAD_SECONDS

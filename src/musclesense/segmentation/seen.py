@@ -1,0 +1,89 @@
+"""Which of a study's networks have seen the subject of a scan: its images are compared with the study's cohort."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from musclesense.cohort.folds import NestedFolds
+from musclesense.errors import ArgumentError
+from musclesense.imaging.digests import voxel_digest, voxels_of
+from musclesense.imaging.nifti import Volume, read_volume
+from musclesense.messages import log
+from musclesense.segmentation.scan import Scan
+from musclesense.studies.content import read_content
+from musclesense.studies.layout import RunFolder, StudyFolder
+from musclesense.vocabulary import CHANNELS
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A scan of a study's own cohort.
+
+    Attributes:
+        subject: Whose it is.
+        unseen: Numbers of the networks that test the subject, and so have not seen it.
+        networks: How many there are.
+    """
+
+    subject: str
+    unseen: tuple[int, ...]
+    networks: int
+
+
+def look_up(scan: Scan, weights: Sequence[Path]) -> Seen | None:
+    """Find a scan in the cohort of the study that trained networks; None where it is not there, or is not known.
+
+    Raises:
+        InputError: The study's records cannot be used.
+    """
+    runs = [RunFolder(file.absolute().parent.parent) for file in weights]
+    folds = [run.folds for run, file in zip(runs, weights, strict=True) if run.checkpoints.best == file.absolute()]
+    if len({run.path.parent for run in runs}) != 1 or len(folds) != len(runs):
+        return None
+    study = StudyFolder(runs[0].path.parent)
+    subject = _subject_of(scan, study)
+    if subject is None:
+        return None
+    tested = next(outer for outer, test in enumerate(NestedFolds.load(study.folds).outer) if subject in test)
+    unseen = tuple(number for number, fold in enumerate(folds) if fold is not None and fold[0] == tested)
+    return Seen(subject, unseen, len(runs))
+
+
+def unseen_by(scan: Scan, weights: Sequence[Path]) -> tuple[int, ...]:
+    """Give the numbers of the networks that have not seen the subject of a scan.
+
+    Raises:
+        InputError: The scan is not of the cohort that they were trained on, or all of them have seen it.
+    """
+    seen = look_up(scan, weights)
+    if seen is None:
+        said = "{out_of_fold}: the scan is not known to be of the cohort that the model was trained on; leave it out"
+        raise ArgumentError(said, out_of_fold="")
+    if not seen.unseen:
+        said = f"{{out_of_fold}}: no finished run tests subject {seen.subject!r}; train the runs of its outer fold"
+        raise ArgumentError(said, out_of_fold="")
+    return seen.unseen
+
+
+def tell(scan: Scan, weights: Sequence[Path]) -> None:
+    """Warn of networks that were trained on the subject of a scan, or were chosen by it."""
+    seen = look_up(scan, weights)
+    if seen and len(seen.unseen) < seen.networks:
+        others = seen.networks - len(seen.unseen)
+        said = (
+            f"subject {seen.subject!r} is of the model's own cohort; {others} of {seen.networks} networks have seen it"
+        )
+        log.warning(f"{said}; --out-of-fold takes the others" if seen.unseen else said)
+
+
+def _subject_of(scan: Scan, study: StudyFolder) -> str | None:
+    """Find whose images a scan holds, be they in memory, in files, or separated from files."""
+    rows = read_content(study) or []
+    if not rows:
+        return None
+    volumes = [Volume(data, scan.geometry) for data in scan.channels.values()]
+    shown = {voxel_digest(volume) for volume in (*volumes, *map(read_volume, scan.files.values()))}
+    for row in rows:
+        if shown.intersection(voxels_of(digest) for name, digest in row["images"].items() if name in CHANNELS):
+            return str(row["subject"])
+    return None
