@@ -37,7 +37,9 @@ def test_what_the_estimate_leaves_out_is_said(
     synthesis: str,
     said: bool,
     caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(estimate, "_seconds_a_case", lambda config: 100.0)
     monkeypatch.setattr(inputs, "find_table", lambda settings: table)
     plan = plan_of(f"synthesis={synthesis}", "edition=simplified", multirun=False)

@@ -31,6 +31,7 @@ from musclesense.studies.layout import StudyFolder
 from musclesense.studies.writing import write_command
 from musclesense.training import inputs
 from musclesense.training.config import register
+from musclesense.training.machine import threads
 from musclesense.training.machine.devices import runs_at_once
 from musclesense.training.machine.hardware import choose
 from musclesense.training.run import attempt
@@ -121,12 +122,12 @@ class LaunchCallback(Callback):
                 log.info(f"{plan.runs[0].run.path}: finished before")
             _end(plan)
             raise SystemExit(0)
-        announce(plan)
-        this.shown.enter_context(progress_of(plan))
         asked = any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra)
         if plan.launcher._target_.endswith(".JoblibLauncher") and not asked:
             with open_dict(config.hydra.launcher):
                 config.hydra.launcher.n_jobs = runs_at_once(plan.runs[0].config.trainer)
+        announce(plan)
+        this.shown.enter_context(progress_of(plan))
 
     @_errors_let_out()
     def on_run_end(self, config: DictConfig, **_: Any) -> None:
@@ -159,6 +160,9 @@ def announce(plan: Plan) -> None:
         hardware = choose(plan.runs[0].config.trainer)
         said += f"; {hardware.accelerator}, {hardware.precision} ({hardware.reason})"
     log.info(said)
+    if plan.here and hardware.accelerator == "cpu":
+        for study in plan.studies:
+            threads.agree(study, side_by_side=plan.launcher.get("n_jobs", 1))
     if plan.here and (seconds := estimate.seconds_of(plan, tables)) > _LONG_SECONDS:
         drawn = any(settings.synthesis is not None for settings in plan.studies.values())
         left_out = ", drawing slices not included" if drawn else ""

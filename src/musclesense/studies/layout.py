@@ -134,6 +134,8 @@ class StudyFolder(_Folder):
     """Who is trained, validated and tested on by which run."""
     cohort = _File("cohort.json")
     """What it is made from: rows of the table, and a digest of each image."""
+    threads = _File("threads.json")
+    """On how many threads its runs train on a CPU."""
     command = _File("command.txt")
     """The command that trained it."""
 

@@ -29,7 +29,7 @@ from musclesense.training import checkpoints, inputs
 from musclesense.training.callbacks import Averaging, EarlyStop, StepSeed
 from musclesense.training.checkpoints import KeptWeights
 from musclesense.training.datamodule import NestedFoldDataModule
-from musclesense.training.machine import compilation, devices
+from musclesense.training.machine import compilation, devices, threads
 from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
 from musclesense.training.record import History, ScoredCase, test_fold
@@ -61,7 +61,9 @@ def train(settings: Settings) -> Scores:
         with locked(run.path):
             if not run.is_finished:  # a second sweep on the same study has waited here
                 begin_run(run, settings.config.plain)
-                with devices.reserved(asked.devices, choose(asked).accelerator) as own:
+                accelerator = choose(asked).accelerator
+                on_cpu = threads.agreed(settings.study) if accelerator == "cpu" else nullcontext()
+                with devices.reserved(asked.devices, accelerator) as own, on_cpu:
                     if len(own) == 1:
                         _train(settings, data, own)
                     else:
