@@ -61,10 +61,11 @@ def draw_any_scanner(out: Path, preset: Preset, seed: int) -> None:
     figure, axes = plt.subplots(*ANY_SCANNER, figsize=(16, 1.4 * ANY_SCANNER[0]), layout="constrained")
     for axis, subject in zip(axes.flat, shown, strict=False):
         scan = next(scan_subject(preset, subject, seed)).scan
-        image = scan.images["fat"][0]
+        image = next(iter(scan.images.values()))[0]
         axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 99.5))
-        if scan.mask.any():
-            axis.contour(scan.mask[0], [0.5], colors="tab:orange", linewidths=0.5)
+        for value, colour in ((1, "tab:orange"), (2, "tab:cyan")):
+            if (muscle := scan.mask[0] == value).any():
+                axis.contour(muscle, [0.5], colors=colour, linewidths=0.5)
     for axis in axes.flat:
         axis.axis("off")
     with atomic_path(out) as draft:

@@ -57,7 +57,8 @@ def make_phantom(
 
     Args:
         folder: Folder to make; it must not exist, or be empty.
-        preset: ``smoke`` (seconds), ``demo``, ``paper``, ``secondary`` or ``any_scanner``.
+        preset: ``smoke`` (seconds), ``demo``, ``paper``, ``secondary``, ``any_scanner`` or
+            ``any_contrast``.
         seed: The same seed gives the same bytes.
         workers: Processes. In a script, more than one needs ``if __name__ == "__main__":`` around the script's code.
         slices: ``all``, or ``mid`` for the middle slice of each acquisition alone.
@@ -115,7 +116,8 @@ def read_scan(
         phase_turn: What one turn is in stored phases, for any other unit.
         real_imaginary: Whether pairs are real and imaginary images instead of magnitude and phase.
         images: Image by channel, of `Channel`. Beside ``fat``: ``water``, which fat fractions need, and the magnitudes
-            ``te345``, ``te460`` and ``te575``. Without ``fat``: the three echoes, each a pair of magnitude and phase.
+            ``te345``, ``te460`` and ``te575``. ``image``: one of any contrast, for a model that takes it. Without
+            either: the three echoes, each a pair of magnitude and phase.
 
     Returns:
         The scan: ``.channels`` are arrays, ``.fat_fraction`` is in percent, ``.geometry`` says where the voxels lie.

@@ -74,7 +74,7 @@ class Echo(StrEnum):
 
 
 class Channel(StrEnum):
-    """An image that a network can take, in the order in which tables list them.
+    """An image that a network can take, in the order in which tables list them; ``image`` is one of any contrast.
 
     >>> Channel("te460") == Echo.TE460
     True
@@ -85,6 +85,7 @@ class Channel(StrEnum):
     TE345 = "te345"
     TE460 = "te460"
     TE575 = "te575"
+    IMAGE = "image"
 
     @property
     def is_echo(self) -> bool:
@@ -99,6 +100,7 @@ class Channel(StrEnum):
 EDITIONS = {
     "professional": (Channel.FAT, Channel.WATER, Channel.TE345, Channel.TE575),
     "simplified": (Channel.FAT,),
+    "any_contrast": (Channel.IMAGE,),
 }
 """Sets of channels that have a name."""
 

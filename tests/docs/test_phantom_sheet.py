@@ -45,10 +45,11 @@ def test_what_is_not_in_the_preset_is_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_slices_for_any_scanner_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("preset", ["any_scanner", "any_contrast"])
+def test_slices_for_any_scanner_are_drawn(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("docs.figures.phantom_sheet.ANY_SCANNER", (2, 2))
     out = tmp_path / "sheet.png"
-    monkeypatch.setattr(sys, "argv", ["contact_sheet", str(out), "--preset", "any_scanner"])
+    monkeypatch.setattr(sys, "argv", ["contact_sheet", str(out), "--preset", preset])
     main()
     assert matplotlib.image.imread(out).std() > 0.1
 

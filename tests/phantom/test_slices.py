@@ -12,7 +12,7 @@ from musclesense.phantom.anatomy.templates import compartment_values
 from musclesense.phantom.cohorts.presets import Stack
 from musclesense.phantom.disease.infiltration import sample_infiltration
 from musclesense.phantom.disease.patterns import PATTERNS
-from musclesense.phantom.slices import PlacedLimb, draw_slice, most_common, voxel_points, whole_muscle
+from musclesense.phantom.slices import PlacedLimb, draw_slice, every_muscle, most_common, voxel_points, whole_muscle
 from musclesense.vocabulary import Region
 
 
@@ -93,3 +93,18 @@ def test_partial_volume_along_the_limb_softens_edges(limbs: list[PlacedLimb]) ->
         return int(np.count_nonzero(flesh.any(axis=0) & ~flesh.all(axis=0)))
 
     assert mixed(30.0) > 1.05 * mixed(0.1)
+
+
+def test_every_muscle_is_one_or_two_with_narrow_gaps_filled() -> None:
+    values = compartment_values(Region.THIGH)
+    section = np.zeros((40, 60), np.uint8)
+    section[5:35, 5:20] = values["vastus_lateralis_right"]
+    section[5:35, 22:38] = values["adductor_longus_right"]  # a gap of two pixels
+    section[5:35, 48:55] = values["sartorius_right"]  # a wide gap
+    for voxel_mm, filled in ((1.0, True), (0.5, True), (2.5, False)):
+        kinds = every_muscle(section, Region.THIGH, voxel_mm)
+        assert (kinds[section == values["adductor_longus_right"]] == 2).all()
+        assert (kinds[section == values["vastus_lateralis_right"]] == 1).all()
+        assert (kinds[10:30, 20:22] > 0).all() == filled
+        assert not kinds[10:30, 40:46].any() and not kinds[0].any()
+    assert not every_muscle(np.zeros_like(section), Region.CALF, 1.0).any()

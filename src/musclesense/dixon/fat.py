@@ -33,7 +33,7 @@ def fat_phasor(echo_time_ms: float, *, larmor_mhz: float = LARMOR_MHZ) -> comple
     return complex(FAT_SHARES @ np.exp(2j * np.pi * cycles))
 
 
-def spoiled_signal(flip_degrees: float | NDArray[Any], tr_ms: float, t1_ms: float) -> NDArray[Any]:
+def spoiled_signal(flip_degrees: float | NDArray[Any], tr_ms: float, t1_ms: float | NDArray[Any]) -> NDArray[Any]:
     """Give the steady state of a spoiled gradient echo: the transverse part of a magnetisation of 1.
 
     >>> round(float(spoiled_signal(10.0, tr_ms=125.0, t1_ms=T1_FAT_MS)), 3)

@@ -16,7 +16,7 @@ from musclesense.imaging.nifti import Geometry
 from musclesense.vocabulary import Channel, Echo
 
 # Every image shows the body, but fat outlines the limb in all contrasts and does not depend on the other channels.
-_REFERENCE_ORDER = (Channel.FAT.value, *(echo.value for echo in Echo), Channel.WATER.value)
+_REFERENCE_ORDER = (Channel.FAT.value, *(echo.value for echo in Echo), Channel.IMAGE.value, Channel.WATER.value)
 
 
 def reference_channel(channels: Collection[str]) -> str:

@@ -52,6 +52,7 @@ or ``swaps`` (of fat and water) there is none; without ``resolution`` pixels and
 
 DISEASES = ("control", "IBM", "CMT", "ALS", "KD", "HYPOPP", "DMD")
 """Of ``disease.patterns.PATTERNS``, those that are drawn; with another one, slices are of another version."""
+MASK_VALUES = (1,)
 THIN = (3.0, 1)
 """Thickness in mm and points a voxel of a slice that mixes nothing: one keeps drawing fast, and blur softens edges."""
 BRIGHTNESS = 400.0
@@ -132,7 +133,7 @@ def _sample_subject(states: _States, region: Region) -> tuple[list[PlacedLimb], 
     if bodies:
         limbs = _vary_vessels(bodies, limbs)
     disease, levels, turns = (states.get(name) for name in ("disease", "levels", "pose"))
-    pattern, severity = _sample_disease(disease, region) if disease else (PATTERNS["control"], 0.0)
+    pattern, severity = sample_disease(disease, region) if disease else (PATTERNS["control"], 0.0)
     infiltrations = sample_infiltration(anatomy, pattern, severity, region, body.age)
     low, high = np.array([drawn_range_mm(limb) for limb in limbs]).T
     poses = sample_poses(anatomy, limbs, float(levels.uniform(low.max(), high.min())) if levels else 0.0)
@@ -191,7 +192,7 @@ def _vary_vessels(rng: np.random.Generator, limbs: tuple[LimbAnatomy, LimbAnatom
     return right, left
 
 
-def _sample_disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, float]:
+def sample_disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, float]:
     """Draw a disease and how far it has come: a third healthy, a third known, a third that takes any muscle."""
     kind = int(rng.integers(3))
     if kind == 0:
@@ -226,7 +227,7 @@ def _sample_frame(states: _States, limbs: list[PlacedLimb]) -> tuple[list[Placed
     # As many pixels between 0.7 and 1.0 mm as between 1.2 and 1.7; half of all slices are as good as thin.
     pixel = float(0.7 * (1.8 / 0.7) ** resolution.random()) if resolution else 1.0
     slice_mm, points = (float(thickness.uniform(3, 20)), 3) if thickness and thickness.random() < 0.5 else THIN
-    extents, frame = _extents(limbs), states["frame"]
+    extents, frame = extents_mm(limbs), states["frame"]
     width = max(end for _, end in extents) - min(start for start, _ in extents)
     height = max(end - start for start, end in extents)
     stack = Stack(
@@ -237,13 +238,13 @@ def _sample_frame(states: _States, limbs: list[PlacedLimb]) -> tuple[list[Placed
         slice_mm=slice_mm,
         points=points,
     )
-    return _centre_limbs(pose, limbs, stack), stack
+    return centre_limbs(pose, limbs, stack), stack
 
 
-def _centre_limbs(rng: np.random.Generator | None, limbs: list[PlacedLimb], stack: Stack) -> list[PlacedLimb]:
+def centre_limbs(rng: np.random.Generator | None, limbs: list[PlacedLimb], stack: Stack) -> list[PlacedLimb]:
     """Move the limbs to the middle of the frame, or off it so that a part of them may lie outside."""
     off = (0.02 if rng.random() < 0.8 else 0.12) * rng.normal(0, 1, 2) if rng else np.zeros(2)
-    across = float(np.mean(_extents(limbs)) + off[0] * stack.voxel_mm * stack.columns)
+    across = float(np.mean(extents_mm(limbs)) + off[0] * stack.voxel_mm * stack.columns)
     down = float(np.mean([limb.pose.centre_mm[1] for limb in limbs]) + off[1] * stack.voxel_mm * stack.rows)
 
     def moved(pose: Pose) -> Pose:
@@ -253,7 +254,7 @@ def _centre_limbs(rng: np.random.Generator | None, limbs: list[PlacedLimb], stac
     return [limb._replace(pose=moved(limb.pose)) for limb in limbs]
 
 
-def _extents(limbs: list[PlacedLimb]) -> list[tuple[float, float]]:
+def extents_mm(limbs: list[PlacedLimb]) -> list[tuple[float, float]]:
     """Give where each limb begins and ends from right to left, in mm; its reach is beyond all of it."""
     reaches = [(limb.pose.centre_mm[0], 0.8 * reach_mm(limb.anatomy, limb.pose.level_mm)) for limb in limbs]
     return [(centre - reach, centre + reach) for centre, reach in reaches]

@@ -55,6 +55,18 @@ def child(rng: np.random.Generator, body: Body, age: float) -> Body:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """How tightly tissues fill a limb, in mm; the defaults are those of the cohorts."""
+
+    slack: float = 2.5  # how far a muscle may grow beyond its outline to close a gap; wider gaps stay fat
+    corner: float = 4.0  # size of the fat where three muscles meet
+    sleeve: float = 1.2  # thickness of the fat around deep vessels and nerves
+    fascia: float = 0.5  # thickness of the deep fascia
+    skin: float = 1.8  # thickness of the skin
+    least_fat: float = 2.0  # thickness of the thinnest subcutaneous fat
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LimbAnatomy:
     """The anatomy of one limb, the same at every session."""
@@ -73,6 +85,7 @@ class LimbAnatomy:
     warp: tuple[Floats, Floats]  # two lattices that displace the template, along x and y
     septa: Floats  # lattice of the septa in subcutaneous fat, between and within muscles
     calibre: float = 1.0  # size of its vessels relative to the template's
+    packing: Packing = Packing()
 
 
 def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[LimbAnatomy, LimbAnatomy]:

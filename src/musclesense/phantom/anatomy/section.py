@@ -13,10 +13,6 @@ from musclesense.phantom.anatomy.templates import TEMPLATES
 from musclesense.phantom.texture import Floats, sample
 from musclesense.vocabulary import Side
 
-SLACK_MM = 2.5  # how far a muscle may grow beyond its outline to close a gap; wider gaps stay fat
-SKIN_MM = 1.8
-FASCIA_MM = 0.5
-
 
 class Tissue(IntEnum):
     """What a point is made of."""
@@ -72,7 +68,7 @@ def draw_section(
     tissue, muscle = np.zeros(x.shape, np.uint8), np.zeros(x.shape, np.uint8)
     depth = np.zeros(x.shape, np.float32)
 
-    outside = np.flatnonzero((envelope > 0) & (envelope < cross.fat_mm * 2.5 + 4 * SKIN_MM))
+    outside = np.flatnonzero((envelope > 0) & (envelope < cross.fat_mm * 2.5 + 4 * limb.packing.skin))
     tissue[outside] = _draw_subcutis(limb, cross, level, envelope[outside], x[outside], y[outside], pressed[outside])
     deep = np.flatnonzero(envelope <= 0)
     tissue[deep], muscle[deep], depth[deep] = _draw_deep(
@@ -142,8 +138,8 @@ def _draw_subcutis(
     )
     double = np.float32((medial + lateral - posterior - anterior) / 4) + lobes[2]
     relative += double * (2 * cos * cos - 1) + lobes[3] * 2 * cos * sin
-    thickness = np.maximum(np.float32(cross.fat_mm) * relative, np.float32(2.0)).astype(np.float32)
-    skin = np.float32(SKIN_MM) * np.minimum(pressed, 2.5)
+    thickness = np.maximum(np.float32(cross.fat_mm) * relative, np.float32(limb.packing.least_fat)).astype(np.float32)
+    skin = np.float32(limb.packing.skin) * np.minimum(pressed, 2.5)
     tissue = np.full(x.shape, Tissue.SUBCUTANEOUS_FAT, np.uint8)
     tissue[envelope > thickness] = Tissue.SKIN
     tissue[envelope > thickness + skin] = Tissue.AIR
@@ -169,7 +165,7 @@ def _draw_deep(
     limb: LimbAnatomy, cross: CrossSection, level: float, envelope: Floats, x: Floats, y: Floats, atrophy_mm: Floats
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Floats]:
     """Draw tissue, muscle and depth in the muscle at points within the envelope, arrays (points,)."""
-    template = TEMPLATES[limb.region]
+    template, packing = TEMPLATES[limb.region], limb.packing
     cell, weights = cross.deep.locate(x, y)
     fields = cross.deep.read(cell, weights)
     distances, (bone, marrow, dense) = fields[:CANDIDATES], fields[CANDIDATES:]
@@ -178,12 +174,14 @@ def _draw_deep(
     low, high = np.minimum(one, two), np.maximum(one, two)
     nearest, second, third = np.minimum(low, three), np.maximum(low, np.minimum(high, three)), np.maximum(high, three)
     gap = (second - nearest) / 2
-    depth = np.minimum(np.minimum(gap, SLACK_MM - nearest), -envelope - np.float32(FASCIA_MM + 0.2))
+    depth = np.minimum(np.minimum(gap, packing.slack - nearest), -envelope - np.float32(packing.fascia + 0.2))
     # Septa vary along their course, here and there two muscles touch; where three meet, fat fills the corner.
     loose = np.array([template.looseness.get(name, 1.0) for name in template.muscles], np.float32)[owner]
     course = sample(limb.septa, level, 28 * x, 28 * y)
     corner = np.maximum(
-        np.float32(4.0) * np.minimum(loose, 1.25) - np.maximum(gap, np.minimum((third - nearest) / 2, -envelope)), 0
+        np.float32(packing.corner) * np.minimum(loose, 1.25)
+        - np.maximum(gap, np.minimum((third - nearest) / 2, -envelope)),
+        0,
     )
     depth -= np.float32(limb.septum_mm) * loose * np.maximum(1 + np.float32(0.9) * course, -0.5)
     depth -= np.float32(0.3) * corner
@@ -196,13 +194,15 @@ def _draw_deep(
     tissue[dense < 0] = Tissue.FASCIA
     rx, ry = np.float32(cross.radius_mm[0]), np.float32(cross.radius_mm[1])
     for centre, radius, nerve in cross.vessels:
-        near = np.flatnonzero(np.maximum(np.abs(x - centre[0]) * rx, np.abs(y - centre[1]) * ry) < radius + 1.5)
+        near = np.flatnonzero(
+            np.maximum(np.abs(x - centre[0]) * rx, np.abs(y - centre[1]) * ry) < radius + packing.sleeve + 0.3
+        )
         distance = np.hypot((x[near] - centre[0]) * rx, (y[near] - centre[1]) * ry)
         distance *= 1 + np.float32(0.12) * sample(limb.septa, level, 70 * x[near], 70 * y[near])
-        tissue[near[distance < radius + 1.2]] = Tissue.INTERMUSCULAR_FAT
+        tissue[near[distance < radius + packing.sleeve]] = Tissue.INTERMUSCULAR_FAT
         tissue[near[distance < radius]] = Tissue.NERVE if nerve else Tissue.BLOOD
     # The fascia lata is thickest at the outer side.
-    tissue[envelope > -np.float32(FASCIA_MM) * (1 + np.maximum(-x, 0))] = Tissue.FASCIA
+    tissue[envelope > -np.float32(packing.fascia) * (1 + np.maximum(-x, 0))] = Tissue.FASCIA
     tissue[bone < 0] = Tissue.CORTEX
     tissue[marrow < 0] = Tissue.MARROW
     inside = np.flatnonzero(tissue == Tissue.MUSCLE)

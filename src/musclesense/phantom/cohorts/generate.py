@@ -129,7 +129,7 @@ def scan_subject(preset: Preset, subject: Subject, seed: int, *, middle_only: bo
     if preset.stack is None:
         for visit in subject.visits:
             for region in visit.regions:
-                scan = scan_any(_random_state(seed, subject, region, visit.session), region)
+                scan = scan_any(_random_state(seed, subject, region, visit.session), region, preset.sequence)
                 yield Session(visit=visit, region=region, body=None, severity=None, scan=scan)
         return
     rng = np.random.default_rng([seed, subject.index])

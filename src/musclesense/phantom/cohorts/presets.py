@@ -59,7 +59,7 @@ class Stack:
     points: int  # points drawn for each voxel, spread over its whole volume
 
 
-Sequence = Literal["dixon", "turbo_spin_echo"]
+Sequence = Literal["dixon", "turbo_spin_echo", "any_scanner", "any_contrast"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +69,14 @@ class Preset:
     groups: tuple[Group, ...]  # the groups, in the order of the table
     sequence: Sequence = "dixon"
     """``dixon``: three gradient echoes of both limbs, fat and water by our own separation. Or ``turbo_spin_echo``:
-    T2-weighted fat and water images of one limb, as the vendor's software gives them."""
+    T2-weighted fat and water images of one limb, as the vendor's software gives them. Or a generator of slices."""
     stack: Stack | None
-    """The slices of an acquisition. None: each acquisition is one fat-bright slice from a scanner at random,
-    `any_scanner.synthetic_slice`."""
+    """The slices of an acquisition. None: each acquisition is one slice from a scanner at random, of the generator that
+    ``sequence`` names: `any_scanner` or `any_contrast`."""
     alternate: bool = False  # subjects are scanned at the calf or at the thigh, in turn, rather than at both
 
 
-PRESETS = ("smoke", "demo", "paper", "secondary", "any_scanner")
+PRESETS = ("smoke", "demo", "paper", "secondary", "any_scanner", "any_contrast")
 """The names of those in ``presets.yaml``, which the command line tells without reading them."""
 
 

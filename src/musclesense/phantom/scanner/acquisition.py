@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from musclesense.dixon.separation import ECHO_TIMES_MS, separate
 from musclesense.imaging.nifti import Geometry
-from musclesense.phantom import any_scanner
+from musclesense.phantom import any_contrast, any_scanner
 from musclesense.phantom.anatomy.limbs import LimbAnatomy, sample_poses
 from musclesense.phantom.cohorts.presets import Stack
 from musclesense.phantom.disease.infiltration import Infiltration
@@ -25,7 +25,7 @@ class SimulatedScan:
     """An acquisition in display order, (slices from distal, rows anterior to posterior, columns right to left)."""
 
     images: Mapping[str, NDArray[np.int16]]  # what the scanner stores, and what is separated from it, by file name
-    mask: NDArray[np.uint8]  # whole muscle, as the paper draws it, 0 or 1
+    mask: NDArray[np.uint8]  # whole muscle, as the paper draws it, 0 or 1; 2: other muscles (any_contrast)
     compartments: NDArray[np.uint8]  # values of ``templates.compartment_values``, 0 elsewhere
     fat_fraction: Floats | None  # true fat fraction in percent, or None where the image is of no densities
     middle: int  # the middle slice; of an even number the upper one of the two, half a slice above mid-level
@@ -129,11 +129,15 @@ def _scan_stack(
     )
 
 
-def scan_any(rng: np.random.Generator, region: Region) -> SimulatedScan:
-    """Scan a subject of its own by a scanner at random: one slice, fat bright."""
-    synthetic = any_scanner.synthetic_slice(rng, regions=(region,))
+def scan_any(rng: np.random.Generator, region: Region, generator: str = "any_scanner") -> SimulatedScan:
+    """Scan a subject of its own by a scanner at random: one slice, in which fat is bright, or of any contrast."""
+    channel, draw = {
+        "any_scanner": (Channel.FAT, any_scanner.synthetic_slice),
+        "any_contrast": (Channel.IMAGE, any_contrast.synthetic_slice),
+    }[generator]
+    synthetic = draw(rng, regions=(region,))
     return SimulatedScan(
-        images={Channel.FAT: np.rint(synthetic.image).astype(np.int16)[None]},
+        images={channel: np.rint(synthetic.image).astype(np.int16)[None]},
         mask=synthetic.mask[None],
         compartments=synthetic.compartments[None],
         fat_fraction=None,

@@ -32,7 +32,7 @@ class SmoothMap:
 
     def fine(self, nodes: NDArray[Any]) -> Floats:
         """Bring values at nodes to every voxel."""
-        rows, columns = (_between(*sizes) for sizes in zip(self.shape, nodes.shape, strict=True))
+        rows, columns = (between(*sizes) for sizes in zip(self.shape, nodes.shape, strict=True))
         return np.asarray(rows @ nodes.astype(np.float32) @ columns.T)
 
 
@@ -94,7 +94,7 @@ def _nodes(size: int, voxel_mm: float) -> int:
 
 
 @cache
-def _between(size: int, nodes: int) -> Floats:
+def between(size: int, nodes: int) -> Floats:
     """Give the weights, (size, nodes), that read values at nodes at ``size`` points from the first to the last."""
     at = np.linspace(0, nodes - 1, size)
     return np.asarray(np.maximum(1 - np.abs(at[:, None] - np.arange(nodes)), 0), dtype=np.float32)

@@ -1,0 +1,108 @@
+"""Slices of any contrast: alike for the same random state, true to their masks, and each ingredient does something."""
+
+import numpy as np
+import pytest
+
+from musclesense.errors import InputError
+from musclesense.phantom import any_contrast
+from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values
+from musclesense.phantom.any_scanner import SyntheticSlice
+from musclesense.vocabulary import Limbs, Region
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Coarse pixels are drawn fast."""
+    monkeypatch.setattr(any_contrast, "FINEST_MM", 2.0)
+
+
+def slice_of(number: int, **options: object) -> SyntheticSlice:
+    return any_contrast.synthetic_slice(np.random.default_rng([7, number]), **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def slices() -> list[SyntheticSlice]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(any_contrast, "FINEST_MM", 2.0)
+        return [slice_of(number) for number in range(36)]
+
+
+def test_the_same_random_state_gives_the_same_slice(slices: list[SyntheticSlice]) -> None:
+    again = slice_of(3)
+    assert np.array_equal(again.image, slices[3].image)
+    assert np.array_equal(again.mask, slices[3].mask)
+
+
+def test_images_are_magnitudes_with_truth_of_the_same_shape(slices: list[SyntheticSlice]) -> None:
+    for one in slices:
+        assert one.image.dtype == np.float32
+        assert np.isfinite(one.image).all() and one.image.min() >= 0 and np.ptp(one.image) > 0
+        assert one.image.shape == one.mask.shape == one.compartments.shape == one.geometry.shape[1::-1]
+    assert {one.limbs for one in slices} == {Limbs.BOTH, Limbs.LEFT, Limbs.RIGHT}
+    assert {one.region for one in slices} == set(Region)
+
+
+def test_masks_hold_the_muscles_of_the_paper_and_the_others(slices: list[SyntheticSlice]) -> None:
+    for one in slices:
+        values = compartment_values(one.region)
+        left_out = [
+            value for name, value in values.items() if name.rpartition("_")[0] in TEMPLATES[one.region].unlabelled
+        ]
+        assert (one.mask[one.compartments > 0] > 0).all()
+        np.testing.assert_array_equal(
+            one.mask[one.compartments > 0] == 2, np.isin(one.compartments, left_out)[one.compartments > 0]
+        )
+    assert {int(value) for one in slices for value in np.unique(one.mask)} == {0, *any_contrast.MASK_VALUES}
+
+
+def test_pixels_and_thickness_are_as_wide_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(any_contrast, "FINEST_MM", 0.75)
+    limbs, _ = any_contrast._sample_subject({"anatomy": np.random.default_rng(0)}, Region.CALF)
+    stacks = []
+    for number in range(200):
+        states = {name: np.random.default_rng([number, 1]) for name in ("frame", "resolution", "thickness")}
+        stacks.append(any_contrast._sample_frame(states, limbs)[1])
+    pixels, thick = [stack.voxel_mm for stack in stacks], [stack.slice_mm for stack in stacks]
+    assert min(pixels) < 0.8 and max(pixels) > 2.7
+    assert min(thick) < 1.3 and max(thick) > 22
+
+
+@pytest.mark.parametrize("ingredient", any_contrast.INGREDIENTS)
+def test_an_ingredient_left_out_leaves_the_others(ingredient: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(any_contrast, "SWAPPED", 1.0)  # seldom otherwise
+    pairs = [(slice_of(number), slice_of(number, without=(ingredient,))) for number in range(6)]
+    if ingredient == "swaps":  # of separated images alone
+        pairs = [
+            (slice_of(number, without=("sequences",)), slice_of(number, without=("sequences", ingredient)))
+            for number in range(3)
+        ]
+    assert any(a.image.shape != b.image.shape or not np.allclose(a.image, b.image) for a, b in pairs)
+    assert all(a.region == b.region for a, b in pairs)
+    if ingredient in ("sequences", "muscles", "shading", "noise", "surroundings", "swaps"):
+        assert all(np.array_equal(a.compartments, b.compartments) for a, b in pairs if a.image.shape == b.image.shape)
+
+
+def test_an_unknown_ingredient_is_refused() -> None:
+    with pytest.raises(InputError, match="'salt' is unknown; leave out some of bodies"):
+        slice_of(0, without=("salt",))
+
+
+def test_a_cut_image_shows_muscle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(any_contrast, "CROPPED", 1.0)
+    whole = [slice_of(number, without=("cropping", "artefacts")) for number in range(6)]
+    for number, one in enumerate(whole):
+        cut = slice_of(number, without=("artefacts",))
+        assert cut.image.size <= one.image.size and cut.mask.any()
+        assert max(cut.image.shape) * cut.geometry.zooms[0] <= 195
+
+
+def test_air_is_zero_at_times(slices: list[SyntheticSlice]) -> None:
+    without_signal = np.array([np.mean(one.image == 0) for one in slices])
+    assert 0.02 < np.mean(without_signal > 0.05) < 0.5
+
+
+def test_nobody_lacks_muscle_and_some_are_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(any_contrast, "END_STAGE", 1.0)
+    pattern, severity = any_contrast._sample_disease(np.random.default_rng(0), Region.THIGH)
+    assert severity >= 0.8 and pattern.others == 1
+    assert slice_of(2).mask.any()
