@@ -47,6 +47,19 @@ def test_fat_alone_has_no_fraction(limbs: TwoLimbs) -> None:
     assert list(scan.channels) == ["fat"]
 
 
+def test_an_image_of_any_contrast_stands_alone_or_beside_others(limbs: TwoLimbs) -> None:
+    assert list(read_scan(image=limbs.water).channels) == ["image"]
+    both = read_scan(image=limbs.water, fat=limbs.fat, water=limbs.water)
+    assert list(both.channels) == ["fat", "water", "image"] and both.fat_fraction is not None
+    assert both.reference == "fat"
+    with pytest.raises(InputError, match=r"te345.*two files beside .*image"):
+        read_scan(image=limbs.water, te345=(limbs.fat, limbs.fat))
+    with pytest.raises(InputError, match=r"phase_unit.*of no use beside .*image"):
+        read_scan(image=limbs.water, phase_unit="degrees")
+    with pytest.raises(InputError, match=r"water.*goes with"):
+        read_scan(water=limbs.water)
+
+
 def test_values_that_no_image_has_are_refused(limbs: TwoLimbs, tmp_path: Path) -> None:
     """A past failure, found by `make fuzz`: fat and water of 3e38 together are infinite."""
     data = np.linspace(0, 3e38, int(np.prod(limbs.geometry.shape))).reshape(limbs.geometry.shape)

@@ -10,6 +10,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, read_volume
 from musclesense.segmentation import segmenter
+from musclesense.segmentation.scan import read_scan
 from musclesense.segmentation.segmenter import Segmenter
 
 from .conftest import GRID, TwoLimbs, odd_geometry, write_checkpoint, write_limbs, write_run
@@ -90,6 +91,21 @@ def test_channels_are_taken_by_name(limbs: TwoLimbs, tmp_path: Path) -> None:
     assert once.any() and np.array_equal(once, again)
     with pytest.raises(InputError, match="the model takes water, fat; add water=FILE"):
         segmenter.segment({"fat": fat}, limbs.geometry)
+
+
+def test_a_network_of_any_contrast_takes_whatever_image_there_is(limbs: TwoLimbs, tmp_path: Path) -> None:
+    model = write_checkpoint(tmp_path / "best.ckpt", channels=["image"], placed_by="image")
+    fat = segmenter.segment(read_scan(image=limbs.fat), model=model, region="thigh")
+    assert fat.classes.any()
+    for scan in (read_scan(fat=limbs.fat), read_scan(fat=limbs.fat, water=limbs.water)):
+        found = segmenter.segment(scan, model=model, region="thigh")
+        assert np.array_equal(found.classes, fat.classes)
+        assert found.figure() is not None
+    water = segmenter.segment(read_scan(fat=limbs.fat, image=limbs.water), model=model, region="thigh")
+    assert not np.array_equal(water.classes, fat.classes)
+    of_fat = write_checkpoint(tmp_path / "fat.ckpt", channels=["fat"])
+    with pytest.raises(InputError, match="the model takes fat"):
+        segmenter.segment(read_scan(image=limbs.fat), model=of_fat, region="thigh")
 
 
 def test_slices_are_placed_by_the_image_that_the_network_was_trained_by(limbs: TwoLimbs, tmp_path: Path) -> None:

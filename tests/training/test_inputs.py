@@ -45,9 +45,9 @@ from musclesense.training import inputs
         ("averaging.decay=1.0", "averaging.decay=1.0: give a decay from 0 to below 1, or null"),
         (
             "synthesis=any_scanner",
-            "synthesis=any_scanner: only fat images can be drawn, and the channels are fat, water, te345",
+            "synthesis=any_scanner: only the channel fat can be drawn, and the channels are fat, water, te345",
         ),
-        ("synthesis.name=gold", "synthesis.name=gold: give none or any_scanner"),
+        ("synthesis.name=gold", "synthesis.name=gold: give none, any_scanner or any_contrast"),
         ("cohort.path=/nowhere/cohort.csv", "/nowhere/cohort.csv: no such cohort table"),
     ],
 )
@@ -96,6 +96,15 @@ def test_a_pool_that_cannot_be_drawn_is_refused_in_a_line(configured, tmp_path, 
 @pytest.mark.parametrize("labels", ["whole_muscle", "compartments"])
 def test_every_label_set_of_the_project_that_can_be_drawn_passes(configured, region, labels):
     inputs.check(configured("edition=simplified", "synthesis=any_scanner", f"region={region}", f"labels={labels}"))
+
+
+@pytest.mark.parametrize("labels", ["whole_muscle", "every_muscle", "compartments"])
+def test_images_of_any_contrast_are_drawn_for_their_edition_alone(configured, labels):
+    inputs.check(configured("edition=any_contrast", "synthesis=any_contrast", f"labels={labels}"))
+    with pytest.raises(InputError, match=r"only the channel image can be drawn.* give edition=any_contrast"):
+        inputs.check(configured("edition=simplified", "synthesis=any_contrast", f"labels={labels}"))
+    with pytest.raises(InputError, match="give edition=simplified or synthesis=none"):
+        inputs.check(configured("edition=any_contrast", "synthesis=any_scanner"))
 
 
 def test_muscles_of_another_region_are_not_drawn(configured):

@@ -134,8 +134,9 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         *(
             _takes(f"--{channel}", type=Path, metavar="IMAGE", help=f"{channel} image, beside --fat")
             for channel in Channel
-            if channel is not Channel.FAT and not channel.is_echo
+            if channel not in (Channel.FAT, Channel.IMAGE) and not channel.is_echo
         ),
+        _takes("--image", type=Path, metavar="IMAGE", help="image of any contrast, for a model that takes one"),
         _takes("--region", choices=_REGIONS, required=True),
         _takes("--limbs", choices=_LIMBS, default="auto", help="limbs in the image"),
         _takes("--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle"),

@@ -76,7 +76,8 @@ def read_scan(
         if name not in CHANNELS:
             raise ArgumentError(f"{{{name}}}: no image of a scan; give some of {', '.join(CHANNELS)}", **{name: ""})
     stored: dict[str, Any] = {"phase_unit": phase_unit, "phase_turn": phase_turn, "real_imaginary": real_imaginary}
-    if Channel.FAT not in given:
+    ready = next((name for name in (Channel.FAT, Channel.IMAGE) if name in given), None)
+    if ready is None:
         for name in given:
             if not Channel(name).is_echo:
                 raise ArgumentError(
@@ -85,12 +86,12 @@ def read_scan(
                 )
         return from_echoes(*require_pairs(given), **stored)
     for name in [name for name, value in stored.items() if value not in (PhaseUnit.AUTO, None, False)]:
-        raise ArgumentError(f"{{{name}}}: of no use beside {{fat}}; leave one out", **{name: "", "fat": ""})
+        raise ArgumentError(f"{{{name}}}: of no use beside {{{ready}}}; leave one out", **{name: "", ready: ""})
     for name, image in given.items():
         if is_pair(image):
             raise ArgumentError(
-                f"{{{name}}}: two files beside {{fat}}; give the magnitude alone, or leave out {{fat}}",
-                **{name: "", "fat": ""},
+                f"{{{name}}}: two files beside {{{ready}}}; give the magnitude alone, or leave out {{{ready}}}",
+                **{name: "", ready: ""},
             )
     return from_images({name: given[name] for name in CHANNELS if name in given})
 
@@ -116,7 +117,7 @@ def from_echoes(te345: Pair, te460: Pair, te575: Pair, **stored: Any) -> Scan:
 
 
 def from_images(images: Mapping[str, ImageLike]) -> Scan:
-    """Take images as they are: fat, and where given water and magnitudes of the echoes.
+    """Take images as they are: fat, or one of any contrast, and where given water and magnitudes of the echoes.
 
     Raises:
         InputError: An image cannot be read, lies elsewhere than the first, or has values that no image has.

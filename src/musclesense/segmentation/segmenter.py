@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -24,7 +24,7 @@ from musclesense.segmentation.seen import tell, unseen_by
 from musclesense.storage.paths import is_file, is_folder
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import finished_runs, require_own_file
-from musclesense.vocabulary import Limbs, Region
+from musclesense.vocabulary import Channel, Limbs, Region
 
 _SLICES_AT_ONCE = 8
 _QUIET_SECONDS = 5.0
@@ -153,7 +153,11 @@ def segment(
         segmenter = segmenter.only(unseen)
     elif not told:
         tell(scan, segmenter.files)
-    classes = segmenter.segment(scan.channels, scan.geometry, {scan.reference: scan.bodies})
+    shows_body = scan.channels[scan.reference]
+    if Channel.IMAGE in segmenter.spec.channels and Channel.IMAGE not in scan.channels:  # any image will do
+        scan = replace(scan, channels={**scan.channels, Channel.IMAGE.value: shows_body})
+    bodies = {name: scan.bodies for name, image in scan.channels.items() if image is shows_body}
+    classes = segmenter.segment(scan.channels, scan.geometry, bodies)
     return Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen or _found_limbs(scan))
 
 

@@ -87,6 +87,23 @@ def test_another_generator_is_another_pool_and_cannot_go_on_with_this_one(
         Pool.open(pool.folder)
 
 
+def test_a_recipe_names_its_generator_but_the_first_whose_pools_stay(tmp_path: Path) -> None:
+    assert Pool.below(tmp_path, RECIPE).folder.name == "4669e3d3bf1b3c55"
+    assert "generator" not in RECIPE.to_config()
+    other = Pool.below(tmp_path, replace(RECIPE, generator="any_contrast"))
+    other.begin()
+    assert other.folder.name != "4669e3d3bf1b3c55"
+    assert Pool.open(other.folder) == other and other.recipe.to_config()["generator"] == "any_contrast"
+
+
+def test_a_slice_of_any_contrast_holds_both_kinds_of_muscle() -> None:
+    labels = LabelSet.from_config({"muscle": [1], "other_muscle": [2]})
+    recipe = replace(RECIPE, generator="any_contrast", labels=labels)
+    records = [recipe.make(number) for number in range(4)]
+    assert {int(value) for record in records for value in np.unique(record["classes"])} == {0, 1, 2}
+    assert all(record["image"].std() > 0.1 for record in records)
+
+
 @pytest.mark.parametrize(
     ("slices", "named"),
     [("0", "--slices 0: give 1 or more"), ("4", "recipe.json: cannot be read (no such file); let a run")],

@@ -6,9 +6,9 @@ from pathlib import Path
 from musclesense.errors import InputError
 from musclesense.networks.spec import NetworkSpec
 from musclesense.training.config import Config
-from musclesense.training.synthesis.pool import Pool, Recipe
+from musclesense.training.synthesis.pool import GENERATORS, Pool, Recipe, find_generator
 from musclesense.training.synthesis.schedule import Synthesis
-from musclesense.vocabulary import Region
+from musclesense.vocabulary import Channel, Region
 
 
 def build(config: Config, spec: NetworkSpec) -> Synthesis | None:
@@ -30,24 +30,26 @@ def build(config: Config, spec: NetworkSpec) -> Synthesis | None:
         labels=spec.labels,
         column=config.labels.column,
         shard=chosen.shard,
+        generator=chosen.name,
     )
     return Synthesis(Pool.below(Path(config.data) / "pool", recipe), chosen)
 
 
 def _problems(config: Config, spec: NetworkSpec) -> Iterator[str]:
-    from musclesense.phantom import any_scanner
-
     chosen = config.synthesis
-    if chosen.name != "any_scanner":
-        yield f"synthesis.name={chosen.name}: give none or any_scanner"
-    if spec.channels != ("fat",):
+    if chosen.name not in GENERATORS:
+        yield f"synthesis.name={chosen.name}: give none, {' or '.join(GENERATORS)}"
+        return
+    channel, ingredients = GENERATORS[chosen.name], find_generator(chosen.name).INGREDIENTS
+    if spec.channels != (channel,):
+        edition = "any_contrast" if channel is Channel.IMAGE else "simplified"
         yield (
-            f"synthesis={chosen.name}: only fat images can be drawn, and the channels are {', '.join(spec.channels)}; "
-            "give edition=simplified or synthesis=none"
+            f"synthesis={chosen.name}: only the channel {channel} can be drawn, and the channels are "
+            f"{', '.join(spec.channels)}; give edition={edition} or synthesis=none"
         )
     for name in chosen.without:
-        if name not in any_scanner.INGREDIENTS:
-            known = ", ".join(any_scanner.INGREDIENTS)
+        if name not in ingredients:
+            known = ", ".join(ingredients)
             yield f"synthesis.without={name}: no such ingredient; leave out some of {known}"
     for name, least in (("per_epoch", 1), ("shard", 1), ("growth", 0), ("seed", 0), ("workers", 0)):
         if (value := getattr(chosen, name)) < least:
@@ -66,9 +68,9 @@ def _problems(config: Config, spec: NetworkSpec) -> Iterator[str]:
 def _problems_of_labels(config: Config, spec: NetworkSpec) -> Iterator[str]:
     """Name what a label set asks of the truth that synthetic slices cannot have."""
     column = config.labels.column
-    if column not in ("mask", "compartments"):
+    if column not in ("mask", "compartments") or config.synthesis.name not in GENERATORS:
         return
-    if unknown := _unknown_values(spec, column):
+    if unknown := _unknown_values(config.synthesis.name, spec, column):
         some = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
         yield (
             f"labels={config.labels.name}: {some} {'is' if len(unknown) == 1 else 'are'} not in drawn "
@@ -76,12 +78,13 @@ def _problems_of_labels(config: Config, spec: NetworkSpec) -> Iterator[str]:
         )
 
 
-def _unknown_values(spec: NetworkSpec, column: str) -> list[str]:
+def _unknown_values(generator: str, spec: NetworkSpec, column: str) -> list[str]:
     from musclesense.phantom.anatomy.templates import compartment_values
 
     asked = [(name, value) for name, values in spec.labels.to_config().items() for value in values]
     if column == "mask":
-        return [f"value {value}" for _, value in asked if value != 1]
+        drawn = find_generator(generator).MASK_VALUES
+        return [f"value {value}" for _, value in asked if value not in drawn]
     there = {pair for region in Region if region in spec.regions for pair in compartment_values(region).items()}
     # A value under another name would be another muscle's: a cohort may count otherwise than the phantom.
     unknown = [f"value {value} of {name}" for name, value in asked if (name, value) not in there]

@@ -7,6 +7,7 @@ pool that a run has begun.
 
 import argparse
 import hashlib
+import importlib
 import json
 import os
 import sys
@@ -39,17 +40,27 @@ _LOOK_EVERY_SECONDS = 0.2
 _OPEN_SHARDS = 64
 
 
+GENERATORS = {"any_scanner": Channel.FAT, "any_contrast": Channel.IMAGE}
+"""The generators of synthetic slices, modules of `musclesense.phantom`, and the channel that each draws."""
+
+
+def find_generator(name: str) -> Any:
+    """Give the module of a generator."""
+    return importlib.import_module(f"musclesense.phantom.{name}")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """All that decides what the slices of a pool are."""
 
     seed: int
     regions: tuple[Region, ...]
-    without: tuple[str, ...]  # ingredients of the generator that are left out, some of ``any_scanner.INGREDIENTS``
+    without: tuple[str, ...]  # ingredients of the generator that are left out, some of its ``INGREDIENTS``
     grid: Grid
     labels: LabelSet
     column: str  # ``mask`` or ``compartments``: the reference labels, whose values ``labels`` explains
     shard: int  # slices in a file
+    generator: str = "any_scanner"  # one of `GENERATORS`
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -59,15 +70,12 @@ class Recipe:
 
     def make(self, number: int) -> NDArray[Any]:
         """Make slice ``number`` of the pool: a record of ``dtype``."""
-        from musclesense.phantom import any_scanner
-
-        synthetic = any_scanner.synthetic_slice(
+        synthetic = find_generator(self.generator).synthetic_slice(
             np.random.default_rng([_POOL_STREAM, self.seed, number]), regions=self.regions, without=self.without
         )
+        channel = GENERATORS[self.generator]
         native = synthetic.stored(synthetic.image)
-        images, air, placement = Frame(self.grid, (Channel.FAT,), Channel.FAT).prepare(
-            synthetic.geometry, {Channel.FAT: native}
-        )
+        images, air, placement = Frame(self.grid, (channel,), channel).prepare(synthetic.geometry, {channel: native})
         truth = self.labels.encode(synthetic.stored(getattr(synthetic, self.column)))
         record: NDArray[Any] = np.zeros((), self.dtype)
         record["image"], record["air"] = images[0], air[0]
@@ -78,12 +86,16 @@ class Recipe:
         """Give plain values for ``from_config``; the phantom's version is among them."""
         plain = {"regions": sorted(self.regions), "without": sorted(self.without)}
         parts = {"grid": self.grid.to_config(), "labels": self.labels.to_config()}
-        return {"format": _FORMAT, "phantom": PHANTOM_VERSION} | vars(self) | plain | parts
+        named = {"format": _FORMAT, "phantom": PHANTOM_VERSION} | vars(self) | plain | parts
+        if self.generator == "any_scanner":  # as recipes were before there was another one
+            del named["generator"]
+        return named
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the recipe that ``to_config`` gave."""
-        own = {field.name: config[field.name] for field in fields(cls)}
+        own = {field.name: config[field.name] for field in fields(cls) if field.name != "generator"}
+        own["generator"] = config.get("generator", "any_scanner")
         own["regions"], own["without"] = tuple(map(Region, own["regions"])), tuple(own["without"])
         own["grid"], own["labels"] = Grid(**own["grid"]), LabelSet.from_config(own["labels"])
         return cls(**own)
@@ -109,7 +121,7 @@ class Pool:
         Raises:
             InputError: There is none, or it was begun with another generator.
         """
-        path, remedy = folder / "recipe.json", "let a run with synthesis=any_scanner begin a pool"
+        path, remedy = folder / "recipe.json", "let a run with synthesis=any_scanner or any_contrast begin a pool"
         config = read_json(path, remedy=remedy)
         try:
             if config["format"] > _FORMAT:
