@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with th
 from fuzz import commands, images, models, nnunet, overrides, seeds, studies, tables
 from fuzz.case import Draw, Maker
 from fuzz.judge import REFUSED, RIGHT, judge, listing
-from fuzz.meaning import dialects, geometry, limbs, people
+from fuzz.meaning import dialects, geometry, limbs, people, phases, swaps
 from fuzz.sandbox import run
 
 MAKERS: dict[str, Maker] = {
@@ -39,9 +39,11 @@ MAKERS: dict[str, Maker] = {
     "geometry": geometry.make,
     "people": people.make,
     "dialects": dialects.make,
+    "phases": phases.make,
+    "swaps": swaps.make,
 }
 SHARES = {
-    "images": 0.39,
+    "images": 0.35,
     "tables": 0.20,
     "overrides": 0.22,
     "studies": 0.04,
@@ -51,6 +53,8 @@ SHARES = {
     "geometry": 0.03,
     "people": 0.02,
     "dialects": 0.02,
+    "phases": 0.02,
+    "swaps": 0.02,
 }
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

@@ -121,9 +121,10 @@ def _mixed_units(spans: Spans, stored: NDArray[np.float64], weight: NDArray[np.f
 
 def _most_variance(spans: Spans, alone: float) -> float:
     """Give the greatest variance of a unit that is known, by that of a unit of which the values fill one turn."""
-    within = any(_may_be(unit, spans) and _within(spans.max(), unit) for unit in TURNS)
+    if not any(_may_be(unit, spans) and _within(spans.max(), unit) for unit in TURNS):
+        return min(_MOST_VARIANCE, alone)
     sure = _LEAST_VARIANCE if spans.min() > _FULL * spans.max() else _SURE_VARIANCE
-    return min(_MOST_VARIANCE, (_RIVAL[2] if within else 1.0) * alone + sure)
+    return min(_MOST_VARIANCE, _RIVAL[2] * alone + sure)
 
 
 def _fitting(spans: Spans, variances: Mapping[PhaseUnit, float], *, few: bool) -> list[PhaseUnit]:
