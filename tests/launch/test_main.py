@@ -333,3 +333,9 @@ def test_sweeps_may_stand_in_the_configuration_of_the_sweeper(launched: Launch, 
     launched.conf = conf
     assert launched("-m", "outer=3", "experiment=own") == 0
     assert launched.folds == [(3, 0), (3, 2)]
+
+
+def test_a_command_is_recorded_without_paths_on_request() -> None:
+    typed = "python train.py -m outer=0..4 'cohort.path=/h/Anna M/c.csv' ++runs=/h/r data=d study=s anonymous=true"
+    kept = "python train.py -m outer=0..4 cohort.path=... ++runs=... data=... study=s anonymous=true"
+    assert main._without_paths(typed) == kept

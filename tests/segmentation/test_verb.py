@@ -260,3 +260,15 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match="no such file"):
         main(["segment", "--fat", "no", "--region", "calf", "--model", "no", "--out", str(tmp_path), "--debug"])
+
+
+def test_an_anonymous_record_names_no_file(limbs: TwoLimbs, run: Path, tmp_path: Path) -> None:
+    segment(limbs, run, tmp_path / "named")
+    segment(limbs, run, tmp_path / "anonymous", "--anonymous")
+    named, anonymous = (json.loads((tmp_path / name / "run.json").read_text()) for name in ("named", "anonymous"))
+    assert str(limbs.fat) in json.dumps(named)
+    assert str(tmp_path) not in json.dumps(anonymous) and "fat.nii" not in json.dumps(anonymous)
+    assert {one["sha256"] for one in anonymous["inputs"].values()} == {
+        one["sha256"] for one in named["inputs"].values()
+    }
+    segment(limbs, run, tmp_path / "anonymous")  # a record without names is a record

@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from musclesense.errors import InputError
+from musclesense.studies.reading import read_settings
 from musclesense.studies.writing import open_study
 from musclesense.training.config import defaults
 from musclesense.training.inputs import require_own_study
@@ -153,3 +154,22 @@ def test_unreadable_study_is_named(composed, tmp_path):
     (folder / "study.yaml").write_text("a: [")
     with pytest.raises(InputError, match=r"study\.yaml: cannot be read"):
         require_own_study(composed(f"runs={tmp_path}", "study=mine"))
+
+
+def test_an_anonymous_study_names_no_path_and_is_the_same_study(composed, tmp_path):
+    (tmp_path / "cohort.csv").write_text("subject,region\nS1,calf\n")
+    asked = (f"cohort.path={tmp_path}/cohort.csv", f"runs={tmp_path}/runs", f"data={tmp_path}/data")
+    plain, hidden = composed(*asked), composed(*asked, "anonymous=true")
+    assert str(tmp_path) in yaml.safe_dump(plain.config.plain)
+    assert str(tmp_path) not in yaml.safe_dump(hidden.config.plain)
+    assert hidden.study.path == plain.study.path
+    open_study(hidden.study, hidden.config.plain, defaults())
+    require_own_study(plain)
+    read = read_settings(hidden.study, remedy="")
+    assert (read["cohort"]["path"], read["runs"], read["data"]) == ("left-out.csv", "runs", "data")
+
+
+def test_a_phantom_has_nothing_to_hide(composed, tmp_path):
+    (tmp_path / "phantom.json").write_text("{}")
+    asked = composed(f"cohort.path={tmp_path}/cohort.csv", "anonymous=true").config.plain
+    assert asked["cohort"]["path"] == f"{tmp_path}/cohort.csv"

@@ -142,6 +142,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle"),
         _DEVICE,
         _takes("--out-of-fold", action="store_true", help="of a study, the networks that have not seen the subject"),
+        _takes("--anonymous", action="store_true", help="leave the names of files out of run.json"),
         _OUT,
     ],
     verbs.segment_cohort: [

@@ -92,7 +92,9 @@ def separate(out: Path, *, fat_shift: Sequence[float], **asked: Any) -> None:
     log.info(f"phases: {parts.phase_unit}")
 
 
-def segment(out: Path, *, model: Path, region: str, limbs: str, device: str, out_of_fold: bool, **asked: Any) -> None:
+def segment(
+    out: Path, *, model: Path, region: str, limbs: str, device: str, out_of_fold: bool, anonymous: bool, **asked: Any
+) -> None:
     """Segment a scan: mask, fat fractions, a picture to judge them by."""
     from musclesense.segmentation import segmenter
     from musclesense.segmentation.result import MASK, require_place
@@ -101,7 +103,7 @@ def segment(out: Path, *, model: Path, region: str, limbs: str, device: str, out
     scan = read_scan(**{name: _image(value) for name, value in asked.items()})
     require_place(out)
     made = segmenter.segment(scan, model=model, region=region, limbs=limbs, device=device, out_of_fold=out_of_fold)
-    saved = made.save(out) / MASK
+    saved = made.save(out, anonymous=anonymous) / MASK
     if scan.phase_unit is not None:
         log.info(f"phases: {scan.phase_unit}")
     print(saved)

@@ -7,6 +7,7 @@ that a launcher sends to other processes, so it holds nothing itself: `this` com
 
 import logging
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -170,6 +171,11 @@ def announce(plan: Plan) -> None:
         log.info(f"this may take about {in_words(seconds)} on this machine{left_out}; {lighter}")
 
 
+def _without_paths(command: str) -> str:
+    """Give a command without the paths of the table and of folders."""
+    return shlex.join(re.sub(r"(?s)^(\+*(cohort\.path|runs|data)=).*", r"\1...", word) for word in shlex.split(command))
+
+
 def conclude(plan: Plan) -> int:
     """Report on each study of a multirun, name the runs that failed, and give the exit code of the command."""
     runs = [run.run for run in plan.runs] if plan.whole else plan.ended()
@@ -179,7 +185,7 @@ def conclude(plan: Plan) -> int:
 
         for study in dict.fromkeys(StudyFolder(run.path.parent) for run in runs):
             if study.path.is_dir():
-                write_command(study, this.typed)
+                write_command(study, _without_paths(this.typed) if plan.runs[0].config.anonymous else this.typed)
             if any(run.is_finished for run in runs if run.path.parent == study.path):
                 page = write_report(study.path)
                 print(study_table(study.path))

@@ -114,11 +114,12 @@ class Segmentation:
 
         return draw_quality_control(self)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, anonymous: bool = False) -> Path:
         """Write ``mask.nii.gz``, ``fat_fraction.csv``, ``qc.png`` and ``run.json``, all of them or none.
 
         Args:
             folder: Made where it is missing. Results of an earlier call are replaced, unless somebody changed them.
+            anonymous: Leave the names of files out of ``run.json``; their SHA-256 stay.
 
         Returns:
             The folder.
@@ -136,10 +137,10 @@ class Segmentation:
             self.figure().savefig(picture)
             results = {path.name: digest_of_bytes(path) for path in (mask, table, picture)}
             others = dict(replaced.items() - results.items())
-            write_json(record, self._record() | {"results": results, "replaced": others})
+            write_json(record, self._record(anonymous) | {"results": results, "replaced": others})
         return out
 
-    def _record(self) -> dict[str, Any]:
+    def _record(self, anonymous: bool) -> dict[str, Any]:
         """Say what made the mask, so that it can be made again."""
         spec = self.spec
         return {
@@ -153,12 +154,12 @@ class Segmentation:
             "region": str(self.region),
             "limbs": str(self.limbs),
             "phase_unit": self.scan.phase_unit,
-            "inputs": {name: _digest(path) for name, path in self.scan.files.items()},
+            "inputs": {name: _digest(path, anonymous) for name, path in self.scan.files.items()},
             "channels": list(spec.channels),
             "labels": spec.labels.to_config(),
             "threshold": spec.threshold,
             "grid": spec.grid.to_config(),
-            "networks": [_digest(path) for path in self.networks],
+            "networks": [_digest(path, anonymous) for path in self.networks],
         }
 
 
@@ -211,5 +212,5 @@ def _as_text(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, **texts}
 
 
-def _digest(path: Path) -> dict[str, str]:
-    return {"file": str(path), "sha256": digest_of_bytes(path)}
+def _digest(path: Path, anonymous: bool) -> dict[str, str]:
+    return ({} if anonymous else {"file": str(path)}) | {"sha256": digest_of_bytes(path)}

@@ -21,7 +21,7 @@ _OWN_TABLE = "a table of one's own"
 FOLDS_OF_A_RUN = ("outer", "inner")
 """Keys of a run's own; a study has none of them."""
 # Where and on what a study runs, and what it keeps, does not change its scores. An edition is but a name of channels.
-_ELSEWHERE = ("format", "study", "runs", "data", "logger", "edition")
+_ELSEWHERE = ("format", "study", "runs", "data", "anonymous", "logger", "edition")
 _ELSEWHERE_BELOW = {
     "trainer": ("accelerator", "devices", "strategy", "compile"),
     "loader": ("workers",),

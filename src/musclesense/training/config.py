@@ -225,6 +225,10 @@ class LoggerConfig:
     overlays: int = 4
 
 
+LEFT_OUT = "left-out.csv"
+"""Stands for the path of a table in the records of an anonymous study."""
+
+
 @dataclass
 class Config:
     """One run: which folds, what cohort, what network, how trained.
@@ -239,6 +243,7 @@ class Config:
     study: str | None = None
     runs: str = "runs"
     data: str = "data"
+    anonymous: bool = False
     cohort: CohortConfig = field(default_factory=CohortConfig)
     folds: FoldsConfig = field(default_factory=FoldsConfig)
     edition: EditionConfig = field(default_factory=EditionConfig)
@@ -266,10 +271,14 @@ class Config:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """Plain values, for the records of study and run; the table's path is absolute there."""
+        """Plain values, for the records of study and run; the table's path is absolute there, or left out."""
         plain = asdict(self)
         if self.cohort.path is not None:
-            plain["cohort"]["path"] = str(Path(self.cohort.path).absolute())
+            table = Path(self.cohort.path).absolute()
+            hidden = self.anonymous and not (table.parent / "phantom.json").is_file()
+            plain["cohort"]["path"] = LEFT_OUT if hidden else str(table)
+        if self.anonymous:
+            plain |= {name: Path(plain[name]).name for name in ("runs", "data")}
         return plain
 
 

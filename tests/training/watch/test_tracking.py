@@ -293,3 +293,19 @@ def test_nothing_leaves_the_machine_unless_online(tmp_path, home, mode, account)
     command = (sys.executable, "-c", RUN, f"{mode},{mode}")
     assert sent(*command, folder=tmp_path, environment=home | account) == {"connections": 0, "questions": 0}
     assert list(tmp_path.glob("runs/s/*/wandb/offline-run-*/*.wandb")), "and all of it is kept"
+
+
+def test_an_anonymous_run_tells_no_path(composed, tmp_path, monkeypatch, home):
+    for name, value in home.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", "cohort.path=/hospital/anna/cohort.csv"])
+    asked = ("runs=runs", "study=s", "logger=wandb", "logger.mode=offline", "cohort.path=/hospital/anna/cohort.csv")
+    settings = composed(*asked, "anonymous=true")
+    dashboard = tracking.start(settings)
+    assert dashboard is not None
+    dashboard.finish(failed=False)
+    wandb.teardown()
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert any(file.suffix == ".wandb" for file in files)
+    assert [file for file in files if b"anna" in file.read_bytes()] == []

@@ -151,7 +151,11 @@ def _open(settings: Settings, mode: Any) -> Any:
         config=with_edition(settings.config.plain),
         mode=mode,
         settings=wandb.Settings(
-            silent=True, console="off", init_timeout=_ANSWER_SECONDS, finish_timeout=_UPLOAD_SECONDS
+            silent=True,
+            console="off",
+            init_timeout=_ANSWER_SECONDS,
+            finish_timeout=_UPLOAD_SECONDS,
+            x_disable_meta=settings.config.anonymous,  # host, user, folder and command
         ),
     )
 
