@@ -287,7 +287,7 @@ def test_channels_that_were_not_chosen_are_not_read(cohort):
 def test_a_row_without_any_image(cohort):
     cohort.change(3, channels={})
     assert cohort.problems() == [
-        "cohort.csv, line 5: channels '': row has no image; give at least one of fat, water, te345, te460, te575"
+        "cohort.csv, line 5: channels '': row has no image; give at least one of fat, water, te345, te460, te575, image"
     ]
 
 

@@ -78,7 +78,10 @@ def test_every_overlay_and_region_passes_the_checks(
         ("outer=a", "outer=a: not a whole number"),
         ("outer=1.5", "outer=1.5: not a whole number"),
         ("edition=gold", "edition=gold: no option 'gold'; give professional, simplified"),
-        ("channels=[fat,sugar]", "channels=['fat', 'sugar']: give some of fat, water, te345, te460, te575, each once"),
+        (
+            "channels=[fat,sugar]",
+            "channels=['fat', 'sugar']: give some of fat, water, te345, te460, te575, image, each once",
+        ),
         ("channels=perhaps", "channels=perhaps:"),
         ("wdith=3", "wdith: no such key"),
         ("+trainer.max_epoch=1", "trainer.max_epoch: no such key; did you mean trainer.max_epochs?"),

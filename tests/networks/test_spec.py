@@ -33,5 +33,5 @@ def test_what_is_absent_has_its_default() -> None:
 
 @pytest.mark.parametrize("placed_by", ["t2", None])
 def test_slices_are_placed_by_an_image_that_there_is(placed_by: object) -> None:
-    with pytest.raises(InputError, match=f"placed_by={placed_by}: give one of fat, water, te345, te460, te575"):
+    with pytest.raises(InputError, match=f"placed_by={placed_by}: give one of fat, water, te345, te460, te575, image"):
         spec_of(placed_by=placed_by)

@@ -208,13 +208,13 @@ def record(write_cohort, export_cohort, tmp_path_factory) -> str:
         (
             "channels",
             '["fat", "t1"]',
-            "channels ['fat', 't1'] are no different ones of fat, water, te345, te460, te575",
+            "channels ['fat', 't1'] are no different ones of fat, water, te345, te460, te575, image",
         ),
-        ("channels", '"fat"', "channels 'fat' are no different ones of fat, water, te345, te460, te575"),
+        ("channels", '"fat"', "channels 'fat' are no different ones of fat, water, te345, te460, te575, image"),
         (
             "channels",
             '["fat", "fat"]',
-            "channels ['fat', 'fat'] are no different ones of fat, water, te345, te460, te575",
+            "channels ['fat', 'fat'] are no different ones of fat, water, te345, te460, te575, image",
         ),
         ("column", "[]", "column [] is not mask or compartments"),
         ("classes", '"ab"', "'str' object has no attribute 'items'"),
