@@ -170,7 +170,7 @@ def segment(
     >>> result.mask.shape == scan.geometry.shape
     True
     >>> list(result.table.columns)
-    ['slice', 'limb', 'label', 'voxels', 'volume_ml', 'fat_fraction_percent']
+    ['slice', 'limb', 'label', 'voxels', 'volume_ml', 'fat_fraction_percent', 'beyond_frame_percent']
     >>> result.save("result").as_posix()
     'result'
     """

@@ -201,3 +201,23 @@ def test_a_record_of_another_program_does_not_give_the_mask_away(
     with pytest.raises(InputError, match=r"mask\.nii\.gz: exists and was not made by this command"):
         made.save(out)
     assert (out / "mask.nii.gz").read_bytes() == b"drawn by hand"
+
+
+@pytest.mark.parametrize(("apart", "lost"), [(60, 0), (122, 10), (150, 60)])
+def test_what_lies_beyond_the_frame_is_said_and_counted(
+    apart: int, lost: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Discs of 80 mm before a frame of 300 x 200 mm; the middles lie ``apart`` mm beside the middle."""
+    i, j = np.mgrid[:200, :60]
+    away = [np.hypot(2 * (i - 99.5) - side * apart, 2 * (j - 29.5)) for side in (-1, 1)]
+    image = 100.0 * (np.min(away, axis=0) < 40)
+    affine = np.array([[-2.0, 0, 0, 199], [0, -2, 0, 59], [0, 0, 8, 0], [0, 0, 0, 1]])
+    grid = {"spacing_mm": 2.5, "rows": 80, "columns": 120, "fit": "centre"}
+    model = write_checkpoint(tmp_path / "best.ckpt", channels=["fat"], grid=grid)
+    made = segment(read_scan(fat=(image[..., None], affine)), model=model, region="thigh")
+    wanted = 100 * np.mean(np.abs(2 * (i - 99.5))[image > 0] > 150)
+    row = made.rows[-1]
+    assert row["beyond_frame_percent"] == pytest.approx(wanted, abs=3) and bool(wanted > 1) is (lost > 0)
+    said = [message for message in caplog.messages if message.startswith("frame: ")]
+    assert len(said) == (lost > 0)
+    assert not made.classes[made.beyond].any()

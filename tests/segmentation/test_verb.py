@@ -202,7 +202,8 @@ def test_refusals_are_one_line_and_write_nothing(
     model = ["--model", str(run)]
     asked = ["--region", "thigh", "--out", str(out)]
     elsewhere = tmp_path / "elsewhere.nii.gz"
-    write_volume(elsewhere, read_volume(limbs.water).data, odd_geometry("SLA"), np.int16)
+    moved = limbs.geometry.moved(limbs.geometry.shape, limbs.geometry.affine + 20 * np.eye(4)[:, [0]] * np.eye(4)[3])
+    write_volume(elsewhere, read_volume(limbs.water).data, moved, np.int16)
     empty = tmp_path / "empty.nii.gz"
     write_volume(empty, np.zeros(limbs.geometry.shape), limbs.geometry, np.int16)
     hollow = tmp_path / "hollow.nii.gz"

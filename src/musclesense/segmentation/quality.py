@@ -9,11 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from musclesense.imaging.frame import Frame
-from musclesense.imaging.grid import Placement, slice_count, take_slice
+from musclesense.imaging.grid import Placement, slice_count
 from musclesense.imaging.nifti import Geometry
 from musclesense.metrics.fat_fraction import mean_fat_fraction
-from musclesense.segmentation.scan import Scan
 from musclesense.vocabulary import Limbs, Side
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ def draw_quality_control(found: "Segmentation") -> Figure:
     scan, geometry, halves, name = found.scan, found.geometry, found.halves, found.scan.reference
     count = slice_count(geometry)
     numbers = np.unique(np.linspace(0, count - 1, min(count, _MOST_SLICES)).round().astype(int)).tolist()
-    placements = [_placement(scan, found.spec.frame, number) for number in numbers]
+    placements = [found.placement(number) for number in numbers]
     images = _upright(scan.channels[name], geometry)
     fraction = None if scan.fat_fraction is None else _upright(scan.fat_fraction, geometry)
     masks = {limb: _upright(np.where(half, found.classes, 0), geometry) for limb, half in halves.items()}
@@ -70,13 +68,6 @@ def draw_quality_control(found: "Segmentation") -> Figure:
     for axes in figure.axes:
         axes.set_axis_off()
     return figure
-
-
-def _placement(scan: Scan, frame: Frame, number: int) -> Placement:
-    """Lay the grid over a slice as it was laid before the networks."""
-    by = frame.placed_by
-    body = take_slice(scan.bodies, scan.geometry, number) if by == scan.reference else None
-    return frame.grid.place(scan.geometry, take_slice(scan.channels[by], scan.geometry, number), body)
 
 
 def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str) -> None:

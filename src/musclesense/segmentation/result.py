@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError
-from musclesense.imaging.grid import slice_count, take_slice
+from musclesense.imaging.grid import Placement, slice_count, take_slice
 from musclesense.imaging.limbs import part_limbs
 from musclesense.imaging.nifti import Geometry, write_volume
 from musclesense.metrics.fat_fraction import mean_fat_fraction
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-COLUMNS = ("slice", "limb", "label", "voxels", "volume_ml", "fat_fraction_percent")
+COLUMNS = ("slice", "limb", "label", "voxels", "volume_ml", "fat_fraction_percent", "beyond_frame_percent")
 MASK, TABLE, PICTURE, RECORD = FILES = ("mask.nii.gz", "fat_fraction.csv", "qc.png", "run.json")
 RECORD_FORMAT = 2
-_WRITTEN = {"volume_ml": ".3f", "fat_fraction_percent": ".2f"}
+_WRITTEN = {"volume_ml": ".3f", "fat_fraction_percent": ".2f", "beyond_frame_percent": ".1f"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,22 @@ class Segmentation:
         """The part of the volume in which each limb lies, of ``geometry.shape``; a piece of another is in none."""
         return part_limbs(self.scan.limbs, self.limbs, self.scan.bodies, self.geometry)
 
+    def placement(self, number: int) -> Placement:
+        """Lay the grid over a slice as it was laid before the networks."""
+        by, scan = self.spec.frame.placed_by, self.scan
+        body = take_slice(scan.bodies, scan.geometry, number) if by == scan.reference else None
+        return self.spec.grid.place(scan.geometry, take_slice(scan.channels[by], scan.geometry, number), body)
+
+    @cached_property
+    def beyond(self) -> NDArray[np.bool_]:
+        """The body beyond the networks' frame, of ``geometry.shape``: nothing of it is segmented."""
+        beyond: NDArray[np.bool_] = self.scan.bodies.copy()
+        for number in range(slice_count(self.geometry)):
+            placement = self.placement(number)
+            inside = placement.to_scanner(np.ones(placement.grid_shape)) > 0.5
+            take_slice(beyond, self.geometry, number)[inside] = False
+        return beyond
+
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The rows of `table`; the fat fraction is None where water is not known or the label is absent."""
@@ -79,15 +95,18 @@ class Segmentation:
             {"slice": "all" if number is None else number, "limb": str(limb), **measured}
             for number in (*range(slice_count(self.geometry)), None)
             for limb, classes in own.items()
-            for measured in self._measure(classes, number)
+            for measured in self._measure(classes, self.halves[limb], number)
         ]
 
-    def _measure(self, classes: NDArray[np.uint8], number: int | None) -> Iterator[dict[str, Any]]:
-        """Measure each label in one slice or, where there is no number, in all of them."""
+    def _measure(
+        self, classes: NDArray[np.uint8], half: NDArray[np.bool_], number: int | None
+    ) -> Iterator[dict[str, Any]]:
+        """Measure each label of a limb in one slice or, where there is no number, in all of them."""
 
         def part(volume: NDArray[Any]) -> NDArray[Any]:
             return volume if number is None else np.ascontiguousarray(take_slice(volume, self.geometry, number))
 
+        limb, beyond = (np.count_nonzero(part(volume) & part(half)) for volume in (self.scan.bodies, self.beyond))
         found, voxel_mm3 = part(classes), float(np.prod(self.geometry.zooms))
         fraction = None if self.scan.fat_fraction is None else part(self.scan.fat_fraction)
         for index, label in enumerate(self.spec.labels.names, start=1):
@@ -98,15 +117,19 @@ class Segmentation:
                 "voxels": voxels,
                 "volume_ml": voxels * voxel_mm3 / 1000,
                 "fat_fraction_percent": None if fraction is None else mean_fat_fraction(fraction, mask),
+                "beyond_frame_percent": 100 * beyond / limb if limb else None,
             }
 
     @cached_property
     def table(self) -> "DataFrame":
-        """Voxels, volume and mean fat fraction of each label: by slice and limb, then over ``all`` slices."""
+        """Voxels, volume and mean fat fraction of each label: by slice and limb, then over ``all`` slices.
+
+        ``beyond_frame_percent`` is the part of the limb's body that lies beyond the networks' frame.
+        """
         from pandas import DataFrame  # takes long to import
 
         table = DataFrame(self.rows, columns=list(COLUMNS))
-        return table.astype({"volume_ml": float, "fat_fraction_percent": float})
+        return table.astype(dict.fromkeys(_WRITTEN, float))
 
     def figure(self) -> "Figure":
         """Draw the outline of the mask on slices of the scan."""

@@ -27,6 +27,7 @@ from musclesense.studies.reading import finished_runs, require_own_file
 from musclesense.vocabulary import Channel, Limbs, Region
 
 _SLICES_AT_ONCE = 8
+_BEYOND = 0.01
 _QUIET_SECONDS = 5.0
 _Word = TypeVar("_Word", bound=StrEnum)
 _ALIKE = ("channels", "placed_by", "labels", "grid", "threshold", "regions")
@@ -158,7 +159,21 @@ def segment(
         scan = replace(scan, channels={**scan.channels, Channel.IMAGE.value: shows_body})
     bodies = {name: scan.bodies for name, image in scan.channels.items() if image is shows_body}
     classes = segmenter.segment(scan.channels, scan.geometry, bodies)
-    return Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen or _found_limbs(scan))
+    made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen or _found_limbs(scan))
+    _say_beyond(made)
+    return made
+
+
+def _say_beyond(made: Segmentation) -> None:
+    """Warn where more of the body than its edge lies beyond the frame, in which muscle is dropped."""
+    body, beyond = np.count_nonzero(made.scan.bodies), np.count_nonzero(made.beyond)
+    if beyond > _BEYOND * body:
+        grid = made.spec.grid
+        size = f"{grid.columns * grid.spacing_mm:g} x {grid.rows * grid.spacing_mm:g} mm"
+        log.warning(
+            f"frame: {100 * beyond / body:.1f} % of the body lies beyond the networks' frame of {size}, "
+            "where nothing is segmented; look at qc.png, or train with a larger grid"
+        )
 
 
 def _found_limbs(scan: Scan) -> Limbs:
