@@ -26,6 +26,7 @@ _MOST_PROVED = 3
 
 def musclesense(arguments: Sequence[str]) -> None:
     """Run ``musclesense`` with these arguments; charts are drawn for a light page and not once more for a dark one."""
+    sys.path.insert(0, "")  # as python -m musclesense: a module in the working folder could be imported
     draw = Chart.png
     with patch.object(Chart, "png", lambda chart, theme: draw(chart, theme) if theme is LIGHT else b""):
         cli.main(arguments)

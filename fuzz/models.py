@@ -60,7 +60,18 @@ VALUES: tuple[Any, ...] = (
         b"x",
     ),
 )
+STRANGER = "import pathlib, torch\npathlib.Path('broken').touch()\nNet = torch.nn.Conv2d\n"
+"""A module beside the checkpoint, which leaves a trace when it is imported."""
 NETWORKS: tuple[dict[str, Any], ...] = (
+    {"_target_": "stranger.Net", "kernel_size": 1},
+    {"_target_": "stranger:Net", "name": "unet", "width": 1, "depth": 1},
+    {"_target_": "stranger.nothing"},
+    {"name": "stranger.Net", "kernel_size": 1},
+    {"name": "unet", "width": 1, "depth": 1, "x": {"_target_": "stranger.Net"}},
+    {"name": "unet", "width": 512, "depth": 3},
+    {"name": "folded_unet", "width": 4, "depth": 2, "fold": 8, "detail": 1024},
+    {"name": "smp_unet", "encoder": "tu-hf-hub:stranger/net"},
+    {"name": "unet", "width": 1, "depth": [1] * 150_000},
     {"_target_": "os.system", "command": "echo broken > broken"},
     {"_target_": "torch.nn.Linear", "in_features": 10**5, "out_features": 10**6},
     {"_target_": "torch.nn.Identity"},
@@ -90,8 +101,9 @@ class _Runs:
 def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
     """Spoil a checkpoint, and segment with it."""
     path, verdict = folder / "model.ckpt", EITHER
+    (folder / "stranger.py").write_text(STRANGER)
     (folder / "fat.nii.gz").write_bytes(seeds.files["fat"])
-    how = draw.one_of(("bytes", "archive", "hyper", "hyper", "network", "weights", "pickle", "folder"))
+    how = draw.one_of(("bytes", "archive", "hyper", "hyper", "network", "weights", "pickle", "folder", "many"))
     match how:
         case "bytes":
             content, said = draw.damaged(seeds.model)
@@ -113,6 +125,8 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
             former, present = {**HYPER, "model": chosen}, {**HYPER_2, "spec": {**sound.SPEC, "network": chosen}}
             sound.write_checkpoint(path, seeds.weights, draw.one_of((former, present)))
             said = f"network {chosen}"
+        case "many":
+            said, verdict = _many(draw, path, seeds), REFUSE
         case "weights":
             said = _weights(draw, path, seeds)
         case "pickle":
@@ -125,7 +139,7 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
     like = placed_like(folder / "fat.nii.gz", ("mask",))
 
     def right(folder: Path, out: str) -> str | None:
-        return "a command in the checkpoint was run" if (folder / "broken").exists() else like(folder, out)
+        return "code beside or in the checkpoint was run" if (folder / "broken").exists() else like(folder, out)
 
     return Case(arguments=arguments, changes=f"{how}: {said}"[:300], verdict=verdict, right=right)
 
@@ -156,11 +170,34 @@ def _archive(draw: Draw, path: Path, content: bytes) -> str:
     return how
 
 
+def _many(draw: Draw, path: Path, seeds: Seeds) -> str:
+    """Describe a network by too many, too deep or endlessly shared values."""
+    hyper = copy.deepcopy(HYPER_2)
+    key, how = draw.one_of(tuple(hyper["spec"])), draw.one_of(("many", "deep", "shared", "labels"))
+    held: Any = [draw.one_of(("fat", "thigh", 1.0, 1))]
+    match how:
+        case "many":
+            held *= 100 + draw.below(10**6)
+        case "deep":
+            for _ in range(40 + draw.below(60)):
+                held = draw.one_of(([held], {"muscle": held}))
+        case "shared":
+            for _ in range(20 + draw.below(60)):
+                held = [held, held]
+        case "labels":
+            key, held = "labels", {f"muscle {number}": [number] for number in range(1, 257 + draw.below(10**5))}
+    inside = key in ("labels", "grid", "network") and how != "labels"
+    hyper["spec"][key] = {"muscle": held} if inside else held
+    sound.write_checkpoint(path, seeds.weights, hyper)
+    return f"{how} in {key}"
+
+
 def _weights(draw: Draw, path: Path, seeds: Seeds) -> str:
     """Change what the network has learnt."""
     weights = {name: tensor.clone() for name, tensor in seeds.weights.items()}
     name = draw.one_of([name for name in weights if name.startswith("network")])
     how = draw.one_of(("nan", "inf", "lost", "more", "shape", "kind", "complex", "huge", "no tensor", "wide"))
+    how = draw.one_of((how, "sparse", "rows", "strided", "all wide", "on no device"))
     match how:
         case "nan" | "inf":
             weights[name].flatten()[0] = float(how)
@@ -180,6 +217,17 @@ def _weights(draw: Draw, path: Path, seeds: Seeds) -> str:
             weights[name] = "x"  # type: ignore[assignment]
         case "wide":
             weights[name] = torch.zeros(1).expand(10**5, 10**5)
+        case "all wide":
+            weights = {own: torch.zeros(1).expand(2**14, 2**13 + draw.below(2**13)) for own in weights}
+        case "strided":
+            weights[name] = torch.zeros(1000).as_strided((400, 400), (1, 1))
+        case "sparse":
+            size = 10 ** (1 + draw.below(9))
+            weights[name] = torch.sparse_coo_tensor(torch.zeros((1, 1), dtype=torch.long), torch.ones(1), (size,))
+        case "rows":
+            weights[name] = torch.zeros(1, 1 + draw.below(2**10)).to_sparse_csr()
+        case "on no device":
+            weights[name] = torch.zeros(2**14, 2**14, device="meta")
     sound.write_checkpoint(path, weights, HYPER)
     return f"{name} {how}"
 

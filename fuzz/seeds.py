@@ -7,7 +7,7 @@ import json
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -33,7 +33,7 @@ SPEC: dict[str, Any] = {
     "labels": {"muscle": []},
     "grid": GRID,
     "regions": ["thigh"],
-    "network": {"_target_": "torch.nn.Conv2d", "kernel_size": 1},
+    "network": {"name": "unet", "width": 1, "depth": 1},
     "threshold": 0.5,
     "flip": False,
     "scales": [1.0],
@@ -51,7 +51,7 @@ HYPER: dict[str, Any] = {
     "threshold": 0.5,
     "grid": GRID,
     "regions": ["thigh"],
-    "model": {"_target_": "torch.nn.Conv2d", "kernel_size": 1},
+    "model": {"_target_": "musclesense.training.unet.UNet", "width": 1, "depth": 1},
     "loss": {"_target_": "torch.nn.CrossEntropyLoss"},
     "optimizer": {"factory": None, "schedule": None},
 }
@@ -86,12 +86,12 @@ def make(folder: Path, conf: Path) -> Seeds:
     images = _images()
     files = {name: gzip.compress(nifti(data), mtime=0) for name, data in images.items()}
     torch.manual_seed(0)
-    network = cast(torch.nn.Conv2d, build_network(NetworkSpec.from_config(SPEC)))
-    assert network.bias is not None
+    network: Any = build_network(NetworkSpec.from_config(SPEC))
+    first, _, _, second, *_ = network.encoder[0]
     with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        network.weight[1], network.bias[1] = 20.0, -2.0
+        for convolution in (first, second):  # what is above 0 comes through
+            convolution.weight.zero_()[:, :, 1, 1] = 1.0
+        network.head.weight[:, 0, 0, 0], network.head.bias[:] = torch.tensor([0.0, 20.0]), torch.tensor([0.0, -2.0])
     weights = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     write_checkpoint(folder / "model.ckpt", weights, HYPER_2)
     model = (folder / "model.ckpt").read_bytes()

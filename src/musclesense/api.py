@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from musclesense.vocabulary import Limbs, Region
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from musclesense.cohort.table import CohortTable
     from musclesense.dixon.echoes import Pair
     from musclesense.dixon.scan import SeparatedScan
@@ -81,12 +83,13 @@ def make_phantom(
     return read_cohort(made)
 
 
-def load_model(model: PathLike, *, device: str = "auto") -> "Segmenter":
+def load_model(model: PathLike, *, device: str = "auto", allow_class: "Collection[str]" = ()) -> "Segmenter":
     """Load trained networks once, to segment several scans.
 
     Args:
         model: A study's folder (all its finished networks as an ensemble), a run's folder, a checkpoint or a bundle.
         device: ``auto`` (a GPU where there is one), or a device of PyTorch such as ``cpu`` or ``cuda:1``.
+        allow_class: Networks of your own that the files may name, such as ``["mypackage.MyNet"]``. Their code is run.
 
     Raises:
         InputError: Nothing usable is there, or the networks differ in channels, labels or grid.
@@ -98,7 +101,7 @@ def load_model(model: PathLike, *, device: str = "auto") -> "Segmenter":
     """
     from musclesense.segmentation.segmenter import Segmenter
 
-    return Segmenter.load(Path(model), device)
+    return Segmenter.load(Path(model), device, allow_class)
 
 
 def read_scan(

@@ -23,7 +23,7 @@ from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import Scan
 from musclesense.vocabulary import Limbs, Region
 
-from ..shared.networks import spec_of
+from ..shared.networks import lay_bare, spec_of
 
 GRID = {"spacing_mm": 2.5, "rows": 80, "columns": 160, "fit": "centre"}
 RIGHT_MM, LEFT_MM = 35.0, 50.0
@@ -53,14 +53,10 @@ def write_checkpoint(
         labels=LabelSet.from_config(classes or {"muscle": []}),
         grid=Grid(**grid),
         regions=tuple(regions),
-        network={"_target_": "torch.nn.Conv2d", "kernel_size": 1},
+        network={"name": "unet", "width": 1, "depth": 1},
     )
     network: Any = build_network(spec)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        network.weight[1] = weight
-        network.bias[1] = bias
+    lay_bare(network, weight, bias)
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     trained = {"loss": {"name": "cross_entropy"}, "optimizer": {"name": "adamw"}, "schedule": None}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from musclesense.imaging.grid import Grid
@@ -28,6 +29,19 @@ def spec_of(**changed: Any) -> NetworkSpec:
         "network": {"name": "unet", "width": 4, "depth": 3},
     }
     return NetworkSpec(**usual | changed)
+
+
+def lay_bare(network: Any, weight: float, bias: float) -> None:
+    """Let a U-Net of one stage and feature give ``weight`` times the sum of its images, if above 0, plus ``bias``."""
+    first, normalised, _, second, *_ = network.encoder[0]
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for convolution in (first, second):
+            convolution.weight[:, :, 1, 1] = (1 + normalised.eps) ** 0.5
+        for layer in (normalised, network.encoder[0][4]):
+            layer.weight.fill_(1)
+        network.head.weight[1], network.head.bias[1] = weight, bias
 
 
 def checkpoint_of(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> dict[str, Any]:

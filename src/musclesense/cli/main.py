@@ -72,6 +72,8 @@ _FOLDS = _takes("--folds", type=Path, metavar="FILE", help="folds of a study (de
 _OUT = _takes("--out", type=Path, required=True, metavar="DIR")
 _WHERE = "where networks compute: auto (a GPU where there is one), cpu, cuda:1"
 _DEVICE = _takes("--device", default="auto", help=_WHERE)
+_ALLOWED = "a network of your own that the model may name: its code is run (may be given several times)"
+_CLASSES = _takes("--allow-class", action="append", default=[], metavar="my.Net", help=_ALLOWED)
 _FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
 _FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
 
@@ -140,6 +142,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--region", choices=_REGIONS, required=True),
         _takes("--limbs", choices=_LIMBS, default="auto", help="limbs in the image"),
         _takes("--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle"),
+        _CLASSES,
         _DEVICE,
         _takes("--out-of-fold", action="store_true", help="of a study, the networks that have not seen the subject"),
         _takes("--anonymous", action="store_true", help="leave the names of files out of run.json"),
@@ -149,6 +152,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("study", type=Path, metavar="STUDY", help="a folder below runs/"),
         _takes("out", type=Path, metavar="OUT", help="folder for masks and their table"),
         _takes("--cohort", type=Path, metavar="TABLE", help="the cohort table (default: where the study found it)"),
+        _CLASSES,
         _DEVICE,
     ],
     verbs.train: [],

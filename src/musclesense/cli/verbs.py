@@ -93,7 +93,16 @@ def separate(out: Path, *, fat_shift: Sequence[float], **asked: Any) -> None:
 
 
 def segment(
-    out: Path, *, model: Path, region: str, limbs: str, device: str, out_of_fold: bool, anonymous: bool, **asked: Any
+    out: Path,
+    *,
+    model: Path,
+    allow_class: list[str],
+    region: str,
+    limbs: str,
+    device: str,
+    out_of_fold: bool,
+    anonymous: bool,
+    **asked: Any,
 ) -> None:
     """Segment a scan: mask, fat fractions, a picture to judge them by."""
     from musclesense.segmentation import segmenter
@@ -102,18 +111,19 @@ def segment(
 
     scan = read_scan(**{name: _image(value) for name, value in asked.items()})
     require_place(out)
-    made = segmenter.segment(scan, model=model, region=region, limbs=limbs, device=device, out_of_fold=out_of_fold)
+    networks = segmenter.Segmenter.load(model, device, allow_class)
+    made = segmenter.segment(scan, model=networks, region=region, limbs=limbs, out_of_fold=out_of_fold)
     saved = made.save(out, anonymous=anonymous) / MASK
     if scan.phase_unit is not None:
         log.info(f"phases: {scan.phase_unit}")
     print(saved)
 
 
-def segment_cohort(study: Path, out: Path, *, cohort: Path | None, device: str) -> None:
+def segment_cohort(study: Path, out: Path, *, cohort: Path | None, allow_class: list[str], device: str) -> None:
     """Segment a study's whole cohort, each subject by the networks that have not seen it."""
     from musclesense.segmentation import cohort as own
 
-    print(own.segment_cohort(study, out, table=cohort, device=device))
+    print(own.segment_cohort(study, out, table=cohort, device=device, allow_class=allow_class))
 
 
 def train() -> None:

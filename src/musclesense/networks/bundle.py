@@ -2,16 +2,18 @@
 
 A bundle is a folder of ``card.json`` (what the network is, and what it was trained on) and ``weights.safetensors``.
 Checkpoints are PyTorch's archives: format 2 as `SegmentationModule` writes it, format 1 as earlier versions did.
-Neither runs anything that a file holds, and what is read is proved to be a network that can be used.
+Neither runs anything that a file holds or names, and what is read is proved to be a network that can be used. What it
+takes of memory is known before it is taken: the file's size, and a few times as much.
 """
 
 import hashlib
 import platform
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,11 +21,11 @@ from torch import Tensor, nn
 
 from musclesense.errors import InputError
 from musclesense.networks.build import build_network, require_fit
-from musclesense.networks.registry import LOSS, MOST_PARAMETERS, NETWORK, OPTIMIZER, SCHEDULE, Kind, named
+from musclesense.networks.registry import LOSS, NETWORK, OPTIMIZER, SCHEDULE, Kind, named, of_file
 from musclesense.networks.spec import NetworkSpec
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import is_folder, require_file
-from musclesense.storage.records import read_json, require_format, write_json
+from musclesense.storage.records import read_json, require_format, require_modest, write_json
 from musclesense.version import __version__
 
 CHECKPOINT_FORMAT = 2
@@ -56,24 +58,28 @@ def is_bundle(path: Path) -> bool:
     return is_folder(path) and (path / CARD).is_file()
 
 
-def read_trained(path: Path) -> TrainedNetwork:
+def read_trained(path: Path, classes: Collection[str] = ()) -> TrainedNetwork:
     """Read a checkpoint or a bundle, on the CPU.
+
+    Args:
+        path: The file or the folder.
+        classes: Dotted names of networks of one's own that it may name.
 
     Raises:
         InputError: It is missing, damaged, of a newer format, or describes no network that can be used.
     """
-    return read_bundle(path) if is_bundle(path) else read_checkpoint(path)
+    return read_bundle(path, classes) if is_bundle(path) else read_checkpoint(path, classes)
 
 
-def read_checkpoint(path: Path) -> TrainedNetwork:
+def read_checkpoint(path: Path, classes: Collection[str] = ()) -> TrainedNetwork:
     """Read a checkpoint of training, as `read_trained` does."""
     with usable(path, "checkpoint", "give the best checkpoint of a run"):
         content = _read_archive(path)
         spec, training = _described(path, content)
-        return TrainedNetwork(path, spec, _with_weights(spec, _of_network(content["state_dict"])), training, {})
+        return _trained(path, spec, _of_network(content["state_dict"]), classes, training=training)
 
 
-def read_bundle(folder: Path) -> TrainedNetwork:
+def read_bundle(folder: Path, classes: Collection[str] = ()) -> TrainedNetwork:
     """Read a bundle, as `read_trained` does; its weights must be those that the card tells of."""
     from safetensors.torch import load
 
@@ -85,7 +91,7 @@ def read_bundle(folder: Path) -> TrainedNetwork:
         if hashlib.sha256(content).hexdigest() != card["weights_sha256"]:
             raise InputError(f"{WEIGHTS} is not the file of which {CARD} tells")
         spec = NetworkSpec.from_config(card["spec"])
-        return TrainedNetwork(folder, spec, _with_weights(spec, load(content)), {}, card)
+        return _trained(folder, spec, load(content), classes, card=card)
 
 
 def write_bundle(folder: Path, spec: NetworkSpec, weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
@@ -132,9 +138,10 @@ def _read_archive(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as archive:
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
             raise InputError("its entries are compressed")
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     if not isinstance(content, dict) or not {"hyper_parameters", "state_dict"} <= content.keys():
         raise InputError("no weights or no description of the network")
+    require_modest([content["hyper_parameters"], content.get("format")], "description")
     return content
 
 
@@ -166,18 +173,35 @@ def _of_network(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(_OF_NETWORK): tensor for name, tensor in state.items() if name.startswith(_OF_NETWORK)}
 
 
-def _with_weights(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> nn.Module:
-    """Make the network of a specification, with these weights."""
-    network = build_network(spec)
-    strange = [name for name, tensor in weights.items() if not _is_sound(tensor)]
-    if strange:
+def _trained(
+    path: Path,
+    spec: NetworkSpec,
+    weights: Mapping[str, Tensor],
+    classes: Collection[str],
+    training: Mapping[str, Any] = MappingProxyType({}),
+    card: Mapping[str, Any] = MappingProxyType({}),
+) -> TrainedNetwork:
+    """Make the network of a specification, with these weights, once both have been looked at."""
+    spec = replace(spec, network=of_file(NETWORK, spec.network, "model", classes))
+    if strange := [name for name, tensor in weights.items() if not _is_plain(tensor)]:
+        raise InputError(f"{strange[0]} holds no finite real numbers")
+    network = build_network(spec, most_parameters=_numbers(weights))
+    require_fit(network, spec)
+    if strange := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
         raise InputError(f"{strange[0]} holds no finite real numbers")
     network.load_state_dict(weights)
-    require_fit(network, spec)
-    return network.eval()
+    return TrainedNetwork(path, spec, network.eval(), training, card)
 
 
-def _is_sound(value: Any) -> bool:
-    if not isinstance(value, Tensor) or value.is_complex() or value.numel() > MOST_PARAMETERS:
+def _is_plain(value: Any) -> bool:
+    """Tell whether a tensor has each of its numbers in memory: some are described by a few, whatever their shape."""
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_nested or value.is_meta:
         return False
-    return bool(value.isfinite().all())
+    kept = value.untyped_storage().nbytes()
+    return not (value.is_complex() or value.is_quantized) and value.numel() * value.element_size() <= kept
+
+
+def _numbers(weights: Mapping[str, Tensor]) -> int:
+    """Count the numbers of all tensors in memory, which some may share."""
+    kept = {tensor.untyped_storage().data_ptr(): tensor for tensor in weights.values()}
+    return sum(tensor.untyped_storage().nbytes() // tensor.element_size() for tensor in kept.values())

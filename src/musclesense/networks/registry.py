@@ -1,6 +1,7 @@
 """Networks, losses, optimizers and schedules by short names, and by dotted names for classes of one's own.
 
-A name or a dotted name may come from a file of unknown origin: nothing but a class of the right kind is called.
+A configuration may name any class. A file of unknown origin may not, see `of_file`: to find out what a dotted name
+stands for, Python runs the module that holds it.
 """
 
 import difflib
@@ -8,7 +9,7 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +19,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from musclesense.errors import InputError, reason_of
+from musclesense.storage.records import require_modest
 
 MOST_PARAMETERS = 2**28
 """A network of more is refused before memory is taken: 1 GiB, and four times as much in training."""
@@ -79,10 +81,17 @@ SCHEDULE = Kind(
 )
 
 
-def make(kind: Kind[_Made], config: Mapping[str, Any], option: str, *given: Any, **arguments: Any) -> _Made:
+def make(
+    kind: Kind[_Made],
+    config: Mapping[str, Any],
+    option: str,
+    *given: Any,
+    most_parameters: int = MOST_PARAMETERS,
+    **arguments: Any,
+) -> _Made:
     """Build what a configuration names.
 
-    Nothing but a class of the kind is called, whatever a file may name at any depth.
+    Nothing but a class of the kind is called, whatever is named at any depth.
 
     Args:
         kind: What it is to be.
@@ -90,6 +99,7 @@ def make(kind: Kind[_Made], config: Mapping[str, Any], option: str, *given: Any,
             underscore, which speak to Hydra, are passed over.
         option: What the configuration calls it, for messages.
         given: Positional arguments that are not configured.
+        most_parameters: A network of more is not made.
         arguments: Further ones, by name.
 
     Raises:
@@ -99,16 +109,18 @@ def make(kind: Kind[_Made], config: Mapping[str, Any], option: str, *given: Any,
     >>> type(network).__name__
     'UNet'
     """
+    require_modest(config, option)
     target = _target(kind, config, option)
     try:
         made = _class_of(kind, target, option)
         own = {key: value for key, value in config.items() if key != "name" and not str(key).startswith("_")}
-        if issubclass(made, nn.Module) and (size := _parameters(made, own | arguments)) > MOST_PARAMETERS:
-            raise InputError(f"{option}: {size} parameters are too many for any machine; correct {option}=...")
+        if issubclass(made, nn.Module) and (size := _parameters(made, own | arguments)) > most_parameters:
+            many = "are too many for any machine" if size > MOST_PARAMETERS else f"and weights for {most_parameters}"
+            raise InputError(f"{option}: {size} parameters {many}; correct {option}=...")
         return made(*given, **own | arguments)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that is named may end the program
         shown = config.get("name", target) if "_target_" not in config else target
         if package := _absent(error):
             raise InputError(
@@ -118,13 +130,32 @@ def make(kind: Kind[_Made], config: Mapping[str, Any], option: str, *given: Any,
         raise InputError(f"{option}: {shown} cannot be made ({reason_of(error)}); {remedy}") from error
 
 
-def _meant(error: Exception, target: str, option: str) -> str | None:
+def _meant(error: BaseException, target: str, option: str) -> str | None:
     """Ask for an argument that is like the one that a class does not take."""
     unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
     if not unknown:
         return None
     near = difflib.get_close_matches(unknown[1], inspect.signature(pkgutil.resolve_name(target)).parameters, n=1)
     return f"did you mean {option}.{near[0]}?" if near else None
+
+
+def of_file(kind: Kind[Any], config: Any, option: str, classes: Collection[str]) -> Any:
+    """Give what a file names, by its short name where it has one; nothing is imported.
+
+    Args:
+        kind: What it is to be.
+        config: As for `make`.
+        option: What the configuration calls it, for messages.
+        classes: Dotted names that the user's own words allow for.
+
+    Raises:
+        InputError: The file names a class that is neither of this project nor among ``classes``.
+    """
+    require_modest(config, option)
+    known = named(kind, config) if isinstance(config, Mapping) else config
+    if isinstance(known, dict) and "_target_" in known and (target := str(known["_target_"])) not in classes:
+        raise InputError(f"{option}: names a class of other code, and --allow-class {target} lets it run")
+    return known
 
 
 def named(kind: Kind[Any], config: Mapping[str, Any]) -> dict[str, Any]:

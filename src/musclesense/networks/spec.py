@@ -10,7 +10,7 @@ from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.vocabulary import CHANNELS, Region
 
-_SMALLEST_SCALE, _LARGEST_SCALE = 0.5, 2.0
+_SMALLEST_SCALE, _LARGEST_SCALE, _MOST_SCALES = 0.5, 2.0, 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +48,26 @@ class NetworkSpec:
             raise InputError(f"channels={list(channels)}: give some of {', '.join(CHANNELS)}, each once")
         if self.placed_by not in CHANNELS:
             raise InputError(f"placed_by={self.placed_by}: give one of {', '.join(CHANNELS)}")
-        if not regions or not {*regions} <= {*Region}:
+        if not regions or len({*regions}) < len(regions) or not {*regions} <= {*Region}:
             raise InputError(f"region.regions={list(regions)}: give {' or '.join(Region)}, or both")
         if not 0 < self.threshold < 1:
             raise InputError(f"inference.threshold={self.threshold}: give a probability between 0 and 1")
         if not isinstance(self.flip, bool):
             raise InputError(f"inference.flip={self.flip}: give true or false")
-        if not self.scales or not all(_SMALLEST_SCALE <= scale <= _LARGEST_SCALE for scale in self.scales):
+        known = all(_SMALLEST_SCALE <= scale <= _LARGEST_SCALE for scale in self.scales)
+        if not known or not 1 <= len(self.scales) <= _MOST_SCALES:
             limits = f"{_SMALLEST_SCALE:g} to {_LARGEST_SCALE:g}"
-            raise InputError(f"inference.scales={list(self.scales)}: give one or more, each from {limits}")
+            raise InputError(f"inference.scales={list(self.scales)}: give 1 to {_MOST_SCALES}, each from {limits}")
 
     @property
     def frame(self) -> Frame:
         """How slices are laid before the network."""
         return Frame(self.grid, self.channels, self.placed_by)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of an image at the largest size at which the network sees it."""
+        return round(self.grid.rows * self.grid.columns * max(self.scales) ** 2)
 
     @property
     def classes(self) -> int:

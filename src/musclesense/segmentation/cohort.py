@@ -1,7 +1,7 @@
 """The whole cohort of a study segmented, each subject by the networks that have not seen it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,9 @@ TABLE = "cohort.csv"
 _LONGEST_FOLDER = 100
 
 
-def segment_cohort(study: Path, out: Path, *, table: Path | None = None, device: str = AUTO) -> Path:
+def segment_cohort(
+    study: Path, out: Path, *, table: Path | None = None, device: str = AUTO, allow_class: Collection[str] = ()
+) -> Path:
     """Segment every acquisition that a study used by the networks whose test fold its subject is in.
 
     Args:
@@ -34,6 +36,7 @@ def segment_cohort(study: Path, out: Path, *, table: Path | None = None, device:
         out: Folder for the results of each acquisition, and for a table of the cohort with the new masks.
         table: The cohort table, wherever it lies now. None: where it lay when the study began.
         device: Where the networks compute.
+        allow_class: Networks of the user's own that the study may name.
 
     Returns:
         The new table.
@@ -46,7 +49,7 @@ def segment_cohort(study: Path, out: Path, *, table: Path | None = None, device:
     path = table or table_of(config)
     if path is None:
         raise InputError(f"{study}: its phantom is not known by a path; give --cohort, such as data/PHANTOM/{TABLE}")
-    segmenter = Segmenter.load(study, device)
+    segmenter = Segmenter.load(study, device, allow_class)
     column = config["labels"].get("column", "mask")
     rows = _rows_of(folder, path, segmenter, column, kept=Path(str(config.get("data", "data"))))
     by_subject = _networks(folder, rows, segmenter)

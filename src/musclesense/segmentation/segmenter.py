@@ -26,7 +26,7 @@ from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import finished_runs, require_own_file
 from musclesense.vocabulary import Channel, Limbs, Region
 
-_SLICES_AT_ONCE = 8
+_SLICES_AT_ONCE, _PIXELS_AT_ONCE = 8, 2**22
 _BEYOND = 0.01
 _QUIET_SECONDS = 5.0
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -46,12 +46,12 @@ class Segmenter:
     files: tuple[Path, ...]
 
     @classmethod
-    def load(cls, model: str | Path, device: str = AUTO) -> Self:
+    def load(cls, model: str | Path, device: str = AUTO, allow_class: Collection[str] = ()) -> Self:
         """Load trained networks, as `musclesense.load_model` says."""
         stored = _stored_networks(Path(model))
         if len(stored) > 1:
             log.info(f"{model}: {len(stored)} networks segment together")
-        trained = [read_trained(path) for path in stored]
+        trained = [read_trained(path, allow_class) for path in stored]
         first = trained[0]
         for other in trained[1:]:
             for name in _ALIKE:
@@ -115,10 +115,11 @@ class Segmenter:
         self.require_images(images)
         frame, threshold = self.spec.frame, self.spec.threshold
         classes, count, started = np.zeros(geometry.shape, dtype=np.uint8), slice_count(geometry), time.monotonic()
-        for first in range(0, count, _SLICES_AT_ONCE):
+        together = max(1, min(_SLICES_AT_ONCE, _PIXELS_AT_ONCE // self.spec.pixels))
+        for first in range(0, count, together):
             if first and (took := time.monotonic() - started) > _QUIET_SECONDS:
                 log.info(f"segment: {first} of {count} slices, about {in_words(took / first * (count - first))} left")
-            numbers = range(first, min(first + _SLICES_AT_ONCE, count))
+            numbers = range(first, min(first + together, count))
             slices, known = (
                 [{name: take_slice(volume, geometry, n) for name, volume in volumes.items()} for n in numbers]
                 for volumes in (images, bodies or {})

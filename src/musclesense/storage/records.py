@@ -17,19 +17,23 @@ from musclesense.storage.paths import require_file
 
 LARGEST_RECORD_BYTES = 64 * 1024**2
 """Of records that runs write; the longest are the scores of some ten thousand cases."""
+LARGEST_CONFIGURATION_BYTES = 1024**2
+"""YAML takes long to read."""
+MOST_VALUES, DEEPEST = 100_000, 32
+"""Of a configuration or a description; a label set that lists every value of a mask has the most."""
 # What a spreadsheet computes; a text that is so already gets one more ', so that each is read back as it was.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # noqa: RUF001
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-def read_text(path: Path, *, remedy: str) -> str:
+def read_text(path: Path, *, remedy: str, largest: int = LARGEST_RECORD_BYTES) -> str:
     """Read a record of this project, which is UTF-8 and of modest size; ``remedy`` is what a user should do without it.
 
     Raises:
         InputError: It is missing, too large or no text.
     """
-    if require_file(path, missing=f"cannot be read (no such file); {remedy}") > LARGEST_RECORD_BYTES:
-        raise InputError(f"{path}: larger than {LARGEST_RECORD_BYTES // 1024**2} MiB; {remedy}")
+    if require_file(path, missing=f"cannot be read (no such file); {remedy}") > largest:
+        raise InputError(f"{path}: larger than {largest // 1024**2} MiB; {remedy}")
     with unreadable(path, OSError, UnicodeDecodeError, remedy=remedy):
         return path.read_text(encoding="utf-8")
 
@@ -42,7 +46,9 @@ def read_json(path: Path, *, remedy: str) -> Any:
     """
     text = read_text(path, remedy=remedy)
     with unreadable(path, ValueError, RecursionError, remedy=remedy):
-        return json.loads(text)
+        content = json.loads(text)
+    require_modest(content, str(path), most=LARGEST_RECORD_BYTES)
+    return content
 
 
 def read_yaml(path: Path, *, remedy: str) -> Any:
@@ -51,9 +57,30 @@ def read_yaml(path: Path, *, remedy: str) -> Any:
     Raises:
         InputError: It is missing, too large or no such YAML.
     """
-    text = read_text(path, remedy=remedy)
+    text = read_text(path, remedy=remedy, largest=LARGEST_CONFIGURATION_BYTES)
     with unreadable(path, ValueError, RecursionError, yaml.YAMLError, remedy=remedy):
-        return yaml.load(text, _PlainLoader)
+        content = yaml.load(text, _PlainLoader)
+    require_modest(content, str(path))
+    return content
+
+
+def require_modest(content: Any, name: str, most: int = MOST_VALUES) -> None:
+    """Refuse nested values so many or so deep that whoever goes through them does not come to an end.
+
+    A few that hold each other several times count as often as they would be gone through.
+
+    Raises:
+        InputError: There are more than ``most``, or they are nested deeper than `DEEPEST`.
+    """
+    level, values = [content], 1
+    for _ in range(DEEPEST):
+        level = [value for value in level if isinstance(value, Mapping | list | tuple | set | frozenset)]
+        values += sum(map(len, level))
+        if values > most:
+            raise InputError(f"{name}: holds more than {most} values; give fewer")
+        level = [own for value in level for own in (value.values() if isinstance(value, Mapping) else value)]
+    if level:
+        raise InputError(f"{name}: is nested deeper than {DEEPEST}; give plainer values")
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -1,7 +1,7 @@
 """How a network is trained and judged, as a LightningModule."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from musclesense.errors import InputError, reason_of
 from musclesense.networks import build, bundle
 from musclesense.networks.predictor import foreground
-from musclesense.networks.registry import LOSS, OPTIMIZER, SCHEDULE, make
+from musclesense.networks.registry import LOSS, OPTIMIZER, SCHEDULE, Kind, make, of_file
 from musclesense.networks.spec import NetworkSpec
 from musclesense.training.datamodule import Batch
 from musclesense.training.loss import MeanDice
@@ -54,15 +54,21 @@ class SegmentationModule(LightningModule):
         """The network as training runs it, where that is another way than validation does."""
 
     @classmethod
-    def load(cls, checkpoint: Path) -> Self:
+    def load(cls, checkpoint: Path, classes: Collection[str] = ()) -> Self:
         """Load a checkpoint to test it, on the CPU.
+
+        Args:
+            checkpoint: The file.
+            classes: Dotted names of classes of one's own that it may name.
 
         Raises:
             InputError: The file is missing, damaged or no checkpoint of this project.
         """
-        trained = bundle.read_checkpoint(checkpoint)
+        trained = bundle.read_checkpoint(checkpoint, classes)
         with bundle.usable(checkpoint, "checkpoint", "give the best checkpoint of a run"):
-            return cls(trained.spec, network=trained.network, **trained.training).eval()
+            kinds: dict[str, Kind[Any]] = {"loss": LOSS, "optimizer": OPTIMIZER, "schedule": SCHEDULE}
+            training = {key: of_file(kinds[key], own, key, classes) for key, own in trained.training.items()}
+            return cls(trained.spec, network=trained.network, **training).eval()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say by which format the checkpoint is read."""

@@ -188,7 +188,7 @@ class Session:
         best_epoch = max(self.history.rows, key=lambda row: row["val_dice"])["epoch"]
         kept = next(callback for callback in self.trainer.callbacks if isinstance(callback, KeptWeights))  # type: ignore[attr-defined]
         checkpoints.require_best(path, epoch=int(best_epoch), digest=kept.best)
-        best = read_checkpoint(path)
+        best = read_checkpoint(path, self.settings.classes)
         predictor = TorchPredictor(best.network, best.spec, str(self.trainer.strategy.root_device))
         cases = test_fold(predictor, self.datamodule.cache, self.datamodule.test_cases, self.settings)
         scores = _scores(cases)

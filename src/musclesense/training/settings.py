@@ -56,6 +56,12 @@ class Settings:
         """``outer`` and ``inner``, as records have them."""
         return {"outer": self.config.outer, "inner": self.config.inner}
 
+    @property
+    def classes(self) -> frozenset[str]:
+        """Dotted names of classes of the user's own, which no file but the run's may name."""
+        own = (self.config.model, self.config.loss, self.config.optimizer, self.config.schedule)
+        return frozenset(str(group["_target_"]) for group in own if "_target_" in group)
+
     def at(self, outer: int, inner: int) -> Self:
         """Give another run of the same study."""
         return replace(self, config=replace(self.config, outer=outer, inner=inner))
