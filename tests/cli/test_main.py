@@ -105,7 +105,7 @@ def test_choices_are_those_of_the_rooms_below(capsys: pytest.CaptureFixture[str]
     assert set(cli.PHASE_UNITS) == set(PhaseUnit)
     said = answered(capsys, "segment", "--help")
     assert f"{{{','.join(Region)}}}" in said
-    assert f"{{{','.join(Limbs)}}}" in said
+    assert f"{{auto,{','.join(Limbs)}}}" in said
 
 
 @pytest.mark.parametrize(
