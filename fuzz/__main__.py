@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with th
 from fuzz import commands, images, models, nnunet, overrides, seeds, studies, tables
 from fuzz.case import Draw, Maker
 from fuzz.judge import REFUSED, RIGHT, judge, listing
-from fuzz.meaning import dialects, geometry, limbs, people, phases, swaps
+from fuzz.meaning import content, dialects, geometry, limbs, people, phases, swaps
 from fuzz.sandbox import run
 
 MAKERS: dict[str, Maker] = {
@@ -41,6 +41,7 @@ MAKERS: dict[str, Maker] = {
     "dialects": dialects.make,
     "phases": phases.make,
     "swaps": swaps.make,
+    "content": content.make,
 }
 SHARES = {
     "images": 0.35,
@@ -55,6 +56,7 @@ SHARES = {
     "dialects": 0.02,
     "phases": 0.02,
     "swaps": 0.02,
+    "content": 0.02,
 }
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

@@ -30,6 +30,7 @@ class Case:
         verdict: What is known of it.
         train: Whether it is a command line of ``train.py``.
         told: What must stand in the notes beside a result; the empty text: there must be none.
+        names: What a refusal must say.
         right: Says what is wrong with the results in the folder and on stdout of a command that took its input.
     """
 
@@ -38,6 +39,7 @@ class Case:
     verdict: Verdict = Verdict.EITHER
     train: bool = False
     told: str | None = None
+    names: str = ""
     right: Callable[[Path, str], str | None] = lambda folder, said: None
 
 

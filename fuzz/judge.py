@@ -58,6 +58,8 @@ def judge(case: Case, outcome: Outcome, folder: Path, before: Listing) -> str:
         return f"left {', '.join(changed[:3])} after a refusal"
     if case.verdict is Verdict.ACCEPT:
         return "refused, and must be taken"
+    if case.names not in outcome.err:
+        return f"refused without naming {case.names}"
     return REFUSED
 
 

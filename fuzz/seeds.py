@@ -223,7 +223,7 @@ def _study(folder: Path, model: bytes) -> dict[str, bytes]:
             if (fold, inner) == (1, 1):
                 files[run.failed] = json.dumps({"format": 2, "outer": 1, "inner": 1, "error": "out of memory"}).encode()
                 continue
-            rows = [_scores(fold, inner, subject, index) for index, subject in enumerate(tested)]
+            rows = [scores(fold, inner, subject, index) for index, subject in enumerate(tested)]
             files |= {
                 run.cases: _csv(folder, tuple(COLUMNS), rows),
                 run.metrics: _csv(
@@ -243,7 +243,8 @@ def _study(folder: Path, model: bytes) -> dict[str, bytes]:
     return {path.as_posix(): content for path, content in files.items()}
 
 
-def _scores(outer: int, inner: int, subject: str, index: int) -> dict[str, Any]:
+def scores(outer: int, inner: int, subject: str, index: int) -> dict[str, Any]:
+    """Give the scores of one test case."""
     tp, fp, fn = 90 + index, 5 + inner, 7
     return {
         "outer": outer,

@@ -435,3 +435,30 @@ def test_a_study_of_the_same_settings_under_another_name_is_found(own, composed,
         assert inputs.studies_alike(make("study=third", other), table) == []
     _edit_table(own(), lambda lines: lines[:-1])
     assert inputs.studies_alike(own("study=second"), inputs.find_table(own())) == []
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_study_that_an_earlier_release_named_after_its_path_goes_on(own, tmp_path, moved):
+    """It has no record of rows and images; the bytes of the table are those of its folds."""
+    settings = own()
+    inputs.prepare(settings)
+    settings.study.cohort.unlink()
+    old = settings.study.path.rename(settings.study.path.with_name("hospital-lower_limb-fat-12345678"))
+    place = (tmp_path / "work").rename(tmp_path / "moved") if moved else tmp_path / "work"
+    again = own(place=place)
+    assert again.study.path == place / "runs" / old.name
+    inputs.check(again)
+    inputs.prepare(again)
+    assert again.study.cohort.is_file()
+    _edit_table(again, lambda lines: lines[:-1])
+    if not moved:
+        with pytest.raises(InputError, match=r"cohort\.csv: lacks subject s8"):
+            inputs.check(own(place=place))
+
+
+def test_folds_that_are_gone_are_named(own):
+    settings = own()
+    inputs.prepare(settings)
+    settings.study.folds.unlink()
+    with pytest.raises(InputError, match=r"folds\.json: changed since the study began; put back what was there"):
+        inputs.check(own())

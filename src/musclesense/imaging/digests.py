@@ -21,9 +21,12 @@ def voxel_digest(volume: Volume) -> str:
         Hexadecimal digits of a SHA-256.
     """
     turned = apply_orientation(volume.data, volume.geometry.orientation)
-    values = np.ascontiguousarray(turned, dtype="<f4") + np.float32(0)  # zero has one sign then
-    values[np.isnan(values)] = np.nan
-    return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()
+    found = hashlib.sha256(repr(turned.shape).encode())
+    for plane in turned:  # one by one: large volumes are read several at once
+        values = np.ascontiguousarray(plane, dtype="<f4") + np.float32(0)  # zero has one sign then
+        values[np.isnan(values)] = np.nan
+        found.update(values.data)
+    return found.hexdigest()
 
 
 def image_digest(path: Path) -> str:

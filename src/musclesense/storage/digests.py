@@ -15,6 +15,8 @@ from musclesense.storage.locks import locked
 from musclesense.storage.paths import require_file
 from musclesense.storage.records import read_json, write_json
 
+_FORMAT = 1
+"""Of the kept digests: to be raised where an image gets another one, since its file need not have changed then."""
 _MOST_WORKERS = 8
 _SETTLED_NS = 2 * 10**9
 """Clocks of file systems are coarse: a file that changed just now may change again without being seen to."""
@@ -85,7 +87,7 @@ def _read(kept: Path) -> dict[str, tuple[_State, str]]:
     try:
         content = read_json(kept, remedy="")
         entries = content["digests"]
-        if content["sum"] != _sum(entries):
+        if content["format"] != _FORMAT or content["sum"] != _sum(entries):
             return {}
         return {file: (tuple(state), digest) for file, (state, digest) in entries.items()}
     except (InputError, KeyError, TypeError, ValueError, AttributeError):
@@ -97,7 +99,7 @@ def _keep(kept: Path) -> None:
     if _found[kept]:
         with suppress(InputError), locked(kept):
             entries = _read(kept) | _found[kept]
-            write_json(kept, {"sum": _sum(entries), "digests": entries})
+            write_json(kept, {"format": _FORMAT, "sum": _sum(entries), "digests": entries})
             del _found[kept]
 
 

@@ -74,7 +74,7 @@ def read_content(folder: StudyFolder) -> list[dict[str, Any]] | None:
             raise TypeError("holds no rows of a cohort")
         if not all(isinstance(digest, str) for row in rows for digest in row["images"].values()):
             raise TypeError("holds no digests")
-    if digest_of_bytes(folder.folds) != drawn:
+    if not is_file(folder.folds) or digest_of_bytes(folder.folds) != drawn:
         raise InputError(f"{folder.folds}: changed since the study began; {_DAMAGED}")
     return list(rows)
 
