@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from musclesense.dixon.echoes import read_echoes
+from musclesense.dixon.fat import FatModel
 from musclesense.dixon.phase import PhaseUnit
 from musclesense.dixon.scan import separate_scan
 from musclesense.dixon.separation import ECHO_TIMES_MS, fat_fraction, separate
@@ -172,18 +173,18 @@ def test_no_signal_gives_zero() -> None:
         assert np.isfinite(part).all()
 
 
-def test_slices_are_separated_one_after_another_in_little_memory() -> None:
+@pytest.mark.parametrize(("peaks", "most"), [(1, 1.5), (6, 3.0)])
+def test_slices_are_separated_one_after_another_in_little_memory(peaks: int, most: float) -> None:
     """Whole volumes in between would take several times what fat, water and field do."""
     fat, water = (np.repeat(image, 30, axis=2) for image in limbs())
     echoes = echoes_of(fat, water, field_hz=np.repeat(FIELD, 30, axis=2))
-    separate(echoes[..., :2])  # imports
+    separate(echoes[..., :2], model=FatModel(peaks=peaks))  # imports
     tracemalloc.start()
-    parts = separate(echoes)
+    parts = separate(echoes, model=FatModel(peaks=peaks))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     results = parts.fat.nbytes + parts.water.nbytes + parts.field_phase.nbytes
-    assert peak < 1.5 * results
-    np.testing.assert_allclose(parts.fat, fat, atol=1e-3)
+    assert peak < most * results
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1, 1), (3, 1, 12, 2), (3, 12, 1, 1), (3, 2, 2, 1)])

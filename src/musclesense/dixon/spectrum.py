@@ -8,6 +8,7 @@ are smoothed, fat and water follow from linear least squares with a phase in com
 water cancel in the outer echoes.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,49 +51,82 @@ def fit_spectrum(
         Fat and water, decayed as at the middle echo, and the smoothed turn of water between two echoes.
     """
     phasors = np.array([fat_phasor(time, larmor_mhz=larmor_mhz) for time in echo_times_ms])
-    before, middle, after = echoes
-    magnitude, power = np.abs(middle), np.abs(before) * np.abs(after)
-    resting = before * np.exp(1j * field_phase) * np.exp(-1j * np.angle(middle))
-    # The outer echoes never exceed the middle one by much but in noise.
-    share = np.sqrt(power) / np.maximum(magnitude, np.sqrt(power) / 2 + _TINY)
-    root = share * np.exp(1j * np.angle(resting))
     # Scanners store phases that turn either way; the peaks beside the main one tell which.
-    start = min((_start(root, magnitude, way) for way in (phasors, phasors.conj())), key=lambda start: start.misfit)
-    fat_before, _, fat_after = (1 - start.fraction + start.fraction * np.complex64(c) for c in start.phasors)
-    fat_turn = np.angle(fat_after * fat_before.conj()) / 2
-    decay = (_log(before * fat_after) - _log(after * fat_before)) / 2
-    weight = _smoothed(power) + _TINY
-    field = _smoothed(power * (field_phase - fat_turn)) / weight
-    decay = np.clip(_smoothed(power * decay) / weight, 0, _FASTEST)
-    rest = np.exp(1j * field - decay)
-    fat, water = _solve((before * rest, middle * np.complex64(start.offset), after / rest), start.phasors)
+    start = min((_start(echoes, field_phase, way) for way in (phasors, phasors.conj())), key=lambda start: start.misfit)
+    fat, water, field = parts = np.empty((3, *field_phase.shape), dtype=np.float32)
+    for number, root in enumerate(_roots(echoes, field_phase)):
+        before, middle, after = (echo[number] for echo in echoes)
+        parts[:, number] = _fit((before, middle, after), field_phase[number], start, root)
     return fat, water, field
 
 
 class _Start(NamedTuple):
     """A first fit."""
 
-    fraction: Images  # of fat
+    table: Phasors  # what the roots are for each of ``_FRACTIONS``
     phasors: Phasors  # fat at the three echoes, turning as the scanner's phases do
     offset: complex  # phase factor that the middle echo lacks everywhere alike, since hardware adds to its phase
+    refined: complex  # likewise, once more
     misfit: float  # how far the outer echoes lie from the model
 
+    def fraction(self, root: NDArray[np.complex64]) -> NDArray[np.float64]:
+        """Give first fat fractions."""
+        # Water falls as fat rises, and np.interp wants rising values.
+        turned = -(root * np.complex64(self.offset.conjugate())).real
+        return np.asarray(np.interp(turned, -self.table.real, _FRACTIONS))
 
-def _start(root: NDArray[np.complex64], magnitude: Images, phasors: Phasors) -> _Start:
-    """Find fat fractions by a table of what ``root`` is for each of them."""
+    def model(self, root: NDArray[np.complex64]) -> Phasors:
+        """Give what the roots would be."""
+        return np.asarray(np.interp(self.fraction(root), _FRACTIONS, self.table))
+
+
+def _start(echoes: Echoes, field_phase: Images, phasors: Phasors) -> _Start:
+    """Find fat fractions by a table of what the roots are for each of them."""
     before, middle, after = (1 - _FRACTIONS + _FRACTIONS * c for c in phasors)
     # Put to rest as the echoes are.
     table = before * np.exp(0.5j * np.angle(after * before.conj())) * np.sqrt(np.abs(after / before)) / middle
-    offset = 1.0 + 0j
-    clear = np.abs(root) > _CLEAR
+    start = _Start(table, phasors, 1 + 0j, 1 + 0j, 0.0)
     for _ in range(2):
-        # Water falls as fat rises, and np.interp wants rising values.
-        fraction = np.interp(-(root * np.complex64(offset.conjugate())).real, -table.real, _FRACTIONS)
-        model = np.interp(fraction, _FRACTIONS, table)
-        offset = np.vdot(model[clear], root[clear] * magnitude[clear] ** 2)
-        offset = offset / abs(offset) if offset else 1.0 + 0j
-    misfit = np.abs(root[clear] - offset * model[clear]) ** 2 @ magnitude[clear] ** 2
-    return _Start(fraction.astype(np.float32), phasors, complex(offset), float(misfit))
+        start = start._replace(offset=start.refined)
+        agreed = 0j
+        for root, power in _clear_roots(echoes, field_phase):
+            agreed += complex(np.vdot(start.model(root), root * power))
+        start = start._replace(refined=agreed / abs(agreed) if agreed else 1 + 0j)
+    misfit = 0.0
+    for root, power in _clear_roots(echoes, field_phase):
+        misfit += float(np.abs(root - start.refined * start.model(root)) ** 2 @ power)
+    return start._replace(misfit=misfit)
+
+
+def _roots(echoes: Echoes, field_phase: Images) -> Iterator[NDArray[np.complex64]]:
+    """Give the root of S_-1 S_1 / S_0^2 in each slice, which all slices at once would take much memory for."""
+    for before, middle, after, field in zip(*echoes, field_phase, strict=True):
+        magnitude, power = np.abs(middle), np.abs(before) * np.abs(after)
+        resting = before * np.exp(1j * field) * np.exp(-1j * np.angle(middle))
+        # The outer echoes never exceed the middle one by much but in noise.
+        share = np.sqrt(power) / np.maximum(magnitude, np.sqrt(power) / 2 + _TINY)
+        yield share * np.exp(1j * np.angle(resting))
+
+
+def _clear_roots(echoes: Echoes, field_phase: Images) -> Iterator[tuple[NDArray[np.complex64], Images]]:
+    """Give the roots where they are clear, and the power of the middle echo there, slice by slice."""
+    for root, middle in zip(_roots(echoes, field_phase), echoes[1], strict=True):
+        clear = np.abs(root) > _CLEAR
+        yield root[clear], np.abs(middle[clear]) ** 2
+
+
+def _fit(echoes: Echoes, field_phase: Images, start: _Start, root: NDArray[np.complex64]) -> tuple[Images, ...]:
+    """Give fat, water and the smoothed field of a slice."""
+    before, middle, after = echoes
+    power, fraction = np.abs(before) * np.abs(after), start.fraction(root).astype(np.float32)
+    fat_before, _, fat_after = (1 - fraction + fraction * np.complex64(c) for c in start.phasors)
+    fat_turn = np.angle(fat_after * fat_before.conj()) / 2
+    decay = (_log(before * fat_after) - _log(after * fat_before)) / 2
+    weight = _smoothed(power) + _TINY
+    field = _smoothed(power * (field_phase - fat_turn)) / weight
+    decay = np.clip(_smoothed(power * decay) / weight, 0, _FASTEST)
+    rest = np.exp(1j * field - decay)
+    return *_solve((before * rest, middle * np.complex64(start.refined), after / rest), start.phasors), field
 
 
 def _log(values: NDArray[np.complex64]) -> Images:
@@ -100,8 +134,8 @@ def _log(values: NDArray[np.complex64]) -> Images:
 
 
 def _smoothed(images: NDArray[Any]) -> Images:
-    """Average over the neighbourhood within each slice."""
-    return np.asarray(ndimage.gaussian_filter(images, (0, _SMOOTH, _SMOOTH), mode="nearest", truncate=2.5))
+    """Average over the neighbourhood within a slice."""
+    return np.asarray(ndimage.gaussian_filter(images, _SMOOTH, mode="nearest", truncate=2.5))
 
 
 def _solve(resting: Echoes, phasors: Phasors) -> tuple[Images, Images]:
