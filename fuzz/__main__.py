@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with th
 from fuzz import commands, images, models, nnunet, overrides, seeds, studies, tables
 from fuzz.case import Draw, Maker
 from fuzz.judge import REFUSED, RIGHT, judge, listing
-from fuzz.meaning import content, dialects, geometry, limbs, people, phases, swaps
+from fuzz.meaning import content, dialects, geometry, limbs, people, phases, scores, swaps
 from fuzz.sandbox import run
 
 MAKERS: dict[str, Maker] = {
@@ -42,6 +42,7 @@ MAKERS: dict[str, Maker] = {
     "phases": phases.make,
     "swaps": swaps.make,
     "content": content.make,
+    "scores": scores.make,
 }
 SHARES = {
     "images": 0.35,
@@ -57,6 +58,7 @@ SHARES = {
     "phases": 0.02,
     "swaps": 0.02,
     "content": 0.02,
+    "scores": 0.02,
 }
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
