@@ -100,7 +100,7 @@ def _measures(draw: Draw) -> dict[str, Any]:
 
 def _twisted(draw: Draw, twist: str, table: DataFrame, stranger: str) -> DataFrame:
     row = draw.below(len(table))
-    with_voxels = np.flatnonzero(table[["tp", "fp", "fn"]].sum(axis=1))
+    with_voxels: list[int] = np.flatnonzero(table[["tp", "fp", "fn"]].sum(axis=1)).tolist()
     match twist:
         case "old":
             return table.drop(columns=list(_NEW))
@@ -110,9 +110,9 @@ def _twisted(draw: Draw, twist: str, table: DataFrame, stranger: str) -> DataFra
             return table.drop(index=row) if len(table) > 1 else table
         case "stranger":
             table.loc[row, "subject"] = stranger
-        case "no dice" if len(with_voxels):
+        case "no dice" if with_voxels:
             table.loc[draw.one_of(with_voxels), "dice"] = None
-        case "another dice" if len(with_voxels):
+        case "another dice" if with_voxels:
             at = draw.one_of(with_voxels)
             table.loc[at, "dice"] = (table.loc[at, "dice"] or 0.0) / 2 + 0.1
     return table
@@ -123,7 +123,7 @@ def _wrong(report: Path, said: str, cases: DataFrame, finished: list[tuple[int, 
     missing = [f"{outer}-{inner}" for outer, inner in _RUNS if (outer, inner) not in finished]
     if f"{len(finished)} of 4 runs finished" not in said:
         return "another number of runs on the terminal"
-    if missing and f"without {', '.join(missing)} " not in said:
+    if missing and f"not finished (outer-inner): {', '.join(missing)} " not in said:
         return "missing runs are not told"
     if twist == "none" and "in doubt" in said:
         return "a sound study is doubted"

@@ -235,9 +235,12 @@ def test_means_say_over_which_runs_they_are(write_study: StudyWriter, finished: 
     missing = [f"{outer}-{inner}" for outer, inner in ALL_RUNS if (outer, inner) not in finished]
     page = write_report(folder)
     text, shown = page.read_text(), " ".join(study_table(folder).split())
-    over = f"{len(finished)} of 25 runs" + (f", without {', '.join(missing)} (outer-inner)" if missing else "")
-    assert f"pooled over {over}:" in text
+    over = f"{len(finished)} of 25 runs"
+    others = " (the others are named under Data and settings)" if missing else ""
+    assert f"pooled over {over}{others}: mean" in text
     assert (f"Means are over {over}." in shown) == bool(missing)
+    assert all(f"outer{name.replace('-', '_inner')}" in text for name in missing)
+    assert not missing or f"not finished (outer-inner): {', '.join(missing)}" in shown
     for row in rows_of(page.with_name("summary.csv")):
         assert (row["runs_planned"], row["runs_missing"]) == ("25", " ".join(missing))
         if row["group"] == "all":

@@ -93,7 +93,6 @@ def _content(study: Study) -> dict[str, Any]:
         "finished": study.with_status(RunStatus.FINISHED),
         "failed": study.with_status(RunStatus.FAILED),
         "missing": study.with_status(RunStatus.MISSING),
-        "runs_pooled": tables.runs_pooled(study),
         "failures": tables.failures(study),
         "doubts": doubts(study),
         "worst": tables.worst_cases(study),

@@ -9,7 +9,6 @@ from itertools import product
 from operator import attrgetter
 from pathlib import Path
 from statistics import fmean
-from textwrap import wrap
 
 from musclesense.evaluation.doubts import doubts
 from musclesense.evaluation.pooling import MeanSD, Scores, pool, select
@@ -34,7 +33,6 @@ def paper_dice(study: Study, region: str) -> MeanSD | None:
 
 FAT_FRACTIONS = tuple(f"{kind}fat_fraction_{mask}_mask" for kind in ("", "measured_") for mask in ("true", "predicted"))
 _MOST_WORST = 10
-_WIDTH = 100
 REGIONS, LABELS, GROUPS, FAILURES = "regions", "labels", "groups", "failures"
 """Tables of scores on the page."""
 
@@ -148,16 +146,6 @@ def unknown_columns(study: Study) -> list[str]:
     return [f"{COLUMNS[name].meaning} ({name}) in {count} of {finished} runs" for name, count in study.unknown.items()]
 
 
-def runs_pooled(study: Study) -> str:
-    """Say over which runs means are taken.
-
-    Such as: 3 of 4 runs, without 1-1 (outer-inner)
-    """
-    missing = _unfinished(study)
-    without = f", without {', '.join(missing)} (outer-inner)" if missing else ""
-    return f"{len(study.runs) - len(missing)} of {len(study.runs)} runs{without}"
-
-
 def failures(study: Study) -> list[str]:
     """Say which cases failed, and which means are without them, a line each."""
     cases, scores = study.cases, pool(study.cases)
@@ -227,7 +215,7 @@ def study_table(folder: Path) -> str:
     lines += ["", "Dice score coefficient, mean (SD) over test cases; means of the outer folds", ""]
     lines += _aligned(_terminal_rows(study))
     if len(finished) < len(study.runs):
-        lines += ["", *wrap(f"Means are over {runs_pooled(study)}.", _WIDTH)]
+        lines += ["", f"Means are over {len(finished)} of {len(study.runs)} runs."]
     if failed := failures(study):
         lines += ["", *failed]
     if doubtful := doubts(study):
