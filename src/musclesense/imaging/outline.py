@@ -151,7 +151,7 @@ def _judge(coarse: NDArray[np.float32], outline: NDArray[np.bool_], zooms: tuple
     columns, rows = (np.flatnonzero(shown.any(axis=axis)) for axis in (0, 1))
     shape = len(columns) * zooms[1] / ((np.ptp(rows) + 1) * zooms[0])
     cut, notch = _notch(shown)
-    if notch >= _DEEP or (notch >= _SHALLOW and (shape >= _WIDISH or _near_edge(cut, shown))):
+    if notch >= _DEEP or (notch >= _SHALLOW and shape >= _WIDISH) or (notch >= 2 * _SHALLOW and _near_edge(cut, shown)):
         return _weigh(shown, cut, True)
     return Seen(2 if shape >= _WIDE else 1, across=_ends(columns, outline.shape[1]))
 
