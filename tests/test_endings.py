@@ -79,6 +79,23 @@ def test_a_third_signal_ends_a_command_that_does_not_come_to_an_end(tmp_path: Pa
     assert stopped(process) == (130, [])
 
 
+def test_a_process_that_is_left_is_not_waited_for(tmp_path: Path) -> None:
+    work = (
+        "import multiprocessing as m\n"
+        "    waits = lambda: [endings.leave_signals_to_parent(), time.sleep(3600)]\n"
+        "    child = m.get_context('fork').Process(target=waits)\n"
+        "    child.start()\n"
+        "    print(child.pid, flush=True)\n"
+        "    time.sleep(3600)"
+    )
+    process = start(f"from musclesense import endings\n    {work}", tmp_path)
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    assert stopped(process, signal.SIGINT)[0] == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
 def test_what_becomes_of_a_signal_in_a_library_is_no_error(tmp_path: Path) -> None:
     work = "try: time.sleep(3600)\n    except BaseException as error: raise RuntimeError('lost a worker') from error"
     code, (line,) = stopped(start(work, tmp_path), signal.SIGTERM)

@@ -59,6 +59,7 @@ def told(way_on: str = AGAIN) -> Iterator[None]:
     if received:
         name = _NAMES[signal.Signals(received[0]).name]
         say(f"stopped by {name}: {getattr(stop, 'way_on', None) or way_on}")
+        _end_children()
         sys.exit(128 + received[0])
 
 
@@ -93,6 +94,15 @@ def _listen(received: list[int]) -> Any:
         for number in [number for number, handler in before.items() if handler is not signal.SIG_IGN]:
             signal.signal(number, stop)
     return restore
+
+
+def _end_children() -> None:
+    """End the processes that this one has started and not yet ended: the interpreter would wait for them for ever."""
+    from multiprocessing import active_children
+
+    for number in [child.pid for child in active_children() if child.pid]:
+        with suppress(OSError):
+            os.kill(number, signal.SIGKILL)
 
 
 def leave_signals_to_parent() -> None:

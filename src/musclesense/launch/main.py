@@ -124,9 +124,11 @@ class LaunchCallback(Callback):
             _end(plan)
             raise SystemExit(0)
         asked = any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra)
-        if plan.launcher._target_.endswith(".JoblibLauncher") and not asked:
+        if plan.launcher._target_.endswith(".JoblibLauncher"):
             with open_dict(config.hydra.launcher):
-                config.hydra.launcher.n_jobs = runs_at_once(plan.runs[0].config.trainer)
+                config.hydra.launcher._target_ = "hydra_plugins.musclesense_joblib.JoblibLauncher"
+                if not asked:
+                    config.hydra.launcher.n_jobs = runs_at_once(plan.runs[0].config.trainer)
         announce(plan)
         this.shown.enter_context(progress_of(plan))
 
