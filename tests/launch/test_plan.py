@@ -59,7 +59,9 @@ def test_an_overlay_changes_what_it_lists(plan_of: PlanOf) -> None:
     assert demo.spec.labels == plain.spec.labels
 
 
-@pytest.mark.parametrize("overlay", ["smoke", "demo", "paper", "overfit", "any_scanner_fat", "any_scanner_ablation"])
+@pytest.mark.parametrize(
+    "overlay", ["smoke", "demo", "paper", "overfit", "any_scanner_fat", "any_scanner_ablation", "any_contrast"]
+)
 @pytest.mark.parametrize("region", ["calf", "thigh", "lower_limb"])
 def test_every_overlay_and_region_passes_the_checks(
     plan_of: PlanOf, overlay: str, region: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -93,6 +93,9 @@ def test_a_cut_image_shows_muscle(monkeypatch: pytest.MonkeyPatch) -> None:
     for number, one in enumerate(whole):
         cut = slice_of(number, without=("artefacts",))
         assert cut.image.size <= one.image.size and cut.mask.any()
+        values = cut.compartments[cut.compartments > 0]
+        sides = {Limbs.LEFT if value > 100 else Limbs.RIGHT for value in np.unique(values)}
+        assert cut.limbs is (Limbs.BOTH if len(sides) == 2 else sides.pop())
         assert max(cut.image.shape) * cut.geometry.zooms[0] <= 195
 
 

@@ -17,6 +17,7 @@ from musclesense.imaging.nifti import Geometry
 from musclesense.phantom.anatomy.builds import Drawn, sample_build
 from musclesense.phantom.anatomy.limbs import Body, Packing, drawn_range_mm, sample_limbs, sample_poses
 from musclesense.phantom.anatomy.section import Tissue
+from musclesense.phantom.anatomy.templates import LEFT_OFFSET
 from musclesense.phantom.any_scanner import SyntheticSlice, centre_limbs, extents_mm, sample_disease
 from musclesense.phantom.cohorts.presets import Stack
 from musclesense.phantom.disease.infiltration import sample_infiltration
@@ -91,8 +92,17 @@ def synthetic_slice(
         compartments=compartments,
         geometry=Geometry.from_affine((columns, rows, 1), np.diag([-pixel, -pixel, stack.slice_mm, 1.0])),
         region=region,
-        limbs=shown,
+        limbs=_seen(shown, compartments),
     )
+
+
+def _seen(shown: Limbs, compartments: NDArray[np.uint8]) -> Limbs:
+    """Give the limbs that are left in a cut image: one where the muscles are of one side."""
+    muscle = compartments[compartments > 0]
+    sides = [
+        side for side, there in ((Limbs.RIGHT, muscle < LEFT_OFFSET), (Limbs.LEFT, muscle > LEFT_OFFSET)) if there.any()
+    ]
+    return sides[0] if len(sides) == 1 else shown
 
 
 def _sample_subject(states: _States, region: Region) -> tuple[list[PlacedLimb], Limbs]:
