@@ -334,3 +334,27 @@ def test_report_refuses_what_is_no_study(tmp_path: Path, capsys: pytest.CaptureF
         (line,) = refused(capsys, "report", str(folder))
         assert str(folder) in line
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "check {}",
+        "folds {}",
+        "report {}",
+        "import-nnunet {} out --region thigh",
+        "segment --fat {} --region thigh --model x --out out",
+        "segment --fat {}/IM1 --region thigh --model x --out out",
+        "separate --te345 {} a --te460 b c --te575 d e --out out",
+    ],
+)
+def test_dicom_is_called_so_wherever_it_is_given(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scan").mkdir()
+    (tmp_path / "scan" / "IM1").write_bytes(bytes(128) + b"DICM" + bytes(99))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words.format("scan").split())
+    assert ended.value.code == 2
+    kind = "file" if "IM1" in words else "folder"
+    assert f"is a DICOM {kind}; convert it to NIfTI (dcm2niix does so), and give one file" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -89,9 +89,11 @@ def foreign(tmp_path: Path) -> Path:
     dataset = tmp_path / "Dataset042_Legs"
     geometry = Geometry.from_affine((4, 5, 2), np.diag([1.0, 1.0, 4.0, 1.0]))
     voxels = np.arange(40).reshape(4, 5, 2)
+    random = np.random.default_rng(0)
     for case in CASES:
         for channel in range(2):
-            write_volume(dataset / "imagesTr" / f"{case}_{channel:04}.nii.gz", voxels + channel, geometry, np.int16)
+            image = random.permuted(voxels)  # nobody else's
+            write_volume(dataset / "imagesTr" / f"{case}_{channel:04}.nii.gz", image, geometry, np.int16)
         write_volume(dataset / "labelsTr" / f"{case}.nii.gz", voxels % 3, geometry, np.uint8)
     describe(dataset)
     return dataset

@@ -23,7 +23,7 @@ from musclesense.imaging.nifti import (
     read_volume,
 )
 from musclesense.messages import log
-from musclesense.storage.paths import is_dicom, is_folder
+from musclesense.storage.paths import is_folder, refuse_dicom
 
 ImageLike: TypeAlias = str | os.PathLike[str] | SpatialImage | tuple[NDArray[Any], NDArray[Any]]
 """What an image can be given as."""
@@ -65,7 +65,8 @@ def _say(remark: str) -> None:
 
 def _read(image: ImageLike, argument: str) -> Volume:
     if isinstance(image, str | os.PathLike):
-        if is_folder(Path(image)) and not is_dicom(Path(image)):
+        refuse_dicom(Path(image))
+        if is_folder(Path(image)):
             raise InputError(f"{image}: is a folder; convert its images to NIfTI (dcm2niix does so), and give one file")
         return read_volume(Path(image))
     if isinstance(image, SpatialImage):

@@ -27,7 +27,7 @@ from musclesense.nnunet.record import (
 )
 from musclesense.nnunet.slices import lay_back, require_classes
 from musclesense.storage.atomic import atomic_folder
-from musclesense.storage.paths import is_file, is_there, require_free
+from musclesense.storage.paths import is_file, is_there, refuse_dicom, require_free
 from musclesense.storage.records import read_json, unreadable, write_text
 from musclesense.studies.layout import FOLDS
 from musclesense.vocabulary import CHANNELS, Region
@@ -70,6 +70,7 @@ def load(
         InputError: The data set cannot be understood, files are missing, or ``out`` exists.
     """
     require_free(out)
+    refuse_dicom(dataset)
     if is_there(dataset / RECORD):
         given = {"--region": region, "--channels": channels, "--subject": subject}
         if unwanted := [option for option, value in given.items() if value is not None]:

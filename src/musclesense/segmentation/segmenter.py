@@ -21,7 +21,7 @@ from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import Scan
 from musclesense.segmentation.seen import tell, unseen_by
-from musclesense.storage.paths import is_file, is_folder
+from musclesense.storage.paths import is_file, is_folder, refuse_dicom
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import finished_runs, require_own_file
 from musclesense.vocabulary import Channel, Limbs, Region
@@ -194,6 +194,7 @@ def _word(kind: type[_Word], argument: str, given: str) -> _Word:
 
 def _stored_networks(model: Path) -> tuple[Path, ...]:
     """Find the checkpoints or the bundle that a user means."""
+    refuse_dicom(model)
     if is_file(model) or is_bundle(model):
         return (model,)
     if not is_folder(model):

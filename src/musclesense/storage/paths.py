@@ -15,7 +15,6 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 _LEAST_FREE_BYTES = 2**16
 _NO_FILE = "no such file; correct the path"
-_FROM_DICOM = "convert it to NIfTI (dcm2niix does so), and give one file"
 _MOST_LOOKED_AT = 50
 
 
@@ -57,6 +56,17 @@ def is_dicom(path: Path) -> bool:
     return False
 
 
+def refuse_dicom(path: Path) -> None:
+    """Call a DICOM folder or file by its name, wherever it was given.
+
+    Raises:
+        InputError: ``path`` is one.
+    """
+    if is_dicom(path):
+        kind = "folder" if is_folder(path) else "file"
+        raise InputError(f"{path}: is a DICOM {kind}; convert it to NIfTI (dcm2niix does so), and give one file")
+
+
 def _begins_as_dicom(file: Path) -> bool:
     if not (size_and_change(file) or (0,))[0]:  # a pipe or a device would be waited for
         return False
@@ -95,8 +105,7 @@ def require_file(path: Path, *, missing: str = _NO_FILE) -> int:
         raise InputError(f"{path}: {missing}") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', error)}); correct the path") from error
-    if is_dicom(path):
-        raise InputError(f"{path}: is a DICOM {'folder' if stat.S_ISDIR(state.st_mode) else 'file'}; {_FROM_DICOM}")
+    refuse_dicom(path)
     if not stat.S_ISREG(state.st_mode):
         raise InputError(f"{path}: {_NO_FILE}")
     if not state.st_size:

@@ -17,7 +17,7 @@ from musclesense.errors import InputError
 from musclesense.metrics.case import Case
 from musclesense.names import LONGEST_NAME
 from musclesense.storage.digests import digest_of_bytes
-from musclesense.storage.paths import is_file
+from musclesense.storage.paths import is_file, refuse_dicom
 from musclesense.storage.records import as_it_was, read_json, read_text, read_yaml, require_format
 from musclesense.studies.content import read_content
 from musclesense.studies.identity import identity, upgrade
@@ -38,6 +38,7 @@ def read_study(path: Path) -> Study:
     """
     folder = StudyFolder(path)
     if not is_file(folder.settings) or not is_file(folder.folds):
+        refuse_dicom(path)
         lacking = folder.folds if is_file(folder.settings) else folder.settings
         raise InputError(
             f"{path}: not a study (no {lacking.name}); give a folder that train.py wrote, such as runs/STUDY"
