@@ -55,6 +55,19 @@ def targets(page: Path) -> Iterator[tuple[Path, str]]:
             yield (page.parent / file if file else page), anchor
 
 
+TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`((?:, `\w+`)*)")
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("reference/reliability-*.md")), ids=name)
+def test_tests_that_pages_name_exist(page: Path) -> None:
+    found = TEST.findall(page.read_text(encoding="utf-8"))
+    assert found
+    for file, first, others in found:
+        tests = (PROJECT / file).read_text(encoding="utf-8")
+        for test in filter(None, [first, *re.findall(r"\w+", others)]):
+            assert re.search(rf"^def {test}\(", tests, re.MULTILINE), f"{file}::{test}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_and_images_exist(page: Path) -> None:
     for file, anchor in targets(page):
