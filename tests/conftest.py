@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 from musclesense.cohort.folds import draw
@@ -20,6 +21,10 @@ from musclesense.nnunet.record import Record
 from musclesense.phantom.cohorts.generate import generate
 from musclesense.vocabulary import Region
 
+from .shared.waiting import LONGEST_SECONDS, end
+
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 pytest_plugins = ("tests.shared.commands", "tests.shared.studies", "tests.shared.training")
 
 to_console()  # as a command does
@@ -39,13 +44,22 @@ def _start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # to be ended with all that it has started
     )
 
 
-@pytest.fixture(scope="session")
-def start() -> Start:
-    """Start ``python train.py`` in a folder and do not wait for it."""
-    return _start
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start ``python train.py`` in a folder and do not wait for it; what still runs after the test is killed."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+        processes.append(_start(folder, *arguments))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        end(process)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +68,10 @@ def train() -> Command:
 
     def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
         process = _start(folder, *arguments)
-        out, err = process.communicate(timeout=900)
+        try:
+            out, err = process.communicate(timeout=LONGEST_SECONDS)
+        finally:
+            end(process)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return run

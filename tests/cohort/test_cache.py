@@ -24,6 +24,8 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
 from musclesense.vocabulary import Limbs, Region
 
+from ..shared.waiting import LONGEST_SECONDS
+
 GRID = Grid(spacing_mm=4.0, rows=20, columns=32)
 SIDES = LabelSet.from_config({"left": [1], "right": [2]})
 MUSCLE = LabelSet.from_config({"muscle": []})
@@ -187,7 +189,7 @@ def test_processes_that_start_together_build_once(cohort, tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(LONGEST_SECONDS)
     assert [process.exitcode for process in processes] == [0] * 4
     assert len(list(builds.iterdir())) == 1
 
@@ -202,7 +204,7 @@ def test_threads_that_start_together_build_once(cohort, tmp_path, monkeypatch):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(LONGEST_SECONDS)
     assert results == [3] * 4
     assert len(calls) == 1
 

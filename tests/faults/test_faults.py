@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,9 +10,9 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.faults
+from ..shared.waiting import LONGEST_SECONDS, wait_until
 
-_PATIENCE_SECONDS = 900
+pytestmark = pytest.mark.faults
 
 
 @contextmanager
@@ -49,10 +48,7 @@ def any_file(folder: Path, pattern: str) -> bool:
 
 def wait_for(process: "subprocess.Popen[str]", there: Callable[[], bool]) -> None:
     """Wait for something that a command does while it runs."""
-    until = time.monotonic() + _PATIENCE_SECONDS
-    while not there():
-        assert process.poll() is None and time.monotonic() < until
-        time.sleep(0.002)
+    wait_until(there, process, every=0.002)
 
 
 def test_a_full_disk(tmp_path: Path, undisturbed: Any, sweep: Any, at: Any, train: Any, row: Any) -> None:
@@ -154,7 +150,7 @@ def test_the_dashboard_s_folder_is_deleted(
         wait_for(process, partial(any_file, tmp_path / "runs", metrics))
         shutil.rmtree(at(tmp_path).study / run / "wandb", ignore_errors=True)  # wandb may be writing there
         deleted += 1
-    _, stderr = process.communicate(timeout=_PATIENCE_SECONDS)
+    _, stderr = process.communicate(timeout=LONGEST_SECONDS)
     assert process.returncode == 0, stderr
     assert errors(stderr) == []
     at(tmp_path).require_equal(undisturbed)
@@ -163,7 +159,7 @@ def test_the_dashboard_s_folder_is_deleted(
 
 def test_two_sweeps_at_once(tmp_path: Path, undisturbed: Any, sweep: Any, at: Any, start: Any, row: Any) -> None:
     processes = [start(tmp_path, *sweep) for _ in range(2)]
-    said = [process.communicate(timeout=_PATIENCE_SECONDS)[1] for process in processes]
+    said = [process.communicate(timeout=LONGEST_SECONDS)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], said
     assert [errors(stderr) for stderr in said] == [[], []]
     waits = [line for stderr in said for line in stderr.splitlines() if ": waiting for process " in line]

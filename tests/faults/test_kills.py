@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ..shared.waiting import LONGEST_SECONDS
 from .conftest import EPOCHS, SWEEP
 
 pytestmark = pytest.mark.faults
@@ -18,8 +19,6 @@ pytestmark = pytest.mark.faults
 SEED = 7
 JOBLIB = (*SWEEP, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 TWO_DEVICES = ("-m", "outer=0", "inner=0..1", *SWEEP[3:], "trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
-_PATIENCE_SECONDS = 1800
-_ORPHANS_SECONDS = 30
 _LOOK_EVERY_SECONDS = 0.0005
 
 Look = Callable[[Path, float], bool]
@@ -98,7 +97,7 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     monkeypatch.setenv(*mark.split("="))
 
     def count() -> int:
-        until = time.monotonic() + _ORPHANS_SECONDS
+        until = time.monotonic() + LONGEST_SECONDS
         while (orphans := len(processes(mark))) and time.monotonic() < until:
             time.sleep(0.1)
         return orphans
@@ -120,7 +119,7 @@ def processes(mark: str) -> set[int]:
 
 def kill(process: "subprocess.Popen[str]", folder: Path, moment: Moment, delay: float) -> str | None:
     """Kill the command at a moment, or as soon as it is past it; give the moment's name, or None where it ended."""
-    started, until = time.time(), time.monotonic() + _PATIENCE_SECONDS
+    started, until = time.time(), time.monotonic() + LONGEST_SECONDS
     early = moment in BEFORE
     while process.poll() is None:
         assert time.monotonic() < until, moment.name

@@ -5,9 +5,10 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from ..shared.waiting import wait_until
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -28,11 +29,7 @@ LITTLE = (
 def test_a_killed_run_goes_on_and_ends(tmp_path: Path, start: Start, train: Command) -> None:
     run = tmp_path / "runs" / "any_scanner" / "outer0_inner0"
     process = start(tmp_path, *LITTLE)
-    last = run / "checkpoints" / "last.ckpt"
-    until = time.monotonic() + 300
-    while not last.is_file() and process.poll() is None:
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    wait_until((run / "checkpoints" / "last.ckpt").is_file, process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (run / "done.json").is_file(), "killed before its end"

@@ -5,13 +5,14 @@ import json
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import joblib
 import pytest
+
+from ..shared.waiting import wait_until
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -119,11 +120,8 @@ def test_killed_and_started_again_it_ends_the_same(sweep: Sweep, tmp_path: Path,
     for name in lost:
         shutil.rmtree(study / name)
     process = start(tmp_path, *LITERAL, SMOKE)
-    deadline = time.monotonic() + 300
     # In the middle of the third run, once it has an epoch to go on from.
-    while not (study / lost[2] / "checkpoints" / "last.ckpt").is_file():
-        assert process.poll() is None and time.monotonic() < deadline, "it ended before it was killed"
-        time.sleep(0.01)
+    wait_until((study / lost[2] / "checkpoints" / "last.ckpt").is_file, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert len(runs_of(study)) < 25

@@ -17,6 +17,8 @@ from musclesense.launch import slurm
 from musclesense.launch.plan import check
 from musclesense.training.settings import Settings
 
+from ..shared.waiting import LONGEST_SECONDS
+
 SLURM = "hydra/launcher=slurm"
 PROJECT = Path(__file__).parents[2]
 
@@ -90,7 +92,7 @@ def test_what_is_asked_of_slurm_and_what_is_said_of_lost_jobs(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=LONGEST_SECONDS,
     )
     script = (tmp_path / "script").read_text().splitlines()
     for line in ("gpus-per-node=1", "ntasks-per-node=1", "time=240", "signal=USR2@120", "requeue", "array=0-1%1"):

@@ -20,6 +20,8 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import read_volume
 from musclesense.metrics.overlap import overlap
 
+from ..shared.waiting import LONGEST_SECONDS
+
 PROJECT = Path(__file__).parents[2]
 BLOCK = re.compile(r"(?:`(?P<name>[\w./-]+)`:\n\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
 # One small training instead of the page's 25.
@@ -59,7 +61,13 @@ def type_in(folder: Path, command: str, expected: str) -> Typed:
         command = command.replace(long, short)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        shlex.split(command), cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+        shlex.split(command),
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=LONGEST_SECONDS,
+        check=False,
     )
     return Typed(command, expected, done.stderr if expected.startswith("error:") else done.stdout, done.returncode)
 

@@ -7,15 +7,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from ..shared.waiting import LONGEST_SECONDS
+
 PACKAGES = ("slurm-wlm", "munge")
 _COMMANDS = ("slurmctld", "slurmd", "munged", "sbatch")
-_PATIENCE_SECONDS = 120
 
 # Jobs are told apart by their processes' parents and are not bound to cores, which asks for no rights of the host.
 # cred_expire: a requeued job waits so long (Slurm's default is two minutes) before it can start again.
@@ -69,7 +70,7 @@ def ask(cluster: dict[str, str]) -> Callable[..., str]:
 
     def run(*command: str) -> str:
         return subprocess.run(
-            command, env=cluster, check=True, stdout=subprocess.PIPE, text=True, timeout=_PATIENCE_SECONDS
+            command, env=cluster, check=True, stdout=subprocess.PIPE, text=True, timeout=LONGEST_SECONDS
         ).stdout
 
     return run
@@ -112,36 +113,40 @@ def _running(folder: Path) -> Iterator[dict[str, str]]:
     files = [f"--{name}-file={munge.with_suffix(f'.{name}')}" for name in ("key", "log", "pid", "seed")]
 
     def answers(*command: str) -> str | None:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_PATIENCE_SECONDS)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST_SECONDS)
         return done.stdout if done.returncode == 0 else None
 
+    daemons: list[subprocess.Popen[bytes]] = []
     with ExitStack() as stack:
 
         def start(*command: str) -> None:
             # A daemon outlives its parent's violent end otherwise.
             dependent = ("setpriv", "--pdeathsig", "TERM", *command)
-            stack.enter_context(_daemon(dependent, environment, folder / f"{command[0]}.out"))
+            daemons.append(stack.enter_context(_daemon(dependent, environment, folder / f"{command[0]}.out")))
+
+        def reach(reached: Callable[[], bool], what: str) -> None:
+            _wait_for(reached, what, folder, daemons)
 
         start("munged", "--foreground", "--force", f"--socket={munge}.socket", *files)
-        _wait_for(munge.with_suffix(".socket").exists, "munged", folder)
+        reach(munge.with_suffix(".socket").exists, "munged")
         start("slurmctld", "-D", "-f", str(configuration))
         start("slurmd", "-D", "-f", str(configuration), "-N", host)
-        _wait_for(lambda: "idle" in (answers("sinfo", "--noheader", "--format=%t") or ""), "the node", folder)
+        reach(lambda: "idle" in (answers("sinfo", "--noheader", "--format=%t") or ""), "the node")
         try:
             yield environment
         finally:
             answers("scancel", "--me")
-            _wait_for(lambda: not (answers("squeue", "--noheader") or "").strip(), "an empty queue", folder)
+            reach(lambda: not (answers("squeue", "--noheader") or "").strip(), "an empty queue")
 
 
 @contextmanager
-def _daemon(command: tuple[str, ...], environment: dict[str, str], log: Path) -> Iterator[None]:
+def _daemon(command: tuple[str, ...], environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     with log.open("w") as file:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
         )
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:
@@ -151,13 +156,16 @@ def _daemon(command: tuple[str, ...], environment: dict[str, str], log: Path) ->
             process.wait()
 
 
-def _wait_for(reached: Callable[[], bool], what: str, folder: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+def _wait_for(
+    reached: Callable[[], bool], what: str, folder: Path, daemons: "Sequence[subprocess.Popen[bytes]]"
+) -> None:
+    started = time.monotonic()
     while not reached():
-        if time.monotonic() > deadline:
+        ended = any(daemon.poll() is not None for daemon in daemons)
+        if ended or time.monotonic() - started > LONGEST_SECONDS:
             files = sorted([*folder.glob("*.log"), *folder.glob("*.out")])
             logs = "\n".join(f"{file.name}:\n{file.read_text()[-2000:]}" for file in files)
-            raise TimeoutError(f"waited {_PATIENCE_SECONDS} s for {what}\n{logs}")
+            raise TimeoutError(f"waited {time.monotonic() - started:.0f} s for {what}\n{logs}")
         time.sleep(0.2)
 
 

@@ -4,12 +4,13 @@ import csv
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from ..shared.waiting import LONGEST_SECONDS, end, wait_until
 
 PROJECT = Path(__file__).parents[2]
 # More epochs than the smoke test's own, so that there is a middle to be interrupted in.
@@ -29,7 +30,6 @@ REQUEUED = "outer0_inner3"
 TOLD_TO_LEAVE = {"outer1_inner0": "TERM", "outer1_inner2": "USR1"}
 URGENT = ("--parsable", "--partition=urgent", "--ntasks=2", "--output=/dev/null")
 PREEMPTED = "SIGTERM while Slurm calls the job RUNNING"
-PATIENCE_SECONDS = 1800
 
 Ask = Callable[..., str]
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -59,28 +59,28 @@ def start() -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         processes.append(process)
         return process
 
     yield begin
     for process in processes:
-        process.kill()
-        process.wait()
+        end(process)
 
 
 def ended(process: "subprocess.Popen[str]", folder: Path) -> Sweep:
-    out, err = process.communicate(timeout=PATIENCE_SECONDS)
+    out, err = process.communicate(timeout=LONGEST_SECONDS)
     (study,) = (path for path in (folder / "runs").iterdir() if not path.name.startswith("."))
     return Sweep(study, process.returncode, out, err)
 
 
 def wait_for(reached: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not reached():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    try:
+        wait_until(reached, process)
+    except AssertionError as error:
+        error.add_note(process.communicate()[1] if process.poll() is not None else "it still runs")
+        raise
 
 
 def table_of(study: Path) -> bytes:

@@ -15,6 +15,8 @@ from musclesense.storage import locks
 from musclesense.storage.atomic import atomic_folder, atomic_path
 from musclesense.storage.locks import locked, locked_if_free
 
+from ..shared.waiting import LONGEST_SECONDS
+
 
 def killed_while_writing(path: Path) -> None:
     with locked(path), atomic_path(path) as draft, atomic_folder(path.parent / "folder") as folder:
@@ -50,7 +52,7 @@ def test_a_lock_is_released_by_an_error(tmp_path):
     (tmp_path / "x").write_text("0")
     process = multiprocessing.get_context("fork").Process(target=count_up, args=(tmp_path / "x", 1))
     process.start()
-    process.join(timeout=20)
+    process.join(timeout=LONGEST_SECONDS)
     alive = process.is_alive()
     process.kill()
     assert not alive

@@ -120,7 +120,7 @@ def _leave_a_note(rank: int, folder: Path) -> None:
         while not (folder / "0").exists():
             time.sleep(0.1)
         raise ValueError("out of memory")
-    time.sleep(600)
+    time.sleep(86400)
 
 
 def test_processes_share_threads_know_each_other_and_end_when_one_fails(tmp_path, monkeypatch):

@@ -4,8 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,8 @@ from musclesense.storage.locks import locked_if_free
 from musclesense.training.synthesis import pool as pools
 from musclesense.training.synthesis.pool import Pool, Recipe
 from musclesense.vocabulary import Region
+
+from ...shared.waiting import LONGEST_SECONDS, wait_until
 
 MUSCLE = LabelSet.from_config({"muscle": []})
 RECIPE = Recipe(
@@ -172,23 +172,16 @@ def test_a_process_draws_until_its_input_is_closed(tmp_path: Path) -> None:
     with start(3) as one, start(3) as other:
         for process in (one, other):
             assert process.stderr is not None
-            process.wait(120)
+            process.wait(LONGEST_SECONDS)
             assert (process.returncode, process.stderr.read()) == (0, b"")
     assert [path.is_file() for path in pool.shards(3)] == [True] * 3
     np.testing.assert_array_equal(pool.read([2])[0], pool.recipe.make(2))
     with start(100_000) as endless:
-        _until(lambda: pool.shards(4)[-1].is_file())
+        wait_until(lambda: pool.shards(4)[-1].is_file())
         assert endless.stdin is not None
         endless.stdin.close()
-        assert endless.wait(60) == 0
+        assert endless.wait(LONGEST_SECONDS) == 0
     assert not pool.shards(1000)[-1].is_file()
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < 120
-        time.sleep(0.05)
 
 
 def test_the_recipe_survives_its_file() -> None:

@@ -2,7 +2,6 @@
 
 import io
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +102,8 @@ def test_an_unfinished_pool_does_not_hold_up_the_end(tmp_path: Path) -> None:
     with synthesis.running_workers(epochs=2):
         synthesis.wait(0)
         (process,) = synthesis._workers
-        started = time.monotonic()
     assert process.poll() == 0
-    assert time.monotonic() - started < 15
+    assert not synthesis.pool.shards(100_000)[-1].is_file(), "it ended in the middle"
 
 
 def test_workers_that_fail_end_the_waiting_and_their_last_words_are_told(
