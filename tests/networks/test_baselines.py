@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from musclesense.errors import InputError
+from musclesense.networks.baselines import SegmentationModelsUnet
 from musclesense.training.run import make_module
 
 MODELS = {
@@ -37,3 +38,9 @@ def test_a_peer_that_is_not_installed_is_named(composed, model, package, monkeyp
     (problem,) = caught.value.problems
     assert problem.startswith("model: ") and "\n" not in problem
     assert f"needs {package}; pip install 'musclesense[baselines]', or choose another model" in problem
+
+
+@pytest.mark.parametrize("encoder", ["tu-hf-hub:somebody/net", "tu-local-dir:/tmp/net", "../x", ""])
+def test_an_encoder_is_a_name_and_no_address(encoder) -> None:
+    with pytest.raises(InputError, match="is no name of an encoder"):
+        SegmentationModelsUnet(in_channels=1, out_channels=2, encoder=encoder)

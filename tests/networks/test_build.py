@@ -1,11 +1,13 @@
 """Networks that fit their specification."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 
 from musclesense.errors import InputError
+from musclesense.imaging.grid import Grid
 from musclesense.networks.build import build_network, require_fit
 
 from ..shared.networks import spec_of
@@ -36,3 +38,28 @@ def test_layers_under_two_names_are_one() -> None:
     assert all(tensor.device.type == "cpu" for tensor in network.state_dict().values())
     with pytest.raises(InputError, match=r"model: gives \(1, 3, "):
         require_fit(_OneLayerUnderTwoNames(2, 3), spec)
+
+
+@pytest.mark.parametrize(
+    ("changed", "taken"),
+    [
+        ({"grid": Grid(1.25, 320, 640), "network": {"name": "unet", "width": 64, "depth": 3}}, True),
+        ({"grid": Grid(0.5, 2048, 2048), "network": {"name": "unet", "width": 16, "depth": 2}}, True),
+        ({"grid": Grid(0.5, 2048, 2048), "network": {"name": "unet", "width": 128, "depth": 1}}, False),
+        (
+            {"grid": Grid(0.5, 2048, 2048), "scales": (2.0,), "network": {"name": "unet", "width": 32, "depth": 1}},
+            False,
+        ),
+        (
+            {
+                "grid": Grid(0.5, 2048, 2048),
+                "network": {"name": "folded_unet", "width": 4, "depth": 1, "fold": 2, "detail": 128},
+            },
+            False,
+        ),
+    ],
+)
+def test_layers_that_fill_the_memory_are_refused(changed: dict[str, Any], taken: bool) -> None:
+    spec = spec_of(**changed)
+    with nullcontext() if taken else pytest.raises(InputError, match="numbers at once for an image of "):
+        require_fit(build_network(spec), spec)

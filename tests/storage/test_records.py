@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from hypothesis import strategies as st
 
 from musclesense.errors import InputError
 from musclesense.storage.records import (
+    DEEPEST,
+    MOST_VALUES,
     as_it_was,
     read_json,
     read_yaml,
+    require_modest,
     shown_as_text,
     write_csv,
     write_json,
@@ -93,3 +97,30 @@ def test_any_text_is_read_back_as_it_was_and_none_is_a_formula(text: str) -> Non
 def test_cells_of_a_written_table_are_no_formulas(tmp_path: Path) -> None:
     write_csv(tmp_path / "x.csv", ("a", "b"), [{"a": "=1+1", "b": -1.5}, {"a": "-x,y", "b": "-1.5"}])
     assert (tmp_path / "x.csv").read_text() == "a,b\n'=1+1,-1.5\n\"'-x,y\",-1.5\n"
+
+
+@pytest.mark.parametrize("read", [read_json, read_yaml])
+def test_a_record_that_is_nested_without_end_is_one_line(read: Any, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for depth, taken in ((DEEPEST - 1, True), (DEEPEST + 1, False), (900, False)):
+        path.write_text("[" * depth + "]" * depth)
+        with nullcontext() if taken else pytest.raises(InputError, match=r"x: (is nested deeper than|cannot be read)"):
+            read(path, remedy="do this")
+
+
+def test_values_are_counted_as_often_as_they_would_be_gone_through() -> None:
+    shared: Any = ["fat"]
+    for _ in range(DEEPEST - 2):
+        shared = {"one": shared, "other": shared}
+    for many in (shared, [0] * (MOST_VALUES + 1), dict.fromkeys(range(MOST_VALUES + 1)), ["fat"] * 10**7):
+        with pytest.raises(InputError, match=f"^x: holds more than {MOST_VALUES} values"):
+            require_modest(many, "x")
+    every_value = {"labels": {f"label{number}": [number] for number in range(1, 256)} | {"all": list(range(65_535))}}
+    for modest in (every_value, {}, [], None, "x" * 10**6, 3, {"a": [[[{"b": (1, 2)}]]]}):
+        require_modest(modest, "x")
+
+
+def test_a_configuration_of_endless_length_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("- 1\n" * 2**19)
+    with pytest.raises(InputError, match="larger than 1 MiB; do this"):
+        read_yaml(tmp_path / "x.yaml", remedy="do this")
