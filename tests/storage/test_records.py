@@ -116,7 +116,8 @@ def test_values_are_counted_as_often_as_they_would_be_gone_through() -> None:
         with pytest.raises(InputError, match=f"^x: holds more than {MOST_VALUES} values"):
             require_modest(many, "x")
     every_value = {"labels": {f"label{number}": [number] for number in range(1, 256)} | {"all": list(range(65_535))}}
-    for modest in (every_value, {}, [], None, "x" * 10**6, 3, {"a": [[[{"b": (1, 2)}]]]}):
+    plain: tuple[Any, ...] = (every_value, {}, [], None, "x" * 10**6, 3, {"a": [[[{"b": (1, 2)}]]]})
+    for modest in plain:
         require_modest(modest, "x")
 
 
