@@ -282,16 +282,18 @@ def test_turbo_spin_echo_shows_one_limb(small: Callable[..., str], tmp_path: Pat
         assert drawn and drawn <= own
 
 
-def test_any_scanner_slices_come_from_their_own_generator(
-    small: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(("generator", "channel"), [("any_scanner", "fat"), ("any_contrast", "image")])
+def test_slices_of_scanners_at_random_come_from_their_own_generator(
+    small: Callable[..., str], tmp_path: Path, generator: str, channel: str
 ) -> None:
-    few = replace(find_preset("any_scanner").groups[0], subjects=2)
-    table = read_table(generate(tmp_path / "out", preset=small(groups=(few,), stack=None, alternate=True), seed=1))
+    few = replace(find_preset(generator).groups[0], subjects=2)
+    preset = small(groups=(few,), stack=None, sequence=generator, alternate=True)
+    table = read_table(generate(tmp_path / "out", preset=preset, seed=1))
     assert [row.region for row in table.acquisitions] == [Region.CALF, Region.THIGH]
     for row in table.acquisitions:
-        assert set(row.channels) == {"fat"}
+        assert set(row.channels) == {channel}
         assert row.fat_fraction is None
-        mask, image = labelled(row, row.mask), labelled(row, row.channels["fat"])
+        mask, image = labelled(row, row.mask), labelled(row, row.channels[channel])
         assert mask.shape == image.shape
         assert mask.any()
 
