@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -327,3 +328,15 @@ def test_copies_of_runs_are_no_runs_of_the_study(bound: StudyFolder) -> None:
     shutil.copytree(bound.run(0, 0).path, bound.run(0, 2).path)
     with pytest.raises(InputError, match=r"outer0_inner2/done\.json: of outer=0 inner=0; put back what was there, or"):
         finished_runs(bound)
+
+
+@pytest.mark.parametrize(("labels", "taken"), [(255, True), (256, False)])
+def test_a_run_has_no_more_labels_than_a_label_set(write_study: StudyWriter, labels: int, taken: bool) -> None:
+    study = StudyFolder(write_study(finished=[(0, 0)]))
+    cases = study.run(0, 0).cases
+    header, first, *_ = cases.read_text(encoding="utf-8").splitlines()
+    row = dict(zip(header.split(","), first.split(","), strict=True))
+    many = [",".join((row | {"label": f"muscle {number}"}).values()) for number in range(labels)]
+    cases.write_text("\n".join([header, *many]) + "\n")
+    with nullcontext() if taken else pytest.raises(InputError, match="256 labels, where a label set has 255"):
+        read_study(study.path)

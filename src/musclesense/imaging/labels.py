@@ -13,7 +13,8 @@ from musclesense.names import name_problem
 from musclesense.vocabulary import Side
 
 BACKGROUND = 0
-_MOST_CLASSES = np.iinfo(np.uint8).max
+MOST_CLASSES = int(np.iinfo(np.uint8).max)
+"""Of a label set, background left out."""
 _LARGEST_VALUE = np.iinfo(np.uint16).max  # of a mask that is written
 _OTHER_SIDE = {side.value: side.other.value for side in Side}
 
@@ -99,8 +100,8 @@ def _mirrored_name(name: str) -> str:
 
 def _problems(names: tuple[str, ...], values: tuple[tuple[int, ...], ...]) -> list[str]:
     problems = []
-    if not names or len(names) > _MOST_CLASSES or len(set(names)) != len(names) or len(names) != len(values):
-        problems.append(f"labels: {list(names)} must be 1 to {_MOST_CLASSES} different names, each with its values")
+    if not names or len(names) > MOST_CLASSES or len(set(names)) != len(names) or len(names) != len(values):
+        problems.append(f"labels: {list(names)} must be 1 to {MOST_CLASSES} different names, each with its values")
     owner: dict[int, str] = {}
     for name, own in zip(names, values, strict=False):
         if why := name_problem(name):

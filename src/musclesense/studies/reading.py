@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from musclesense.cohort.folds import NestedFolds
 from musclesense.errors import InputError
+from musclesense.imaging.labels import MOST_CLASSES
 from musclesense.metrics.case import Case
 from musclesense.names import LONGEST_NAME
 from musclesense.storage.digests import digest_of_bytes
@@ -185,6 +186,8 @@ def _read_run(folder: RunFolder, outer: int, inner: int) -> Run:
         for case in cases:
             if (case.outer, case.inner) != (outer, inner):
                 raise InputError(f"{folder.cases}: holds cases of run {case.outer}-{case.inner}; {_REMEDY}")
+        if (labels := len({case.label for case in cases})) > MOST_CLASSES:
+            raise InputError(f"{folder.cases}: {labels} labels, where a label set has {MOST_CLASSES}; {_REMEDY}")
         for (line, number, label), times in Counter((case.line, case.slice, case.label) for case in cases).items():
             if times > 1:
                 scan = f"line {line}, slice {number}, {label!r}"
