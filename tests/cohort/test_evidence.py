@@ -79,6 +79,14 @@ def test_a_few_stray_voxels_are_told_of(tmp_path: Path, caplog: pytest.LogCaptur
     assert "line 3: mask " in said and f"label 7 has {voxels} in slice 1, and {count} is usual" in said
 
 
+def test_of_a_thin_muscle_on_a_coarse_grid_there_is_no_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    masks = {name: mask(2, 1) for name in "abc"}
+    for name, count in zip("abc", (22, 20, 2), strict=True):
+        masks[name][40, :count, 1] = 7
+    check(table(tmp_path, masks))
+    assert caplog.messages == []
+
+
 def test_a_label_that_is_much_smaller_than_usual_is_told_of_once_a_slice_and_no_more_than_ten_times(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

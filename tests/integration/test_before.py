@@ -63,8 +63,11 @@ def test_it_is_found_again_by_its_configuration(before: StudyFolder, tmp_path: P
 
 def test_its_report_is_the_same(before: StudyFolder) -> None:
     write_report(before.path)
-    expected = StudyFolder(BEFORE / "study_expected").report.nested_cv
-    assert before.report.nested_cv.read_bytes() == expected.read_bytes()
+    expected = StudyFolder(BEFORE / "study_expected").report.nested_cv.read_text().splitlines()
+    columns = expected[0].count(",") + 1  # new ones stand behind them
+    assert [
+        ",".join(line.split(",")[:columns]) for line in before.report.nested_cv.read_text().splitlines()
+    ] == expected
     dice = [case.dice for run in read_study(before.path).runs[:2] for case in run.cases]
     assert len(dice) == 12 and None not in dice
     text = before.report.page.read_text()

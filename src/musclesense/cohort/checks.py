@@ -92,8 +92,6 @@ def check(
             problems.extend(f"{table.path}, line {row.line}: {problem}" for problem in conflicts + found)
     problems.extend(_shown_twice(table, [pictures[key] for key in sorted(pictures)]))
     problems.extend(f"{table.path}: {problem}" for problem in missing_sides(evidence.counted, labels))
-    for line, remark in evidence.remarks(label_values):
-        log.warning(f"{table.path}, line {line}: {remark}")
     if folds is not None and rows:
         # A row that could not be understood may stand for one more subject.
         subjects = len({row.subject for row in rows}) + len(table.problems)
@@ -101,6 +99,8 @@ def check(
         problems.extend([f"{table.path}: {problem}"] if problem else [])
     if problems:
         raise InputError(*problems)
+    for line, remark in evidence.remarks(label_values):
+        log.warning(f"{table.path}, line {line}: {remark}")
 
 
 def summary(table: CohortTable) -> str:

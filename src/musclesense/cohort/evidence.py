@@ -19,6 +19,8 @@ _MOST_SLICES, _MOST_REMARKS = 3, 10
 _MOST_LABELS = 256
 _FEW, _FEW_OF_USUAL, _SMALLEST_SLICE = 4, 0.01, 400
 """Fewer voxels of a label are suspicious, in number and in parts of the median, in slices of at least so many."""
+_SMALL_OF_USUAL = 0.03
+"""A label that is small in most slices, as a thin muscle on a coarse grid, may have so few in parts of the median."""
 
 
 class Counted(NamedTuple):
@@ -83,9 +85,11 @@ class Evidence:
             usual[one.row.region, one.column, one.label].append(one.voxels)
         for one in self.counted:
             median = float(np.median(usual[one.row.region, one.column, one.label]))
-            if one.voxels < max(_FEW, _FEW_OF_USUAL * median) and (values is None or one.label in values):
-                few = f"{one.voxels} voxel" + "s" * (one.voxels > 1)
-                said = f"label {one.label} has {few} in slice {one.slice}, and {median:.0f} is usual"
+            small_anyway = median >= _FEW and one.voxels >= _SMALL_OF_USUAL * median
+            few = one.voxels < max(_FEW, _FEW_OF_USUAL * median) and not small_anyway
+            if few and (values is None or one.label in values):
+                voxels = f"{one.voxels} voxel" + "s" * (one.voxels > 1)
+                said = f"label {one.label} has {voxels} in slice {one.slice}, and {median:.0f} is usual"
                 file = f"{one.column} {one.row.labels(one.column)}"
                 yield one.row.line, f"{file}: {said}; erase them if they are stray"
 
