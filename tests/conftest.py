@@ -1,5 +1,6 @@
 """Fixtures that several rooms' tests share."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -31,6 +32,14 @@ to_console()  # as a command does
 PROJECT = Path(__file__).parents[1]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture(autouse=True)
+def no_handler_outlives_its_test() -> Iterator[None]:
+    """Take away what a command in this process has let write to a stream that pytest closes after the test."""
+    yield
+    for handler in [one for one in logging.root.handlers if type(one) is logging.StreamHandler]:
+        logging.root.removeHandler(handler)
 
 
 def _start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":

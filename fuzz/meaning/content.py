@@ -26,6 +26,8 @@ _WORDS = (
     *("experiment=smoke", "trainer=cpu", "channels=[fat]", "grid.rows=8", "grid.columns=16"),
     *("folds.outer=2", "folds.inner=2", "loader.batch_size=2"),
 )
+_STUDY = StudyFolder(Path())
+_RUN = _STUDY.run(0, 1)
 
 
 @dataclass
@@ -42,7 +44,7 @@ class _Work:
 
     @property
     def study(self) -> StudyFolder:
-        return StudyFolder(next((self.folder / "runs").glob("*/study.yaml")).parent)
+        return StudyFolder(next((self.folder / "runs").glob(f"*/{_STUDY.settings.name}")).parent)
 
     @property
     def run(self) -> RunFolder:
@@ -262,17 +264,17 @@ _REFUSED: Mapping[bool, Mapping[_Change, str]] = {
         _row_removed: "cohort.csv: lacks",
         _rows_exchanged: "cohort.csv, line ",
         _cell_changed: "cohort.csv",
-        _folds_edited: "folds.json: changed",
-        _record_damaged: "cohort.json: ",
+        _folds_edited: f"{_STUDY.folds.name}: changed",
+        _record_damaged: f"{_STUDY.cohort.name}: ",
     },
     True: {
-        _folds_edited: "folds.json: changed",
-        _record_damaged: "cohort.json: ",
-        _record_lost: "cohort.json: ",
+        _folds_edited: f"{_STUDY.folds.name}: changed",
+        _record_damaged: f"{_STUDY.cohort.name}: ",
+        _record_lost: f"{_STUDY.cohort.name}: ",
         _digit_of_scores: ".csv: is not the file that the run wrote",
-        _run_of_another_fold: "_inner1/cases.csv: holds cases of run 0-0",
-        _run_configured_otherwise: "config.yaml: grid.rows differs",
-        _configuration_changed: "config.yaml: seed differs",
+        _run_of_another_fold: f"{_RUN.cases}: holds cases of run 0-0",
+        _run_configured_otherwise: f"{_RUN.config.name}: grid.rows differs",
+        _configuration_changed: f"{_RUN.config.name}: seed differs",
     },
 }
 """What is refused then, and what names it."""

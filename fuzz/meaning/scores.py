@@ -12,7 +12,7 @@ from pandas import DataFrame, Series
 
 from fuzz.case import Case, Draw, Verdict
 from fuzz.seeds import Seeds
-from musclesense.studies.layout import StudyFolder
+from musclesense.studies.layout import ReportFolder, StudyFolder
 
 TWISTS = ("none", "none", "none", "old", "twice", "gone", "stranger", "no dice", "another dice")
 _REFUSED = ("twice", "stranger")
@@ -26,8 +26,8 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
     """Write a study of scores drawn at random, and report on it."""
     study, twist = StudyFolder(Path("study")), draw.one_of(TWISTS)
     finished = [_RUNS[i] for i in sorted(draw.random.permutation(4)[: 1 + draw.below(4)])]
-    files = {name: seeds.study[name] for name in ("study.yaml", "folds.json", "command.txt")}
-    tested = [fold["test"] for fold in json.loads(files["folds.json"])["outer"]]
+    files = {path.name: seeds.study[path.name] for path in (study.settings, study.folds, study.command)}
+    tested = [fold["test"] for fold in json.loads(files[study.folds.name])["outer"]]
     slices = [_slices(draw, names, first) for names, first in zip(tested, (2, 200), strict=True)]
     scores = {run: _scores(draw, slices[run[0]], *run) for run in finished}
     spoilt = draw.one_of(finished)
@@ -46,7 +46,7 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
     cases = pd.concat([scores[run] for run in finished], ignore_index=True)
 
     def right(folder: Path, said: str) -> str | None:
-        return _wrong(folder / "study" / "report", " ".join(said.split()), cases, finished, twist)
+        return _wrong(StudyFolder(folder / study.path).report, " ".join(said.split()), cases, finished, twist)
 
     verdict = Verdict.REFUSE if twist in _REFUSED else Verdict.ACCEPT
     return Case(arguments=("report", "study"), changes=f"{twist}, runs {finished}", verdict=verdict, right=right)
@@ -118,7 +118,9 @@ def _twisted(draw: Draw, twist: str, table: DataFrame, stranger: str) -> DataFra
     return table
 
 
-def _wrong(report: Path, said: str, cases: DataFrame, finished: list[tuple[int, int]], twist: str) -> str | None:
+def _wrong(
+    report: ReportFolder, said: str, cases: DataFrame, finished: list[tuple[int, int]], twist: str
+) -> str | None:
     """Say what of the tables and on the terminal is not what pandas makes of the cases."""
     missing = [f"{outer}-{inner}" for outer, inner in _RUNS if (outer, inner) not in finished]
     if f"{len(finished)} of 4 runs finished" not in said:
@@ -132,16 +134,16 @@ def _wrong(report: Path, said: str, cases: DataFrame, finished: list[tuple[int, 
     nothing = int(((cases["tp"] + cases["fp"] == 0) & (cases["fn"] > 0)).sum())
     if nothing and f"{nothing} of {len(cases)} cases: nothing predicted" not in said:
         return "empty predictions are not told"
-    for name, keys in (
-        ("summary.csv", ("region", "group", "label")),
-        ("nested_cv.csv", ("outer", "inner", "region", "label")),
+    for path, keys in (
+        (report.summary, ("region", "group", "label")),
+        (report.nested_cv, ("outer", "inner", "region", "label")),
     ):
-        table = pd.read_csv(io.StringIO((report / name).read_text()), keep_default_na=False, na_values=[""])
+        table = pd.read_csv(io.StringIO(path.read_text()), keep_default_na=False, na_values=[""])
         for _, row in table.iterrows():
             if wrong := _wrong_row(row, keys, cases):
-                return f"{name}: {wrong}"
-    runs = pd.read_csv(report / "summary.csv", dtype=str, keep_default_na=False)["runs_missing"]
-    return None if {*runs} <= {" ".join(missing)} else "summary.csv: other missing runs"
+                return f"{path.name}: {wrong}"
+    runs = pd.read_csv(report.summary, dtype=str, keep_default_na=False)["runs_missing"]
+    return None if {*runs} <= {" ".join(missing)} else "other missing runs"
 
 
 def _wrong_row(row: "Series[Any]", keys: tuple[str, ...], cases: DataFrame) -> str | None:

@@ -127,7 +127,7 @@ def sample_weights(rng: np.random.Generator, tissues: Tissues, sequence: Sequenc
 
     >>> rng = np.random.default_rng(0)
     >>> weights = sample_weights(rng, Tissues.sample(rng), Sequence.DIXON_FAT)
-    >>> weights.fat[Tissue.MUSCLE] > 4 * weights.water[Tissue.MUSCLE]
+    >>> bool(weights.fat[Tissue.MUSCLE] > 4 * weights.water[Tissue.MUSCLE])
     True
     """
     names = list(SHARES)
