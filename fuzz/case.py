@@ -30,6 +30,7 @@ class Case:
         verdict: What is known of it.
         train: Whether it is a command line of ``train.py``.
         told: What must stand in the notes beside a result; the empty text: there must be none.
+        untold: What must not stand there.
         names: What a refusal must say.
         right: Says what is wrong with the results in the folder and on stdout of a command that took its input.
     """
@@ -39,6 +40,7 @@ class Case:
     verdict: Verdict = Verdict.EITHER
     train: bool = False
     told: str | None = None
+    untold: str | None = None
     names: str = ""
     right: Callable[[Path, str], str | None] = lambda folder, said: None
 

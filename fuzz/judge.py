@@ -43,6 +43,8 @@ def judge(case: Case, outcome: Outcome, folder: Path, before: Listing) -> str:
             return f"noise on stderr beside a result: {wrong}"
         if case.verdict is Verdict.REFUSE:
             return "taken, and must be refused"
+        if case.untold is not None and case.untold in outcome.err:
+            return f"the notes beside a result hold {case.untold!r}"
         if case.told is not None and (case.told not in outcome.err or bool(case.told) != bool(outcome.err)):
             return f"the notes beside a result must hold {case.told!r}"
         wrong = case.right(folder, outcome.out)

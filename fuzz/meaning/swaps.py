@@ -31,17 +31,16 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
     for name, data in (("fat", np.where(swapped, water, fat)), ("water", np.where(swapped, fat, water))):
         nib.save(nib.Nifti1Image(data.astype(np.float32), np.diag([-2.0, 2.0, 10.0, 1.0])), folder / f"{name}.nii.gz")
     said = f"exchanged: {how}; fat below the skin {layer:.2f}, in muscle {muscle:.2f}{', one limb' * alone}"
-    told = {"none": "", "all": None, "one": f"{_SAID}, with water below the skin and fat within, in the {side} limb"}[
-        how
-    ]
+    told = f"{_SAID}, with water below the skin and fat within, in the {side} limb" if how == "one" else None
+    untold = _SAID if how == "none" else None
     verdict = Verdict.REFUSE if how == "all" else Verdict.ACCEPT
     if draw.chance(0.5):
         (folder / "cohort.csv").write_text(_TABLE)
-        return Case(arguments=("check", "cohort.csv"), changes=said, verdict=verdict, told=told)
+        return Case(arguments=("check", "cohort.csv"), changes=said, verdict=verdict, told=told, untold=untold)
     (folder / "model.ckpt").write_bytes(seeds.model)
     images = ("--fat", "fat.nii.gz", "--water", "water.nii.gz", "--limbs", "one" if alone else "both")
     arguments = ("segment", *images, "--region", "thigh", "--model", "model.ckpt", "--out", "out")
-    return Case(arguments=arguments, changes=said, verdict=verdict, told=told)
+    return Case(arguments=arguments, changes=said, verdict=verdict, told=told, untold=untold)
 
 
 def _limbs(draw: Draw, layer: float, muscle: float, *, alone: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
