@@ -18,7 +18,7 @@ from musclesense.phantom.anatomy.builds import Drawn, sample_build
 from musclesense.phantom.anatomy.limbs import Body, Packing, drawn_range_mm, sample_limbs, sample_poses
 from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.anatomy.templates import LEFT_OFFSET
-from musclesense.phantom.any_scanner import SyntheticSlice, centre_limbs, extents_mm, sample_disease
+from musclesense.phantom.any_scanner import SyntheticSlice, centre_limbs, sample_disease, scanned_limbs, span_mm
 from musclesense.phantom.cohorts.presets import Stack
 from musclesense.phantom.disease.infiltration import sample_infiltration
 from musclesense.phantom.disease.patterns import PATTERNS, Pattern
@@ -138,10 +138,7 @@ def _turn_limbs(rng: np.random.Generator, limbs: list[PlacedLimb]) -> tuple[list
         limb._replace(pose=replace(limb.pose, rotation=limb.pose.rotation + float(common + rng.normal(0, 0.2))))
         for limb in limbs
     ]
-    if rng.random() < 0.55:
-        return turned, Limbs.BOTH
-    limb = turned[int(rng.integers(2))]
-    return [limb._replace(pose=replace(limb.pose, contact_mm=None))], Limbs(limb.anatomy.side)
+    return scanned_limbs(rng, turned, both=0.55)
 
 
 def _sample_frame(states: _States, limbs: list[PlacedLimb]) -> tuple[list[PlacedLimb], Stack]:
@@ -152,9 +149,7 @@ def _sample_frame(states: _States, limbs: list[PlacedLimb]) -> tuple[list[Placed
     slice_mm = float(1.0 * 25 ** thickness.random()) if thickness else 3.0
     # A coarse voxel mixes more of what lies in it.
     points = 1 + int(pixel > 1.1) + int(pixel > 2) + int(slice_mm > 6) + int(slice_mm > 14)
-    extents = extents_mm(limbs)
-    width = max(end for _, end in extents) - min(start for start, _ in extents)
-    height = max(end - start for start, end in extents)
+    width, height = span_mm(limbs)
     wide = frame.random() < 0.1
     stack = Stack(
         rows=max(16, int(height * frame.uniform(1.0, 2.2 if wide else 1.4) / pixel)),

@@ -214,9 +214,14 @@ def _turn_limbs(rng: np.random.Generator, limbs: list[PlacedLimb]) -> tuple[list
         limb._replace(pose=replace(limb.pose, rotation=limb.pose.rotation + float(rng.normal(0, 0.15))))
         for limb in limbs
     ]
-    if rng.random() < 0.7:
-        return turned, Limbs.BOTH
-    limb = turned[int(rng.integers(2))]
+    return scanned_limbs(rng, turned, both=0.7)
+
+
+def scanned_limbs(rng: np.random.Generator, limbs: list[PlacedLimb], *, both: float) -> tuple[list[PlacedLimb], Limbs]:
+    """Scan both limbs with the probability ``both``, else one of them alone."""
+    if rng.random() < both:
+        return limbs, Limbs.BOTH
+    limb = limbs[int(rng.integers(2))]
     # Nothing presses against a limb that lies alone.
     return [limb._replace(pose=replace(limb.pose, contact_mm=None))], Limbs(limb.anatomy.side)
 
@@ -227,9 +232,7 @@ def _sample_frame(states: _States, limbs: list[PlacedLimb]) -> tuple[list[Placed
     # As many pixels between 0.7 and 1.0 mm as between 1.2 and 1.7; half of all slices are as good as thin.
     pixel = float(0.7 * (1.8 / 0.7) ** resolution.random()) if resolution else 1.0
     slice_mm, points = (float(thickness.uniform(3, 20)), 3) if thickness and thickness.random() < 0.5 else THIN
-    extents, frame = extents_mm(limbs), states["frame"]
-    width = max(end for _, end in extents) - min(start for start, _ in extents)
-    height = max(end - start for start, end in extents)
+    (width, height), frame = span_mm(limbs), states["frame"]
     stack = Stack(
         rows=int(height * frame.uniform(1.0, 1.6) / pixel),
         columns=int(width * frame.uniform(1.0, 1.35) / pixel),
@@ -252,6 +255,13 @@ def centre_limbs(rng: np.random.Generator | None, limbs: list[PlacedLimb], stack
         return replace(pose, centre_mm=centre, contact_mm=None if pose.contact_mm is None else pose.contact_mm - across)
 
     return [limb._replace(pose=moved(limb.pose)) for limb in limbs]
+
+
+def span_mm(limbs: list[PlacedLimb]) -> tuple[float, float]:
+    """Give the width and the height of what limbs reach over, in mm."""
+    extents = extents_mm(limbs)
+    width = max(end for _, end in extents) - min(start for start, _ in extents)
+    return width, max(end - start for start, end in extents)
 
 
 def extents_mm(limbs: list[PlacedLimb]) -> list[tuple[float, float]]:
