@@ -14,6 +14,7 @@ from musclesense.messages import log
 from musclesense.networks.predictor import AUTO
 from musclesense.segmentation.result import MASK, require_place
 from musclesense.segmentation.scan import from_images
+from musclesense.segmentation.seen import testing
 from musclesense.segmentation.segmenter import Segmenter, segment
 from musclesense.storage.digests import digests_of
 from musclesense.storage.paths import is_there
@@ -87,10 +88,10 @@ def _rows_of(folder: StudyFolder, path: Path, segmenter: Segmenter, column: str,
 
 def _networks(folder: StudyFolder, rows: Sequence[Acquisition], segmenter: Segmenter) -> dict[str, Segmenter]:
     """Give for each subject the networks of the outer fold that tests it."""
-    fold_of = [RunFolder(file.parent.parent).folds for file in segmenter.files]
+    runs = [RunFolder(file.parent.parent) for file in segmenter.files]
     found, problems = dict[str, Segmenter](), list[str]()
     for outer, test in enumerate(NestedFolds.load(folder.folds).outer):
-        unseen = tuple(number for number, fold in enumerate(fold_of) if fold is not None and fold[0] == outer)
+        unseen = testing(runs, outer)
         found |= dict.fromkeys(test, segmenter.only(unseen)) if unseen else {}
         if not unseen and any(row.subject in test for row in rows):
             problems.append(f"{folder.path}: no finished run of outer={outer}, which tests {test[0]!r}; train it first")

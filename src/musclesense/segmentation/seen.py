@@ -37,16 +37,21 @@ def look_up(scan: Scan, weights: Sequence[Path]) -> Seen | None:
         InputError: The study's records cannot be used.
     """
     runs = [RunFolder(file.absolute().parent.parent) for file in weights]
-    folds = [run.folds for run, file in zip(runs, weights, strict=True) if run.checkpoints.best == file.absolute()]
-    if len({run.path.parent for run in runs}) != 1 or len(folds) != len(runs):
+    best = [run.checkpoints.best for run in runs]
+    if len({run.path.parent for run in runs}) != 1 or best != [file.absolute() for file in weights]:
         return None
     study = StudyFolder(runs[0].path.parent)
     subject = _subject_of(scan, study)
     if subject is None:
         return None
     tested = next(outer for outer, test in enumerate(NestedFolds.load(study.folds).outer) if subject in test)
-    unseen = tuple(number for number, fold in enumerate(folds) if fold is not None and fold[0] == tested)
-    return Seen(subject, unseen, len(runs))
+    return Seen(subject, testing(runs, tested), len(runs))
+
+
+def testing(runs: Sequence[RunFolder], outer: int) -> tuple[int, ...]:
+    """Give the numbers of the runs that test the subjects of an outer fold, and so have not seen them."""
+    folds = [run.folds for run in runs]
+    return tuple(number for number, fold in enumerate(folds) if fold is not None and fold[0] == outer)
 
 
 def unseen_by(scan: Scan, weights: Sequence[Path]) -> tuple[int, ...]:
