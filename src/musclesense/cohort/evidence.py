@@ -80,11 +80,12 @@ class Evidence:
 
     def _stray(self, values: Collection[int] | None) -> Iterator[tuple[int, str]]:
         """Tell of labels that so few voxels have in a slice that they may be stray: a case of Dice 0."""
-        usual = defaultdict(list)
+        counts = defaultdict(list)
         for one in self.counted:
-            usual[one.row.region, one.column, one.label].append(one.voxels)
+            counts[one.row.region, one.column, one.label].append(one.voxels)
+        usual = {key: float(np.median(voxels)) for key, voxels in counts.items()}
         for one in self.counted:
-            median = float(np.median(usual[one.row.region, one.column, one.label]))
+            median = usual[one.row.region, one.column, one.label]
             small_anyway = median >= _FEW and one.voxels >= _SMALL_OF_USUAL * median
             few = one.voxels < max(_FEW, _FEW_OF_USUAL * median) and not small_anyway
             if few and (values is None or one.label in values):
