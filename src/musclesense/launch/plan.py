@@ -22,7 +22,7 @@ from musclesense.training.composition import resolved
 from musclesense.training.machine import devices
 from musclesense.training.machine.hardware import Hardware
 from musclesense.training.run import make_module, make_trainer
-from musclesense.training.settings import Settings, build_runs
+from musclesense.training.settings import Settings, build, build_runs
 
 _FOLD = re.compile(r"(outer|inner)=-?\d{1,18}")
 _MOST_STUDIES = 256
@@ -135,6 +135,12 @@ def _composed(config: DictConfig, combination: Sequence[str]) -> DictConfig:
         return GlobalHydra.instance().config_loader().load_sweep_config(config, list(combination))
     except Exception as error:  # Hydra raises many kinds, AssertionError and ValueError among them
         raise given.explain(error, combination) from error
+
+
+def launched_runs(launcher: Any, job_overrides: Sequence[Sequence[str]]) -> list[Settings]:
+    """Build the runs that Hydra hands to a launcher, in their order."""
+    load = launcher.hydra_context.config_loader.load_sweep_config
+    return [build(resolved(load(launcher.config, list(overrides)))) for overrides in job_overrides]
 
 
 def check(plan: Plan) -> None:

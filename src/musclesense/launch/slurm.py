@@ -30,12 +30,12 @@ from submitit.core.utils import FailedJobError
 
 from musclesense.endings import Stopped
 from musclesense.errors import InputError
+from musclesense.launch.plan import launched_runs
 from musclesense.launch.progress import bars, outcome
 from musclesense.messages import log
 from musclesense.storage.records import write_text
 from musclesense.studies.layout import RunFolder
 from musclesense.studies.writing import forget_failure, record_failure
-from musclesense.training.composition import resolved
 from musclesense.training.settings import Settings, build
 
 _LOOKS = 3  # a job counts as gone when so many looks at the queue have missed it: files of other nodes come late
@@ -68,8 +68,7 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
     Raises:
         InputError: Slurm does not take the jobs; says why.
     """
-    load = launcher.hydra_context.config_loader.load_sweep_config
-    runs = [build(resolved(load(launcher.config, list(overrides)))) for overrides in job_overrides]
+    runs = launched_runs(launcher, job_overrides)
     left = {number: _recorded(run.run) for number, run in enumerate(runs) if not run.run.is_finished}
     for number in left:
         forget_failure(runs[number].run)

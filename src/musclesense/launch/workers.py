@@ -15,11 +15,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from joblib.externals.loky import process_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
+from musclesense.launch.plan import launched_runs
 from musclesense.messages import log
 from musclesense.storage.paths import size_and_change
 from musclesense.studies.writing import record_failure
-from musclesense.training.composition import resolved
-from musclesense.training.settings import Settings, build
+from musclesense.training.settings import Settings
 
 _TRIES = 2
 _LOST = (
@@ -32,8 +32,7 @@ _Start = Callable[[Sequence[Sequence[str]], int], Any]
 def launch(launcher: Any, start: _Start, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
     """Do runs by joblib, from the ``first`` in the sweep, each until it has ended, well or not."""
     process_executor.kill_process_tree = _kill
-    load = launcher.hydra_context.config_loader.load_sweep_config
-    runs = [build(resolved(load(launcher.config, list(overrides)))) for overrides in job_overrides]
+    runs = launched_runs(launcher, job_overrides)
     go_on(runs, lambda left: start([job_overrides[number] for number in left], first))
     return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
 
