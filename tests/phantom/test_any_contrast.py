@@ -1,5 +1,8 @@
 """Slices of any contrast: alike for the same random state, true to their masks, and each ingredient does something."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,9 @@ from musclesense.errors import InputError
 from musclesense.phantom import any_contrast
 from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values
 from musclesense.phantom.any_scanner import SyntheticSlice
+from musclesense.phantom.disease.patterns import PATTERNS
+from musclesense.phantom.held import Held
+from musclesense.phantom.scanner.sequences import Sequence
 from musclesense.vocabulary import Limbs, Region
 
 
@@ -109,3 +115,57 @@ def test_nobody_lacks_muscle_and_some_are_at_the_end(monkeypatch: pytest.MonkeyP
     pattern, severity = any_contrast._sample_disease(np.random.default_rng(0), Region.THIGH)
     assert severity >= 0.8 and pattern.others == 1
     assert slice_of(2).mask.any()
+
+
+USUAL = Held(
+    build="usual",
+    disease=(PATTERNS["control"], 0.1),
+    level=0.5,
+    pixel_mm=2.5,
+    slice_mm=4.0,
+    sequence=Sequence.DIXON_FAT,
+    readout={"noise": 0.01, "finer": 1.0},
+)
+
+
+def test_what_is_held_is_not_drawn() -> None:
+    for number in range(4):
+        one = slice_of(number, held=USUAL, without=("artefacts", "cropping"))
+        np.testing.assert_allclose(one.geometry.zooms, (2.5, 2.5, 4.0))
+        dark, bright = (np.median(one.image[kind]) for kind in (one.mask > 0, one.image > 300))
+        assert dark < 0.5 * bright, "fat is bright"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"build": "obese"},
+        {"disease": (PATTERNS["DMD"], 0.9)},
+        {"level": 0.9},
+        {"pixel_mm": 3.0},
+        {"slice_mm": 20.0},
+        {"sequence": Sequence.DIXON_WATER},
+        {"shading": 2.0},
+        {"readout": {"noise": 0.1}},
+    ],
+    ids=str,
+)
+def test_each_factor_held_otherwise_gives_another_image(changed: dict[str, Any]) -> None:
+    one, other = (slice_of(2, held=held).image for held in (USUAL, replace(USUAL, **changed)))
+    assert one.shape != other.shape or not np.allclose(one, other)
+
+
+def test_an_even_image_is_that_without_coils() -> None:
+    """But for the noise, which coils bring in unevenly."""
+    held = replace(USUAL, readout={"noise": 0.0}, shading=0.0)
+    even, without = slice_of(5, held=held), slice_of(5, held=held, without=("shading",))
+    np.testing.assert_allclose(even.image, without.image, rtol=1e-3, atol=0.5)
+
+
+def test_levels_run_from_the_lowest_to_the_highest() -> None:
+    poses = []
+    for level in (0.0, 0.5, 1.0):
+        states = {name: np.random.default_rng(1) for name in ("anatomy", "levels")}
+        limbs, _ = any_contrast._sample_subject(states, Region.THIGH, Held(level=level))
+        poses.append(limbs[0].pose.level_mm)
+    assert poses[0] < poses[1] < poses[2] or poses[0] > poses[1] > poses[2]

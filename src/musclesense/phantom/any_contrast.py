@@ -22,6 +22,7 @@ from musclesense.phantom.any_scanner import SyntheticSlice, centre_limbs, sample
 from musclesense.phantom.cohorts.presets import Stack
 from musclesense.phantom.disease.infiltration import sample_infiltration
 from musclesense.phantom.disease.patterns import PATTERNS, Pattern
+from musclesense.phantom.held import NOTHING, Held
 from musclesense.phantom.scanner.artefacts import wrapped
 from musclesense.phantom.scanner.contrast import other_greys
 from musclesense.phantom.scanner.readout import Readout, coil_gain, smooth_field, warped
@@ -63,11 +64,16 @@ _States = Mapping[str, np.random.Generator]
 
 
 def synthetic_slice(
-    rng: np.random.Generator, *, regions: Collection[Region] = tuple(Region), without: Collection[str] = ()
+    rng: np.random.Generator,
+    *,
+    regions: Collection[Region] = tuple(Region),
+    without: Collection[str] = (),
+    held: Held = NOTHING,
 ) -> SyntheticSlice:
     """Draw a subject, an image of some sequence, and one slice; the same random state gives the same one.
 
-    The mask holds 1 in the muscles of the paper's mask and 2 in the others; narrow gaps are filled.
+    The mask holds 1 in the muscles of the paper's mask and 2 in the others; narrow gaps are filled. What is ``held`` is
+    not drawn.
 
     >>> one = synthetic_slice(np.random.default_rng(0), regions=[Region.CALF])
     >>> one.region, one.image.shape == one.mask.shape
@@ -82,9 +88,9 @@ def synthetic_slice(
     names = ("anatomy", "frame", "scanner", *INGREDIENTS)
     states = {name: own for name, own in zip(names, rng.spawn(len(names)), strict=True) if name not in without}
     region = sorted(regions)[int(states["anatomy"].integers(len(regions)))]
-    limbs, shown = _sample_subject(states, region)
-    limbs, stack = _sample_frame(states, limbs)
-    image, compartments, pixel = _take_image(states, draw_slice(stack, limbs, 0.0), stack.voxel_mm)
+    limbs, shown = _sample_subject(states, region, held)
+    limbs, stack = _sample_frame(states, limbs, held)
+    image, compartments, pixel = _take_image(states, draw_slice(stack, limbs, 0.0), stack.voxel_mm, held)
     rows, columns = image.shape
     return SyntheticSlice(
         image=image,
@@ -105,20 +111,24 @@ def _seen(shown: Limbs, compartments: NDArray[np.uint8]) -> Limbs:
     return sides[0] if len(sides) == 1 else shown
 
 
-def _sample_subject(states: _States, region: Region) -> tuple[list[PlacedLimb], Limbs]:
+def _sample_subject(states: _States, region: Region, held: Held = NOTHING) -> tuple[list[PlacedLimb], Limbs]:
     """Draw the limbs of a subject, their disease and how they lie; and which of them are scanned."""
     anatomy = states["anatomy"]
     body = Body.sample(anatomy)
-    drawn = sample_build(bodies, body) if (bodies := states.get("bodies")) else Drawn(body, Packing(), 1.0)
+    drawn = sample_build(bodies, body, held.build) if (bodies := states.get("bodies")) else Drawn(body, Packing(), 1.0)
     body = drawn.body
     right, left = sample_limbs(anatomy, body, region)
     own: dict[str, Any] = {"packing": drawn.packing, "calibre": drawn.calibre}
     limbs = replace(right, **own), replace(left, **own)
     disease, levels, turns = (states.get(name) for name in ("disease", "levels", "pose"))
     pattern, severity = _sample_disease(disease, region) if disease else (PATTERNS["control"], 0.0)
+    pattern, severity = held.disease or (pattern, severity)
     infiltrations = sample_infiltration(anatomy, pattern, severity, region, body.age)
     low, high = np.array([drawn_range_mm(limb) for limb in limbs]).T
-    poses = sample_poses(anatomy, limbs, float(levels.uniform(low.max(), high.min())) if levels else 0.0)
+    level = float(levels.uniform(low.max(), high.min())) if levels else 0.0
+    if held.level is not None:
+        level = float(low.max() + held.level * (high.min() - low.max()))
+    poses = sample_poses(anatomy, limbs, level)
     placed = [PlacedLimb(*limb) for limb in zip(limbs, poses, infiltrations, strict=True)]
     return _turn_limbs(turns, placed) if turns else (placed, Limbs.BOTH)
 
@@ -141,12 +151,13 @@ def _turn_limbs(rng: np.random.Generator, limbs: list[PlacedLimb]) -> tuple[list
     return scanned_limbs(rng, turned, both=0.55)
 
 
-def _sample_frame(states: _States, limbs: list[PlacedLimb]) -> tuple[list[PlacedLimb], Stack]:
+def _sample_frame(states: _States, limbs: list[PlacedLimb], held: Held = NOTHING) -> tuple[list[PlacedLimb], Stack]:
     """Draw a field of view around the limbs, from tight to wide, and move the limbs into it."""
     resolution, thickness, pose, frame = (states.get(name) for name in ("resolution", "thickness", "pose", "frame"))
     assert frame is not None
     pixel = float(FINEST_MM * (3.0 / FINEST_MM) ** (resolution.random() ** 1.4)) if resolution else 1.0
     slice_mm = float(1.0 * 25 ** thickness.random()) if thickness else 3.0
+    pixel, slice_mm = held.pixel_mm or pixel, held.slice_mm or slice_mm
     # A coarse voxel mixes more of what lies in it.
     points = 1 + int(pixel > 1.1) + int(pixel > 2) + int(slice_mm > 6) + int(slice_mm > 14)
     width, height = span_mm(limbs)
@@ -162,17 +173,23 @@ def _sample_frame(states: _States, limbs: list[PlacedLimb]) -> tuple[list[Placed
     return centre_limbs(pose, limbs, stack), stack
 
 
-def _take_image(states: _States, drawing: Drawing, pixel: float) -> tuple[Floats, NDArray[np.uint8], float]:
+def _take_image(
+    states: _States, drawing: Drawing, pixel: float, held: Held = NOTHING
+) -> tuple[Floats, NDArray[np.uint8], float]:
     """Turn a drawing into an image of some sequence, its compartments, and the size of its pixels in mm."""
     scanner, sequences, cropping = states["scanner"], states.get("sequences"), states.get("cropping")
     tissues = Tissues.sample(sequences or scanner)
-    weights = sample_weights(sequences or scanner, tissues, None if sequences else Sequence.DIXON_FAT)
+    sequence = held.sequence or (None if sequences else Sequence.DIXON_FAT)
+    weights = sample_weights(sequences or scanner, tissues, sequence)
     air = (drawing.tissue == Tissue.AIR).all(axis=0)
     water, fat = _water_and_fat(states, drawing, tissues, weights)
     if rng := states.get("surroundings"):
         water += np.float32(_brightest(tissues, weights)) * surroundings(rng, air, pixel)
     gain = coil_gain(shade, ~air, pixel) if (shade := states.get("shading")) else None
+    if gain is not None and held.shading != 1:
+        gain = gain ** np.float32(held.shading)
     readout = Readout.sample(scanner, **{name: name in states for name in ("artefacts", "noise", "resolution")})
+    readout = replace(readout, **held.readout)
     if readout.finer**2 * air.size > MOST_PIXELS:
         readout = replace(readout, finer=1.0)
     image = readout.magnitude(scanner, water, fat, weights.turn, gain, pixel)
