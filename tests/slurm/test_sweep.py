@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,9 +23,10 @@ ON_SLURM = (
     "hydra.launcher.mem_gb=null",
     "hydra.launcher.look_every_s=2",
 )
-# Long enough that a job of two minutes, told to leave half a minute before or up to a minute earlier, does not end it.
-LONG = ("-m", "outer=0", "inner=0", "experiment=smoke", "trainer.max_epochs=1500", "early_stopping.patience=1500", CPU)
-SHORT_OF_TIME = ("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=30")
+# A job of three minutes is told to leave half a minute before its end, or up to a minute earlier.
+LONG = ("-m", "outer=0", "inner=0", "experiment=smoke", "trainer.max_epochs=100", "early_stopping.patience=100", CPU)
+SHORT_OF_TIME = ("hydra.launcher.timeout_min=3", "hydra.launcher.signal_delay_s=30")
+TIMED_OUT = "this job is timed-out"
 CANCELLED_WHILE_RUNNING, CANCELLED_WHILE_PENDING = "outer0_inner1", "outer4_inner4"
 REQUEUED = "outer0_inner3"
 TOLD_TO_LEAVE = {"outer1_inner0": "TERM", "outer1_inner2": "USR1"}
@@ -101,6 +103,27 @@ def starts_of(run: Path) -> int:
     return log_of(run).count("Starting with JobEnvironment")
 
 
+def halt_until_told(folder: Path, process: "subprocess.Popen[str]") -> None:
+    """Halt a run in its middle until Slurm has told it that its time is over, however fast the machine is."""
+
+    def middle() -> list[Path]:
+        return list(folder.glob("runs/[!.]*/outer0_inner0/checkpoints/last.ckpt"))
+
+    wait_for(lambda: bool(middle()), process)
+    run = middle()[0].parents[1]
+    pid = int((run.parent / f".{run.name}.lock").read_text().split()[1])
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: TIMED_OUT in log_of(run) or is_pending(signal.SIGUSR2, pid), process)
+    os.kill(pid, signal.SIGCONT)
+
+
+def is_pending(number: signal.Signals, pid: int) -> bool:
+    """Tell whether a signal waits for a process that is halted."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = [int(line.split()[1], 16) for line in status if line.startswith(("SigPnd:", "ShdPnd:"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
 def bystanders(study: Path) -> list[Path]:
     """The runs that nothing but a more urgent job strikes, as far as they have begun."""
     struck = {CANCELLED_WHILE_RUNNING, CANCELLED_WHILE_PENDING, REQUEUED, *TOLD_TO_LEAVE}
@@ -133,7 +156,7 @@ def troubled(cluster: dict[str, str], ask: Ask, start: Start, tmp_path_factory: 
     strikes = {
         CANCELLED_WHILE_RUNNING: ("scancel",),
         REQUEUED: ("scontrol", "requeue"),  # by somebody's order, as when a node is taken out of service
-        **{name: ("scancel", f"--signal={signal}") for name, signal in TOLD_TO_LEAVE.items()},
+        **{name: ("scancel", f"--signal={kind}") for name, kind in TOLD_TO_LEAVE.items()},
     }
     signals = []
     while strikes:  # each as soon as it has begun, whatever order the jobs run in: they take seconds
@@ -179,9 +202,9 @@ def test_each_run_leads_to_the_log_of_its_job(troubled: Sweep) -> None:
 def test_preempted_jobs_go_on_from_their_last_epoch(troubled: Sweep, serial: Sweep) -> None:
     again = {done.parent for done in troubled.study.glob("*/done.json") if starts_of(done.parent) > 1}
     assert {REQUEUED, *TOLD_TO_LEAVE} <= {run.name for run in again}
-    for name, signal in TOLD_TO_LEAVE.items():
+    for name, kind in TOLD_TO_LEAVE.items():
         log = log_of(troubled.study / name)
-        assert f"Caught signal SIG{signal} " in log
+        assert f"Caught signal SIG{kind} " in log
         assert "this job is preempted" in log
     preempted = {run for run in bystanders(troubled.study) if PREEMPTED in log_of(run)}
     assert preempted
@@ -221,11 +244,12 @@ def test_a_job_that_meets_its_time_goes_on_in_a_new_one(cluster: dict[str, str],
     apart.mkdir()
     folder.mkdir()
     beside = start(apart, dict(os.environ), *LONG)
-    timed = ended(start(folder, cluster, *LONG, *ON_SLURM, *SHORT_OF_TIME), folder)
-    serial = ended(beside, apart)
+    process = start(folder, cluster, *LONG, *ON_SLURM, *SHORT_OF_TIME)
+    halt_until_told(folder, process)
+    timed, serial = ended(process, folder), ended(beside, apart)
     assert (serial.code, timed.code) == (0, 0), timed.err
     run = timed.study / "outer0_inner0"
-    assert "this job is timed-out" in log_of(run)
+    assert TIMED_OUT in log_of(run)
     assert starts_of(run) > 1
     assert epochs_of(run) == epochs_of(serial.study / run.name)
     assert table_of(timed.study) == table_of(serial.study)
