@@ -59,8 +59,8 @@ def make_phantom(
 
     Args:
         folder: Folder to make; it must not exist, or be empty.
-        preset: ``smoke`` (seconds), ``demo``, ``paper``, ``secondary``, ``any_scanner`` or
-            ``any_contrast``.
+        preset: ``smoke`` (seconds), ``demo``, ``paper``, ``secondary``, ``any_scanner``,
+            ``any_contrast`` or ``any_dixon``.
         seed: The same seed gives the same bytes.
         workers: Processes. In a script, more than one needs ``if __name__ == "__main__":`` around the script's code.
         slices: ``all``, or ``mid`` for the middle slice of each acquisition alone.

@@ -60,7 +60,11 @@ def test_an_overlay_changes_what_it_lists(plan_of: PlanOf) -> None:
 
 
 @pytest.mark.parametrize(
-    "overlay", ["smoke", "demo", "paper", "overfit", "any_scanner_fat", "any_scanner_ablation", "any_contrast"]
+    "overlay",
+    [
+        *("smoke", "demo", "paper", "overfit", "any_scanner_fat", "any_scanner_ablation"),
+        *("any_contrast", "any_contrast_muscles", "any_dixon"),
+    ],
 )
 @pytest.mark.parametrize("region", ["calf", "thigh", "lower_limb"])
 def test_every_overlay_and_region_passes_the_checks(

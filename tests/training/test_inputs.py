@@ -47,7 +47,7 @@ from musclesense.training import inputs
             "synthesis=any_scanner",
             "synthesis=any_scanner: only the channel fat can be drawn, and the channels are fat, water, te345",
         ),
-        ("synthesis.name=gold", "synthesis.name=gold: give none, any_scanner or any_contrast"),
+        ("synthesis.name=gold", "synthesis.name=gold: give none, any_scanner, any_contrast or any_dixon"),
         ("cohort.path=/nowhere/cohort.csv", "/nowhere/cohort.csv: no such cohort table"),
     ],
 )
@@ -105,6 +105,19 @@ def test_images_of_any_contrast_are_drawn_for_their_edition_alone(configured, la
         inputs.check(configured("edition=simplified", "synthesis=any_contrast", f"labels={labels}"))
     with pytest.raises(InputError, match="give edition=simplified or synthesis=none"):
         inputs.check(configured("edition=any_contrast", "synthesis=any_scanner"))
+
+
+@pytest.mark.parametrize("images", ["edition=professional", "edition=simplified", "channels=[te575,water]"])
+def test_the_dixon_acquisition_is_drawn_for_any_of_its_images(configured, images):
+    inputs.check(configured(images, "synthesis=any_dixon"))
+
+
+@pytest.mark.parametrize("images", ["edition=any_contrast", "channels=[fat,te460]"])
+def test_images_that_the_dixon_acquisition_lacks_are_not_drawn(configured, images):
+    with pytest.raises(
+        InputError, match=r"only the channels fat, water, te345, te575 can be drawn.* give edition=professional"
+    ):
+        inputs.check(configured(images, "synthesis=any_dixon"))
 
 
 def test_muscles_of_another_region_are_not_drawn(configured):

@@ -26,7 +26,14 @@ from musclesense.phantom.held import NOTHING, Held
 from musclesense.phantom.scanner.artefacts import wrapped
 from musclesense.phantom.scanner.contrast import other_greys
 from musclesense.phantom.scanner.readout import Readout, coil_gain, smooth_field, warped
-from musclesense.phantom.scanner.sequences import Sequence, Tissues, Weights, sample_weights, water_and_fat_shown
+from musclesense.phantom.scanner.sequences import (
+    Acquired,
+    Sequence,
+    Tissues,
+    Weights,
+    one_image,
+    water_and_fat_shown,
+)
 from musclesense.phantom.scanner.signal import Drawing
 from musclesense.phantom.scanner.surroundings import surroundings
 from musclesense.phantom.slices import PlacedLimb, draw_slice, every_muscle, most_common
@@ -69,11 +76,12 @@ def synthetic_slice(
     regions: Collection[Region] = tuple(Region),
     without: Collection[str] = (),
     held: Held = NOTHING,
+    acquired: Acquired = one_image,
 ) -> SyntheticSlice:
     """Draw a subject, an image of some sequence, and one slice; the same random state gives the same one.
 
     The mask holds 1 in the muscles of the paper's mask and 2 in the others; narrow gaps are filled. What is ``held`` is
-    not drawn.
+    not drawn. ``acquired`` draws which images there are of the slice, each by its channel.
 
     >>> one = synthetic_slice(np.random.default_rng(0), regions=[Region.CALF])
     >>> one.region, one.image.shape == one.mask.shape
@@ -90,10 +98,13 @@ def synthetic_slice(
     region = sorted(regions)[int(states["anatomy"].integers(len(regions)))]
     limbs, shown = _sample_subject(states, region, held)
     limbs, stack = _sample_frame(states, limbs, held)
-    image, compartments, pixel = _take_image(states, draw_slice(stack, limbs, 0.0), stack.voxel_mm, held)
-    rows, columns = image.shape
+    drawing = draw_slice(stack, limbs, 0.0)
+    images, compartments, pixel = _take_images(states, drawing, stack.voxel_mm, held, acquired)
+    rows, columns = compartments.shape
+    first, *others = images
     return SyntheticSlice(
-        image=image,
+        image=images[first],
+        others={name: images[name] for name in others},
         mask=every_muscle(compartments, region, pixel),
         compartments=compartments,
         geometry=Geometry.from_affine((columns, rows, 1), np.diag([-pixel, -pixel, stack.slice_mm, 1.0])),
@@ -173,18 +184,23 @@ def _sample_frame(states: _States, limbs: list[PlacedLimb], held: Held = NOTHING
     return centre_limbs(pose, limbs, stack), stack
 
 
-def _take_image(
-    states: _States, drawing: Drawing, pixel: float, held: Held = NOTHING
-) -> tuple[Floats, NDArray[np.uint8], float]:
-    """Turn a drawing into an image of some sequence, its compartments, and the size of its pixels in mm."""
+def _take_images(
+    states: _States, drawing: Drawing, pixel: float, held: Held, acquired: Acquired
+) -> tuple[dict[str, Floats], NDArray[np.uint8], float]:
+    """Turn a drawing into images by their channels, its compartments, and the size of their pixels in mm.
+
+    All images of a slice are received, bent, folded and cut alike; noise is each one's own.
+    """
     scanner, sequences, cropping = states["scanner"], states.get("sequences"), states.get("cropping")
     tissues = Tissues.sample(sequences or scanner)
     sequence = held.sequence or (None if sequences else Sequence.DIXON_FAT)
-    weights = sample_weights(sequences or scanner, tissues, sequence)
+    weights = acquired(sequences or scanner, tissues, sequence)
     air = (drawing.tissue == Tissue.AIR).all(axis=0)
-    water, fat = _water_and_fat(states, drawing, tissues, weights)
+    signals = _water_and_fat(states, drawing, tissues, list(weights.values()))
     if rng := states.get("surroundings"):
-        water += np.float32(_brightest(tissues, weights)) * surroundings(rng, air, pixel)
+        things = surroundings(rng, air, pixel)
+        for (water, _), own in zip(signals, weights.values(), strict=True):
+            water += np.float32(_brightest(tissues, own)) * things
     gain = coil_gain(shade, ~air, pixel) if (shade := states.get("shading")) else None
     if gain is not None and held.shading != 1:
         gain = gain ** np.float32(held.shading)
@@ -192,47 +208,62 @@ def _take_image(
     readout = replace(readout, **held.readout)
     if readout.finer**2 * air.size > MOST_PIXELS:
         readout = replace(readout, finer=1.0)
-    image = readout.magnitude(scanner, water, fat, weights.turn, gain, pixel)
-    pixel *= air.shape[0] / image.shape[0]
+    images = np.stack(
+        [
+            readout.magnitude(scanner, *signal, own.turn, gain, pixel)
+            for signal, own in zip(signals, weights.values(), strict=True)
+        ]
+    )
+    shape = images.shape[1:]
+    pixel *= air.shape[0] / shape[0]
     if gain is not None and scanner.random() < 0.5:
-        image /= _resized(gain, image.shape) ** np.float32(scanner.uniform(0.6, 1.0))  # as N4 and scanners even it out
-    compartments = _resized(most_common(drawing.compartment), image.shape)
+        images /= _resized(gain, shape) ** np.float32(scanner.uniform(0.6, 1.0))  # as N4 and scanners even it out
+    compartments = _resized(most_common(drawing.compartment), shape)
     if cropping:
-        image = _mask(cropping, image, _resized(air, image.shape), pixel)
+        images = _mask(cropping, images, _resized(air, shape), pixel)
     if artefacts := states.get("artefacts"):
-        image, compartments = _bend_and_wrap(artefacts, image, compartments)
+        images, compartments = _bend_and_wrap(artefacts, images, compartments)
     if sequences:
-        image = other_greys(sequences, image)
+        images = other_greys(sequences, images)
     if cropping and cropping.random() < CROPPED:
-        cut = _sample_cut(cropping, compartments, pixel)
-        image, compartments = image[cut], compartments[cut]
-    scale = np.float32(BRIGHTNESS / max(float(np.percentile(image, 98)), 1e-6))
-    return np.ascontiguousarray(image * scale, np.float32), np.ascontiguousarray(compartments), pixel
+        rows, columns = _sample_cut(cropping, compartments, pixel)
+        images, compartments = images[:, rows, columns], compartments[rows, columns]
+    scale = np.float32(BRIGHTNESS / max(float(np.percentile(images, 98)), 1e-6))
+    stored = np.ascontiguousarray(images * scale, np.float32)
+    return dict(zip(weights, stored, strict=True)), np.ascontiguousarray(compartments), pixel
 
 
-def _water_and_fat(states: _States, drawing: Drawing, tissues: Tissues, weights: Weights) -> tuple[Floats, Floats]:
-    """Give the signal of water and of fat, muscles somewhat different, fat unevenly suppressed, at times swapped."""
+def _water_and_fat(
+    states: _States, drawing: Drawing, tissues: Tissues, weights: list[Weights]
+) -> list[tuple[Floats, Floats]]:
+    """Give the signal of water and of fat in each image: muscles somewhat different, fat suppressed unevenly."""
     of_compartment = np.ones(256, np.float32)
     if rng := states.get("muscles"):
         of_compartment[1:] = rng.lognormal(0, rng.uniform(0, 0.1), 255)
-    water, fat = water_and_fat_shown(drawing, tissues, weights, of_compartment)
-    if weights.uneven:
-        field = smooth_field(states["scanner"], fat.shape)
-        left = np.float32(_brightest(tissues, weights) / (weights.fat[Tissue.MUSCLE] + 1e-9) * weights.uneven)
-        fat *= 1 + (left - 1) * np.clip(field, 0, 1)
+    signals = [water_and_fat_shown(drawing, tissues, own, of_compartment) for own in weights]
+    for (_, fat), own in zip(signals, weights, strict=True):
+        if own.uneven:
+            field = smooth_field(states["scanner"], fat.shape)
+            left = np.float32(_brightest(tissues, own) / (own.fat[Tissue.MUSCLE] + 1e-9) * own.uneven)
+            fat *= 1 + (left - 1) * np.clip(field, 0, 1)
+    separated = [own.sequence in (Sequence.DIXON_FAT, Sequence.DIXON_WATER) for own in weights]
     swaps = states.get("swaps")
-    separated = weights.sequence in (Sequence.DIXON_FAT, Sequence.DIXON_WATER)
-    if swaps and separated and swaps.random() < SWAPPED:
-        field = smooth_field(swaps, fat.shape, (3, 5))
+    if swaps and any(separated) and swaps.random() < SWAPPED:
+        field = smooth_field(swaps, drawing.tissue.shape[1:], (3, 5))
         there = field > np.quantile(field, swaps.uniform(0.5, 0.95))
-        dim, bright = sorted((float(weights.water[Tissue.MUSCLE]), float(weights.fat[Tissue.MUSCLE])))
-        # What was dim is bright there, and the other way round.
-        water_gain, fat_gain = (bright / max(dim, 0.01 * bright), max(dim, 0.01 * bright) / bright)
-        if weights.sequence is Sequence.DIXON_WATER:
-            water_gain, fat_gain = fat_gain, water_gain
-        water *= np.where(there, np.float32(water_gain), np.float32(1))
-        fat *= np.where(there, np.float32(fat_gain), np.float32(1))
-    return water, fat
+        for signal, own, is_separated in zip(signals, weights, separated, strict=True):
+            if is_separated:
+                _swap(*signal, own, there)
+    return signals
+
+
+def _swap(water: Floats, fat: Floats, weights: Weights, there: NDArray[np.bool_]) -> None:
+    """Make bright what was dim, and the other way round, where a separation swapped fat and water."""
+    dim, bright = sorted((float(weights.water[Tissue.MUSCLE]), float(weights.fat[Tissue.MUSCLE])))
+    gain = np.float32(bright / max(dim, 0.01 * bright))
+    raised, lowered = (fat, water) if weights.sequence is Sequence.DIXON_WATER else (water, fat)
+    raised[there] *= gain
+    lowered[there] /= gain
 
 
 def _brightest(tissues: Tissues, weights: Weights) -> float:
@@ -240,30 +271,33 @@ def _brightest(tissues: Tissues, weights: Weights) -> float:
     return max(weights.shown(tissues, Tissue.MUSCLE, 0.05), weights.shown(tissues, Tissue.SUBCUTANEOUS_FAT))
 
 
-def _mask(rng: np.random.Generator, image: Floats, air: NDArray[np.bool_], pixel: float) -> Floats:
+def _mask(rng: np.random.Generator, images: Floats, air: NDArray[np.bool_], pixel: float) -> Floats:
     """Put 0 in place of air at times: far from the body, or where nothing is as bright as a threshold."""
     kind = rng.random()
     if kind < 0.08:
         beyond = ndimage.distance_transform_edt(air) * pixel > rng.uniform(0, 8)
-        return np.where(beyond, np.float32(0), image)
+        return np.where(beyond, np.float32(0), images)
     if kind < 0.16:
-        return np.where(image < np.percentile(image, 98) * rng.uniform(0.01, 0.06), np.float32(0), image)
-    return image
+        brightest = images.max(axis=0)
+        return np.where(brightest < np.percentile(brightest, 98) * rng.uniform(0.01, 0.06), np.float32(0), images)
+    return images
 
 
 def _bend_and_wrap(
-    rng: np.random.Generator, image: Floats, compartments: NDArray[np.uint8]
+    rng: np.random.Generator, images: Floats, compartments: NDArray[np.uint8]
 ) -> tuple[Floats, NDArray[np.uint8]]:
-    """Bend the image as gradients do, and fold what lies beyond a narrower frame into it, each now and then."""
+    """Bend images as gradients do, and fold what lies beyond a narrower frame into them, each now and then."""
     bends, wraps = rng.random(2)
     axis = int(rng.integers(2))
     if bends < 0.1:
-        image, compartments = warped(rng, image, compartments, float(rng.uniform(0.005, 0.03) * min(image.shape)))
+        images, compartments = warped(
+            rng, images, compartments, float(rng.uniform(0.005, 0.03) * min(compartments.shape))
+        )
     if wraps < 0.08:
-        overlap = max(2, int(rng.uniform(0.02, 0.15) * image.shape[axis]))
-        image = wrapped(image, axis=axis, overlap=overlap)
+        overlap = max(2, int(rng.uniform(0.02, 0.15) * compartments.shape[axis]))
+        images = wrapped(images, axis=axis + 1, overlap=overlap)
         compartments = np.moveaxis(np.moveaxis(compartments, axis, 0)[overlap:-overlap], 0, axis)
-    return image, compartments
+    return images, compartments
 
 
 def _sample_cut(rng: np.random.Generator, compartments: NDArray[np.uint8], pixel: float) -> tuple[slice, slice]:

@@ -6,7 +6,7 @@ more of them. Unlike the latter's, these images come from drawn anatomy and dise
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,8 @@ class SyntheticSlice:
     geometry: Geometry  # of a volume that holds this slice alone, its axes to the left and to posterior
     region: Region
     limbs: Limbs
+    others: Mapping[str, Floats] = field(default_factory=dict)
+    """Further images of the slice, by channel."""
 
     @staticmethod
     def stored(display: NDArray[Any]) -> NDArray[Any]:

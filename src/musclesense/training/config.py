@@ -136,7 +136,7 @@ class GridConfig:
 class SynthesisConfig:
     """Synthetic slices trained on; see `musclesense.training.synthesis`.
 
-    ``name`` is that of their generator, ``any_scanner`` or ``any_contrast``, or ``none``.
+    ``name`` is that of their generator, ``any_scanner``, ``any_contrast`` or ``any_dixon``, or ``none``.
 
     ``slices`` is the size of the pool when it is full, ``initial`` that of the first epoch, ``growth`` what each epoch
     adds; ``per_epoch`` of them are trained on. ``replace`` leaves the cohort's own slices out. ``without`` names

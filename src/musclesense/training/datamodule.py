@@ -63,7 +63,8 @@ class CachedSlices(Dataset[Batch]):
         if self._pool is not None and len(drawn):
             records = self._pool.read(drawn - end)
             every_class = np.ones((len(drawn), self._possible.shape[1]), bool)
-            made = (records["image"][:, None], records["classes"], records["air"][:, None], every_class)
+            shown = records["image"].reshape(len(drawn), -1, *records["classes"].shape[1:])
+            made = (shown, records["classes"], records["air"].reshape(len(drawn), -1), every_class)
             arrays = [np.concatenate(both) for both in zip(arrays, made, strict=True)]
         images, classes, air, possible = map(torch.from_numpy, arrays)
         changes = torch.tensor(NO_CHANGE).expand(len(cases), -1).contiguous()

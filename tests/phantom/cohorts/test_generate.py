@@ -282,19 +282,22 @@ def test_turbo_spin_echo_shows_one_limb(small: Callable[..., str], tmp_path: Pat
         assert drawn and drawn <= own
 
 
-@pytest.mark.parametrize(("generator", "channel"), [("any_scanner", "fat"), ("any_contrast", "image")])
+@pytest.mark.parametrize(
+    ("generator", "channels"),
+    [("any_scanner", {"fat"}), ("any_contrast", {"image"}), ("any_dixon", {"fat", "water", "te345", "te575"})],
+)
 def test_slices_of_scanners_at_random_come_from_their_own_generator(
-    small: Callable[..., str], tmp_path: Path, generator: str, channel: str
+    small: Callable[..., str], tmp_path: Path, generator: str, channels: set[str]
 ) -> None:
     few = replace(find_preset(generator).groups[0], subjects=2)
     preset = small(groups=(few,), stack=None, sequence=generator, alternate=True)
     table = read_table(generate(tmp_path / "out", preset=preset, seed=1))
     assert [row.region for row in table.acquisitions] == [Region.CALF, Region.THIGH]
     for row in table.acquisitions:
-        assert set(row.channels) == {channel}
+        assert set(row.channels) == channels
         assert row.fat_fraction is None
-        mask, image = labelled(row, row.mask), labelled(row, row.channels[channel])
-        assert mask.shape == image.shape
+        mask, *images = (labelled(row, file) for file in (row.mask, *row.channels.values()))
+        assert all(mask.shape == image.shape for image in images)
         assert mask.any()
 
 

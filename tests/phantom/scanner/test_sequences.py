@@ -10,9 +10,11 @@ from musclesense.phantom.scanner.sequences import (
     Tissues,
     Weights,
     sample_weights,
+    three_echoes,
     water_and_fat_shown,
 )
 from musclesense.phantom.scanner.signal import Drawing
+from musclesense.vocabulary import EDITIONS
 
 
 def drawn(sequence: Sequence, count: int = 40) -> list[tuple[Tissues, Weights]]:
@@ -94,3 +96,30 @@ def test_shown_is_what_a_voxel_of_one_tissue_gives() -> None:
     factors[7] = 1.5
     brighter, _ = water_and_fat_shown(drawing, tissues, weights, factors)
     np.testing.assert_allclose(brighter[0] / np.maximum(water[0], 1e-9), [1.5, 1, 0, 1], rtol=1e-4)
+
+
+def test_three_echoes_are_the_images_of_the_professional_edition() -> None:
+    acquired = [three_echoes(np.random.default_rng(0), tissues, None) for tissues, _ in drawn(Sequence.RANDOM, 3)]
+    assert all(tuple(one) == EDITIONS["professional"] for one in acquired)
+
+
+@pytest.mark.parametrize(("sequence", "spread"), [(Sequence.DIXON_FAT, 1e-9), (None, 0.1)])
+def test_echoes_lie_opposed_at_three_tesla_and_beside_it_at_half_of_that(
+    sequence: Sequence | None, spread: float
+) -> None:
+    ratios = []
+    for number in range(30):
+        rng = np.random.default_rng([5, number])
+        tissues = Tissues.sample(rng)
+        shown = three_echoes(rng, tissues, sequence)
+        turns = np.angle([shown[name].turn for name in ("te345", "te575")], deg=True)
+        if tissues.larmor_mhz > 100:
+            assert (np.abs(turns) > 140).all()
+        else:
+            assert (np.abs(np.abs(turns) - 90) < 35).all() and turns[0] * turns[1] < 0
+        assert ratio(tissues, shown["fat"]) > 4 and ratio(tissues, shown["water"]) < 0.6
+        marrow = shown["te575"].water[Tissue.MARROW] / shown["te345"].water[Tissue.MARROW]
+        decay = np.exp(-tissues.r2star[Tissue.MARROW] * 2.3e-3)
+        assert marrow == pytest.approx(decay, rel=1e-4)
+        ratios.append(float(shown["te345"].fat[Tissue.MUSCLE] / shown["te345"].water[Tissue.MUSCLE]))
+    assert np.std(np.log(ratios)) > spread

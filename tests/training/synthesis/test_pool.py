@@ -104,6 +104,30 @@ def test_a_slice_of_any_contrast_holds_both_kinds_of_muscle() -> None:
     assert all(record["image"].std() > 0.1 for record in records)
 
 
+FOUR = ("fat", "water", "te345", "te575")
+
+
+@pytest.mark.parametrize("channels", [(), ("fat",), ("te575", "water"), FOUR])
+def test_a_slice_of_a_dixon_acquisition_holds_the_images_asked_for(channels: tuple[str, ...], tmp_path: Path) -> None:
+    recipe = replace(RECIPE, generator="any_dixon", channels=channels, shard=1)
+    made = Pool.below(tmp_path, recipe)
+    made.begin()
+    made.fill(1)
+    assert Pool.open(made.folder).recipe == recipe
+    (record,) = made.read([0])
+    whole = replace(recipe, channels=FOUR).make(0)
+    wanted = [FOUR.index(name) for name in channels or ("fat",)]
+    np.testing.assert_array_equal(np.atleast_3d(record["image"].T).T, whole["image"][wanted])
+    np.testing.assert_array_equal(np.atleast_1d(record["air"]), whole["air"][wanted])
+    np.testing.assert_array_equal(record["classes"], whole["classes"])
+    assert not np.allclose(whole["image"][0], whole["image"][1], atol=0.5), "fat is not water"
+
+
+def test_images_that_are_asked_for_make_another_pool() -> None:
+    own = [replace(RECIPE, generator="any_dixon", channels=channels) for channels in ((), FOUR, FOUR[:2])]
+    assert len({Pool.below(Path(), recipe).folder for recipe in own}) == 3
+
+
 @pytest.mark.parametrize(
     ("slices", "named"),
     [("0", "--slices 0: give 1 or more"), ("4", "recipe.json: cannot be read (no such file); let a run")],

@@ -59,7 +59,7 @@ class Stack:
     points: int  # points drawn for each voxel, spread over its whole volume
 
 
-Sequence = Literal["dixon", "turbo_spin_echo", "any_scanner", "any_contrast"]
+Sequence = Literal["dixon", "turbo_spin_echo", "any_scanner", "any_contrast", "any_dixon"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +72,11 @@ class Preset:
     T2-weighted fat and water images of one limb, as the vendor's software gives them. Or a generator of slices."""
     stack: Stack | None
     """The slices of an acquisition. None: each acquisition is one slice from a scanner at random, of the generator that
-    ``sequence`` names: `any_scanner` or `any_contrast`."""
+    ``sequence`` names: `any_scanner`, `any_contrast` or `any_dixon`."""
     alternate: bool = False  # subjects are scanned at the calf or at the thigh, in turn, rather than at both
 
 
-PRESETS = ("smoke", "demo", "paper", "secondary", "any_scanner", "any_contrast")
+PRESETS = ("smoke", "demo", "paper", "secondary", "any_scanner", "any_contrast", "any_dixon")
 """The names of those in ``presets.yaml``, which the command line tells without reading them."""
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from musclesense.dixon.separation import ECHO_TIMES_MS, separate
 from musclesense.imaging.nifti import Geometry
-from musclesense.phantom import any_contrast, any_scanner
+from musclesense.phantom import any_contrast, any_dixon, any_scanner
 from musclesense.phantom.anatomy.limbs import LimbAnatomy, sample_poses
 from musclesense.phantom.cohorts.presets import Stack
 from musclesense.phantom.disease.infiltration import Infiltration
@@ -134,10 +134,12 @@ def scan_any(rng: np.random.Generator, region: Region, generator: str = "any_sca
     channel, draw = {
         "any_scanner": (Channel.FAT, any_scanner.synthetic_slice),
         "any_contrast": (Channel.IMAGE, any_contrast.synthetic_slice),
+        "any_dixon": (Channel.FAT, any_dixon.synthetic_slice),
     }[generator]
     synthetic = draw(rng, regions=(region,))
+    images = {channel: synthetic.image, **synthetic.others}
     return SimulatedScan(
-        images={channel: np.rint(synthetic.image).astype(np.int16)[None]},
+        images={name: np.rint(image).astype(np.int16)[None] for name, image in images.items()},
         mask=synthetic.mask[None],
         compartments=synthetic.compartments[None],
         fat_fraction=None,

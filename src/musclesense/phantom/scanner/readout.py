@@ -144,12 +144,12 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, int], nodes: tuple[
 
 
 def warped(
-    rng: np.random.Generator, image: Floats, labels: NDArray[np.uint8], strength: float
+    rng: np.random.Generator, images: Floats, labels: NDArray[np.uint8], strength: float
 ) -> tuple[Floats, NDArray[np.uint8]]:
-    """Bend an image and its labels alike, by as many voxels, as gradients do away from the isocentre."""
-    grid = np.indices(image.shape, np.float32)
-    at = grid + np.float32(strength) * np.stack([smooth_field(rng, image.shape, (3, 4)) for _ in range(2)])
-    bent = ndimage.map_coordinates(image, at, order=1, mode="nearest")
+    """Bend images and their labels alike, by as many voxels, as gradients do away from the isocentre."""
+    grid = np.indices(labels.shape, np.float32)
+    at = grid + np.float32(strength) * np.stack([smooth_field(rng, labels.shape, (3, 4)) for _ in range(2)])
+    bent = np.stack([ndimage.map_coordinates(image, at, order=1, mode="nearest") for image in images])
     return bent, ndimage.map_coordinates(labels, at, order=0, mode="nearest")
 
 

@@ -8,7 +8,7 @@ from musclesense.networks.spec import NetworkSpec
 from musclesense.training.config import Config
 from musclesense.training.synthesis.pool import GENERATORS, Pool, Recipe, find_generator
 from musclesense.training.synthesis.schedule import Synthesis
-from musclesense.vocabulary import Channel, Region
+from musclesense.vocabulary import EDITIONS, Region
 
 
 def build(config: Config, spec: NetworkSpec) -> Synthesis | None:
@@ -31,26 +31,27 @@ def build(config: Config, spec: NetworkSpec) -> Synthesis | None:
         column=config.labels.column,
         shard=chosen.shard,
         generator=chosen.name,
+        channels=spec.channels if spec.channels != GENERATORS[chosen.name][:1] else (),
     )
     return Synthesis(Pool.below(Path(config.data) / "pool", recipe), chosen)
 
 
 def _problems(config: Config, spec: NetworkSpec) -> Iterator[str]:
-    chosen = config.synthesis
+    chosen, known = config.synthesis, [*GENERATORS]
     if chosen.name not in GENERATORS:
-        yield f"synthesis.name={chosen.name}: give none, {' or '.join(GENERATORS)}"
+        yield f"synthesis.name={chosen.name}: give none, {', '.join(known[:-1])} or {known[-1]}"
         return
-    channel, ingredients = GENERATORS[chosen.name], find_generator(chosen.name).INGREDIENTS
-    if spec.channels != (channel,):
-        edition = "any_contrast" if channel is Channel.IMAGE else "simplified"
+    drawn, ingredients = GENERATORS[chosen.name], find_generator(chosen.name).INGREDIENTS
+    if not {*spec.channels} <= {*drawn}:
+        edition = next(name for name, channels in EDITIONS.items() if channels == drawn)
+        only = f"the channel {drawn[0]}" if len(drawn) == 1 else f"the channels {', '.join(drawn)}"
         yield (
-            f"synthesis={chosen.name}: only the channel {channel} can be drawn, and the channels are "
+            f"synthesis={chosen.name}: only {only} can be drawn, and the channels are "
             f"{', '.join(spec.channels)}; give edition={edition} or synthesis=none"
         )
     for name in chosen.without:
         if name not in ingredients:
-            known = ", ".join(ingredients)
-            yield f"synthesis.without={name}: no such ingredient; leave out some of {known}"
+            yield f"synthesis.without={name}: no such ingredient; leave out some of {', '.join(ingredients)}"
     for name, least in (("per_epoch", 1), ("shard", 1), ("growth", 0), ("seed", 0), ("workers", 0)):
         if (value := getattr(chosen, name)) < least:
             yield f"synthesis.{name}={value}: give {least} or more"

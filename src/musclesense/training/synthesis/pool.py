@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
@@ -23,14 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError, report_input_errors
-from musclesense.imaging.frame import Frame
+from musclesense.imaging.frame import Frame, reference_channel
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.phantom.version import PHANTOM_VERSION
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked, locked_if_free
 from musclesense.storage.records import read_json, write_json
-from musclesense.vocabulary import Channel, Region
+from musclesense.vocabulary import EDITIONS, Channel, Region
 
 _FORMAT = 2  # of recipe.json; 1 had the digest of the sources in the place of the phantom's version
 _POOL_STREAM = 4
@@ -40,8 +40,12 @@ _LOOK_EVERY_SECONDS = 0.2
 _OPEN_SHARDS = 64
 
 
-GENERATORS = {"any_scanner": Channel.FAT, "any_contrast": Channel.IMAGE}
-"""The generators of synthetic slices, modules of `musclesense.phantom`, and the channel that each draws."""
+GENERATORS: Mapping[str, tuple[Channel, ...]] = {
+    "any_scanner": (Channel.FAT,),
+    "any_contrast": (Channel.IMAGE,),
+    "any_dixon": EDITIONS["professional"],
+}
+"""The generators of synthetic slices, modules of `musclesense.phantom`, and the channels that each draws."""
 
 
 def find_generator(name: str) -> Any:
@@ -61,42 +65,55 @@ class Recipe:
     column: str  # ``mask`` or ``compartments``: the reference labels, whose values ``labels`` explains
     shard: int  # slices in a file
     generator: str = "any_scanner"  # one of `GENERATORS`
+    channels: tuple[str, ...] = ()  # images, of those that it draws; none: the first
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The channels of a slice, in order."""
+        return self.channels or GENERATORS[self.generator][:1]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of a slice on disk: what `SliceCache` holds of a case with one channel."""
+        """Of a slice on disk: what `SliceCache` holds of a case."""
         frame = (self.grid.rows, self.grid.columns)
-        return np.dtype([("image", np.float16, frame), ("classes", np.uint8, frame), ("air", np.float32)])
+        several = (len(self.images),) if len(self.images) > 1 else ()
+        image, air = ("image", np.float16, several + frame), ("air", np.float32, several)
+        return np.dtype([image, ("classes", np.uint8, frame), air])
 
     def make(self, number: int) -> NDArray[Any]:
         """Make slice ``number`` of the pool: a record of ``dtype``."""
         synthetic = find_generator(self.generator).synthetic_slice(
             np.random.default_rng([_POOL_STREAM, self.seed, number]), regions=self.regions, without=self.without
         )
-        channel = GENERATORS[self.generator]
-        native = synthetic.stored(synthetic.image)
-        images, air, placement = Frame(self.grid, (channel,), channel).prepare(synthetic.geometry, {channel: native})
+        drawn = GENERATORS[self.generator]
+        shown = {drawn[0]: synthetic.image, **synthetic.others}
+        frame = Frame(self.grid, self.images, reference_channel(drawn))
+        native = {name: synthetic.stored(image) for name, image in shown.items()}
+        images, air, placement = frame.prepare(synthetic.geometry, native)
         truth = self.labels.encode(synthetic.stored(getattr(synthetic, self.column)))
         record: NDArray[Any] = np.zeros((), self.dtype)
-        record["image"], record["air"] = images[0], air[0]
+        record["image"], record["air"] = np.squeeze(images, 0) if len(images) == 1 else images, np.squeeze(air)
         record["classes"] = placement.labels_to_grid(truth, self.labels.n_classes)
         return record
 
     def to_config(self) -> dict[str, Any]:
         """Give plain values for ``from_config``; the phantom's version is among them."""
-        plain = {"regions": sorted(self.regions), "without": sorted(self.without)}
+        plain = {"regions": sorted(self.regions), "without": sorted(self.without), "channels": list(self.channels)}
         parts = {"grid": self.grid.to_config(), "labels": self.labels.to_config()}
         named = {"format": _FORMAT, "phantom": PHANTOM_VERSION} | vars(self) | plain | parts
         if self.generator == "any_scanner":  # as recipes were before there was another one
             del named["generator"]
+        if not self.channels:
+            del named["channels"]
         return named
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the recipe that ``to_config`` gave."""
-        own = {field.name: config[field.name] for field in fields(cls) if field.name != "generator"}
-        own["generator"] = config.get("generator", "any_scanner")
-        own["regions"], own["without"] = tuple(map(Region, own["regions"])), tuple(own["without"])
+        own = {"generator": "any_scanner", "channels": ()} | config
+        own = {field.name: own[field.name] for field in fields(cls)}
+        own["regions"] = tuple(map(Region, own["regions"]))
+        own |= {name: tuple(own[name]) for name in ("without", "channels")}
         own["grid"], own["labels"] = Grid(**own["grid"]), LabelSet.from_config(own["labels"])
         return cls(**own)
 
@@ -121,7 +138,7 @@ class Pool:
         Raises:
             InputError: There is none, or it was begun with another generator.
         """
-        path, remedy = folder / "recipe.json", "let a run with synthesis=any_scanner or any_contrast begin a pool"
+        path, remedy = folder / "recipe.json", "let a run with synthesis=any_scanner begin a pool"
         config = read_json(path, remedy=remedy)
         try:
             if config["format"] > _FORMAT:
