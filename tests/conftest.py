@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,9 @@ settings.load_profile("any machine")
 pytest_plugins = ("tests.shared.commands", "tests.shared.studies", "tests.shared.training")
 
 to_console()  # as a command does
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # in the background of a script; the commands under test hear them
+        signal.signal(_number, lambda *_: None)
 PROJECT = Path(__file__).parents[1]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -122,6 +122,17 @@ def test_what_was_ignored_still_is(tmp_path: Path, number: int) -> None:
     assert (done.stdout, done.stderr) == ("ready\non\n", ""), "as under nohup, and in the background of a script"
 
 
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGTERM]])
+def test_what_must_not_be_half_done_is_done_first(tmp_path: Path, numbers: list[int]) -> None:
+    kills = "; ".join(f"os.kill(os.getpid(), {int(number)})" for number in numbers)
+    inner = f"with held(): {kills}\n        print('whole', flush=True)"
+    work = f"from musclesense.endings import held\n    with held():\n        {inner}\n    {FOR_EVER}"
+    process = start(work, tmp_path)
+    assert process.stdout is not None and process.stdout.readline() == "whole\n"
+    code, (line,) = stopped(process)
+    assert code == 128 + numbers[0] and line.startswith("stopped by ")
+
+
 def test_handlers_are_as_before_where_nothing_came() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(ValueError, match="other"), endings.told():

@@ -59,7 +59,7 @@ def told(way_on: str = AGAIN) -> Iterator[None]:
     if received:
         name = _NAMES[signal.Signals(received[0]).name]
         say(f"stopped by {name}: {getattr(stop, 'way_on', None) or way_on}")
-        _end_children()
+        end_children()
         sys.exit(128 + received[0])
 
 
@@ -68,10 +68,12 @@ def _listen(received: list[int]) -> Any:
 
     def stop(number: int, frame: Any) -> None:
         received.append(number)
-        if len(received) == 1:
-            raise Stopped(number)
         if len(received) > _PATIENT:
             os._exit(128 + number)
+        if _holding:
+            _holding[0].append(number)
+        elif len(received) == 1:
+            raise Stopped(number)
 
     def swallowed(unraisable: Any) -> None:
         """Try again where Python could not raise it, as where an object is freed."""
@@ -96,7 +98,26 @@ def _listen(received: list[int]) -> Any:
     return restore
 
 
-def _end_children() -> None:
+_holding: list[list[int]] = []
+"""What came during each `held` block that the main thread is in."""
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Let a signal stop the command at the end of the block, in which a process is started: not half of one."""
+    if threading.current_thread() is not threading.main_thread():  # no other is ever stopped
+        yield
+        return
+    _holding.append(came := list[int]())
+    try:
+        yield
+    finally:
+        _holding.pop()
+        if came:
+            raise Stopped(came[0])
+
+
+def end_children() -> None:
     """End the processes that this one has started and not yet ended: the interpreter would wait for them for ever."""
     from multiprocessing import active_children
 

@@ -9,15 +9,19 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from joblib.externals.loky import process_executor
+from joblib.externals.loky.backend import resource_tracker
+from joblib.externals.loky.backend.process import LokyProcess
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from musclesense.launch.plan import launched_runs
 from musclesense.messages import log
 from musclesense.storage.paths import size_and_change
+from musclesense.storage.processes import unheard
 from musclesense.studies.writing import record_failure
 from musclesense.training.settings import Settings
 
@@ -31,10 +35,17 @@ _Start = Callable[[Sequence[Sequence[str]], int], Any]
 
 def launch(launcher: Any, start: _Start, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
     """Do runs by joblib, from the ``first`` in the sweep, each until it has ended, well or not."""
-    process_executor.kill_process_tree = _kill
+    process_executor.kill_process_tree, LokyProcess.start = _kill, _begin
     runs = launched_runs(launcher, job_overrides)
     go_on(runs, lambda left: start([job_overrides[number] for number in left], first))
     return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
+
+
+def _begin(process: Any) -> None:
+    """Start a process of joblib's, which leaves what a terminal sends to all to this one."""
+    resource_tracker.ensure_running()
+    with unheard():
+        BaseProcess.start(process)
 
 
 def _kill(process: Any, use_psutil: bool = True) -> None:

@@ -2,11 +2,14 @@
 
 import functools
 import os
+import signal
 import threading
 import time
-from multiprocessing import parent_process
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import parent_process, resource_tracker
 
-from musclesense.endings import leave_signals_to_parent
+from musclesense.endings import held, leave_signals_to_parent
 
 _LOOK_EVERY_SECONDS = 0.5
 
@@ -30,3 +33,22 @@ def end_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Start processes in the block that hear nothing of what a terminal sends to all, for as long as they live.
+
+    This process hears it at the end of the block. What `end_with_parent` does comes too late for processes that import
+    for seconds before they do anything: each would end in a traceback, as would one of which half is started.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    with held():
+        resource_tracker.ensure_running()  # starts a process of its own, and hears signals again after that
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)

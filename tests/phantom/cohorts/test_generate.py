@@ -4,6 +4,8 @@ import csv
 import hashlib
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from musclesense.cohort.table import Acquisition, CohortTable, read_table
+from musclesense.endings import AGAIN
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume
 from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values
@@ -25,6 +28,8 @@ from musclesense.phantom.cohorts.presets import Group, Preset, Sequence, Stack, 
 from musclesense.phantom.cohorts.subjects import list_subjects
 from musclesense.phantom.scanner.signal import FLIP_DEGREES, Scanner
 from musclesense.vocabulary import Limbs, Region
+
+from ...shared.waiting import LONGEST_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -411,3 +416,38 @@ def test_fat_lies_off_as_far_as_the_header_tells(table: CohortTable) -> None:
         fits = [np.corrcoef(one[body], fat[body])[0, 1] for one in moved]
         assert fits[0] > fits[1]
     assert signs == {-1, 1}
+
+
+# Stopped
+
+
+SLOW = """
+import os, signal, sys, threading, time
+from pathlib import Path
+from musclesense.endings import told
+from musclesense.phantom.cohorts import generate
+
+def make(root, preset, seed, middle_only, label_all, subject):
+    (root / subject.name).mkdir()
+    time.sleep(86400)
+
+def stop():
+    while len(list(Path().glob(".phantom.*/*"))) < 2:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
+if __name__ == "__main__":
+    generate.make_subject = make
+    threading.Thread(target=stop, daemon=True).start()
+    with told():
+        generate.generate(Path("phantom"), preset="smoke", seed=1, workers=2)
+"""
+
+
+def test_subjects_in_the_making_are_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = [sys.executable, "slow.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LONGEST_SECONDS)
+    assert done.returncode == 130
+    assert done.stderr == f"stopped by Ctrl+C: {AGAIN}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["slow.py"], "no copies of images are left"

@@ -13,6 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from musclesense.cohort.table import Acquisition, write_table
+from musclesense.endings import Stopped, end_children
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import write_volume
 from musclesense.messages import log
@@ -28,7 +29,7 @@ from musclesense.phantom.scanner.turbo_spin_echo import TseScanner
 from musclesense.phantom.version import PHANTOM_VERSION
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import require_free
-from musclesense.storage.processes import end_with_parent
+from musclesense.storage.processes import end_with_parent, unheard
 from musclesense.storage.records import write_csv, write_json
 from musclesense.version import __version__
 from musclesense.vocabulary import Channel, Region
@@ -179,7 +180,13 @@ def _map_subjects(
         return
     # Spawned, since a forked process may inherit locked threads of torch or wandb.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-        yield from pool.map(make, subjects)
+        try:
+            with unheard():
+                made = pool.map(make, subjects)
+            yield from made
+        except Stopped:  # the pool would wait for what they are at
+            end_children()
+            raise
 
 
 def _report_progress(parts: Iterator[TableRows], count: int) -> Iterator[TableRows]:

@@ -17,7 +17,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedExc
 
 from musclesense.errors import InputError
 from musclesense.storage.locks import locked_if_free
-from musclesense.storage.processes import end_with_parent
+from musclesense.storage.processes import end_with_parent, unheard
 from musclesense.training.config import TrainerConfig
 from musclesense.training.machine.hardware import choose
 
@@ -146,7 +146,8 @@ def train_in_step(
     """
     threads = max(1, torch.get_num_threads() // devices)
     given = (find_free_network_port(), threads, work, arguments)
-    processes = start_processes(_as_rank, given, nprocs=devices, join=False)  # type: ignore[no-untyped-call]
+    with unheard():
+        processes = start_processes(_as_rank, given, nprocs=devices, join=False)  # type: ignore[no-untyped-call]
     try:
         while not processes.join(_LOOK_EVERY_SECONDS):
             look()
