@@ -48,6 +48,19 @@ def test_a_package_that_is_not_installed_is_named(capsys: pytest.CaptureFixture[
             raise ModuleNotFoundError(name=name)
 
 
+@pytest.mark.parametrize("kind", [PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError, OSError])
+def test_a_file_that_the_system_refuses_is_named(kind: type[OSError], capsys: pytest.CaptureFixture[str]) -> None:
+    error = kind(28, "No space left on device", "runs/.sweep")
+    with pytest.raises(SystemExit) as stopped, report_input_errors(debug=False):
+        raise error
+    assert stopped.value.code == 2
+    said = "error: runs/.sweep: No space left on device; correct that, or give another place\n"
+    assert capsys.readouterr().err == said
+    for debug, other in ((True, error), (False, OSError("of no file"))):
+        with pytest.raises(OSError), report_input_errors(debug=debug):
+            raise other
+
+
 def test_problems_are_kept_apart() -> None:
     error = InputError("one", "two")
     assert error.problems == ("one", "two")

@@ -81,14 +81,15 @@ def collected(problems: list[str]) -> Iterator[None]:
 def report_input_errors(*, debug: bool) -> Iterator[None]:
     """Turn an `InputError` of the block into its lines on stderr and exit code 2; with ``debug``, let it through.
 
-    So is a package that is not installed. Of very many problems the first thousand are shown, and how many there are.
+    So is a package that is not installed, and a file or folder that the system refuses. Of very many problems the
+    first thousand are shown, and how many there are.
     """
     if reconfigure := getattr(sys.stdout, "reconfigure", None):
         reconfigure(errors="backslashreplace")  # as stderr: a file's name may be no text
     try:
         yield
-    except (InputError, ModuleNotFoundError) as error:
-        problems = error.at_command_line if isinstance(error, InputError) else _absent_package(error)
+    except (InputError, ModuleNotFoundError, OSError) as error:
+        problems = error.at_command_line if isinstance(error, InputError) else _problem_of(error)
         if debug or not problems:
             raise
         for problem in problems[:_MOST_LINES]:
@@ -98,7 +99,11 @@ def report_input_errors(*, debug: bool) -> Iterator[None]:
         sys.exit(2)
 
 
-def _absent_package(error: ModuleNotFoundError) -> tuple[str, ...]:
+def _problem_of(error: ModuleNotFoundError | OSError) -> tuple[str, ...]:
+    """Give the line of an error that no command has made its own; none where the project itself is to blame."""
+    if isinstance(error, OSError):
+        refused = f"{error.filename}: {error.strerror}; correct that, or give another place"
+        return (refused,) if error.filename and error.strerror else ()
     module = (error.name or "musclesense").partition(".")[0]
     if module == "musclesense":
         return ()

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import pickle
 import shutil
@@ -24,10 +25,11 @@ from omegaconf import DictConfig
 from tests.shared.commands import Launch
 
 from musclesense.endings import GO_ON
-from musclesense.errors import DiskError
+from musclesense.errors import DiskError, InputError
 from musclesense.launch import main
 from musclesense.launch.main import EscapedError, LaunchCallback
 from musclesense.launch.plan import Plan
+from musclesense.messages import to_console
 from musclesense.storage.locks import locked
 from musclesense.studies.layout import RunFolder
 from musclesense.studies.writing import record_failure
@@ -83,6 +85,18 @@ def test_a_failure_that_cannot_be_written_down_is_said(
     with pytest.raises(SystemExit) as caught:
         main.run(config)
     assert caught.value.code == f"error: {FULL}", "printed by the interpreter, with exit code 1"
+
+
+def test_a_run_whose_folder_alone_is_closed_does_not_end_the_sweep(
+    config: DictConfig, folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, InputError("outer0_inner0: cannot be written (Permission denied)"))
+    folder.parent.mkdir()
+    folder.symlink_to("gone")
+    to_console()
+    assert math.isnan(main.run(config))
+    assert capfd.readouterr().err == f"{folder}: outer0_inner0: cannot be written (Permission denied)\n"
+    assert folder.is_symlink()
 
 
 def test_a_run_that_another_sweep_has_taken_up_is_not_called_failed(

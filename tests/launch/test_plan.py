@@ -1,5 +1,6 @@
 """All runs of a command, composed and checked before any work."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,53 @@ def test_places_that_cannot_be_written_are_refused(
     assert caught.value.problems == (
         "full/runs: cannot be written (Not a directory); give a writable place with free space",
     )
+
+
+LINKS = ["runs/s", "runs/s/outer1_inner0", "runs/s/outer0_inner0/checkpoints", "data", "data/cache"]
+
+
+@pytest.mark.parametrize("link", [*LINKS, "data/phantom-smoke-1"])
+def test_a_link_that_leads_nowhere_is_told_before_any_work(
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of("experiment=smoke", "study=s", "outer=0,1")
+    Path(link).parent.mkdir(parents=True, exist_ok=True)
+    Path(link).symlink_to("disk/that/is/gone")
+    with pytest.raises(InputError) as caught:
+        check(plan)
+    assert caught.value.problems == (f"{link}: a link that leads nowhere; correct or remove it",)
+
+
+@pytest.mark.parametrize("closed", ["runs/s", "runs/s/outer1_inner0", "runs/s/outer0_inner0/checkpoints"])
+def test_what_lies_in_a_folder_that_is_refused_is_not_told_of(
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of("experiment=smoke", "study=s", "outer=0,1", "inner=0,1")
+    for run in plan.runs:
+        run.run.checkpoints.path.mkdir(parents=True)
+    rights, below = os.access, Path(closed)
+    monkeypatch.setattr(os, "access", lambda path, how: not Path(path).is_relative_to(below) and rights(path, how))
+    with pytest.raises(InputError) as caught:
+        check(plan)
+    assert caught.value.problems == (
+        f"{closed}: cannot be written (Permission denied); give a writable place with free space",
+    )
+
+
+@pytest.mark.parametrize("link", ["data/phantom-smoke-2", "runs/other", "runs/s/outer3_inner3", "runs/s/outer0_inner0"])
+def test_links_that_are_not_followed_and_those_that_lead_somewhere_are_no_matter(
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of("experiment=smoke", "study=s", "outer=0,1")
+    Path(link).parent.mkdir(parents=True, exist_ok=True)
+    there = tmp_path / "other disk"
+    if link.endswith("outer0_inner0"):
+        there.mkdir()
+    Path(link).symlink_to(there)
+    check(plan)
 
 
 def test_an_overlay_changes_what_it_lists(plan_of: PlanOf) -> None:

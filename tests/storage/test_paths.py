@@ -1,13 +1,15 @@
 """Paths are refused before they are opened."""
 
+import errno
 import os
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from musclesense.errors import InputError
+from musclesense.errors import DiskError, InputError
 from musclesense.storage.paths import (
     is_dicom,
     is_file,
@@ -17,6 +19,7 @@ from musclesense.storage.paths import (
     require_within,
     require_writable,
     size_and_change,
+    unwritable_errors,
 )
 
 
@@ -61,6 +64,20 @@ def test_places_that_cannot_be_written(tmp_path, monkeypatch, reason):
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=2**30, used=2**30 - 1, free=1))
     with pytest.raises(InputError, match=rf"runs: cannot be written \({reason}\)"):
         require_writable(tmp_path / "runs")
+
+
+@pytest.mark.parametrize(("files", "free", "taken"), [(100, 0, False), (100, 1, True), (0, 0, True)])
+def test_a_disk_that_takes_no_more_files_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, free: int, taken: bool
+) -> None:
+    disk = SimpleNamespace(f_files=files, f_favail=free, f_bavail=2**20, f_bfree=2**20, f_blocks=2**21, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda _: disk)
+    with nullcontext() if taken else pytest.raises(DiskError, match=r"no more inodes\) and give the same command"):
+        require_writable(tmp_path / "runs")
+    remedy = "make room there" if taken else "remove files there"
+    said = rf"runs: cannot be written \(No space left on device\); {remedy}"
+    with pytest.raises(DiskError, match=said), unwritable_errors(tmp_path / "runs"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("kind", ["nothing", "folder", "loop", "pipe", "device", "empty", "long"])

@@ -27,6 +27,7 @@ from musclesense.launch import overrides as given
 from musclesense.launch.plan import Plan, check, make_plan
 from musclesense.launch.progress import progress_of
 from musclesense.messages import in_words, log, to_console
+from musclesense.storage.paths import is_file
 from musclesense.storage.processes import end_with_parent
 from musclesense.studies.layout import StudyFolder
 from musclesense.studies.writing import write_command
@@ -198,5 +199,5 @@ def conclude(plan: Plan) -> int:
         return 0
     failed = [run for run in runs if not run.is_finished]
     for run in failed:
-        log.error(f"failed: {run.path} (see {run.error.name} there)")
+        log.error(f"failed: {run.path}" + (f" (see {run.error.name} there)" if is_file(run.error) else ""))
     return 1 if failed or not runs else 0

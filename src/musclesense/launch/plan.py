@@ -1,5 +1,6 @@
 """All runs that a command asks for, built and checked before any work begins."""
 
+import functools
 import itertools
 import math
 import re
@@ -171,10 +172,15 @@ def check(plan: Plan) -> None:
             module.make_optimizer(steps=settings.config.trainer.max_epochs)
             if settings.config.trainer.lightning:
                 make_trainer(settings, Hardware("cpu", "32-true", "alone to see what Lightning takes"), (0,), [])
-    places = dict.fromkeys(place for run in plan.unfinished for place in (Path(run.config.data), run.study.path.parent))
-    places |= dict.fromkeys(study.path for study in plan.studies if study.path.is_symlink())
-    for place in () if problems else places:
+    look = functools.cache(require_writable)
+    for run, places in itertools.product(() if problems else plan.unfinished, (inputs.folders, _folders)):
         with collected(problems):
-            require_writable(place)
+            for place in places(run):  # what lies below a folder that is refused is not told of
+                look(place)
     if problems:
         raise InputError(*problems)
+
+
+def _folders(run: Settings) -> tuple[Path, ...]:
+    """Give the folders that a run writes its results to, from the outermost."""
+    return (run.study.path.parent, run.study.path, run.run.path, run.run.checkpoints.path)

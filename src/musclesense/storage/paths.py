@@ -134,7 +134,7 @@ def require_writable(folder: Path) -> None:
         InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
     """
     with unwritable_errors(folder):
-        places = (folder.absolute(), *folder.absolute().parents)
+        places = (folder, *folder.parents)
         there = next(place for place in places if place.exists() or place.is_symlink())
         if not there.exists():
             raise InputError(f"{there}: a link that leads nowhere; correct or remove it")
@@ -143,7 +143,7 @@ def require_writable(folder: Path) -> None:
         if not os.access(there, os.W_OK | os.X_OK):
             reason = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
             raise OSError(reason, os.strerror(reason))
-        if shutil.disk_usage(there).free < _LEAST_FREE_BYTES:
+        if shutil.disk_usage(there).free < _LEAST_FREE_BYTES or not _takes_files(there):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -158,6 +158,14 @@ def require_within(folder: Path, *parts: Path) -> None:
             raise InputError(f"{part}: a link out of {folder}; remove it")
 
 
+def _takes_files(folder: Path) -> bool:
+    """Tell whether a disk has room for one more file, however small; not all have such a bound."""
+    if not hasattr(os, "statvfs"):
+        return True
+    state = os.statvfs(next(place for place in (folder, *folder.parents) if is_there(place)))
+    return not state.f_files or state.f_favail > 0
+
+
 @contextmanager
 def unwritable_errors(path: Path) -> Iterator[None]:
     """Turn what the system says of writing ``path`` in the block into an `InputError`, a `DiskError` of a full disk."""
@@ -169,7 +177,8 @@ def unwritable_errors(path: Path) -> Iterator[None]:
             raise  # another file than the one to be written
         said = f"{path}: cannot be written ({error.strerror or error})"
         if error.errno in _FULL:
-            raise DiskError(f"{said}; make room there and give the same command again") from error
+            remedy = "make room there" if _takes_files(folder) else "remove files there (it takes no more inodes)"
+            raise DiskError(f"{said}; {remedy} and give the same command again") from error
         if error.errno in _NO_LOCKS:
             locks = "the file system has no locks; mount it with locks (flock), or give another place"
             raise InputError(f"{path}: cannot be locked ({error.strerror}): {locks}") from error

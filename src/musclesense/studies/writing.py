@@ -13,7 +13,7 @@ from musclesense.errors import InputError
 from musclesense.metrics.case import COLUMNS, Case
 from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.locks import locked
-from musclesense.storage.paths import is_file, size_and_change
+from musclesense.storage.paths import is_file, is_there, size_and_change
 from musclesense.storage.records import read_text, write_csv, write_json, write_text
 from musclesense.studies.content import Cohort, read_content, rows_of
 from musclesense.studies.identity import FOLDS_OF_A_RUN, differences, names_of_earlier_releases, study_name, table_of
@@ -35,7 +35,7 @@ def named_study(
     its folder below ``runs`` is given.
     """
     folder = StudyFolder(runs / study_name(plain, defaults, cohort.rows if cohort else ""))
-    if not folder.path.exists():
+    if not is_there(folder.path):
         for earlier in map(StudyFolder, sorted(runs.glob(names_of_earlier_releases(plain)))):
             there, number = _settings(earlier, size_and_change(earlier.settings))
             if there is None or differences(there, plain, defaults):
@@ -86,7 +86,7 @@ def require_same_study(folder: StudyFolder, plain: Mapping[str, Any], defaults: 
     Raises:
         InputError: Names what differs.
     """
-    if not folder.settings.is_file():
+    if not is_file(folder.settings):
         return
     there = read_settings(folder, remedy="remove the study folder or give study=ANOTHER")
     if different := differences(there, plain, defaults):

@@ -15,7 +15,7 @@ from musclesense.networks.spec import NetworkSpec
 from musclesense.phantom.cohorts.presets import find_preset
 from musclesense.phantom.version import PHANTOM_VERSION, version_of
 from musclesense.storage.locks import locked
-from musclesense.storage.paths import is_file
+from musclesense.storage.paths import is_file, is_folder
 from musclesense.storage.records import read_json
 from musclesense.studies import content, writing
 from musclesense.studies.layout import StudyFolder
@@ -47,7 +47,7 @@ def check(settings: Settings) -> None:
     used = used_rows(settings, table)
     _require_good(settings, table, used)
     known = _require_same_cohort(settings, table, used, keep=False)
-    if (drawn := settings.study.folds).is_file():
+    if is_file(drawn := settings.study.folds):
         folds.load_fitting(drawn, None if known else table, used, **vars(settings.config.folds))
 
 
@@ -58,6 +58,13 @@ def require_own_study(settings: Settings) -> None:
         InputError: Names what differs.
     """
     require_same_study(settings.study, settings.config.plain, schema.defaults())
+
+
+def folders(settings: Settings) -> tuple[Path, ...]:
+    """Give the folders that a run needs and makes where they are not there, from the outermost."""
+    config, data = settings.config, Path(settings.config.data)
+    made = (data / "cache", *([_phantom_folder(config)] if config.cohort.path is None else []))
+    return (data, *(folder for folder in made if not is_folder(folder)))
 
 
 def prepare(settings: Settings) -> Inputs:
@@ -107,9 +114,9 @@ def studies_alike(settings: Settings, table: CohortTable) -> list[StudyFolder]:
 
 def _find_phantom(config: schema.Config) -> CohortTable:
     folder = _phantom_folder(config)
-    if not folder.is_dir():
+    if not is_folder(folder):
         with locked(folder):
-            if not folder.is_dir():
+            if not is_folder(folder):
                 _make_phantom(folder, config.cohort.phantom)
     _require_this_version(folder)
     return read_table(folder / "cohort.csv")
@@ -121,7 +128,7 @@ def _scan(config: schema.Config) -> CohortTable | None:
     if config.cohort.path is not None:
         return scan_table(Path(config.cohort.path))
     find_preset(phantom.preset)
-    if folder.is_dir():
+    if is_folder(folder):
         _require_this_version(folder)
     else:
         from musclesense.phantom.cohorts.generate import require_known_slices
@@ -147,7 +154,9 @@ def _require_this_version(phantom: Path) -> None:
     """Refuse a phantom of another version: the same arguments would give other scans now."""
     try:
         record = read_json(phantom / "phantom.json", remedy="remove the folder")
-    except InputError:
+    except InputError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise
         record = None
     made_by = version_of(record) if isinstance(record, dict) else None
     if made_by != PHANTOM_VERSION:

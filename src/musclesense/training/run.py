@@ -99,8 +99,10 @@ def _record(error: Exception, settings: Settings) -> None:
         with locked_if_free(settings.run.path) as mine:  # another sweep may be at the same run by now
             if mine:
                 record_failure(settings.run, reason, details=traceback.format_exc(), **settings.fold)
-    except InputError:
-        raise SystemExit(f"error: {reason}") from error
+    except InputError as unwritten:
+        if isinstance(error, DiskError) or isinstance(unwritten, DiskError):
+            raise SystemExit(f"error: {reason}") from error
+        log.error(f"{settings.run.path}: {reason}")  # the folders of other runs may be written
 
 
 def make_module(settings: Settings, spec: NetworkSpec | None = None) -> SegmentationModule:
