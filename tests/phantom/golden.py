@@ -1,8 +1,8 @@
 """Golden bytes of the phantom: what each preset and the generator of synthetic slices make, slice by slice.
 
-``python -m tests.phantom.golden`` writes them anew after ``PHANTOM_VERSION`` was raised. With the same version it adds
-those of a new preset, and what this machine computes of the others, which must lie within `MOST_OTHER` of what is
-there: processors round differently.
+``python -m tests.phantom.golden`` writes them anew where a version was raised. With the same version it adds those of a
+new preset, and what this machine computes of the others, which must lie within `MOST_OTHER` of what is there:
+processors round differently.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from musclesense.phantom import any_scanner
 from musclesense.phantom.cohorts.generate import scan_subject
 from musclesense.phantom.cohorts.presets import PRESETS, find_preset
 from musclesense.phantom.cohorts.subjects import list_subjects
-from musclesense.phantom.version import PHANTOM_VERSION
+from musclesense.phantom.version import current_version
 
 DIGESTS = Path(__file__).parents[1] / "fixtures" / "golden_phantom.json"
 PIXELS = DIGESTS.with_suffix(".npz")
@@ -36,7 +36,7 @@ KEPT = 48
 MOST_OTHER = 1 / 500
 """Part of the kept pixels that may differ where a machine rounds otherwise; the most of nine settings was 1 / 2500."""
 CHANGED = (
-    "images changed; if meant, raise PHANTOM_VERSION (src/musclesense/phantom/version.py) and remake the golden bytes "
+    "images changed; if meant, raise a version (src/musclesense/phantom/version.py) and remake the golden bytes "
     "with 'python -m tests.phantom.golden'"
 )
 
@@ -48,12 +48,12 @@ class Golden:
     """What is kept of the images of one version of the phantom.
 
     Attributes:
-        phantom: The version.
+        versions: By the name of a preset or generator.
         digests: By fingerprint of the machine's arithmetic, the digest of each array by its name.
         pixels: Every so many pixels of each array, by its name.
     """
 
-    phantom: int
+    versions: Mapping[str, int]
     digests: Mapping[str, Mapping[str, str]]
     pixels: Arrays
 
@@ -61,10 +61,10 @@ class Golden:
     def read(cls) -> "Golden":
         record = json.loads(DIGESTS.read_text())
         with np.load(PIXELS) as kept:
-            return cls(record["phantom"], record["digests"], dict(kept))
+            return cls(record["versions"], record["digests"], dict(kept))
 
     def write(self) -> None:
-        DIGESTS.write_text(json.dumps({"phantom": self.phantom, "digests": self.digests}, indent=1) + "\n")
+        DIGESTS.write_text(json.dumps({"versions": self.versions, "digests": self.digests}, indent=1) + "\n")
         np.savez_compressed(PIXELS, allow_pickle=False, **self.pixels)
 
 
@@ -153,13 +153,17 @@ def main() -> None:
     arrays = {name: array for preset in (*PRESETS, "synthetic slices") for name, array in made(preset).items()}
     digests = {fingerprint(): {name: digest(array) for name, array in arrays.items()}}
     pixels = {name: thinned(array) for name, array in arrays.items()}
-    golden = Golden.read() if DIGESTS.is_file() else None
-    if golden is None or golden.phantom != PHANTOM_VERSION:
-        Golden(PHANTOM_VERSION, digests, pixels).write()
-    elif wrong := problems({name: array for name, array in arrays.items() if name in golden.pixels}, golden):
+    versions = {preset: current_version(preset) for preset in (*PRESETS, "synthetic slices")}
+    golden = Golden.read() if DIGESTS.is_file() else Golden({}, {}, {})
+    # What was made by another version is forgotten.
+    stays = {name for name, version in golden.versions.items() if versions.get(name) == version}
+    kept = {name: array for name, array in golden.pixels.items() if name.partition("/")[0] in stays}
+    others = {
+        machine: {name: one for name, one in own.items() if name in kept} for machine, own in golden.digests.items()
+    }
+    if wrong := problems({name: array for name, array in arrays.items() if name in kept}, golden):
         sys.exit(f"{', '.join(wrong[:3])} and others: {CHANGED}")
-    else:
-        Golden(PHANTOM_VERSION, {**golden.digests, **digests}, {**pixels, **golden.pixels}).write()
+    Golden(versions, {**others, **digests}, {**pixels, **kept}).write()
 
 
 if __name__ == "__main__":

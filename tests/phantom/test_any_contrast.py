@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from musclesense.errors import InputError
-from musclesense.phantom import any_contrast
-from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values
+from musclesense.phantom import additions, any_contrast
+from musclesense.phantom.anatomy import ends
+from musclesense.phantom.anatomy.templates import paper_values
 from musclesense.phantom.any_scanner import SyntheticSlice
 from musclesense.phantom.disease.patterns import PATTERNS
 from musclesense.phantom.held import Held
@@ -50,13 +51,9 @@ def test_images_are_magnitudes_with_truth_of_the_same_shape(slices: list[Synthet
 
 def test_masks_hold_the_muscles_of_the_paper_and_the_others(slices: list[SyntheticSlice]) -> None:
     for one in slices:
-        values = compartment_values(one.region)
-        left_out = [
-            value for name, value in values.items() if name.rpartition("_")[0] in TEMPLATES[one.region].unlabelled
-        ]
         assert (one.mask[one.compartments > 0] > 0).all()
         np.testing.assert_array_equal(
-            one.mask[one.compartments > 0] == 2, np.isin(one.compartments, left_out)[one.compartments > 0]
+            one.mask[one.compartments > 0] == 1, np.isin(one.compartments, paper_values())[one.compartments > 0]
         )
     assert {int(value) for one in slices for value in np.unique(one.mask)} == {0, *any_contrast.MASK_VALUES}
 
@@ -76,6 +73,10 @@ def test_pixels_and_thickness_are_as_wide_as_told(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("ingredient", any_contrast.INGREDIENTS)
 def test_an_ingredient_left_out_leaves_the_others(ingredient: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(any_contrast, "SWAPPED", 1.0)  # seldom otherwise
+    for share in ("ARM", "MASS", "IMPLANT", "FLUID"):
+        monkeypatch.setattr(additions, share, 1.0)
+    monkeypatch.setattr(any_contrast, "AT_HIPS", 0.5 if ingredient == "hips" else 0.1)
+    monkeypatch.setattr(ends, "UNLIKE", 1.0)
     pairs = [(slice_of(number), slice_of(number, without=(ingredient,))) for number in range(6)]
     if ingredient == "swaps":  # of separated images alone
         pairs = [
@@ -84,7 +85,7 @@ def test_an_ingredient_left_out_leaves_the_others(ingredient: str, monkeypatch: 
         ]
     assert any(a.image.shape != b.image.shape or not np.allclose(a.image, b.image) for a, b in pairs)
     assert all(a.region == b.region for a, b in pairs)
-    if ingredient in ("sequences", "muscles", "shading", "noise", "surroundings", "swaps"):
+    if ingredient in ("sequences", "muscles", "shading", "noise", "surroundings", "swaps", "arms"):
         assert all(np.array_equal(a.compartments, b.compartments) for a, b in pairs if a.image.shape == b.image.shape)
 
 

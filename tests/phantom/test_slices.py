@@ -102,9 +102,9 @@ def test_every_muscle_is_one_or_two_with_narrow_gaps_filled() -> None:
     section[5:35, 22:38] = values["adductor_longus_right"]  # a gap of two pixels
     section[5:35, 48:55] = values["sartorius_right"]  # a wide gap
     for voxel_mm, filled in ((1.0, True), (0.5, True), (2.5, False)):
-        kinds = every_muscle(section, Region.THIGH, voxel_mm)
+        kinds = every_muscle(section, voxel_mm)
         assert (kinds[section == values["adductor_longus_right"]] == 2).all()
         assert (kinds[section == values["vastus_lateralis_right"]] == 1).all()
         assert (kinds[10:30, 20:22] > 0).all() == filled
         assert not kinds[10:30, 40:46].any() and not kinds[0].any()
-    assert not every_muscle(np.zeros_like(section), Region.CALF, 1.0).any()
+    assert not every_muscle(np.zeros_like(section), 1.0).any()

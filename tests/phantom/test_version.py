@@ -14,7 +14,7 @@ from tests.phantom.golden import CHANGED, Golden
 
 from musclesense.phantom.cohorts.presets import PRESETS
 from musclesense.phantom.scanner import signal
-from musclesense.phantom.version import PHANTOM_VERSION, version_of
+from musclesense.phantom.version import OWN_VERSIONS, PHANTOM_VERSION, current_version, version_of
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def kept() -> Golden:
 
 @pytest.mark.parametrize("name", [*PRESETS, "synthetic slices"])
 def test_this_version_of_the_phantom_gives_the_images_it_always_gave(name: str, kept: Golden) -> None:
-    assert kept.phantom == PHANTOM_VERSION, "remake the golden bytes: python -m tests.phantom.golden"
+    assert kept.versions[name] == current_version(name), "remake the golden bytes: python -m tests.phantom.golden"
     assert not golden.problems(golden.made(name), kept), CHANGED
 
 
@@ -42,6 +42,12 @@ def test_a_machine_that_rounds_differently_is_no_change_but_a_constant_is(
     assert golden.problems({**arrays, fat: rounded}, known)
     monkeypatch.setattr(signal, "DENSITY", signal.DENSITY * np.float32(1.01))
     assert golden.problems(golden.made("smoke"), unknown)
+
+
+def test_a_version_of_one_generator_leaves_the_others() -> None:
+    assert set(OWN_VERSIONS) <= set(PRESETS)
+    assert {current_version(name) for name in ("smoke", "demo", "paper", "any_scanner")} == {PHANTOM_VERSION} == {1}
+    assert current_version("any_contrast") > 1
 
 
 def test_arrays_that_come_or_go_are_named(kept: Golden) -> None:

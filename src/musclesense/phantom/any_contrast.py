@@ -14,8 +14,10 @@ from scipy import ndimage
 
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import Geometry
+from musclesense.phantom.additions import add_all
 from musclesense.phantom.anatomy.builds import Drawn, sample_build
-from musclesense.phantom.anatomy.limbs import Body, Packing, drawn_range_mm, sample_limbs, sample_poses
+from musclesense.phantom.anatomy.ends import at_joint, sample_pelvis, sample_unlike, to_the_joints
+from musclesense.phantom.anatomy.limbs import Body, Packing, drawn_range_mm, relative_level, sample_limbs, sample_poses
 from musclesense.phantom.anatomy.section import Tissue
 from musclesense.phantom.anatomy.templates import LEFT_OFFSET
 from musclesense.phantom.any_scanner import SyntheticSlice, centre_limbs, sample_disease, scanned_limbs, span_mm
@@ -43,13 +45,16 @@ from musclesense.vocabulary import Limbs, Region
 INGREDIENTS = (
     *("bodies", "disease", "levels", "pose", "sequences", "muscles", "resolution", "thickness"),
     *("shading", "noise", "artefacts", "surroundings", "swaps", "cropping"),
+    *("hips", "sides", "arms", "masses", "implants", "fluid"),
 )
 """What can be left out, to measure what it gives.
 
 Without ``bodies`` all are usual adults; without ``disease`` muscle is healthy; without ``levels`` slices lie at
 mid-level; without ``pose`` both limbs lie whole and straight in the frame; without ``sequences`` it is the fat image of
 a Dixon separation; without ``muscles`` all muscles are alike; without ``resolution`` pixels are of 1 mm; without
-``thickness`` slices are thin; without ``cropping`` images are neither cut nor masked. The others are as in
+``thickness`` slices are thin; without ``cropping`` images are neither cut nor masked; without ``hips`` thighs end at
+the lesser trochanter; without ``sides`` both limbs are alike and at one level; without ``arms``, ``masses`` (tumours,
+cysts, lipomas), ``implants`` or ``fluid`` (along fascias and below the skin) there are none. The others are as in
 `any_scanner.INGREDIENTS`.
 """
 MASK_VALUES = (1, 2)
@@ -66,6 +71,10 @@ CROPPED = 0.17
 """Share of the images that are cut around a part of the limb."""
 END_STAGE = 0.06
 """Share of the subjects whose muscles are all gone."""
+AT_HIPS = 0.16
+"""Share of the thighs' slices that lie at the hips."""
+LEVELS_APART_MM = 12.0
+"""Standard deviation of the distance of the levels at which a slice cuts both limbs, where it differs."""
 
 _States = Mapping[str, np.random.Generator]
 
@@ -99,13 +108,14 @@ def synthetic_slice(
     limbs, shown = _sample_subject(states, region, held)
     limbs, stack = _sample_frame(states, limbs, held)
     drawing = draw_slice(stack, limbs, 0.0)
+    add_all(states, drawing, limbs, stack.voxel_mm)
     images, compartments, pixel = _take_images(states, drawing, stack.voxel_mm, held, acquired)
     rows, columns = compartments.shape
     first, *others = images
     return SyntheticSlice(
         image=images[first],
         others={name: images[name] for name in others},
-        mask=every_muscle(compartments, region, pixel),
+        mask=every_muscle(compartments, pixel),
         compartments=compartments,
         geometry=Geometry.from_affine((columns, rows, 1), np.diag([-pixel, -pixel, stack.slice_mm, 1.0])),
         region=region,
@@ -130,17 +140,28 @@ def _sample_subject(states: _States, region: Region, held: Held = NOTHING) -> tu
     body = drawn.body
     right, left = sample_limbs(anatomy, body, region)
     own: dict[str, Any] = {"packing": drawn.packing, "calibre": drawn.calibre}
-    limbs = replace(right, **own), replace(left, **own)
-    disease, levels, turns = (states.get(name) for name in ("disease", "levels", "pose"))
+    limbs = to_the_joints(replace(right, **own)), to_the_joints(replace(left, **own))
+    disease, levels, turns, hips = (states.get(name) for name in ("disease", "levels", "pose", "hips"))
     pattern, severity = _sample_disease(disease, region) if disease else (PATTERNS["control"], 0.0)
     pattern, severity = held.disease or (pattern, severity)
-    infiltrations = sample_infiltration(anatomy, pattern, severity, region, body.age)
+    muscles = len(limbs[0].growth_mm)
+    states_of = [own.of_muscles(muscles) for own in sample_infiltration(anatomy, pattern, severity, region, body.age)]
+    if held.level is None and levels and hips and region is Region.THIGH and hips.random() < AT_HIPS:
+        halves = sample_pelvis(hips, limbs)
+        return [PlacedLimb(*half, state) for half, state in zip(halves, states_of, strict=True)], Limbs.BOTH
+    if sides := states.get("sides"):
+        limbs = sample_unlike(sides, limbs)
     low, high = np.array([drawn_range_mm(limb) for limb in limbs]).T
     level = float(levels.uniform(low.max(), high.min())) if levels else 0.0
     if held.level is not None:
         level = float(low.max() + held.level * (high.min() - low.max()))
+    if not 0.0 < relative_level(limbs[0], level) < 1.0:
+        limbs = at_joint(limbs[0]), at_joint(limbs[1])
     poses = sample_poses(anatomy, limbs, level)
-    placed = [PlacedLimb(*limb) for limb in zip(limbs, poses, infiltrations, strict=True)]
+    placed = [PlacedLimb(*limb) for limb in zip(limbs, poses, states_of, strict=True)]
+    if sides and sides.random() < 0.3:  # one leg is drawn up, or longer
+        off = float(sides.normal(0, LEVELS_APART_MM))
+        placed[0] = placed[0]._replace(pose=replace(poses[0], level_mm=poses[0].level_mm + off))
     return _turn_limbs(turns, placed) if turns else (placed, Limbs.BOTH)
 
 

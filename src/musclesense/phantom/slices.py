@@ -9,12 +9,12 @@ from scipy import ndimage
 
 from musclesense.phantom.anatomy.limbs import LimbAnatomy, Pose, reach_mm
 from musclesense.phantom.anatomy.section import Tissue, draw_section
-from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values
+from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values, every_value, paper_values
 from musclesense.phantom.cohorts.presets import Stack
 from musclesense.phantom.disease.infiltration import Infiltration, infiltrate, oedema
 from musclesense.phantom.scanner.signal import Drawing
 from musclesense.phantom.texture import Floats
-from musclesense.vocabulary import Region
+from musclesense.vocabulary import Region, Side
 
 FINE_MM, COARSE_MM = 1.3, 2.0
 """Voxels up to the first size are too fine for an observer to go around gaps of two; up to the second, of one."""
@@ -55,14 +55,15 @@ def draw_slice(stack: Stack, limbs: list[PlacedLimb], offset_mm: float) -> Drawi
 def _draw_limb(drawing: Drawing, stack: Stack, limb: PlacedLimb, offset_mm: float, x: Floats, y: Floats) -> None:
     """Draw a limb where nothing lies yet; ``x`` and ``y`` are the middles of columns and rows in mm."""
     anatomy, pose, infiltration = limb
-    values = compartment_values(anatomy.region)
-    codes = np.array([0, *(values[f"{name}_{anatomy.side}"] for name in TEMPLATES[anatomy.region].muscles)], np.uint8)
+    codes = np.array([0, *every_value(anatomy.region, anatomy.side)], np.uint8)
     middle = [centre + slope * offset_mm for centre, slope in zip(pose.centre_mm, pose.slope, strict=True)]
     reach = reach_mm(anatomy, pose.level_mm + offset_mm)
     rows, columns = (
         slice(*np.searchsorted(axis, (at - reach, at + reach))) for axis, at in zip((y, x), middle[::-1], strict=True)
     )
     near = np.hypot(*np.meshgrid(x[columns] - np.float32(middle[0]), y[rows] - np.float32(middle[1]))) < reach
+    if pose.joined and pose.contact_mm is not None:
+        near &= (x[columns] > pose.contact_mm) == (anatomy.side is Side.LEFT)
     for point, (right, down, along) in enumerate(voxel_points(stack.points)):
         here = (point, rows, columns)
         free = near & (drawing.tissue[here] == Tissue.AIR)
@@ -132,15 +133,13 @@ def whole_muscle(compartments: NDArray[np.uint8], region: Region, voxel_mm: floa
     return (labelled & ~unlabelled).astype(np.uint8)
 
 
-def every_muscle(compartments: NDArray[np.uint8], region: Region, voxel_mm: float) -> NDArray[np.uint8]:
+def every_muscle(compartments: NDArray[np.uint8], voxel_mm: float) -> NDArray[np.uint8]:
     """Give every muscle of a slice: 1 in those of the paper's mask, 2 in the others, and narrow gaps filled.
 
     Gaps are as wide, in mm, in voxels of any size; each is filled by the muscle beside it. ``compartments`` is (rows,
     columns).
     """
-    template, values = TEMPLATES[region], compartment_values(region)
-    other = [value for name, value in values.items() if name.rpartition("_")[0] in template.unlabelled]
-    kinds = np.where(np.isin(compartments, other), 2, compartments > 0).astype(np.uint8)
+    kinds = np.where(np.isin(compartments, paper_values()), 1, 2 * (compartments > 0)).astype(np.uint8)
     if not kinds.any():
         return kinds
     filled = _closed(kinds > 0, GAP_MM / voxel_mm) if voxel_mm <= GAP_MM else _without_lines(kinds > 0)

@@ -13,7 +13,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.frame import reference_channel
 from musclesense.networks.spec import NetworkSpec
 from musclesense.phantom.cohorts.presets import find_preset
-from musclesense.phantom.version import PHANTOM_VERSION, version_of
+from musclesense.phantom.version import current_version, version_of
 from musclesense.storage.locks import locked
 from musclesense.storage.paths import is_file, is_folder
 from musclesense.storage.records import read_json
@@ -118,7 +118,7 @@ def _find_phantom(config: schema.Config) -> CohortTable:
         with locked(folder):
             if not is_folder(folder):
                 _make_phantom(folder, config.cohort.phantom)
-    _require_this_version(folder)
+    _require_this_version(folder, config.cohort.phantom.preset)
     return read_table(folder / "cohort.csv")
 
 
@@ -129,7 +129,7 @@ def _scan(config: schema.Config) -> CohortTable | None:
         return scan_table(Path(config.cohort.path))
     find_preset(phantom.preset)
     if is_folder(folder):
-        _require_this_version(folder)
+        _require_this_version(folder, phantom.preset)
     else:
         from musclesense.phantom.cohorts.generate import require_known_slices
 
@@ -150,7 +150,7 @@ def _make_phantom(folder: Path, phantom: schema.PhantomConfig) -> None:
     generate(folder, preset=phantom.preset, seed=phantom.seed, workers=os.cpu_count() or 1, slices=slices)
 
 
-def _require_this_version(phantom: Path) -> None:
+def _require_this_version(phantom: Path, preset: str) -> None:
     """Refuse a phantom of another version: the same arguments would give other scans now."""
     try:
         record = read_json(phantom / "phantom.json", remedy="remove the folder")
@@ -159,8 +159,8 @@ def _require_this_version(phantom: Path) -> None:
             raise
         record = None
     made_by = version_of(record) if isinstance(record, dict) else None
-    if made_by != PHANTOM_VERSION:
-        versions = f"made by version {made_by or 'unknown'} of the phantom, and this is version {PHANTOM_VERSION}"
+    if made_by != (now := current_version(preset)):
+        versions = f"made by version {made_by or 'unknown'} of the phantom, and this is version {now}"
         raise InputError(f"{phantom}: {versions}; remove the folder")
 
 

@@ -43,7 +43,7 @@ def widest_fat_mm(packing: Packing, region: Region, **body: float) -> float:
         stack = Stack(rows=140, columns=140, voxel_mm=1.25, slices=1, slice_mm=3.0, points=1)
         drawing = draw_slice(stack, [PlacedLimb(limb, pose, state)], 0.0)
         between = np.isin(drawing.tissue[0], (Tissue.INTERMUSCULAR_FAT, Tissue.BLOOD, Tissue.NERVE))
-        between &= every_muscle(drawing.compartment[0], region, 1.25) == 0
+        between &= every_muscle(drawing.compartment[0], 1.25) == 0
         radii.append(1.25 * ndimage.distance_transform_edt(between).max())
     return float(np.mean(radii))
 

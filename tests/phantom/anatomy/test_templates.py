@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values
-from musclesense.vocabulary import Region
+from musclesense.phantom.anatomy.templates import TEMPLATES, compartment_values, every_value, paper_values
+from musclesense.vocabulary import Region, Side
 
 
 def test_compartment_values_are_unique_over_regions_and_sides() -> None:
@@ -22,10 +22,34 @@ def test_keyframes_fit_their_template(region: Region) -> None:
     template = TEMPLATES[region]
     levels = [keyframe.level for keyframe in template.keyframes]
     assert levels == sorted(set(levels)) and {0.0, 0.5, 1.0} <= set(levels)
-    assert levels[0] > -0.25 and levels[-1] < 1.25
-    assert set().union(*(keyframe.muscles for keyframe in template.keyframes)) == set(template.muscles)
+    assert levels[0] > -0.25 and levels[-1] < 1.5
+    low, high = template.levels
+    usual = [keyframe for keyframe in template.keyframes if low <= keyframe.level <= high]
+    assert {low, high} <= set(levels)
+    assert set().union(*(keyframe.muscles for keyframe in usual)) == set(template.muscles)
+    assert set().union(*(keyframe.muscles for keyframe in template.keyframes)) == set(template.every)
     named = template.unlabelled | set(template.looseness) | template.concentric
     assert named <= set(template.muscles)
+
+
+def test_muscles_beyond_have_values_of_their_own_or_those_of_the_other_region() -> None:
+    for region in Region:
+        here, there = (compartment_values(one) for one in (region, *(set(Region) - {region})))
+        for side in Side:
+            values = {
+                f"{name}_{side}": value
+                for name, value in zip(TEMPLATES[region].every, every_value(region, side), strict=True)
+            }
+            assert len(set(values.values())) == len(values)
+            for name, value in values.items():
+                assert value == here.get(name, there.get(name, value))
+                assert name in here or name in there or value not in (*here.values(), *there.values())
+
+
+def test_muscles_of_the_paper_are_all_but_the_unlabelled_ones() -> None:
+    values = {**compartment_values(Region.THIGH), **compartment_values(Region.CALF)}
+    out = {name for name, value in values.items() if value not in paper_values()}
+    assert out == {f"{name}_{side}" for name in TEMPLATES[Region.THIGH].unlabelled for side in Side}
 
 
 @pytest.mark.parametrize("region", Region)

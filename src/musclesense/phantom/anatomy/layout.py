@@ -93,8 +93,8 @@ def _deep_fields(
     bone, marrow, dense = far, far, far
     for name, field in fields_between(limb.region, relative, x, y):
         distance = unit_mm * field
-        if name in template.muscles:
-            index = template.muscles.index(name)
+        if name in template.every:
+            index = template.every.index(name)
             owners.append(index)
             muscles.append(distance - (limb.growth_mm[index] + limb.growth_slope[index] * np.float32(level)))
         elif name in low.bones or name in high.bones:

@@ -86,6 +86,7 @@ class LimbAnatomy:
     septa: Floats  # lattice of the septa in subcutaneous fat, between and within muscles
     calibre: float = 1.0  # size of its vessels relative to the template's
     packing: Packing = Packing()
+    levels: tuple[float, float] | None = None  # lowest and highest that are drawn; the template's where there are none
 
 
 def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[LimbAnatomy, LimbAnatomy]:
@@ -124,7 +125,7 @@ def sample_limbs(rng: np.random.Generator, body: Body, region: Region) -> tuple[
 
 def drawn_range_mm(limb: LimbAnatomy) -> tuple[float, float]:
     """Give the lowest and the highest level that can be drawn, joints included where the template has them."""
-    low, high = _end_levels(limb.region)
+    low, high = _end_levels(limb)
     return (low - 0.5) * limb.length_mm, (high - 0.5) * limb.length_mm
 
 
@@ -139,6 +140,7 @@ class Pose:
     level_mm: float  # offset of the slices from mid-level towards the hip
     slope: tuple[float, float] = (0.0, 0.0)  # drift of the centre (x, y) per mm towards the hip
     contact_mm: float | None = None  # where the other limb begins, in the image's x; none if it is far
+    joined: bool = False  # whether both are one body there, as at the hips, and do not press against each other
 
 
 def sample_poses(
@@ -193,10 +195,9 @@ def shape_at(limb: LimbAnatomy, level: float) -> tuple[tuple[float, float], floa
 
 def relative_level(limb: LimbAnatomy, level: float) -> float:
     """Turn a level in mm from the middle into the template's, 0 to 1 between the joints."""
-    low, high = _end_levels(limb.region)
+    low, high = _end_levels(limb)
     return min(max(0.5 + level / limb.length_mm, low), high)
 
 
-def _end_levels(region: Region) -> tuple[float, float]:
-    keyframes = TEMPLATES[region].keyframes
-    return keyframes[0].level, keyframes[-1].level
+def _end_levels(limb: LimbAnatomy) -> tuple[float, float]:
+    return limb.levels or TEMPLATES[limb.region].levels

@@ -71,6 +71,8 @@ def neighbours(region: Region, level: float) -> tuple[int, int, float]:
     below = max(above - 1, 0)
     if level <= levels[below] or above == below:
         return below, below, 0.0
+    if level == TEMPLATES[region].levels[0]:  # what lies beyond it is for others
+        return above, above, 0.0
     return below, above, min((level - levels[below]) / (levels[above] - levels[below]), 1.0)
 
 

@@ -28,6 +28,11 @@ class Tissue(IntEnum):
     MARROW = 8
     BLOOD = 9
     NERVE = 10
+    FLUID = 11
+    ORGAN = 12
+    MASS = 13
+    VOID = 14
+    PILED_UP = 15
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,7 +113,7 @@ def _limb_frame(
     pressed += np.float32(2.6) * force * depth
 
     # The other limb is a wall that softly stops what would reach beyond it.
-    if pose.contact_mm is not None:
+    if pose.contact_mm is not None and not pose.joined:
         wall = np.float32(max(mirror * (pose.contact_mm - centre_x), 1.0))
         near = np.flatnonzero(x > wall / 2)
         part = np.minimum(2 * x[near] / wall - 1, np.float32(0.999))
@@ -176,7 +181,7 @@ def _draw_deep(
     gap = (second - nearest) / 2
     depth = np.minimum(np.minimum(gap, packing.slack - nearest), -envelope - np.float32(packing.fascia + 0.2))
     # Septa vary along their course, here and there two muscles touch; where three meet, fat fills the corner.
-    loose = np.array([template.looseness.get(name, 1.0) for name in template.muscles], np.float32)[owner]
+    loose = np.array([template.looseness.get(name, 1.0) for name in template.every], np.float32)[owner]
     course = sample(limb.septa, level, 28 * x, 28 * y)
     corner = np.maximum(
         np.float32(packing.corner) * np.minimum(loose, 1.25)
@@ -230,7 +235,7 @@ def _draw_sheets(
             distance = np.hypot(u - along * (bx - ax), v - along * (by - ay))
             tissue[near[distance < half]] = Tissue.FASCIA
     # Septa lie around the bone in some muscles and point to it in the others.
-    concentric = np.array([name in template.concentric for name in template.muscles])[owner]
+    concentric = np.array([name in template.concentric for name in template.every])[owner]
     u, v = x_mm - cross.hub[0] * rx, y_mm - cross.hub[1] * ry
     # Without its sign the angle has no seam.
     radial, around = np.hypot(u, v), np.abs(np.arctan2(v, u)) * np.float32(35)

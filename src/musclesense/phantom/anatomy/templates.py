@@ -6,6 +6,7 @@ and 1 is the half width of the muscle envelope (the deep fascia) at that level. 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,10 +68,18 @@ class Template:
     radius_mm: tuple[float, float]  # usual half width of the envelope (x, y) in an adult at mid-level
     fat_mm: float  # usual thickness of the subcutaneous fat in an adult at mid-level
     length_mm: float  # usual distance from level 0 to level 1 in an adult
+    levels: tuple[float, float]  # lowest and highest level of the cohorts; keyframes may lie beyond them
+    others: Mapping[str, int] = field(default_factory=dict)
+    """Muscles that are there beyond these levels alone, with the value of each on the right side."""
     looseness: Mapping[str, float] = field(default_factory=dict)
     """Relative width of the fat around a muscle, 1 for those not named."""
     concentric: frozenset[str] = frozenset()
     """Muscles whose inner septa lie around the first bone instead of pointing to it."""
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        """Names of all muscles, those beyond the usual levels last."""
+        return (*self.muscles, *self.others)
 
 
 def compartment_values(region: Region) -> dict[str, int]:
@@ -84,6 +93,29 @@ def compartment_values(region: Region) -> dict[str, int]:
         for side in Side
         for value, name in enumerate(TEMPLATES[region].muscles, start=FIRST_VALUE[region])
     }
+
+
+def every_value(region: Region, side: Side) -> tuple[int, ...]:
+    """Give the value of each of `Template.every` on a side.
+
+    >>> every_value(Region.THIGH, Side.RIGHT)[-1] == compartment_values(Region.CALF)["gastrocnemius_lateral_right"]
+    True
+    """
+    template, first = TEMPLATES[region], FIRST_VALUE[region]
+    offset = LEFT_OFFSET if side is Side.LEFT else 0
+    right = (*range(first, first + len(template.muscles)), *template.others.values())
+    return tuple(value + offset for value in right)
+
+
+@cache
+def paper_values() -> tuple[int, ...]:
+    """Give the values, in any region, of the muscles of the paper's mask."""
+    named = (
+        (name.rpartition("_")[0], value, region)
+        for region in Region
+        for name, value in compartment_values(region).items()
+    )
+    return tuple(value for name, value, region in named if name not in TEMPLATES[region].unlabelled)
 
 
 def _read_template(region: Region) -> Template:

@@ -26,7 +26,7 @@ from musclesense.phantom.disease.patterns import PATTERNS
 from musclesense.phantom.scanner.acquisition import SimulatedScan, scan_any, scan_limbs
 from musclesense.phantom.scanner.signal import Scanner
 from musclesense.phantom.scanner.turbo_spin_echo import TseScanner
-from musclesense.phantom.version import PHANTOM_VERSION
+from musclesense.phantom.version import current_version
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import require_free
 from musclesense.storage.processes import end_with_parent, unheard
@@ -93,7 +93,7 @@ def generate(
         regions = sorted({region for subject in subjects for visit in subject.visits for region in visit.regions})
         made = {
             "format": FORMAT,
-            "phantom": PHANTOM_VERSION,
+            "phantom": current_version(preset),
             "preset": preset,
             "seed": seed,
             "slices": slices,

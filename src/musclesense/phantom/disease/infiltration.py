@@ -1,6 +1,7 @@
 """What disease does to muscle: how much fat, in which texture, how much muscles shrink and swell."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,14 @@ class Infiltration:
     fascicles: Floats  # direction of the fascicles in the section, radians
     pennation: Floats  # how much fascicles follow the border of the muscle instead
     field: Floats  # lattice of the texture
+
+    def of_muscles(self, count: int) -> Self:
+        """Give the state of ``count`` muscles: further ones are as the first ones are."""
+        muscles = len(self.usual)
+        own: dict[str, Any] = {
+            name: np.resize(value, count) for name, value in vars(self).items() if np.shape(value) == (muscles,)
+        }
+        return replace(self, **own)
 
     def fat_at(self, level_mm: float) -> Floats:
         """Give the mean fat fraction of each muscle at a level, 0 to 1."""

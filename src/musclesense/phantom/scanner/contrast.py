@@ -19,7 +19,8 @@ class Contrast(StrEnum):
     PROTON_DENSITY = "pd"
 
 
-_WATER, _FAT = (by_tissue(name).astype(np.float32) for name in ("water_shown", "fat_shown"))
+_USUAL = Tissue.NERVE + 1  # the tissues beyond are drawn in other images
+_WATER, _FAT = (by_tissue(name)[:_USUAL].astype(np.float32) for name in ("water_shown", "fat_shown"))
 _WATER_SHOWN = {Contrast.FAT: (0.0, 0.06), Contrast.T1: (0.18, 0.45), Contrast.PROTON_DENSITY: (0.4, 0.7)}
 _FAT_SHIFT_MM = {Contrast.FAT: 0.0, Contrast.T1: 2.0, Contrast.PROTON_DENSITY: 2.0}
 """How far fat may lie off along the columns where it is seen beside water."""
@@ -38,7 +39,7 @@ def brightness(
     water, fat, contrast = _WATER.copy(), _FAT.copy(), Contrast.FAT
     if not usual:
         contrast = (Contrast.FAT, Contrast.T1, Contrast.PROTON_DENSITY)[int(rng.choice(3, p=(0.65, 0.22, 0.13)))]
-        off = rng.lognormal(0, 0.1, (2, len(Tissue))).astype(np.float32)
+        off = rng.lognormal(0, 0.1, (2, _USUAL)).astype(np.float32)
         water, fat = water * off[0], fat * off[1]
         fat[Tissue.SKIN] *= np.float32(rng.uniform(0, 4))  # from not seen at all to a bright rim
         water[Tissue.BLOOD] *= np.float32(rng.choice([0.1, 1.0, 1.6]))  # flow empties or refreshes a slice

@@ -100,6 +100,9 @@ class Tissues:
         t1_ms[Tissue.MARROW] = rng.uniform(600, 1400)
         density[Tissue.MARROW], r2star[Tissue.MARROW] = rng.uniform(0.6, 1.05), rng.uniform(40, 250)  # trabeculae
         fraction[Tissue.CONNECTIVE] *= rng.uniform(0.5, 1.15)
+        for tissue in (Tissue.MASS, Tissue.ORGAN, Tissue.FLUID):  # of any kind: blood, pus, fibrous, with little fat
+            t1_ms[tissue], t2_ms[tissue] = rng.lognormal(0, 0.35, 2) * (t1_ms[tissue], t2_ms[tissue])
+            density[tissue], fraction[tissue] = rng.uniform(0.7, 1.1), rng.uniform(0, 0.15)
         return cls(
             density=density.astype(np.float32),
             fat_fraction=np.clip(fraction, 0, 1).astype(np.float32),

@@ -26,7 +26,7 @@ from musclesense.errors import InputError, report_input_errors
 from musclesense.imaging.frame import Frame, reference_channel
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
-from musclesense.phantom.version import PHANTOM_VERSION
+from musclesense.phantom.version import current_version
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked, locked_if_free
 from musclesense.storage.records import read_json, write_json
@@ -100,7 +100,7 @@ class Recipe:
         """Give plain values for ``from_config``; the phantom's version is among them."""
         plain = {"regions": sorted(self.regions), "without": sorted(self.without), "channels": list(self.channels)}
         parts = {"grid": self.grid.to_config(), "labels": self.labels.to_config()}
-        named = {"format": _FORMAT, "phantom": PHANTOM_VERSION} | vars(self) | plain | parts
+        named = {"format": _FORMAT, "phantom": current_version(self.generator)} | vars(self) | plain | parts
         if self.generator == "any_scanner":  # as recipes were before there was another one
             del named["generator"]
         if not self.channels:
