@@ -28,6 +28,7 @@ VERBS = (
     "separate",
     "segment",
     "segment-cohort",
+    "score",
     "report",
 )
 

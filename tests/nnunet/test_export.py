@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from musclesense.cohort.folds import NestedFolds, draw
+from musclesense.cohort.images import read_labels
 from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import read_volume
-from musclesense.nnunet.export import read_labels
 from musclesense.nnunet.record import Record, load_with_folds
 from musclesense.vocabulary import Region
 

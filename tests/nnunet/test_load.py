@@ -8,11 +8,11 @@ import pytest
 
 from musclesense.cohort.checks import check
 from musclesense.cohort.folds import NestedFolds, draw, load_fitting
+from musclesense.cohort.images import read_labels
 from musclesense.cohort.table import read_table
 from musclesense.errors import InputError
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import Geometry, Volume, read_volume, write_volume
-from musclesense.nnunet.export import read_labels
 from musclesense.nnunet.load import load
 from musclesense.vocabulary import Region
 

@@ -20,7 +20,7 @@ from musclesense.imaging.outline import look
 from musclesense.metrics.overlap import overlap
 from musclesense.vocabulary import Side
 
-from ..segmentation.conftest import write_checkpoint
+from ..shared.networks import write_checkpoint
 
 # At the isotropic grid of the paper's size.
 GRID = {"spacing_mm": 1.25, "rows": 160, "columns": 320, "fit": "centre"}

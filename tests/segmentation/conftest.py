@@ -1,7 +1,7 @@
 """Networks whose answers are known without training, and a scan of two round limbs."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,23 +9,16 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from musclesense.imaging.grid import Grid
-from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, write_volume
-from musclesense.networks.build import build_network
-from musclesense.networks.bundle import CHECKPOINT_FORMAT
-from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import Scan
 from musclesense.vocabulary import Limbs, Region
 
-from ..shared.networks import lay_bare, spec_of
+from ..shared.networks import spec_of, write_checkpoint
 
-GRID = {"spacing_mm": 2.5, "rows": 80, "columns": 160, "fit": "centre"}
 RIGHT_MM, LEFT_MM = 35.0, 50.0
 RIGHT_PERCENT, LEFT_PERCENT = 20.0, 60.0
 
@@ -33,36 +26,6 @@ RIGHT_PERCENT, LEFT_PERCENT = 20.0, 60.0
 def found_in(scan: Scan, classes: NDArray[np.uint8], limbs: Limbs = Limbs.BOTH, **spec: Any) -> Segmentation:
     """What networks of a specification would have found."""
     return Segmentation(scan, classes, spec_of(**spec), (), Region.THIGH, limbs)
-
-
-def write_checkpoint(
-    path: Path,
-    *,
-    channels: Sequence[str] = ("fat", "water"),
-    placed_by: str = "fat",
-    regions: Sequence[str] = ("thigh",),
-    classes: Mapping[str, list[int]] | None = None,
-    grid: Mapping[str, Any] = GRID,
-    weight: float = 20.0,
-    bias: float = -10.0,
-) -> Path:
-    """Write a network whose logit is ``weight`` times the sum of its normalised images, plus ``bias``."""
-    spec = NetworkSpec(
-        channels=tuple(channels),
-        placed_by=placed_by,
-        labels=LabelSet.from_config(classes or {"muscle": []}),
-        grid=Grid(**grid),
-        regions=tuple(regions),
-        network={"name": "unet", "width": 1, "depth": 1},
-    )
-    network: Any = build_network(spec)
-    lay_bare(network, weight, bias)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
-    trained = {"loss": {"name": "cross_entropy"}, "optimizer": {"name": "adamw"}, "schedule": None}
-    hyper = {"spec": spec.to_config(), **trained}
-    torch.save({"format": CHECKPOINT_FORMAT, "state_dict": state, "hyper_parameters": hyper}, path)
-    return path
 
 
 def write_run(run: Path, **network: Any) -> Path:

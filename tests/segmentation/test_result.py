@@ -19,7 +19,8 @@ from musclesense.segmentation.scan import from_images, read_scan
 from musclesense.segmentation.segmenter import Segmenter, segment
 from musclesense.vocabulary import Limbs, Region, Side
 
-from .conftest import TwoLimbs, found_in, write_checkpoint
+from ..shared.networks import write_checkpoint
+from .conftest import TwoLimbs, found_in
 
 
 def test_each_class_has_its_row_and_an_absent_one_is_blank(limbs: TwoLimbs) -> None:

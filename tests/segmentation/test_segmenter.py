@@ -13,7 +13,8 @@ from musclesense.segmentation import segmenter
 from musclesense.segmentation.scan import read_scan
 from musclesense.segmentation.segmenter import Segmenter
 
-from .conftest import GRID, TwoLimbs, odd_geometry, write_checkpoint, write_limbs, write_run
+from ..shared.networks import GRID, write_checkpoint
+from .conftest import TwoLimbs, odd_geometry, write_limbs, write_run
 
 
 def constant(path: Path, probability: float) -> Path:

@@ -15,6 +15,7 @@ from musclesense.cli.main import main
 from musclesense.imaging.nifti import read_volume, write_volume
 from musclesense.segmentation.result import FILES
 
+from ..shared.networks import write_checkpoint
 from .conftest import (
     LEFT_MM,
     LEFT_PERCENT,
@@ -22,7 +23,6 @@ from .conftest import (
     RIGHT_PERCENT,
     TwoLimbs,
     odd_geometry,
-    write_checkpoint,
     write_limbs,
     write_run,
 )

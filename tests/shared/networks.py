@@ -1,6 +1,6 @@
 """Specifications and checkpoints of small networks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ from torch import Tensor
 
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
+from musclesense.networks.build import build_network
 from musclesense.networks.bundle import CHECKPOINT_FORMAT
 from musclesense.networks.spec import NetworkSpec
 
+GRID = {"spacing_mm": 2.5, "rows": 80, "columns": 160, "fit": "centre"}
 BEFORE = Path(__file__).parents[1] / "fixtures" / "before"
 """What the release before formats had numbers wrote."""
 PUBLISHED = Path(__file__).parents[2] / "experiments" / "any_scanner_fat" / "model.ckpt"
@@ -51,3 +53,30 @@ def checkpoint_of(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> dict[str,
         "state_dict": {f"network.{name}": tensor for name, tensor in weights.items()},
         "hyper_parameters": {"spec": spec.to_config(), **TRAINED},
     }
+
+
+def write_checkpoint(
+    path: Path,
+    *,
+    channels: Sequence[str] = ("fat", "water"),
+    placed_by: str = "fat",
+    regions: Sequence[str] = ("thigh",),
+    classes: Mapping[str, list[int]] | None = None,
+    grid: Mapping[str, Any] = GRID,
+    weight: float = 20.0,
+    bias: float = -10.0,
+) -> Path:
+    """Write a network whose logit is ``weight`` times the sum of its normalised images, plus ``bias``."""
+    spec = spec_of(
+        channels=tuple(channels),
+        placed_by=placed_by,
+        labels=LabelSet.from_config(classes or {"muscle": []}),
+        grid=Grid(**grid),
+        regions=tuple(regions),
+        network={"name": "unet", "width": 1, "depth": 1},
+    )
+    network = build_network(spec)
+    lay_bare(network, weight, bias)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(checkpoint_of(spec, network.state_dict()), path)
+    return path

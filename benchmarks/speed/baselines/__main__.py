@@ -29,8 +29,9 @@ from benchmarks.speed.baselines.process_tree import memory_bytes
 from benchmarks.speed.baselines.task import CONF, Task
 from benchmarks.speed.peak import Peak
 from musclesense.cohort import folds
+from musclesense.cohort.images import read_labels
 from musclesense.cohort.table import read_table
-from musclesense.nnunet.export import export, read_labels
+from musclesense.nnunet.export import export
 from musclesense.nnunet.predictions import import_predictions
 from musclesense.phantom.cohorts.generate import generate
 from musclesense.storage.records import write_csv

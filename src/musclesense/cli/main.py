@@ -74,6 +74,8 @@ _WHERE = "where networks compute: auto (a GPU where there is one), cpu, cuda:1"
 _DEVICE = _takes("--device", default="auto", help=_WHERE)
 _ALLOWED = "a network of your own that the model may name: its code is run (may be given several times)"
 _CLASSES = _takes("--allow-class", action="append", default=[], metavar="my.Net", help=_ALLOWED)
+_MODEL = _takes("--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle")
+_COLUMN = _takes("--column", choices=("mask", "compartments"), help="of the labels (default: the file's, or mask)")
 _FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
 _FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
 
@@ -98,7 +100,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("out", type=Path, metavar="OUT", help="folder to make, such as nnUNet_raw/Dataset101_Thigh"),
         _takes("--channels", nargs="+", required=True, metavar="CHANNEL", help="such as fat water"),
         _takes("--labels", type=Path, metavar="FILE", help="as in conf/labels (default: any value is muscle)"),
-        _takes("--column", choices=("mask", "compartments"), help="of the labels (default: the file's, or mask)"),
+        _COLUMN,
         _ROWS,
         _takes("--outer", type=int, default=0, help="outer fold whose test cases are the test set (default 0)"),
         _folds_or_seed,
@@ -141,7 +143,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--image", type=Path, metavar="IMAGE", help="image of any contrast, for a model that takes one"),
         _takes("--region", choices=_REGIONS, required=True),
         _takes("--limbs", choices=_LIMBS, default="auto", help="limbs in the image"),
-        _takes("--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle"),
+        _MODEL,
         _CLASSES,
         _DEVICE,
         _takes("--out-of-fold", action="store_true", help="of a study, the networks that have not seen the subject"),
@@ -152,6 +154,19 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("study", type=Path, metavar="STUDY", help="a folder below runs/"),
         _takes("out", type=Path, metavar="OUT", help="folder for masks and their table"),
         _takes("--cohort", type=Path, metavar="TABLE", help="the cohort table (default: where the study found it)"),
+        _CLASSES,
+        _DEVICE,
+    ],
+    verbs.score: [
+        _COHORT,
+        _takes("out", type=Path, metavar="OUT", help="folder to make: tables and pictures"),
+        _MODEL,
+        _takes(
+            "--labels", type=Path, metavar="FILE", help="what the masks hold, as in conf/labels (default: as trained)"
+        ),
+        _COLUMN,
+        _takes("--ignore", type=int, action="append", default=[], metavar="VALUE", help="of voxels not to be judged"),
+        _takes("--no-pictures", dest="pictures", action="store_false", help="write tables alone"),
         _CLASSES,
         _DEVICE,
     ],

@@ -39,8 +39,9 @@ def folds(cohort: Path, region: str | None, **asked: int) -> None:
 def export_nnunet(cohort: Path, out: Path, *, region: str | None, folds: Path | None, seed: int, **asked: Any) -> None:
     """Write labelled slices and folds as a raw data set of nnU-Net."""
     from musclesense.cohort.folds import load_fitting
+    from musclesense.cohort.images import read_labels
     from musclesense.cohort.table import read_table
-    from musclesense.nnunet.export import export, read_labels
+    from musclesense.nnunet.export import export
 
     table = read_table(cohort).tell()
     used = _rows_of(table, region)
@@ -124,6 +125,29 @@ def segment_cohort(study: Path, out: Path, *, cohort: Path | None, allow_class: 
     from musclesense.segmentation import cohort as own
 
     print(own.segment_cohort(study, out, table=cohort, device=device, allow_class=allow_class))
+
+
+def score(
+    cohort: Path,
+    out: Path,
+    *,
+    model: Path,
+    labels: Path | None,
+    column: str | None,
+    ignore: list[int],
+    pictures: bool,
+    allow_class: list[str],
+    device: str,
+) -> None:
+    """Score networks on scans with masks of one's own: tables and pictures."""
+    from musclesense.cohort.images import read_labels
+    from musclesense.evaluation.scoring import Reference, as_markdown, score_cohort
+    from musclesense.segmentation.segmenter import Segmenter
+
+    known, of_labels = read_labels(labels, column)
+    reference = Reference(labels=known if labels else None, column=of_labels, ignored=tuple(ignore))
+    scores = score_cohort(cohort, out, Segmenter.load(model, device, allow_class), reference, pictures=pictures)
+    print(as_markdown(scores), end="")
 
 
 def train() -> None:

@@ -160,6 +160,11 @@ class Case:
         return _difference(self.volume_predicted_ml, self.volume_true_ml)
 
     @property
+    def counts(self) -> overlap.Overlap:
+        """Voxels in which the masks agree and differ."""
+        return overlap.Overlap(self.tp, self.fp, self.fn)
+
+    @property
     def voxels_true(self) -> int:
         """Voxels of the true mask."""
         return self.tp + self.fn

@@ -30,6 +30,16 @@ class Overlap:
         voxels = 2 * self.tp + self.fp + self.fn
         return 2 * self.tp / voxels if voxels else None
 
+    @property
+    def recall(self) -> float | None:
+        """The part of the truth that is found, or None where the truth is empty."""
+        return self.tp / (self.tp + self.fn) if self.tp + self.fn else None
+
+    @property
+    def precision(self) -> float | None:
+        """The part of what is found that is true, or None where nothing is found."""
+        return self.tp / (self.tp + self.fp) if self.tp + self.fp else None
+
 
 def overlap(truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> Overlap:
     """Count the voxels in which two masks of the same shape agree and differ.

@@ -16,7 +16,7 @@ from musclesense.cohort import checks
 from musclesense.cohort.cache import labelled_slices
 from musclesense.cohort.folds import NestedFolds
 from musclesense.cohort.images import read_channel, read_reference
-from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
+from musclesense.cohort.table import Acquisition, CohortTable
 from musclesense.errors import InputError
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import LabelSet
@@ -25,7 +25,7 @@ from musclesense.nnunet.record import FILE_ENDING, SPLITS, ExportedScan, Record
 from musclesense.nnunet.slices import single_slice
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import require_free
-from musclesense.storage.records import read_yaml, unreadable, write_json
+from musclesense.storage.records import write_json
 from musclesense.studies.layout import FOLDS
 from musclesense.vocabulary import Region
 
@@ -103,31 +103,6 @@ def export(
         folds.save(draft / FOLDS)
         record.save(draft)
     return record
-
-
-def read_labels(file: Path | None, column: str | None = None) -> tuple[LabelSet, str]:
-    """Read a label set from a file such as those in ``conf/labels``, and the column of the table that it is for.
-
-    Args:
-        file: YAML with ``classes`` and perhaps ``column``. None: any positive value is muscle.
-        column: Outdoes that of the file.
-
-    Raises:
-        InputError: The file cannot be understood.
-    """
-    if file is None:
-        return LabelSet.from_config({"muscle": []}), column or LABEL_COLUMNS[0]
-    remedy = "give a file with 'classes: {NAME: [VALUE]}'"
-    content = read_yaml(file, remedy=remedy)
-    with unreadable(file, KeyError, TypeError, AttributeError, remedy=remedy, said="no label set"):
-        classes = {name: list(values) for name, values in content["classes"].items()}
-        column = column or str(content.get("column", LABEL_COLUMNS[0]))
-    if column not in LABEL_COLUMNS:
-        raise InputError(f"{file}: column {column!r} holds no labels; give {' or '.join(LABEL_COLUMNS)}")
-    try:
-        return LabelSet.from_config(classes), column
-    except InputError as error:
-        raise InputError(*(f"{file}: {problem}" for problem in error.problems)) from error
 
 
 def _require_name(out: Path) -> None:

@@ -37,11 +37,11 @@ def draw_quality_control(found: "Segmentation") -> Figure:
     count = slice_count(geometry)
     numbers = np.unique(np.linspace(0, count - 1, min(count, _MOST_SLICES)).round().astype(int)).tolist()
     placements = [found.placement(number) for number in numbers]
-    images = _upright(scan.channels[name], geometry)
-    fraction = None if scan.fat_fraction is None else _upright(scan.fat_fraction, geometry)
-    masks = {limb: _upright(np.where(half, found.classes, 0), geometry) for limb, half in halves.items()}
-    zooms = _upright_zooms(geometry)
-    rows_shown, columns_shown = _around(_upright(scan.bodies, geometry)[numbers].any(axis=0), zooms)
+    images = upright(scan.channels[name], geometry)
+    fraction = None if scan.fat_fraction is None else upright(scan.fat_fraction, geometry)
+    masks = {limb: upright(np.where(half, found.classes, 0), geometry) for limb, half in halves.items()}
+    zooms = upright_zooms(geometry)
+    rows_shown, columns_shown = _around(upright(scan.bodies, geometry)[numbers].any(axis=0), zooms)
     # Of a narrow, tall body a part of the width stays empty: the picture must not grow without an end.
     tall = min(float(np.ptp(rows_shown) * zooms[0] / (np.ptp(columns_shown) * zooms[1])), _TALLEST)
 
@@ -80,7 +80,7 @@ def _outline(axes: Axes, mask: NDArray[np.bool_], colour: str) -> None:
     axes.contour(columns, rows, mask[np.ix_(rows, columns)], levels=[0.5], colors=colour, linewidths=0.9)
 
 
-def _upright(volume: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
+def upright(volume: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     """Turn a volume to slices in storage order, rows anterior to posterior, columns right to left."""
     orientation = geometry.orientation
     slices = "S" if "S" in nib.orientations.ornt2axcodes(orientation) else "I"
@@ -90,7 +90,7 @@ def _upright(volume: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     return upright
 
 
-def _upright_zooms(geometry: Geometry) -> tuple[float, float]:
+def upright_zooms(geometry: Geometry) -> tuple[float, float]:
     """Give the size in mm of an upright pixel along rows and columns."""
     along = geometry.orientation[:, 0].astype(int).tolist()
     return geometry.zooms[along.index(1)], geometry.zooms[along.index(0)]

@@ -1,0 +1,89 @@
+"""Contact sheets of a segmented scan: outlines of the mask and of the reference on its slices."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from musclesense.evaluation.report.overlays import draw
+from musclesense.imaging.grid import slices_with
+from musclesense.metrics.case import Case
+from musclesense.segmentation.quality import upright, upright_zooms
+from musclesense.segmentation.result import Segmentation
+from musclesense.storage.atomic import atomic_path
+
+A_SHEET, COLUMNS = 12, 3
+FEW = 18
+"""Of more slices than these, every second is drawn."""
+MARGIN_MM = 8.0
+
+
+def write_sheets(
+    folder: Path, name: str, found: Segmentation, truth: NDArray[np.uint8] | None, cases: Sequence[Case]
+) -> list[Path]:
+    """Draw the scored slices of a scan, or where none is scored those that show the body.
+
+    Args:
+        folder: For ``NAME-1.png`` and so on.
+        name: Of the files.
+        found: The mask, drawn in blue.
+        truth: The reference, class indices in the voxels of ``found``, drawn in amber; where both run, white.
+        cases: Its scores, for the titles.
+    """
+    by_slice: dict[int, list[float]] = {}
+    for case in cases:
+        by_slice.setdefault(case.slice, []).extend([] if case.dice is None else [case.dice])
+    numbers = [*by_slice] or slices_with(found.scan.bodies, found.geometry)
+    numbers = numbers if len(numbers) <= FEW else numbers[::2]
+    said = {number: f"  Dice {np.mean(dice):.3f}" for number, dice in by_slice.items() if dice}
+    panels = _panels(found, truth, numbers)
+    written = []
+    for first in range(0, len(numbers), A_SHEET):
+        part = slice(first, first + A_SHEET)
+        titles = [f"slice {number}{said.get(number, '')}" for number in numbers[part]]
+        written.append(folder / f"{name}-{first // A_SHEET + 1}.png")
+        with atomic_path(written[-1]) as draft:
+            _figure(panels[part], titles).savefig(draft)
+    return written
+
+
+def _panels(found: Segmentation, truth: NDArray[np.uint8] | None, numbers: Sequence[int]) -> list[NDArray[np.uint8]]:
+    """Draw the part of each slice in which a body lies in one of them, upright, as bright as the root of the signal."""
+    geometry = found.geometry
+    reference = np.zeros_like(found.classes) if truth is None else truth
+    image, classes, true, bodies = (
+        upright(volume, geometry)[numbers]
+        for volume in (found.scan.channels[found.scan.reference], found.classes, reference, found.scan.bodies)
+    )
+    window = tuple(
+        _around(np.asarray(bodies.any(axis=(0, 2 - axis))), round(MARGIN_MM / zoom))
+        for axis, zoom in enumerate(upright_zooms(geometry))
+    )
+    drawn = []
+    for grey, predicted, known in zip(image, classes, true, strict=True):
+        own = np.maximum(grey[window], 0)
+        bright = max(float(np.percentile(own, 99.5)), 1e-6)
+        shown = (255 * np.sqrt(np.clip(own / bright, 0, 1))).astype(np.uint8)
+        drawn.append(draw(shown, known[window], predicted[window]))
+    return drawn
+
+
+def _around(inside: NDArray[np.bool_], margin: int) -> slice:
+    there = np.flatnonzero(inside)
+    return slice(max(int(there[0]) - margin, 0), int(there[-1]) + margin + 1) if there.size else slice(None)
+
+
+def _figure(panels: Sequence[NDArray[np.uint8]], titles: Sequence[str]) -> Figure:
+    columns = min(COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    tall = panels[0].shape[0] / panels[0].shape[1]
+    figure = Figure(figsize=(6 * columns, rows * (6 * tall + 0.4)), dpi=100, layout="constrained", facecolor="black")
+    subplots = list(figure.subplots(rows, columns, squeeze=False, subplot_kw={"xticks": [], "yticks": []}).flat)
+    for axes, panel, title in zip(subplots, panels, titles, strict=False):
+        axes.imshow(panel)
+        axes.set_title(title, color="white", fontsize=10)
+    for axes in subplots:
+        axes.set_axis_off()
+    return figure
