@@ -357,5 +357,6 @@ def test_dicom_is_called_so_wherever_it_is_given(words, tmp_path, monkeypatch, c
         cli.main(words.format("scan").split())
     assert ended.value.code == 2
     kind = "file" if "IM1" in words else "folder"
-    assert f"is a DICOM {kind}; convert it to NIfTI (dcm2niix does so), and give one file" in capsys.readouterr().err
+    command = "musclesense import-dicom scan --out DIR"
+    assert f"is a DICOM {kind}; make images of it first, by {command}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

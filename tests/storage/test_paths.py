@@ -131,9 +131,9 @@ def test_what_is_dicom_is_called_so(kind: str, tmp_path: Path) -> None:
     path = {"file": file, "link": tmp_path / "link"}.get(kind, folder)
     with pytest.raises(InputError) as caught:
         require_file(path)
-    called = "file" if kind == "file" else "folder"
+    called, scan = ("file", folder) if kind == "file" else ("folder", path)
     assert str(caught.value) == (
-        f"{path}: is a DICOM {called}; convert it to NIfTI (dcm2niix does so), and give one file"
+        f"{path}: is a DICOM {called}; make images of it first, by musclesense import-dicom {scan} --out DIR"
     )
 
 

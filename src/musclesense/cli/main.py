@@ -115,6 +115,11 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--fold", type=int, default=0, help="nnU-Net's, which predicted them (default 0)"),
         _takes("--cohort", type=Path, metavar="TABLE", help="with --predictions: the table, if it was moved"),
     ],
+    verbs.import_dicom: [
+        _takes("folder", type=Path, metavar="FOLDER", help="as scanner or PACS exported it"),
+        _OUT,
+        _takes("--series", type=int, nargs="+", default=[], metavar="N", help="series to take (default: all)"),
+    ],
     verbs.phantom: [
         _takes("out", type=Path, metavar="OUT", help="folder to make"),
         _takes("--preset", default="demo", help=f"one of {', '.join(PRESETS)} (default demo)"),

@@ -71,6 +71,15 @@ def import_nnunet(
     print(import_predictions(dataset, predictions, out, inner=fold, table=cohort))
 
 
+def import_dicom(folder: Path, out: Path, series: list[int]) -> None:
+    """Make images of a scanner's DICOM folder."""
+    from musclesense.dicom.load import import_dicom
+
+    command = import_dicom(folder, out, series)
+    print(out)
+    log.info(f"next: {command}")
+
+
 def phantom(out: Path, **asked: Any) -> None:
     """Make a phantom cohort: images by MR physics, masks and a cohort table."""
     from musclesense.phantom.cohorts.generate import generate

@@ -3,6 +3,7 @@
 import errno
 import itertools
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -63,8 +64,9 @@ def refuse_dicom(path: Path) -> None:
         InputError: ``path`` is one.
     """
     if is_dicom(path):
-        kind = "folder" if is_folder(path) else "file"
-        raise InputError(f"{path}: is a DICOM {kind}; convert it to NIfTI (dcm2niix does so), and give one file")
+        kind, folder = ("folder", path) if is_folder(path) else ("file", path.parent)
+        command = f"musclesense import-dicom {shlex.quote(str(folder))} --out DIR"
+        raise InputError(f"{path}: is a DICOM {kind}; make images of it first, by {command}")
 
 
 def _begins_as_dicom(file: Path) -> bool:

@@ -1,0 +1,1 @@
+"""Images of a scanner's DICOM folder, told apart by their tags."""
