@@ -7,7 +7,7 @@ from musclesense.phantom import any_contrast, any_dixon
 from musclesense.phantom.any_scanner import SyntheticSlice
 from musclesense.vocabulary import EDITIONS
 
-PLAIN = tuple(name for name in any_dixon.INGREDIENTS if name not in ("bodies", "levels", "disease"))
+PLAIN = tuple(name for name in any_dixon.INGREDIENTS if name not in ("bodies", "levels"))
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from scipy import ndimage
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import Geometry
 from musclesense.phantom.additions import add_all
-from musclesense.phantom.anatomy.builds import Drawn, sample_build
+from musclesense.phantom.anatomy.builds import Drawn, sample_build, vary_muscles
 from musclesense.phantom.anatomy.ends import at_joint, sample_pelvis, sample_unlike, to_the_joints
 from musclesense.phantom.anatomy.limbs import Body, Packing, drawn_range_mm, relative_level, sample_limbs, sample_poses
 from musclesense.phantom.anatomy.section import Tissue
@@ -139,6 +139,8 @@ def _sample_subject(states: _States, region: Region, held: Held = NOTHING) -> tu
     drawn = sample_build(bodies, body, held.build) if (bodies := states.get("bodies")) else Drawn(body, Packing(), 1.0)
     body = drawn.body
     right, left = sample_limbs(anatomy, body, region)
+    if bodies:
+        right, left = vary_muscles(bodies, (right, left))
     own: dict[str, Any] = {"packing": drawn.packing, "calibre": drawn.calibre}
     limbs = to_the_joints(replace(right, **own)), to_the_joints(replace(left, **own))
     disease, levels, turns, hips = (states.get(name) for name in ("disease", "levels", "pose", "hips"))

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from musclesense.phantom.anatomy.limbs import Body, Packing, child
+from musclesense.phantom.anatomy.limbs import Body, LimbAnatomy, Packing, child
+from musclesense.phantom.anatomy.templates import TEMPLATES
 from musclesense.phantom.tables import read_table
 
 Range = tuple[float, float]
@@ -31,6 +32,11 @@ class Drawn(NamedTuple):
     calibre: float
 
 
+SPARED = 0.15
+"""Share of the muscles that are larger than others leave room for, as those that a disease spares are."""
+USUALLY_MM: Mapping[str, float] = {"gracilis": 3.0}
+"""How far a muscle pushes its neighbours away beyond its outline in the template, which is thin for it."""
+
 BUILDS = {name: Build(**table) for name, table in read_table("anatomy/builds.yaml").items()}
 
 
@@ -48,3 +54,19 @@ def sample_build(rng: np.random.Generator, body: Body, name: str | None = None) 
     own: Mapping[str, Any] = {name: float(rng.uniform(*span)) for name, span in build.body.items()}
     packing = Packing(**{name: float(rng.uniform(*span)) for name, span in build.packing.items()})
     return Drawn(replace(body, **own), packing, float(rng.uniform(*build.calibre)))
+
+
+def vary_muscles(rng: np.random.Generator, limbs: tuple[LimbAnatomy, LimbAnatomy]) -> tuple[LimbAnatomy, LimbAnatomy]:
+    """Draw how large each muscle is beside the others, alike on both sides, wider than in the cohorts.
+
+    Where one grows, its neighbours are smaller; a thin muscle never wholly gives way by itself.
+    """
+    names = TEMPLATES[limbs[0].region].muscles
+    usual = np.array([USUALLY_MM.get(name, 0.0) for name in names])
+    spared = rng.uniform(2, 10, len(names)) * (rng.random(len(names)) < SPARED)
+    wider = rng.uniform(1, 2.5)
+    right, left = (
+        replace(limb, growth_mm=(np.clip(wider * limb.growth_mm, -2, 5) + usual + spared).astype(np.float32))
+        for limb in limbs
+    )
+    return right, left
