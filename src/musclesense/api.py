@@ -147,6 +147,9 @@ def segment(
     limbs: str | Limbs = "auto",
     device: str = "auto",
     out_of_fold: bool = False,
+    erode: float | None = None,
+    slices: "str | tuple[int, int] | None" = None,
+    with_cut: bool = False,
 ) -> "Segmentation":
     """Segment the muscle of a scan.
 
@@ -158,9 +161,12 @@ def segment(
             where the side is not known; or ``auto``: what is found in the images.
         device: Where the networks compute, unless ``model`` is loaded already.
         out_of_fold: Of a study, use the networks alone that have not seen the subject; the scan is one of its cohort.
+        erode: Measure once more without so many mm along the border of each region.
+        slices: First and last slice that totals count, from 0: ``(2, 8)`` or ``"2:8"``. None: all.
+        with_cut: Let totals count what the edge of the image cuts.
 
     Returns:
-        The result: ``.mask`` is an array in the voxels of the scan, ``.table`` a pandas table of volumes and fat
+        The result: ``.mask`` is an array in the voxels of the scan, ``.table`` a pandas table of areas, volumes and fat
         fractions by slice and limb, ``.figure()`` a picture to judge the mask by, ``.save(folder)`` writes them all.
 
     Raises:
@@ -172,17 +178,27 @@ def segment(
     >>> result = ms.segment(scan, model="runs/before", region=row.region)
     >>> result.mask.shape == scan.geometry.shape
     True
-    >>> list(result.table.columns)
-    ['slice', 'limb', 'label', 'voxels', 'volume_ml', 'fat_fraction_percent', 'beyond_frame_percent']
+    >>> list(result.table.columns)[:6]
+    ['slice', 'limb', 'label', 'voxels', 'volume_ml', 'fat_fraction_percent']
     >>> result.save("result").as_posix()
     'result'
     """
+    from musclesense.segmentation.measuring import Measuring
     from musclesense.segmentation.scan import Scan, read_scan
     from musclesense.segmentation.segmenter import Segmenter, segment
 
+    measuring = Measuring.asked(erode, slices, with_cut)
     given = scan if isinstance(scan, Scan) else read_scan(fat=scan)
     networks = model if isinstance(model, Segmenter) else Path(model)
-    return segment(given, model=networks, region=region, limbs=limbs, device=device, out_of_fold=out_of_fold)
+    return segment(
+        given,
+        model=networks,
+        region=region,
+        limbs=limbs,
+        device=device,
+        out_of_fold=out_of_fold,
+        measuring=measuring,
+    )
 
 
 def separate(

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from musclesense.segmentation.measured import FILES
+
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 
 
@@ -18,7 +20,7 @@ def test_the_notebook_runs_in_an_empty_folder(tmp_path: Path) -> None:
     script = "\n".join(["import matplotlib", "matplotlib.use('agg')", *cells()])
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True, text=True)
     made = {path.name for path in (tmp_path / "result").iterdir()}
-    assert made == {"mask.nii.gz", "fat_fraction.csv", "qc.png", "run.json"}
+    assert made == {*FILES}
     assert (tmp_path / "runs" / "notebook" / "outer0_inner0" / "cases.csv").is_file()
 
 

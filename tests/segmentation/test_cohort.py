@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pandas
 import pytest
 import yaml
 
@@ -17,6 +18,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.digests import image_digest
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
 from musclesense.segmentation.cohort import segment_cohort
+from musclesense.segmentation.measuring import COLUMNS, ERODED_COLUMNS
 from musclesense.segmentation.scan import read_scan
 from musclesense.segmentation.segmenter import Segmenter, segment
 from musclesense.studies.content import write_content
@@ -178,6 +180,26 @@ def test_a_whole_cohort_is_segmented_out_of_fold(
         assert mask.data.any() == (mask.data[12, 12] == 1).all() == (row.subject in FOLDS[1])
         assert mask.geometry.difference(read_volume(of_cohort.channels["fat"]).geometry) is None
         assert image_digest(row.channels["fat"]) == image_digest(of_cohort.channels["fat"])
+
+
+def test_measurements_of_a_cohort_carry_subject_and_session(study: StudyFolder, tmp_path: Path) -> None:
+    out = tmp_path / "masks"
+    main(["segment-cohort", str(study.path), str(out), "--erode", "9", "--slices", "0:0", "--with-cut"])
+    table = pandas.read_csv(out / "measurements.csv", dtype={"session": str}, keep_default_na=False)
+    assert [*table.columns] == ["subject", "session", "region", "group", *COLUMNS, *ERODED_COLUMNS]
+    total = table[table["slice"] == "all"]
+    visits = total[total["subject"] == "s/3"].groupby(["limb", "session"])["voxels"].sum().unstack()
+    assert [*visits.columns] == ["a", "b"] and (visits > 0).all(axis=None)
+    assert set(table["counted_slices"]) == {0, 1}
+    for row in read_table(out / "cohort.csv").acquisitions:
+        assert row.mask is not None
+        alone = pandas.read_csv(row.mask.parent / "measurements.csv")
+        own = table[(table["subject"] == row.subject) & (table["session"] == row.session)]
+        assert own["voxels"].tolist() == alone["voxels"].tolist()
+    assert {*table["region"]} == {"thigh"} and {*table["group"]} == {""}
+    with pytest.raises(InputError, match=r"measurements\.csv: exists already; give another folder"):
+        (out / "cohort.csv").unlink()
+        segment_cohort(study.path, out)
 
 
 def test_a_cohort_that_was_moved_is_given(study: StudyFolder, cohort: Path, tmp_path: Path) -> None:

@@ -76,6 +76,12 @@ _ALLOWED = "a network of your own that the model may name: its code is run (may 
 _CLASSES = _takes("--allow-class", action="append", default=[], metavar="my.Net", help=_ALLOWED)
 _MODEL = _takes("--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle")
 _COLUMN = _takes("--column", choices=("mask", "compartments"), help="of the labels (default: the file's, or mask)")
+_ANONYMOUS = _takes("--anonymous", action="store_true", help="leave the names of files out of run.json")
+_MEASURING = (
+    _takes("--erode", type=float, metavar="MM", help="measure once more without so much of each region's border"),
+    _takes("--slices", metavar="FIRST:LAST", help="slices that totals count, from 0 (default: all)"),
+    _takes("--with-cut", action="store_true", help="let totals count what the edge of the image cuts"),
+)
 _FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
 _FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
 
@@ -152,7 +158,8 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _CLASSES,
         _DEVICE,
         _takes("--out-of-fold", action="store_true", help="of a study, the networks that have not seen the subject"),
-        _takes("--anonymous", action="store_true", help="leave the names of files out of run.json"),
+        _ANONYMOUS,
+        *_MEASURING,
         _OUT,
     ],
     verbs.segment_cohort: [
@@ -161,6 +168,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--cohort", type=Path, metavar="TABLE", help="the cohort table (default: where the study found it)"),
         _CLASSES,
         _DEVICE,
+        *_MEASURING,
     ],
     verbs.score: [
         _COHORT,

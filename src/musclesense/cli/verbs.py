@@ -112,28 +112,46 @@ def segment(
     device: str,
     out_of_fold: bool,
     anonymous: bool,
+    erode: float | None,
+    slices: str | None,
+    with_cut: bool,
     **asked: Any,
 ) -> None:
-    """Segment a scan: mask, fat fractions, a picture to judge them by."""
+    """Segment a scan: mask, measurements, a page to judge them by."""
     from musclesense.segmentation import segmenter
-    from musclesense.segmentation.result import MASK, require_place
+    from musclesense.segmentation.measured import MASK, files_of, require_place
+    from musclesense.segmentation.measuring import Measuring
     from musclesense.segmentation.scan import read_scan
 
+    measuring = Measuring.asked(erode, slices, with_cut)
     scan = read_scan(**{name: _image(value) for name, value in asked.items()})
-    require_place(out)
+    require_place(out, files_of(scan))
+    measuring.require_slices(scan.geometry)
     networks = segmenter.Segmenter.load(model, device, allow_class)
-    made = segmenter.segment(scan, model=networks, region=region, limbs=limbs, out_of_fold=out_of_fold)
+    made = segmenter.segment(
+        scan, model=networks, region=region, limbs=limbs, out_of_fold=out_of_fold, measuring=measuring
+    )
     saved = made.save(out, anonymous=anonymous) / MASK
     if scan.phase_unit is not None:
         log.info(f"phases: {scan.phase_unit}")
     print(saved)
 
 
-def segment_cohort(study: Path, out: Path, *, cohort: Path | None, allow_class: list[str], device: str) -> None:
+def segment_cohort(
+    study: Path,
+    out: Path,
+    *,
+    cohort: Path | None,
+    erode: float | None,
+    slices: str | None,
+    with_cut: bool,
+    **asked: Any,
+) -> None:
     """Segment a study's whole cohort, each subject by the networks that have not seen it."""
     from musclesense.segmentation import cohort as own
+    from musclesense.segmentation.measuring import Measuring
 
-    print(own.segment_cohort(study, out, table=cohort, device=device, allow_class=allow_class))
+    print(own.segment_cohort(study, out, table=cohort, measuring=Measuring.asked(erode, slices, with_cut), **asked))
 
 
 def score(

@@ -70,10 +70,14 @@ class LabelSet:
             classes[np.isin(whole, values) if values else whole > 0] = index
         return classes
 
+    @property
+    def written(self) -> tuple[int, ...]:
+        """The value of each class in a mask that is written: its first one, 1 for any positive value."""
+        return tuple(own[0] if own else 1 for own in self.values)
+
     def decode(self, classes: NDArray[np.uint8]) -> NDArray[np.uint16]:
-        """Turn class indices into mask values: the first of each class, 1 for any positive value."""
-        values = [BACKGROUND, *(own[0] if own else 1 for own in self.values)]
-        decoded: NDArray[np.uint16] = np.array(values, dtype=np.uint16)[classes]
+        """Turn class indices into the mask values that are written."""
+        decoded: NDArray[np.uint16] = np.array([BACKGROUND, *self.written], dtype=np.uint16)[classes]
         return decoded
 
 

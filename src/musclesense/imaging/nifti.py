@@ -169,12 +169,21 @@ def finite_values(data: NDArray[Any]) -> NDArray[Any]:
     return data if finite.all() else data[finite]
 
 
-def write_volume(path: Path, data: NDArray[Any], geometry: Geometry, dtype: DTypeLike) -> None:
-    """Write ``data`` to ``path`` in the voxels of ``geometry``, atomically; the same data give the same bytes."""
+def write_volume(
+    path: Path, data: NDArray[Any], geometry: Geometry, dtype: DTypeLike, *, label_names: str | None = None
+) -> None:
+    """Write ``data`` to ``path`` in the voxels of ``geometry``, atomically; the same data give the same bytes.
+
+    ``label_names`` is the file beside it that names the values of labels, which the header tells in the standard's
+    place for it (``intent_code``, ``aux_file``).
+    """
     if data.shape != geometry.shape:
         raise ValueError(f"data must have shape {geometry.shape}, got {data.shape}")
     header = geometry.header.copy()
     header.set_data_dtype(np.dtype(dtype))
+    if label_names is not None:
+        header.set_intent("label")
+        header["aux_file"] = label_names
     image = nib.Nifti1Image(data.astype(dtype), geometry.affine, header)
     with atomic_path(path) as draft:
         nib.save(image, draft)

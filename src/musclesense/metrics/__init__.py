@@ -1,1 +1,1 @@
-"""How well a mask fits: overlap.py (Dice, surface distance, volume) and fat_fraction.py (mean in a mask)."""
+"""How well a mask fits (overlap.py, case.py), the fat fraction in it, and the fat outside it (depots.py)."""

@@ -1,1 +1,1 @@
-"""From a trained network to a mask in scanner space."""
+"""From a trained network to a mask in scanner space, and to what is measured in it."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from musclesense.cohort.cache import image_files
 from musclesense.cohort.folds import NestedFolds, load_fitting
@@ -12,32 +13,44 @@ from musclesense.errors import InputError, collected
 from musclesense.imaging.digests import image_digest
 from musclesense.messages import log
 from musclesense.networks.predictor import AUTO
-from musclesense.segmentation.result import MASK, require_place
+from musclesense.segmentation.measured import MASK, as_text, require_place
+from musclesense.segmentation.measured import TABLE as MEASUREMENTS
+from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.scan import from_images
 from musclesense.segmentation.seen import testing
 from musclesense.segmentation.segmenter import Segmenter, segment
 from musclesense.storage.digests import digests_of
 from musclesense.storage.paths import is_there
+from musclesense.storage.records import write_csv
 from musclesense.studies.content import read_content, require_same_content
 from musclesense.studies.identity import table_of
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import read_settings
 
 TABLE = "cohort.csv"
+_WHO = ("subject", "session", "region", "group")
 _LONGEST_FOLDER = 100
 
 
 def segment_cohort(
-    study: Path, out: Path, *, table: Path | None = None, device: str = AUTO, allow_class: Collection[str] = ()
+    study: Path,
+    out: Path,
+    *,
+    table: Path | None = None,
+    device: str = AUTO,
+    allow_class: Collection[str] = (),
+    measuring: Measuring = PLAIN,
 ) -> Path:
     """Segment every acquisition that a study used by the networks whose test fold its subject is in.
 
     Args:
         study: A folder below ``runs/``.
-        out: Folder for the results of each acquisition, and for a table of the cohort with the new masks.
+        out: Folder for the results of each acquisition, for a table of the cohort with the new masks, and for one of
+            all measurements, which carries subject, session and region.
         table: The cohort table, wherever it lies now. None: where it lay when the study began.
         device: Where the networks compute.
         allow_class: Networks of the user's own that the study may name.
+        measuring: How the masks are measured.
 
     Returns:
         The new table.
@@ -56,12 +69,18 @@ def segment_cohort(
     by_subject = _networks(folder, rows, segmenter)
     places = [out / _name(row) for row in rows]
     _require_places(out, places)
+    measured = list[dict[str, Any]]()
     for number, (row, place) in enumerate(zip(rows, places, strict=True), start=1):
         log.info(f"{number} of {len(rows)}: {place}")
         images = {name: row.channels[name] for name in row.channels if name in _wanted(segmenter)}
         networks = by_subject[row.subject]
-        segment(from_images(images), model=networks, region=row.region, limbs=row.limbs, told=True).save(place)
+        scan = from_images(images)
+        made = segment(scan, model=networks, region=row.region, limbs=row.limbs, told=True, measuring=measuring)
+        made.save(place)
+        who = {name: str(getattr(row, name)) for name in _WHO}
+        measured += [who | as_text(one) for one in made.rows]
     masks = [replace(row, **{column: place / MASK}) for row, place in zip(rows, places, strict=True)]  # type: ignore[arg-type]
+    write_csv(out / MEASUREMENTS, [*_WHO, *measuring.columns], measured)
     write_table(out / TABLE, masks)
     return out / TABLE
 
@@ -101,7 +120,8 @@ def _networks(folder: StudyFolder, rows: Sequence[Acquisition], segmenter: Segme
 
 
 def _require_places(out: Path, places: Sequence[Path]) -> None:
-    problems = [f"{out / TABLE}: exists already; give another folder"] if is_there(out / TABLE) else []
+    taken = [out / name for name in (TABLE, MEASUREMENTS) if is_there(out / name)]
+    problems = [f"{file}: exists already; give another folder" for file in taken]
     for place in places:
         with collected(problems):
             require_place(place)

@@ -15,19 +15,20 @@ from musclesense.metrics.fat_fraction import mean_fat_fraction
 from musclesense.vocabulary import Limbs, Side
 
 if TYPE_CHECKING:
+    from musclesense.segmentation.measured import MeasuredMask
     from musclesense.segmentation.result import Segmentation
 
 _MOST_SLICES = 18
 _SLICES_A_ROW = 3
 _MARGIN_MM = 8.0
-_TALLEST = 2.0
-_COLOURS = {Side.RIGHT: "#ffb000", Side.LEFT: "#4cc9f0", Limbs.ONE: "#ffb000"}
+TALLEST = 2.0
+COLOURS = {Side.RIGHT: "#ffb000", Side.LEFT: "#4cc9f0", Limbs.ONE: "#ffb000"}
 _COLOUR_NAMES = {Side.RIGHT: "amber", Side.LEFT: "blue", Limbs.ONE: "amber"}
 # The subject's right is on the left.
 _TITLES: dict[Side | Limbs, Literal["left", "right"]] = {Side.RIGHT: "left", Side.LEFT: "right", Limbs.ONE: "left"}
 
 
-def draw_quality_control(found: "Segmentation") -> Figure:
+def draw_quality_control(found: "MeasuredMask | Segmentation") -> Figure:
     """Draw slices with the outlines of the mask and, where it is known, its mean fat fraction in each limb.
 
     Voxels are shown as they are in the files, turned and flipped but not resampled, so that the picture shows the mask
@@ -41,9 +42,9 @@ def draw_quality_control(found: "Segmentation") -> Figure:
     fraction = None if scan.fat_fraction is None else upright(scan.fat_fraction, geometry)
     masks = {limb: upright(np.where(half, found.classes, 0), geometry) for limb, half in halves.items()}
     zooms = upright_zooms(geometry)
-    rows_shown, columns_shown = _around(upright(scan.bodies, geometry)[numbers].any(axis=0), zooms)
+    rows_shown, columns_shown = around(upright(scan.bodies, geometry)[numbers].any(axis=0), zooms)
     # Of a narrow, tall body a part of the width stays empty: the picture must not grow without an end.
-    tall = min(float(np.ptp(rows_shown) * zooms[0] / (np.ptp(columns_shown) * zooms[1])), _TALLEST)
+    tall = min(float(np.ptp(rows_shown) * zooms[0] / (np.ptp(columns_shown) * zooms[1])), TALLEST)
 
     rows = -(-len(numbers) // _SLICES_A_ROW)
     columns = min(len(numbers), _SLICES_A_ROW)
@@ -55,13 +56,14 @@ def draw_quality_control(found: "Segmentation") -> Figure:
     for axes, number, placement in zip(subplots, numbers, placements, strict=False):
         # Square roots, since muscle is dark beside fat.
         axes.imshow(np.sqrt(np.maximum(images[number], 0)), cmap="gray", aspect=zooms[0] / zooms[1])
-        axes.add_patch(_frame(placement))
+        if placement is not None:
+            axes.add_patch(_frame(placement))
         for limb, mask in masks.items():
             for index in np.unique(mask[number][mask[number] > 0]):
-                _outline(axes, mask[number] == index, _COLOURS[limb])
+                _outline(axes, mask[number] == index, COLOURS[limb])
             percent = None if fraction is None else mean_fat_fraction(fraction[number], mask[number] > 0)
             said = limb.value[0].upper() + ("" if percent is None else f"  {percent:.1f} %")
-            axes.set_title(said, loc=_TITLES[limb], color=_COLOURS[limb], fontsize=10)
+            axes.set_title(said, loc=_TITLES[limb], color=COLOURS[limb], fontsize=10)
         axes.set_title(f"slice {number}", color="white", fontsize=9)
         axes.set_xlim(columns_shown)
         axes.set_ylim(rows_shown[::-1])
@@ -86,8 +88,8 @@ def upright(volume: NDArray[Any], geometry: Geometry) -> NDArray[Any]:
     slices = "S" if "S" in nib.orientations.ornt2axcodes(orientation) else "I"
     wanted = nib.orientations.axcodes2ornt(("L", "P", slices))
     turned = nib.orientations.apply_orientation(volume, nib.orientations.ornt_transform(orientation, wanted))
-    upright: NDArray[Any] = np.transpose(turned, (2, 1, 0))
-    return upright
+    slices_first: NDArray[Any] = np.transpose(turned, (2, 1, 0))
+    return slices_first
 
 
 def upright_zooms(geometry: Geometry) -> tuple[float, float]:
@@ -96,7 +98,7 @@ def upright_zooms(geometry: Geometry) -> tuple[float, float]:
     return geometry.zooms[along.index(1)], geometry.zooms[along.index(0)]
 
 
-def _around(body: NDArray[np.bool_], zooms: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
+def around(body: NDArray[np.bool_], zooms: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
     """Give the edges of what is shown along rows and columns: the body with a margin, or everything without one."""
     edges = []
     for axis, zoom in enumerate(zooms):
@@ -109,13 +111,18 @@ def _around(body: NDArray[np.bool_], zooms: tuple[float, float]) -> tuple[tuple[
 
 def _frame(placement: Placement) -> Rectangle:
     """Draw the edge of the grid in upright pixels."""
+    (top, bottom), (left, right) = frame_edges(placement)
+    return Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="#999999", linestyle="--")
+
+
+def frame_edges(placement: Placement) -> list[list[float]]:
+    """Give where the grid begins and ends along upright rows and columns."""
     lengths = placement.native_shape[::-1] if placement.transposed else placement.native_shape
     edges = []
     for size, start, step, length in zip(placement.grid_shape, placement.start, placement.step, lengths, strict=True):
         native = start + step * np.array([-0.5, size - 0.5])
-        edges.append(native if step > 0 else length - 1 - native)
-    (top, bottom), (left, right) = edges
-    return Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="#999999", linestyle="--")
+        edges.append((native if step > 0 else length - 1 - native).tolist())
+    return edges
 
 
 def _heading(name: str, shown: int, count: int, limbs: tuple[Side | Limbs, ...]) -> str:

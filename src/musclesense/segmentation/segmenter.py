@@ -18,6 +18,7 @@ from musclesense.messages import in_words, log
 from musclesense.networks.bundle import is_bundle, read_trained
 from musclesense.networks.predictor import AUTO, Ensemble, Predictor, TorchPredictor
 from musclesense.networks.spec import NetworkSpec
+from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import Scan
 from musclesense.segmentation.seen import tell, unseen_by
@@ -144,8 +145,10 @@ def segment(
     device: str = AUTO,
     out_of_fold: bool = False,
     told: bool = False,
+    measuring: Measuring = PLAIN,
 ) -> Segmentation:
     """Segment a scan, as `musclesense.segment` says; with ``told``, nothing is said of who has seen the subject."""
+    measuring.require_slices(scan.geometry)
     shown, seen = _word(Region, "region", region), None if limbs == AUTO else _word(Limbs, "limbs", limbs)
     segmenter = model if isinstance(model, Segmenter) else Segmenter.load(model, device)
     segmenter.require_region(shown)
@@ -160,8 +163,9 @@ def segment(
         scan = replace(scan, channels={**scan.channels, Channel.IMAGE.value: shows_body})
     bodies = {name: scan.bodies for name, image in scan.channels.items() if image is shows_body}
     classes = segmenter.segment(scan.channels, scan.geometry, bodies)
-    made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen or _found_limbs(scan))
+    made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen or found_limbs(scan), measuring)
     _say_beyond(made)
+    made.measured.tell()
     return made
 
 
@@ -173,11 +177,11 @@ def _say_beyond(made: Segmentation) -> None:
         size = f"{grid.columns * grid.spacing_mm:g} x {grid.rows * grid.spacing_mm:g} mm"
         log.warning(
             f"frame: {100 * beyond / body:.1f} % of the body lies beyond the networks' frame of {size}, "
-            "where nothing is segmented; look at qc.png, or train with a larger grid"
+            "where nothing is segmented; look at qc.html, or train with a larger grid"
         )
 
 
-def _found_limbs(scan: Scan) -> Limbs:
+def found_limbs(scan: Scan) -> Limbs:
     """Take what the images show; say so unless it is both limbs in every slice."""
     found = scan.limbs
     if found.limbs is not Limbs.BOTH or not found.sure:

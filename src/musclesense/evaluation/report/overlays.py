@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.image import imsave
 from numpy.typing import NDArray
 
+from musclesense.imaging.contours import contour
 from musclesense.metrics.case import Case
 from musclesense.storage.paths import is_file
 from musclesense.studies.overlays import read_index, read_overlay
@@ -67,22 +68,11 @@ def draw(image: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray
         np.kron(plane, np.ones((times, times), dtype=np.uint8)) for plane in (image, truth, prediction)
     )
     pixels = np.repeat(grey[:, :, None], 3, axis=2)
-    in_truth, in_prediction = _contour(true), _contour(predicted)
+    in_truth, in_prediction = contour(true, CONTOUR_WIDTH), contour(predicted, CONTOUR_WIDTH)
     pixels[in_truth] = TRUTH
     pixels[in_prediction] = PREDICTION
     pixels[in_truth & in_prediction] = BOTH
     return pixels
-
-
-def _contour(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Mark the labelled pixels that lie less than the contour's width from another value, along rows or columns."""
-    marked = np.zeros(labels.shape, dtype=bool)
-    for reach in range(1, CONTOUR_WIDTH + 1):
-        padded = np.pad(labels, reach)
-        middle, less, more = slice(reach, -reach), slice(None, -2 * reach), slice(2 * reach, None)
-        for neighbour in (padded[less, middle], padded[more, middle], padded[middle, less], padded[middle, more]):
-            marked |= labels != neighbour
-    return marked & (labels > 0)
 
 
 def _kept(run: Run, region: str) -> Iterable[tuple[float, list[Case]]]:

@@ -1,6 +1,5 @@
 """The page of a study: tables, charts and overlays in one self-contained HTML file."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, product
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from musclesense.evaluation.doubts import doubts
 from musclesense.evaluation.pooling import pool, select
@@ -19,6 +17,7 @@ from musclesense.evaluation.report.tables import FAILURES, GROUPS, LABELS, REGIO
 from musclesense.names import ALL
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked
+from musclesense.storage.pages import page_template
 from musclesense.storage.paths import is_file, require_within, require_writable
 from musclesense.storage.records import read_text, write_text
 from musclesense.studies.identity import with_edition
@@ -59,7 +58,8 @@ def write_report(folder: Path) -> Path:
     report = study.folder.report
     # All of it is made before any of it is written: what cannot be read is found while nothing has changed.
     pictures, drawn = _pictures(study), _overlays(study)
-    page = _template().render(**_content(study), pictures=pictures, overlays=drawn)
+    template = page_template("musclesense.evaluation.report", "template.html")
+    page = template.render(**_content(study), pictures=pictures, overlays=drawn)
     require_within(study.folder.path, report.path, report.figure("").parent)
     require_writable(report.path)
     with locked(report.path):
@@ -69,18 +69,6 @@ def write_report(folder: Path) -> Path:
                 draft.write_bytes(picture.light)
         write_text(report.page, page)
     return report.page
-
-
-def _template() -> Any:
-    environment = Environment(
-        loader=PackageLoader("musclesense.evaluation.report", "."),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["data_uri"] = _data_uri
-    return environment.get_template("template.html")
 
 
 def _content(study: Study) -> dict[str, Any]:
@@ -198,7 +186,3 @@ def _overlays(study: Study) -> dict[str, list[Picture]]:
         ]
         for region in study.regions
     }
-
-
-def _data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

@@ -1,0 +1,241 @@
+"""A mask of a scan: what is measured in it, and the folder that it is saved in."""
+
+import platform
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from musclesense.dixon.scan import IMAGES
+from musclesense.errors import InputError
+from musclesense.imaging.grid import Placement, slice_count, take_slice
+from musclesense.imaging.label_files import bids_table, itk_snap_labels, slicer_colours
+from musclesense.imaging.labels import LabelSet
+from musclesense.imaging.limbs import part_limbs
+from musclesense.imaging.nifti import Geometry, write_volume
+from musclesense.messages import log
+from musclesense.segmentation.measuring import CUT, DIGITS, LEFT_OUT, PLAIN, Measuring, measure
+from musclesense.segmentation.scan import Scan
+from musclesense.storage.atomic import atomic_path
+from musclesense.storage.digests import digest_of_bytes
+from musclesense.storage.paths import is_there, require_writable
+from musclesense.storage.records import read_json, write_csv, write_json, write_text
+from musclesense.version import __version__
+from musclesense.vocabulary import Limbs, Side
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+MASK, TABLE, OLD_TABLE, PICTURE, PAGE, RECORD = (
+    *("mask.nii.gz", "measurements.csv", "fat_fraction.csv", "qc.png", "qc.html", "run.json"),
+)
+LABEL_FILES: Mapping[str, Callable[[LabelSet], str]] = {
+    "dseg.tsv": bids_table,
+    "labels-itk-snap.txt": itk_snap_labels,
+    "labels-slicer.ctbl": slicer_colours,
+}
+FILES = (MASK, TABLE, OLD_TABLE, *LABEL_FILES, PICTURE, PAGE, RECORD)
+MAPS = {f"{name}.nii.gz": name for name in IMAGES}
+"""What is kept beside them where fat and water were separated from echoes."""
+RECORD_FORMAT = 2
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredMask:
+    """A mask of a scan.
+
+    Attributes:
+        scan: The images.
+        classes: Class indices (0 is background), uint8 of ``geometry.shape``.
+        labels: What they are.
+        limbs: Both limbs side by side, or the one that the scan shows.
+        measuring: How it is measured.
+        place: Lays the networks' frame over a slice; None where no network made the mask.
+    """
+
+    scan: Scan
+    classes: NDArray[np.uint8]
+    labels: LabelSet
+    limbs: Limbs
+    measuring: Measuring = PLAIN
+    place: Callable[[int], Placement] | None = None
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where the voxels lie."""
+        return self.scan.geometry
+
+    @property
+    def mask(self) -> NDArray[np.uint16]:
+        """The mask with the values of the labels, of ``geometry.shape``."""
+        return self.labels.decode(self.classes)
+
+    @cached_property
+    def halves(self) -> Mapping[Side | Limbs, NDArray[np.bool_]]:
+        """The part of the volume in which each limb lies, of ``geometry.shape``; a piece of another is in none."""
+        return part_limbs(self.scan.limbs, self.limbs, self.scan.bodies, self.geometry)
+
+    @cached_property
+    def beyond(self) -> NDArray[np.bool_] | None:
+        """The body beyond the networks' frame, of ``geometry.shape``: nothing of it is segmented."""
+        if self.place is None:
+            return None
+        beyond: NDArray[np.bool_] = self.scan.bodies.copy()
+        for number in range(slice_count(self.geometry)):
+            placement = self.place(number)
+            inside = placement.to_scanner(np.ones(placement.grid_shape)) > 0.5
+            take_slice(beyond, self.geometry, number)[inside] = False
+        return beyond
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        """The rows of `table`; what is not known is None."""
+        return measure(self.scan, self.classes, self.labels, self.halves, self.beyond, self.measuring)
+
+    @cached_property
+    def table(self) -> "DataFrame":
+        """Measurements of each label: by slice and limb, then over ``all`` slices that are counted."""
+        from pandas import DataFrame  # takes long to import
+
+        table = DataFrame(self.rows, columns=list(self.measuring.columns))
+        return table.astype({name: float for name in DIGITS if name in table})
+
+    def placement(self, number: int) -> Placement | None:
+        """Give where the networks' frame lies on a slice, None where there is none."""
+        return None if self.place is None else self.place(number)
+
+    def figure(self) -> "Figure":
+        """Draw the outline of the mask on slices of the scan."""
+        from musclesense.segmentation.quality import draw_quality_control
+
+        return draw_quality_control(self)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of what `save` writes, the record last."""
+        return files_of(self.scan)
+
+    def tell(self) -> None:
+        """Warn of slices that totals leave out since the edge of the image cuts them."""
+        cut = {row["slice"] for row in self.rows[: -len(self.halves) * self.labels.n_classes] if _is_lost(row)}
+        if cut:
+            count = slice_count(self.geometry)
+            log.warning(
+                f"measurements: the edge of the image cuts muscle in {len(cut)} of {count} slices, "
+                "which totals leave out; --with-cut counts it"
+            )
+
+    def save(self, folder: Path, record: Mapping[str, Any]) -> Path:
+        """Write all `files`, or none.
+
+        Args:
+            folder: Made where it is missing. Results of an earlier call are replaced, unless somebody changed them.
+            record: What made the mask.
+
+        Raises:
+            InputError: It cannot be written, or holds a file of another origin, or a changed one, under one of the
+                names.
+        """
+        from musclesense.segmentation.page import quality_page
+
+        replaced = require_place(folder, self.files)
+        with ExitStack() as drafts:
+            places = {name: drafts.enter_context(atomic_path(folder / name)) for name in self.files}
+            names = next(iter(LABEL_FILES)) if self.labels.n_classes > 1 else None
+            write_volume(places[MASK], self.mask, self.geometry, np.uint16, label_names=names)
+            for name in (TABLE, OLD_TABLE):
+                write_csv(places[name], self.measuring.columns, [as_text(row) for row in self.rows])
+            for name, text in LABEL_FILES.items():
+                write_text(places[name], text(self.labels))
+            for name in [name for name in self.files if name in MAPS]:
+                write_volume(places[name], self._map(name), self.geometry, np.float32)
+            self.figure().savefig(places[PICTURE])
+            write_text(places[PAGE], quality_page(self, digest_of_bytes(places[MASK])))
+            results = {name: digest_of_bytes(place) for name, place in places.items() if name != RECORD}
+            others = dict(replaced.items() - results.items())
+            own = {"format": RECORD_FORMAT, **record, "measured": self.measuring.to_record()}
+            write_json(places[RECORD], own | {"results": results, "replaced": others})
+        return folder
+
+    def _map(self, name: str) -> NDArray[Any]:
+        if self.scan.fat_fraction is not None and MAPS[name] == "fat_fraction":
+            return self.scan.fat_fraction
+        return self.scan.channels[MAPS[name]]
+
+
+def files_of(scan: Scan) -> tuple[str, ...]:
+    """Give the names of what is saved of a mask of a scan, the record last."""
+    separated = scan.phase_unit is not None
+    return (*FILES[:-1], *MAPS, RECORD) if separated else FILES
+
+
+def versions() -> dict[str, str]:
+    """Say what made a result."""
+    return {"musclesense": __version__, "python": platform.python_version(), "numpy": np.__version__}
+
+
+def named(path: Path, anonymous: bool) -> dict[str, str]:
+    """Say which file was read."""
+    return ({} if anonymous else {"file": str(path)}) | {"sha256": digest_of_bytes(path)}
+
+
+def as_text(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the numbers of a row with as many digits as mean something."""
+    return {
+        name: "" if value is None else format(value, DIGITS[name]) if name in DIGITS else value
+        for name, value in row.items()
+    }
+
+
+def _is_lost(row: Mapping[str, Any]) -> bool:
+    flags = row["flags"].split()
+    return CUT in flags and LEFT_OUT not in flags and not row["counted_slices"]
+
+
+def require_place(folder: Path, names: tuple[str, ...] = FILES) -> dict[str, str]:
+    """Refuse a folder for results before the work, which takes long.
+
+    Returns:
+        Digests of the results that will be replaced, by name.
+
+    Raises:
+        InputError: It cannot be written, or holds what no earlier call wrote under one of the names, such as a mask
+            drawn by hand that lies beside the images, or one that was corrected.
+    """
+    require_writable(folder)
+    record = read_record(folder)
+    if record is None and (strangers := [name for name in names if is_there(folder / name)]):
+        raise InputError(f"{folder / strangers[0]}: exists and was not made by this command; give another folder")
+    there = {name: digest_of_bytes(folder / name) for name in names[:-1] if _holds_something(folder / name)}
+    changed = [name for name, digest in there.items() if not is_of(record or {}, folder / name, digest)]
+    if changed:
+        keep = "move it away or give another folder to keep it, or remove it"
+        raise InputError(*(f"{folder / name}: was changed after it was written here; {keep}" for name in changed))
+    return there
+
+
+def _holds_something(file: Path) -> bool:
+    return is_there(file) and file.stat().st_size > 0
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Read the record of an earlier call in its folder; None where there is none of this command's."""
+    try:
+        record = read_json(folder / RECORD, remedy="")
+    except InputError:
+        return None
+    return record if isinstance(record, dict) and {"inputs", "networks"} <= record.keys() else None
+
+
+def is_of(record: Mapping[str, Any], file: Path, digest: str) -> bool:
+    """Tell whether a result is as it was written, or, where a call was killed in the end, as it was before."""
+    known = [record.get(key) for key in ("results", "replaced")]
+    if known == [None, None]:  # of a release that wrote no digests: the record was written last
+        return file.stat().st_mtime_ns <= (file.parent / RECORD).stat().st_mtime_ns
+    return any(isinstance(digests, dict) and digests.get(file.name) == digest for digests in known)
