@@ -312,3 +312,15 @@ def test_arguments_of_lightning_reach_its_trainer_and_part_studies(plan_of: Plan
     assert make_trainer(added, choose(added.config.trainer), (0,), []).accumulate_grad_batches == 2
     assert make_trainer(plain, choose(plain.config.trainer), (0,), []).accumulate_grad_batches == 1
     assert added.study == same.study != plain.study
+
+
+@pytest.mark.parametrize("machine", ["gpu", "gpu_shared"])
+@pytest.mark.parametrize("experiment", ["any_scanner_fat", "any_contrast", "any_contrast_muscles", "any_dixon"])
+def test_what_suits_a_machine_wins_over_the_experiment(plan_of: PlanOf, machine: str, experiment: str) -> None:
+    (plain,) = plan_of(f"experiment={experiment}").runs
+    (run,) = plan_of(f"experiment={experiment}", f"machine={machine}", "trainer.accelerator=cpu").runs
+    drawn, epochs = run.config.synthesis, run.config.trainer.max_epochs
+    assert drawn.slices == drawn.initial + (epochs - 1) * drawn.growth, "all slices are trained on"
+    assert epochs * drawn.per_epoch > plain.config.trainer.max_epochs * plain.config.synthesis.per_epoch
+    assert run.config.early_stopping.patience >= epochs
+    assert run.spec == plain.spec

@@ -18,6 +18,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.frame import normalise
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import read_volume
+from musclesense.phantom import any_contrast
 from musclesense.phantom.anatomy.templates import compartment_values
 from musclesense.training.module import SegmentationModule
 from musclesense.training.run import train
@@ -151,6 +152,26 @@ def test_drawn_slices_are_trained_on_beside_the_cohort_s(configured, drawn, monk
     assert seen[0][0] > 0 and seen[1][0] == 0
     assert all(8 <= part[2] < 12 for part in seen), "the second epoch draws from a larger pool"
     assert len(drawn) == 12, "both runs share one pool"
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "region"),
+    [("professional", "whole_muscle", "lower_limb"), ("simplified", "compartments", "thigh")],
+)
+def test_slices_of_any_scanner_s_dixon_are_trained_on_with_all_their_images(
+    configured, monkeypatch, tmp_path, images, labels, region
+):
+    monkeypatch.setattr(any_contrast, "FINEST_MM", 2.5)
+    own = (*DRAWN[1:], "synthesis=any_dixon", "synthesis.initial=4", "synthesis.per_epoch=4", "synthesis.growth=0")
+    named = (f"edition={images}", f"labels={labels}", f"region={region}")
+    config = configured(*own, *named, "synthesis.replace=true", "trainer.max_epochs=1", f"data={tmp_path}")
+    train(config)
+    assert config.synthesis is not None
+    shape = config.synthesis.pool.read([0])["image"].shape[1:]
+    assert shape[-2:] == (32, 64) and shape[:-2] == ((4,) if images == "professional" else ())
+    weights = torch.load(config.run.checkpoints.best, weights_only=True)["state_dict"]
+    assert next(one.shape[1] for one in weights.values() if one.ndim == 4) == len(config.spec.channels)
+    assert {row["region"] for row in rows_of(config.run.path / "cases.csv")} == {*map(str, config.spec.regions)}
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyboardInterrupt()])

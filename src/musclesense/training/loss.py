@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torchmetrics import Metric
 
 
@@ -21,15 +20,14 @@ class DiceCrossEntropy(nn.Module):
         """Give the loss of logits (batch, 1 + classes, rows, columns) against class indices (batch, rows, columns)."""
         logits = logits.float()  # sums over a batch overflow or drown in half precision
         log_probability = logits.log_softmax(dim=1)
-        one_hot = functional.one_hot(classes, logits.shape[1]).movedim(-1, 1).to(logits.dtype)
+        # A byte for each pixel and class: with many classes, numbers would take the most memory and time of a step.
+        own = classes[:, None] == torch.arange(logits.shape[1], device=classes.device)[:, None, None]
         # As functional.cross_entropy, whose sums on a GPU differ from run to run.
-        entropy = -(log_probability * one_hot).sum(dim=1).mean()
-        probability, truth = log_probability.exp()[:, 1:], one_hot[:, 1:]
-        over = (0, 2, 3)
-        shared = (probability * truth).sum(over)
-        total = probability.sum(over) + truth.sum(over)
-        lost = 1 - (2 * shared + 1) / (total + 1)
-        there = truth.sum(over) > 0
+        entropy = -log_probability.where(own, 0).sum(dim=1).mean()
+        probability = log_probability.exp()
+        shared, size, total = (part.sum((0, 2, 3))[1:] for part in (probability.where(own, 0), own, probability))
+        lost = 1 - (2 * shared + 1) / (total + size + 1)
+        there = size > 0
         return torch.add(entropy, (lost * there).sum() / there.sum().clamp(min=1), alpha=self.dice_weight)
 
 

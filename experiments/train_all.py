@@ -1,0 +1,78 @@
+"""Trains all networks of this project in one call, side by side, and keeps what is needed to use and to judge them.
+
+``python experiments/train_all.py OUT [--machine gpu_shared] [--only NAME] [OVERRIDE ...]``
+
+Each network is a run of ``train.py experiment=NAME``, which goes on where it was stopped when the command is given
+again. Of each that is finished ``OUT`` holds ``NAME.ckpt``, a bundle in half precision, and all of them have their
+records in ``OUT/records.zip``: configuration, curves, cases and what was said, below the name of the experiment.
+"""
+
+import argparse
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from musclesense.networks.bundle import read_checkpoint, write_bundle
+from musclesense.storage.atomic import atomic_path
+from musclesense.studies.layout import RunFolder, StudyFolder
+
+ROOT = Path(__file__).resolve().parents[1]
+NETWORKS = ("any_contrast", "any_contrast_muscles", "any_dixon")
+
+
+def main() -> int:
+    """Read the command line, train, and keep; give 1 where a training failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--machine", help="a file in conf/machine; without one, experiments as they stand")
+    parser.add_argument("--only", action="append", choices=NETWORKS, help="one of the networks; may be given again")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    options, overrides = parser.parse_known_args()
+    options.only = options.only or NETWORKS
+    options.out.mkdir(parents=True, exist_ok=True)
+    machine = [] if options.machine is None else [f"machine={options.machine}"]
+    told = {name: (options.out / f"{name}.log").open("w") for name in options.only}
+    trainings = {
+        name: subprocess.Popen(
+            [
+                *(sys.executable, str(ROOT / "train.py"), f"experiment={name}", *machine),
+                *(f"study={name}", f"runs={options.runs}", *overrides),
+            ],
+            stdout=told[name],
+            stderr=subprocess.STDOUT,
+        )
+        for name in options.only
+    }
+    failed = [name for name, training in trainings.items() if training.wait() != 0]
+    for name, log in told.items():
+        log.close()
+        print(f"{name}: {'failed' if name in failed else 'trained'}; see {log.name}")
+    finished = {name: run for name in options.only if (run := StudyFolder(options.runs / name).run(0, 0)).is_finished}
+    for name, run in finished.items():
+        keep_network(run, options.out / f"{name}.ckpt", name)
+    keep_records(finished, options.out / "records.zip")
+    return 1 if failed else 0
+
+
+def keep_network(run: RunFolder, out: Path, experiment: str) -> None:
+    """Write the best network of a run as a bundle in half precision."""
+    trained = read_checkpoint(run.checkpoints.best)
+    weights = trained.network.state_dict().items()
+    half = {name: value.half() if value.is_floating_point() else value for name, value in weights}
+    about = {"training_data": f"phantoms alone, experiment={experiment}; no real scan", "intended_use": "research"}
+    write_bundle(out, trained.spec, half, about)
+
+
+def keep_records(runs: dict[str, RunFolder], out: Path) -> None:
+    """Put the small files of each run into an archive."""
+    with atomic_path(out) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, run in runs.items():
+            for file in sorted(
+                path for path in run.path.iterdir() if path.suffix in (".yaml", ".json", ".csv", ".txt")
+            ):
+                archive.write(file, f"{name}/{file.name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
