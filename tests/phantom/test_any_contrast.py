@@ -103,7 +103,33 @@ def test_a_cut_image_shows_muscle(monkeypatch: pytest.MonkeyPatch) -> None:
         values = cut.compartments[cut.compartments > 0]
         sides = {Limbs.LEFT if value > 100 else Limbs.RIGHT for value in np.unique(values)}
         assert cut.limbs is (Limbs.BOTH if len(sides) == 2 else sides.pop())
-        assert max(cut.image.shape) * cut.geometry.zooms[0] <= 195
+
+
+def test_images_are_cut_on_any_of_their_sides() -> None:
+    compartments = np.zeros((200, 300), np.uint8)
+    compartments[100:120, 140:170] = 1
+    cut: list[set[str]] = []
+    for seed in range(60):
+        rows, columns = any_contrast._sample_cut(np.random.default_rng(seed), compartments, 1.0)
+        assert compartments[rows, columns].any()
+        spared = {
+            "front": rows.start == 0,
+            "back": rows.stop == 200,
+            "right": columns.start == 0,
+            "left": columns.stop == 300,
+        }
+        cut.append({side for side, whole in spared.items() if not whole})
+    assert {len(sides) for sides in cut} >= {1, 2, 3}
+    assert set().union(*cut) == {"front", "back", "right", "left"}
+
+
+def test_some_diseases_swell_muscle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(any_contrast, "END_STAGE", 0.0)
+    for share, least in ((1.0, 0.1), (0.0, 0.0)):
+        monkeypatch.setattr(any_contrast, "SWOLLEN", share)
+        drawn = [any_contrast._sample_disease(np.random.default_rng(seed), Region.CALF)[0] for seed in range(20)]
+        assert min(pattern.oedema[0] for pattern in drawn) >= least
+    assert {pattern.oedema for pattern in drawn} != {(0.0, 0.0)}
 
 
 def test_air_is_zero_at_times(slices: list[SyntheticSlice]) -> None:

@@ -67,8 +67,10 @@ MOST_PIXELS = 400_000
 """Of an interpolated image."""
 SWAPPED = 0.1
 """Share of the images of a Dixon separation in which fat and water are swapped somewhere."""
-CROPPED = 0.17
-"""Share of the images that are cut around a part of the limb."""
+CROPPED, CUT_SIDE = 0.22, 0.65
+"""Share of the images that are cut around a part of the limb; of these, how often each side is cut."""
+SWOLLEN = 0.25
+"""Share of the diseases that are drawn with oedema of their own, of few muscles or many."""
 END_STAGE = 0.06
 """Share of the subjects whose muscles are all gone."""
 AT_HIPS = 0.16
@@ -146,11 +148,11 @@ def _sample_subject(states: _States, region: Region, held: Held = NOTHING) -> tu
     disease, levels, turns, hips = (states.get(name) for name in ("disease", "levels", "pose", "hips"))
     pattern, severity = _sample_disease(disease, region) if disease else (PATTERNS["control"], 0.0)
     pattern, severity = held.disease or (pattern, severity)
-    muscles = len(limbs[0].growth_mm)
-    states_of = [own.of_muscles(muscles) for own in sample_infiltration(anatomy, pattern, severity, region, body.age)]
+    states_of = [own.of_every(region) for own in sample_infiltration(anatomy, pattern, severity, region, body.age)]
     if held.level is None and levels and hips and region is Region.THIGH and hips.random() < AT_HIPS:
-        halves = sample_pelvis(hips, limbs)
-        return [PlacedLimb(*half, state) for half, state in zip(halves, states_of, strict=True)], Limbs.BOTH
+        return [
+            PlacedLimb(*one, own) for one, own in zip(sample_pelvis(hips, limbs), states_of, strict=True)
+        ], Limbs.BOTH
     if sides := states.get("sides"):
         limbs = sample_unlike(sides, limbs)
     low, high = np.array([drawn_range_mm(limb) for limb in limbs]).T
@@ -172,7 +174,10 @@ def _sample_disease(rng: np.random.Generator, region: Region) -> tuple[Pattern, 
     if rng.random() < END_STAGE:
         gone = Pattern(involvement={}, others=1.0, scatter=0.03, wasting_mm=float(rng.uniform(0.5, 6)))
         return gone, float(rng.uniform(0.8, 1.0))
-    return sample_disease(rng, region)
+    pattern, severity = sample_disease(rng, region)
+    if rng.random() < SWOLLEN:
+        pattern = replace(pattern, oedema=(float(rng.uniform(0.1, 0.9)), float(rng.uniform(0.3, 1.0))))
+    return pattern, severity
 
 
 def _turn_limbs(rng: np.random.Generator, limbs: list[PlacedLimb]) -> tuple[list[PlacedLimb], Limbs]:
@@ -324,15 +329,15 @@ def _bend_and_wrap(
 
 
 def _sample_cut(rng: np.random.Generator, compartments: NDArray[np.uint8], pixel: float) -> tuple[slice, slice]:
-    """Draw a rectangle around some muscle, which the limb may touch on all sides."""
+    """Draw a rectangle around some muscle, which the limb may touch on one side or on all."""
     rows, columns = np.nonzero(compartments)
     if not rows.size:
         return slice(None), slice(None)
     at = int(rng.integers(rows.size))
     sides = []
     for middle, size in zip((rows[at], columns[at]), compartments.shape, strict=True):
-        half = max(8, int(rng.uniform(35, 95) / pixel))
-        sides.append(slice(max(0, int(middle) - half), min(size, int(middle) + half)))
+        low, high = np.where(rng.random(2) < CUT_SIDE, np.maximum(8, rng.uniform(30, 110, 2) / pixel), size)
+        sides.append(slice(max(0, int(middle - low)), min(size, int(middle + high))))
     return sides[0], sides[1]
 
 

@@ -29,7 +29,7 @@ def draw(limbs: list[PlacedLimb]) -> Drawing:
 
 def healthy(region: Region) -> list[Infiltration]:
     states = sample_infiltration(np.random.default_rng(0), PATTERNS["control"], 0.0, region)
-    return [state.of_muscles(len(TEMPLATES[region].every)) for state in states]
+    return [state.of_every(region) for state in states]
 
 
 @pytest.mark.parametrize("seed", range(4))

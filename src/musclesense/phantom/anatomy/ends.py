@@ -40,11 +40,11 @@ def sample_pelvis(rng: np.random.Generator, limbs: tuple[LimbAnatomy, LimbAnatom
         right,
         radius_mm=radius,
         levels=HIPS,
-        growth_mm=1.5 + right.growth_mm,
+        growth_mm=np.clip(1.5 + right.growth_mm, -1, 5),
         growth_slope=0 * right.growth_slope,
         fat_mm=min(right.fat_mm, 30.0),
     )
-    left = replace(right, side=Side.LEFT, growth_mm=1.5 + left.growth_mm)
+    left = replace(right, side=Side.LEFT, growth_mm=np.clip(1.5 + left.growth_mm, -1, 5))
     low, high = drawn_range_mm(right)
     level, middle, flattening = rng.uniform(low, high), rng.normal(0, 5), rng.uniform(0, 0.5)
     away = MIDLINE * shape_at(right, level)[0][0]

@@ -36,9 +36,9 @@ class Infiltration:
     pennation: Floats  # how much fascicles follow the border of the muscle instead
     field: Floats  # lattice of the texture
 
-    def of_muscles(self, count: int) -> Self:
-        """Give the state of ``count`` muscles: further ones are as the first ones are."""
-        muscles = len(self.usual)
+    def of_every(self, region: Region) -> Self:
+        """Give the state of every muscle of a region: those beyond its usual levels are as the first ones are."""
+        muscles, count = len(self.usual), len(TEMPLATES[region].every)
         own: dict[str, Any] = {
             name: np.resize(value, count) for name, value in vars(self).items() if np.shape(value) == (muscles,)
         }
