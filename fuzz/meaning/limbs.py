@@ -60,7 +60,7 @@ def scene(draw: Draw, kind: str) -> Scene:
         if kind == "alone":
             body, owner = body[:, : first.shape[1]], owner[:, : first.shape[1]]
     elif kind == "piece":
-        keep = first.shape[1] + gap + max(3, int(draw.random.uniform(0.12, 0.22) * thin))
+        keep = first.shape[1] + gap + max(3, int(draw.random.uniform(0.03, 0.3) * thin))
         body, owner, limbs = body[:, :keep], owner[:, :keep], Limbs.RIGHT
     elif kind in ("towel", "coil") and draw.chance(0.5):
         body, owner, limbs = body[:, : first.shape[1]], owner[:, : first.shape[1]], Limbs.RIGHT
@@ -133,7 +133,8 @@ def wrong(shown: Scene, rows: dict[str, int], mask: NDArray[np.bool_]) -> str | 
     for limb, voxels in rows.items():
         index = 2 if "left" in (limb, shown.limbs.value if limb == "one" else "") else 1
         own = int(np.count_nonzero(mask & (shown.owner == index)))
-        if abs(voxels - own) > 0.06 * max(own, 100):  # a sliver of another limb is not always seen
+        # A line close to the skin, which the seeds' network takes for muscle, is counted in part.
+        if abs(voxels - own) > (0.1 if shown.kind in ("towel", "coil") else 0.03) * max(own, 100):
             return f"{shown.kind}: {limb} has {voxels} voxels, and {own} lie in it"
     return None
 

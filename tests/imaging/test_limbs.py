@@ -204,6 +204,58 @@ def test_a_piece_of_the_other_limb_is_in_neither_half() -> None:
     assert both[Side.LEFT][right < -170].all() and both[Side.RIGHT][right > -41].all()
 
 
+@pytest.mark.parametrize("codes", ["LPS", "RAS"])
+@pytest.mark.parametrize(("gap", "width"), [(0, 14), (4, 12), (8, 8), (20, 16)])
+def test_a_sliver_of_the_other_limb_is_in_neither_half(codes: str, gap: float, width: float) -> None:
+    geometry = stored_as(codes)
+    # The frame ends 200 mm at the left; the limb, of a radius of 60 mm, that far before it.
+    main, other = -200 + width + gap + 60, -200 + width - 60
+    image = discs(geometry, (main, 60), (other, 60))
+    seen = found(image, geometry)
+    (half,) = part_limbs(seen, seen.limbs, image > 15, geometry).values()
+    right = scanner_mm(geometry)[..., 0]
+    limb = (np.abs(right - main) < 58) & (image > 15)
+    assert seen.limbs is Limbs.RIGHT and "piece" in seen.why and not seen.clear
+    assert half[limb].all() and not half[right < other + 57].any()
+
+
+@pytest.mark.parametrize("darker", [1, 3, 6])
+@pytest.mark.parametrize("codes", ["LPS", "RAS"])
+def test_a_limb_far_from_the_coil_is_a_limb(codes: str, darker: float) -> None:
+    geometry = stored_as(codes)
+    image = discs(geometry, (80, 60), (-80, 55)) / np.where(scanner_mm(geometry)[..., 0] < 0, darker, 1)
+    assert found(image, geometry).limbs is Limbs.BOTH
+
+
+@pytest.mark.parametrize("limbs", [[(0, 60)], [(80, 60), (-80, 60)]])
+@pytest.mark.parametrize("bright", [8, 12, 20])
+def test_a_faint_towel_apart_from_limbs_is_in_no_half(limbs: list[tuple[float, float]], bright: float) -> None:
+    geometry = stored_as("LPS")
+    below = scanner_mm(geometry)[..., 1]
+    image = discs(geometry, *limbs)
+    towel = (below < -72) & (below > -80)
+    image[towel] = bright
+    seen = found(image, geometry)
+    halves = part_limbs(seen, seen.limbs, image > 50, geometry)
+    assert sum((half & towel).sum() for half in halves.values()) < 0.05 * towel.sum()
+    assert sum(half[image > 50].sum() for half in halves.values()) == (image > 50).sum()
+    # Who says otherwise has all that is there.
+    said = Limbs.ONE if seen.limbs is Limbs.BOTH else Limbs.BOTH
+    assert sum((half & towel).sum() for half in part_limbs(seen, said, image > 50, geometry).values()) == towel.sum()
+
+
+def test_what_may_be_another_limb_is_doubted() -> None:
+    geometry = stored_as("LPS")
+    right, below = scanner_mm(geometry)[..., 0], scanner_mm(geometry)[..., 1]
+    image = discs(geometry, (80, 60))
+    assert found(image, geometry).clear
+    faint = image + 10 * (np.hypot(right + 80, below) < 55)
+    assert found(faint, geometry).sure and not found(faint, geometry).clear
+    # Cut out of a limb, with a step of brightness through it.
+    cut = np.where(below < 40, 30 + 60 * (right > 20), 0) + discs(geometry)
+    assert not found(cut, geometry).clear
+
+
 def test_most_slices_decide_and_doubt_is_told() -> None:
     geometry = Geometry.from_affine(
         (200, 90, 5), np.array([[-2, 0, 0, 199], [0, -2, 0, 89], [0, 0, 9, 0], [0, 0, 0, 1]])

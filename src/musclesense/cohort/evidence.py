@@ -62,7 +62,7 @@ class Evidence:
         at = np.unique(np.linspace(0, len(numbers) - 1, _MOST_SLICES).round().astype(int))
         images = [take_slice(volume.data, volume.geometry, numbers[i]) for i in at.tolist()]
         found = sum_up([look(image, body_mask(image), volume.geometry) for image in images], volume.geometry)
-        if found.sure and (found.limbs is Limbs.BOTH) != (row.limbs is Limbs.BOTH):
+        if found.clear and (found.limbs is Limbs.BOTH) != (row.limbs is Limbs.BOTH):
             shown = "two limbs" if found.limbs is Limbs.BOTH else "one limb"
             said = f"limbs {str(row.limbs)!r}: the image shows {shown}; correct the cell if it is wrong"
             self._limbs.append((row.line, said))

@@ -14,6 +14,8 @@ from musclesense.vocabulary import Limbs, Side
 
 _OFF_MM = 50.0
 """A limb that lies so far beside the scanner's middle is that of this side."""
+# Of the width of a limb: so far from the middle of the image the other would have had room.
+_BESIDE = 0.4
 # The cut lies in this middle part of the body's width where nothing is seen to part the limbs.
 _MIDDLE = (0.3, 0.7)
 
@@ -33,6 +35,11 @@ class FoundLimbs:
     sure: bool
     slices: Sequence[Seen]
     why: str
+
+    @property
+    def clear(self) -> bool:
+        """Whether it is sure, and beyond doubt in one slice."""
+        return self.sure and any(seen.count and seen.clear for seen in self.slices)
 
 
 def find_limbs(image: NDArray[Any], bodies: NDArray[np.bool_], geometry: Geometry) -> FoundLimbs:
@@ -65,7 +72,8 @@ def part_limbs(
 ) -> dict[Side | Limbs, NDArray[np.bool_]]:
     """Give the part of the volume in which each limb lies, of ``geometry.shape``.
 
-    Where one limb was found, a piece of the other at the edge of the image belongs to none.
+    Where what was found is what is known, a piece of the other limb at the edge of the image belongs to none, nor what
+    lies apart from limbs, as a towel.
 
     Args:
         found: From `find_limbs`.
@@ -77,12 +85,14 @@ def part_limbs(
         limb: np.ones(geometry.shape, dtype=bool) for limb in limbs.sides or (limbs,)
     }
     for number, seen in enumerate(found.slices):
-        if limbs is not Limbs.BOTH and not (seen.piece and limbs is found.limbs):
-            continue
-        parted = split_limbs(take_slice(bodies, geometry, number), geometry, seen)
-        for limb, half in halves.items():
-            own = Side(limb) if limbs is Limbs.BOTH else seen.main
-            take_slice(half, geometry, number)[:] = parted[own]
+        here = {limb: take_slice(half, geometry, number) for limb, half in halves.items()}
+        if limbs is Limbs.BOTH or (seen.piece and limbs is found.limbs):
+            parted = split_limbs(take_slice(bodies, geometry, number), geometry, seen)
+            for limb, half in here.items():
+                half[:] = parted[Side(limb) if limbs is Limbs.BOTH else seen.main]
+        if limbs is found.limbs and seen.near is not None:
+            for half in here.values():
+                half &= seen.near
     return halves
 
 
@@ -128,7 +138,7 @@ def _side(slices: Sequence[Seen], geometry: Geometry) -> tuple[Limbs, str]:
         return Limbs(max(Side, key=pieces.count)), "and a piece of the other, which is not counted"
     start, end = np.median([seen.across for seen in ones], axis=0)
     middle, width = (start + end) / 2, end - start
-    if abs(middle - 0.5) >= width / 2:  # the other limb would have had room
+    if abs(middle - 0.5) >= _BESIDE * width:
         return Limbs.RIGHT if middle < 0.5 else Limbs.LEFT, "with room for the other beside it"
     right_mm = _right_mm(geometry, middle)
     # Without an origin there are no coordinates of a scanner.
