@@ -108,6 +108,18 @@ def test_a_run_that_another_sweep_has_taken_up_is_not_called_failed(
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("there", ["a link that leads nowhere", "a file"])
+def test_a_folder_that_hydra_cannot_make_is_a_line(
+    launched: Launch, there: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("runs").mkdir()
+    folder = Path("runs/.sweep")
+    folder.touch() if there == "a file" else folder.symlink_to("gone")
+    assert launched("-m", "experiment=smoke", "outer=0,1") == 2
+    assert capsys.readouterr().err == "error: runs/.sweep: File exists; correct that, or give another place\n"
+    assert launched.folds == []
+
+
 # What Hydra calls before and after the runs
 
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -50,6 +51,30 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert (path / "one").read_text() == "x"
     assert path.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize("writer", [atomic_path, atomic_folder])
+@pytest.mark.parametrize("files", [1, 2])
+def test_what_a_disk_lacks_is_told_before_what_took_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: Any, files: int
+) -> None:
+    def free() -> int:
+        return files - len(list(tmp_path.rglob("*")))
+
+    def mkdir(folder: Path, make: Any = Path.mkdir) -> None:
+        require_free()
+        make(folder)
+
+    def require_free() -> None:
+        if not free():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=files, f_favail=free()))
+    said = r"a/x: cannot be written .*; remove files there"
+    with pytest.raises(DiskError, match=said), writer(tmp_path / "a" / "x"):
+        require_free()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("deep", [False, True])

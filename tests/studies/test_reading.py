@@ -37,6 +37,21 @@ def test_finished_study_has_every_case_of_every_run(write_study: StudyWriter) ->
     assert [epoch.epoch for epoch in study.runs[0].epochs] == list(range(12))
 
 
+def test_a_closed_folder_is_not_called_one_that_is_no_study(
+    write_study: StudyWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, state = write_study(finished=[(0, 0)]), Path.stat
+
+    def closed(path: Path, **how: Any) -> Any:
+        if path.parent == folder:
+            raise PermissionError(13, "Permission denied", str(path))
+        return state(path, **how)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    with pytest.raises(InputError, match=rf"^{re.escape(str(folder))}: cannot be read .*Permission denied.*; ask who"):
+        read_study(folder)
+
+
 def test_values_are_typed_and_blank_is_undefined(write_study: StudyWriter) -> None:
     folder = write_study(finished=[(0, 0)])
     cases = folder / "outer0_inner0" / "cases.csv"

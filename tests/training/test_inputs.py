@@ -475,3 +475,12 @@ def test_folds_that_are_gone_are_named(own):
     settings.study.folds.unlink()
     with pytest.raises(InputError, match=r"folds\.json: changed since the study began; put back what was there"):
         inputs.check(own())
+
+
+def test_a_closed_phantom_is_not_called_one_of_another_version(composed, data, tmp_path, monkeypatch):
+    def closed(path: Path, **_: str) -> None:
+        raise InputError(f"{path}: cannot be read (Permission denied)") from PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(inputs, "read_json", closed)
+    with pytest.raises(InputError, match=r"phantom-smoke-1/phantom.json: cannot be read \(Permission denied\)"):
+        inputs.check(composed(f"data={data}", f"runs={tmp_path}"))

@@ -29,7 +29,7 @@ def atomic_path(path: Path, *, keep: Path | None = None) -> Iterator[Path]:
     Raises:
         InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
     """
-    with unwritable_errors(path), _parents(path):
+    with _parents(path):
         with _draft_of(path) as folder:
             draft = folder / path.name
             yield draft
@@ -47,7 +47,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         InputError: There is no writing there; a `DiskError` where the disk is full or read-only.
     """
-    with unwritable_errors(path), _parents(path), _draft_of(path) as draft:
+    with _parents(path), _draft_of(path) as draft:
         yield draft
         for written in draft.rglob("*"):
             _sync(written)
@@ -72,7 +72,8 @@ def _draft_of(path: Path) -> Iterator[Path]:
         draft.mkdir()
         held = _lock(draft, unknown=_NO_LOCK)
     try:
-        yield draft
+        with unwritable_errors(path):
+            yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         if held != _NO_LOCK:
@@ -118,14 +119,18 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def _parents(path: Path) -> Iterator[None]:
-    """Make the folders above ``path`` for the block; when it ends with an error, those that it made go again."""
+    """Make the folders above ``path`` for the block; when it ends with an error, those that it made go again.
+
+    What a disk lacks is told before they go: room may be there again after that.
+    """
     made: list[Path] = []
     try:
-        for folder in reversed([folder for folder in path.parents if not folder.exists()]):
-            with suppress(FileExistsError):  # another process was faster
-                folder.mkdir()
-                made.append(folder)
-        yield
+        with unwritable_errors(path):
+            for folder in reversed([folder for folder in path.parents if not folder.exists()]):
+                with suppress(FileExistsError):  # another process was faster
+                    folder.mkdir()
+                    made.append(folder)
+            yield
     except BaseException:
         for folder in reversed(made):
             with suppress(OSError):  # others have put something there

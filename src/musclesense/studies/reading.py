@@ -9,6 +9,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -19,7 +20,7 @@ from musclesense.metrics.case import Case
 from musclesense.names import LONGEST_NAME
 from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.paths import is_file, refuse_dicom
-from musclesense.storage.records import as_it_was, read_json, read_text, read_yaml, require_format
+from musclesense.storage.records import as_it_was, read_json, read_text, read_yaml, require_format, unreadable
 from musclesense.studies.content import read_content
 from musclesense.studies.identity import identity, upgrade
 from musclesense.studies.layout import RunFolder, StudyFolder
@@ -38,6 +39,8 @@ def read_study(path: Path) -> Study:
         InputError: The folder is no study, or one of its files cannot be understood.
     """
     folder = StudyFolder(path)
+    with unreadable(path, PermissionError, remedy="ask who wrote it"), suppress(FileNotFoundError, NotADirectoryError):
+        folder.settings.stat()
     if not is_file(folder.settings) or not is_file(folder.folds):
         refuse_dicom(path)
         lacking = folder.folds if is_file(folder.settings) else folder.settings

@@ -13,7 +13,7 @@ from musclesense.errors import InputError
 from musclesense.metrics.case import COLUMNS, Case
 from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.locks import locked
-from musclesense.storage.paths import is_file, is_there, size_and_change
+from musclesense.storage.paths import is_file, is_there, size_and_change, unwritable_errors
 from musclesense.storage.records import read_text, write_csv, write_json, write_text
 from musclesense.studies.content import Cohort, read_content, rows_of
 from musclesense.studies.identity import FOLDS_OF_A_RUN, differences, names_of_earlier_releases, study_name, table_of
@@ -119,7 +119,8 @@ def write_command(folder: StudyFolder, command: str) -> None:
 
 def begin_run(folder: RunFolder, plain: Mapping[str, Any]) -> None:
     """Make the folder of a run, forget an earlier failure and write the configuration there."""
-    folder.path.mkdir(parents=True, exist_ok=True)
+    with unwritable_errors(folder.path):
+        folder.path.mkdir(parents=True, exist_ok=True)
     forget_failure(folder)
     write_text(folder.config, yaml.safe_dump(dict(plain), sort_keys=False))
 
