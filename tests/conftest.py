@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def no_handler_outlives_its_test() -> Iterator[None]:
         logging.root.removeHandler(handler)
 
 
-def _start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+def _start(folder: Path, *arguments: str, **user: Any) -> "subprocess.Popen[str]":
     """Start ``python train.py`` in ``folder`` as a user types it, with no input and no wandb account."""
     environment = {**os.environ, "WANDB_API_KEY": "", "WANDB_MODE": "offline", "NETRC": str(folder / "no-netrc")}
     return subprocess.Popen(
@@ -58,6 +59,7 @@ def _start(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,  # to be ended with all that it has started
+        **user,
     )
 
 
@@ -66,8 +68,8 @@ def start() -> Iterator[Start]:
     """Start ``python train.py`` in a folder and do not wait for it; what still runs after the test is killed."""
     processes: list[subprocess.Popen[str]] = []
 
-    def begin(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
-        processes.append(_start(folder, *arguments))
+    def begin(folder: Path, *arguments: str, **user: Any) -> "subprocess.Popen[str]":
+        processes.append(_start(folder, *arguments, **user))
         return processes[-1]
 
     yield begin
@@ -79,8 +81,8 @@ def start() -> Iterator[Start]:
 def train() -> Command:
     """Run ``python train.py`` in a folder to its end."""
 
-    def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        process = _start(folder, *arguments)
+    def run(folder: Path, *arguments: str, **user: Any) -> "subprocess.CompletedProcess[str]":
+        process = _start(folder, *arguments, **user)
         try:
             out, err = process.communicate(timeout=LONGEST_SECONDS)
         finally:

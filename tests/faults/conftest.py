@@ -2,12 +2,17 @@
 
 import csv
 import re
+import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from ..shared.waiting import LONGEST_SECONDS
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Row = Callable[[str, str, str], None]
@@ -74,6 +79,15 @@ class Sweep:
         with (self.study / run / name).open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
+    def lend_phantom(self, folder: Path) -> None:
+        """Let another sweep have the phantom, with its times, and no slices."""
+        shutil.copytree(
+            self.folder / "data",
+            folder / "data",
+            copy_function=shutil.copy2,
+            ignore=shutil.ignore_patterns("cache"),
+        )
+
     def require_equal(self, expected: "Sweep") -> None:
         """Every run once and whole, all tables the same to the byte, and nothing left lying about."""
         assert self.runs == expected.runs
@@ -87,6 +101,31 @@ class Sweep:
         for name in _TABLES:
             assert (self.study / "report" / name).read_bytes() == (expected.study / "report" / name).read_bytes()
         assert self.files() == expected.files()
+
+
+@pytest.fixture
+def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """Count the processes left of what the test started, of which those may end that do so by themselves."""
+    mark = f"MUSCLESENSE_FAULTS={tmp_path}"
+    monkeypatch.setenv(*mark.split("="))
+
+    def count() -> int:
+        until = time.monotonic() + LONGEST_SECONDS
+        while (orphans := len(_processes(mark))) and time.monotonic() < until:
+            time.sleep(0.1)
+        return orphans
+
+    return count
+
+
+def _processes(mark: str) -> set[int]:
+    """The processes that have a mark in their environment."""
+    marked = set()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # ended, or somebody else's
+            if mark.encode() in environment.read_bytes():
+                marked.add(int(environment.parent.name))
+    return marked
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,11 @@ def size(path: Path) -> int:
     return sum(-(-file.stat().st_size // 4096) * 4096 for file in path.rglob("*") if file.is_file())
 
 
+def files(path: Path) -> int:
+    """Number of files and folders that a folder holds, and itself."""
+    return 1 + len(list(path.rglob("*")))
+
+
 def errors(stderr: str) -> list[str]:
     """The lines on stderr that tell of something wrong."""
     assert "Traceback" not in stderr, stderr
@@ -83,6 +88,35 @@ def test_a_full_disk(tmp_path: Path, undisturbed: Any, sweep: Any, at: Any, trai
     row("full disk: more room", "1", "the same command went on; tables identical")
 
 
+def test_a_disk_that_takes_no_more_files(
+    tmp_path: Path, undisturbed: Any, sweep: Any, at: Any, train: Any, row: Any
+) -> None:
+    cache, run = files(undisturbed.folder / "data" / "cache"), files(undisturbed.study / "outer0_inner0")
+    stages = [  # where it is, how many more files there are place for, and the lines
+        ("no file at all", 0, 2),
+        ("building the cache", cache // 2, 1),
+        ("the first run", cache + run // 2, 1),
+        ("the third run", cache + 3 * run, 1),
+    ]
+    with disk(tmp_path) as change:
+        change("size=64m")
+        undisturbed.lend_phantom(tmp_path)
+        phantom = files(tmp_path)
+        for stage, room, lines in stages:
+            change(f"nr_inodes={phantom + room}")
+            done = train(tmp_path, *sweep)
+            said = errors(done.stderr)
+            assert done.returncode in (1, 2) and len(said) == lines, (stage, done.stderr)
+            assert all("No space left on device" in line and "remove files there" in line for line in said), said
+            assert not list(tmp_path.rglob(".*.draft")), stage
+            row(f"no more files: {stage}", "1", f"exit code {done.returncode}; one line a folder; nothing half-written")
+        change(f"nr_inodes={4 * files(undisturbed.folder)}")
+        done = train(tmp_path, *sweep)
+        assert done.returncode == 0, done.stderr
+        at(tmp_path).require_equal(undisturbed)
+    row("no more files: some removed", "1", "the same command went on; tables identical")
+
+
 @pytest.mark.parametrize("read_only", ["data", "runs"])
 def test_a_read_only_folder(tmp_path: Path, sweep: Any, train: Any, row: Any, read_only: str) -> None:
     folder = tmp_path / read_only
@@ -96,12 +130,6 @@ def test_a_read_only_folder(tmp_path: Path, sweep: Any, train: Any, row: Any, re
         ]
         assert [path.name for path in tmp_path.iterdir()] == [read_only] and not list(folder.iterdir())
     row(f"read-only {read_only}/", "1", "exit code 2, one line; nothing written")
-
-
-def copy_of(undisturbed: Any, folder: Path) -> None:
-    """Take over the phantom and its times, and no run."""
-    shutil.copytree(undisturbed.folder / "data", folder / "data", copy_function=shutil.copy2)
-    shutil.rmtree(folder / "data" / "cache")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +149,7 @@ def copy_of(undisturbed: Any, folder: Path) -> None:
 def test_a_checkpoint_cut_short_on_disk(
     tmp_path: Path, undisturbed: Any, sweep: Any, at: Any, start: Any, train: Any, row: Any, damaged: Any, said: Any
 ) -> None:
-    copy_of(undisturbed, tmp_path)
+    undisturbed.lend_phantom(tmp_path)
     process = start(tmp_path, *sweep)
     wait_for(process, lambda: any((tmp_path / "runs").glob("*/outer0_inner0/checkpoints/previous.ckpt")))
     process.kill()
@@ -142,7 +170,7 @@ def test_a_checkpoint_cut_short_on_disk(
 def test_the_dashboard_s_folder_is_deleted(
     tmp_path: Path, undisturbed: Any, sweep: Any, at: Any, start: Any, row: Any
 ) -> None:
-    copy_of(undisturbed, tmp_path)
+    undisturbed.lend_phantom(tmp_path)
     process = start(tmp_path, *sweep, "logger=wandb")
     deleted = 0
     for run in ("outer0_inner0", "outer0_inner1", "outer1_inner0", "outer1_inner1"):

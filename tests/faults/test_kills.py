@@ -90,33 +90,6 @@ def plan(rng: random.Random) -> Iterator[Moment]:
     yield from [REPORT] * 8
 
 
-@pytest.fixture
-def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
-    """Count the processes left of what the test started, of which those may end that do so by themselves."""
-    mark = f"MUSCLESENSE_FAULTS={tmp_path}"
-    monkeypatch.setenv(*mark.split("="))
-
-    def count() -> int:
-        until = time.monotonic() + LONGEST_SECONDS
-        while (orphans := len(processes(mark))) and time.monotonic() < until:
-            time.sleep(0.1)
-        return orphans
-
-    return count
-
-
-def processes(mark: str) -> set[int]:
-    """The processes that have a mark in their environment."""
-    marked = set()
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark.encode() in environment.read_bytes():
-                marked.add(int(environment.parent.name))
-        except OSError:
-            pass  # ended, or somebody else's
-    return marked
-
-
 def kill(process: "subprocess.Popen[str]", folder: Path, moment: Moment, delay: float) -> str | None:
     """Kill the command at a moment, or as soon as it is past it; give the moment's name, or None where it ended."""
     started, until = time.time(), time.monotonic() + LONGEST_SECONDS
