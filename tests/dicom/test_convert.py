@@ -20,6 +20,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
     RLELossless,
 )
+from tests.dicom import making
 from tests.dicom.making import (
     PHILIPS,
     Series,
@@ -120,6 +121,23 @@ def test_settings_of_the_user_do_not_matter(tmp_path: Path, monkeypatch: pytest.
 def test_any_name_of_a_folder_will_do(name: str, tmp_path: Path) -> None:
     one = Series(3, pixels(1), of_type("M"))
     np.testing.assert_array_equal(as_scanned(written(tmp_path / name, [one]) / IMAGE), one.values)
+
+
+@pytest.mark.parametrize(
+    "orientation",
+    [
+        [1, 0, 0, 0, 1, 0],  # axial
+        [-1, 0, 0, 0, -1, 0],  # axial, seen the other way about
+        [1, 0, 0, 0, -1, 0],  # axial, from above
+        [1, 0, 0, 0, 0, -1],  # coronal
+        [0, 1, 0, 0, 0, -1],  # sagittal
+        [0.8, 0.6, 0, 0.36, -0.48, -0.8],  # oblique
+    ],
+)
+def test_voxels_lie_where_they_lay_in_any_orientation(orientation: list[float], tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(making, "ORIENTATION", [float(value) for value in orientation])
+    one = Series(3, pixels(1), of_type("M"))
+    np.testing.assert_array_equal(as_scanned(written(tmp_path, [one]) / IMAGE), one.values)
 
 
 def refused(tmp_path: Path) -> str:

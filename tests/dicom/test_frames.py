@@ -1,5 +1,6 @@
 """Files become frames; what is no image is left out, and what is damaged is named."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,17 @@ def test_without_an_image_there_is_nothing_to_read(content: bytes, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["nothing", "nothing/below"])
 def test_a_path_to_nothing_is_named(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"{name}: "):
+    with pytest.raises(InputError, match=f"{name}: no such folder; correct the path"):
         read_frames(tmp_path / name)
+
+
+def test_a_file_that_may_not_be_read_is_named_and_not_left_out(tmp_path: Path, monkeypatch) -> None:
+    write_classic(tmp_path, ONE)
+    closed = sorted(tmp_path.iterdir())[-1]
+    monkeypatch.setattr(os, "access", lambda path, mode: path != closed)  # root may read all
+    with pytest.raises(InputError) as caught:
+        read_frames(tmp_path)
+    assert str(caught.value) == f"{closed}: cannot be read (permission denied); correct its permissions"
 
 
 def test_images_of_another_modality_are_none(tmp_path: Path) -> None:

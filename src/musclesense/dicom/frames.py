@@ -1,6 +1,7 @@
 """DICOM files as frames: one image of one slice each, be it a file of its own or one of the many of a file."""
 
 import logging
+import os
 import struct
 import warnings
 import zlib
@@ -20,7 +21,7 @@ from pydicom.uid import EnhancedMRImageStorage, MRImageStorage
 
 from musclesense.dicom.kinds import TAGS, Kind, kinds_of, made_by
 from musclesense.errors import InputError, reason_of
-from musclesense.storage.paths import is_dicom, is_folder
+from musclesense.storage.paths import is_dicom, is_file, is_folder, is_there
 
 _PER_FRAME, _SHARED = "PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"
 _PHILIPS_SCALE = 0x2005100E
@@ -147,9 +148,14 @@ def read_frames(path: Path) -> Found:
     """Read the headers of all DICOM files of a folder and the folders below it, or of one file.
 
     Raises:
-        InputError: There is none, or a file is damaged.
+        InputError: There is none, or a file is damaged or closed.
     """
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if is_folder(path) else [path]
+    if not is_there(path):
+        raise InputError(f"{path}: no such folder; correct the path")
+    files = sorted(file for file in path.rglob("*") if is_file(file)) if is_folder(path) else [path]
+    for file in files:
+        if not os.access(file, os.R_OK):  # it would be left out as no image
+            raise InputError(f"{file}: cannot be read (permission denied); correct its permissions")
     frames: dict[tuple[Any, ...], Frame] = {}
     others = 0
     for file in files:
