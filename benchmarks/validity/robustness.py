@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from musclesense.errors import InputError, report_input_errors
 from musclesense.evaluation.intervals import interval_by_subject
-from musclesense.evaluation.scoring import EVERY, PAPER, match_labels
+from musclesense.evaluation.scoring import EVERY, PAPER, RECORD, files_of, match_labels
 from musclesense.imaging.labels import LabelSet
 from musclesense.messages import log, to_console
 from musclesense.metrics.overlap import overlap
@@ -35,7 +35,8 @@ from musclesense.phantom.scanner.sequences import Sequence as Contrast
 from musclesense.phantom.slices import every_muscle, whole_muscle
 from musclesense.segmentation.segmenter import Segmenter
 from musclesense.storage.atomic import atomic_path
-from musclesense.storage.records import write_csv, write_text
+from musclesense.storage.records import write_csv, write_json, write_text
+from musclesense.version import __version__
 from musclesense.vocabulary import Region
 
 LEAST = 0.9
@@ -113,6 +114,7 @@ def measure(segmenter: Segmenter, out: Path, factors: Mapping[str, Sequence[Valu
     write_csv(out / "slices.csv", tuple(rows[0]), rows)
     write_csv(out / "robustness.csv", tuple(means[0]), means)
     write_text(out / "below.md", below(means))
+    write_json(out / RECORD, {"musclesense": __version__, "subjects": subjects, "files": files_of(segmenter.files)})
     figure = drawn(means)
     with atomic_path(out / "robustness.png") as draft:
         figure.savefig(draft)

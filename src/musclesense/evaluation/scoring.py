@@ -3,7 +3,7 @@
 Slices count by the fixed threshold of the networks; nothing is chosen by them.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,6 +181,11 @@ def summarise(cases: Iterable[Case]) -> list[dict[str, Any]]:
     return [_means(whose, own) for groups in (of_scan, of_label) for whose, own in groups.items()]
 
 
+def files_of(files: Iterable[Path]) -> list[dict[str, str]]:
+    """Name files with their digests, for a record."""
+    return [{"file": str(file), "sha256": digest_of_bytes(file)} for file in files]
+
+
 def as_markdown(scores: Sequence[Mapping[str, Any]]) -> str:
     """Write the rows of `summarise` as a table, numbers as many digits as mean something."""
     heads = ("scan", "region", "label", "slices", "Dice", "95 % interval", "recall", "precision")
@@ -276,11 +281,10 @@ def _without_side(name: str) -> str:
 
 def _record(table: Path, segmenter: Segmenter, reference: Reference, labels: LabelSet) -> dict[str, Any]:
     """Say what was scored by what, so that it can be done again."""
-    files: Collection[Path] = (table, *segmenter.files)
     return {
         "format": FORMAT,
         "musclesense": __version__,
-        "files": [{"file": str(file), "sha256": digest_of_bytes(file)} for file in files],
+        "files": files_of((table, *segmenter.files)),
         "labels": labels.to_config(),
         "column": reference.column,
         "ignored": list(reference.ignored),
