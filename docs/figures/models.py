@@ -1,0 +1,95 @@
+"""The page of trained networks, from their cards: ``python -m docs.figures.models``."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from musclesense.storage.records import read_yaml, write_text
+
+PROJECT = Path(__file__).parents[2]
+PAGE = PROJECT / "docs" / "reference" / "models.md"
+HEAD = """# Trained networks
+
+This page is made from the cards of the networks by `python -m docs.figures.models`. A card lies beside its network, as
+`card.yaml`. Its figures come from the commands in `experiments/judge/README.md`. Intervals are of the mean, 95 %, by
+the bootstrap over subjects. Phantoms are simulated; their figures are no validation. Real scans are few, and nothing
+was chosen by them.
+"""
+SCORES = {
+    "region": "region",
+    "label": "label",
+    "subjects": "subjects",
+    "slices": "slices",
+    "dice": "Dice",
+    "interval": "interval",
+    "recall": "recall",
+    "precision": "precision",
+    "hd95_mm": "HD95, mm",
+    "fat_fraction_off": "fat fraction off, points",
+}
+
+
+def main() -> None:
+    """Write the page."""
+    write_text(PAGE, page(cards()))
+
+
+def cards() -> dict[Path, Mapping[str, Any]]:
+    """Read all cards, by file."""
+    return {file: read_yaml(file, remedy="write it again") for file in sorted(PROJECT.glob("experiments/*/card.yaml"))}
+
+
+def page(of_networks: Mapping[Path, Mapping[str, Any]]) -> str:
+    """Write the page of these cards."""
+    return "\n".join([HEAD, *(section(file, card) for file, card in of_networks.items())])
+
+
+def section(file: Path, card: Mapping[str, Any]) -> str:
+    """Write what a card says."""
+    spec = card["spec"]
+    grid = spec["grid"]
+    folder = file.parent.relative_to(PROJECT).as_posix()
+    facts = {
+        "network": f"`{folder}/{card['file']}`, SHA-256 `{card['sha256']}`",
+        "takes": card["takes"],
+        "gives": card["gives"],
+        "trained on": card["trained_on"],
+        "training": f"`{card['training']}`, see `{folder}/README.md`",
+        "for": card["use"],
+        "not for": "; ".join(card["not_for"]),
+        "images, regions": f"{', '.join(spec['channels'])}; {', '.join(spec['regions'])}",
+        "grid": f"{grid['spacing_mm']:g} mm, {grid['rows']} x {grid['columns']}",
+        "threshold": f"{spec['threshold']:g}",
+        "measured by Musclesense": card["musclesense"],
+    }
+    lines = [f"## {card['title']}", "", "| | |", "|---|---|", *(f"| {name} | {said} |" for name, said in facts.items())]
+    for title, rows in (("On held-out phantoms", card["figures"]), ("On real scans", card["real_scans"])):
+        if rows:
+            lines += ["", f"{title}:", "", *_table(("on", *SCORES), ("on", *SCORES.values()), rows)]
+    if card["factors"]:
+        names = ("factor", "value", "slices", "dice", "interval", "dice_worst")
+        heads = ("factor", "value", "slices", "Dice", "interval", "worst slice")
+        said = "One factor at a time, on phantoms, the others held at a usual value:"
+        lines += ["", said, "", *_table(names, heads, card["factors"])]
+    return "\n".join([*lines, ""])
+
+
+def _table(names: Sequence[str], heads: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Write a table; columns that no row has are left out."""
+    used = [(name, head) for name, head in zip(names, heads, strict=True) if any(_cell(row, name) for row in rows)]
+    lines = [[head for _, head in used], ["-" * 3] * len(used)]
+    lines += [[_cell(row, name) for name, _ in used] for row in rows]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    if name == "interval":
+        return f"{row['dice_low']:.3f} to {row['dice_high']:.3f}" if "dice_low" in row else ""
+    value = row.get(name, "")
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.{1 if name == 'hd95_mm' else 2 if name == 'fat_fraction_off' else 3}f}"
+
+
+if __name__ == "__main__":
+    main()
