@@ -21,7 +21,8 @@ demo: setup  ## 25 nested cross-validation runs on a phantom cohort, with a repo
 	$(BIN)/python train.py -m outer=0..4 inner=0..4 experiment=demo
 
 test: setup  ## the tests, with coverage
-	@echo 'the tests, in two processes; the first line counts them, and the last says why some were skipped'
+	@echo 'the tests, in two processes: about 20 minutes on two cores (3,693 took 18 in November 2026).'
+	@echo 'pytest begins with how many there are, and ends with how long they took and why some were skipped.'
 	$(TEST_THREADS) $(BIN)/python -m pytest -n 2 --dist loadgroup -rs --cov --cov-report=term --cov-fail-under=90
 
 test-slurm: setup  ## 25 jobs on a Slurm that is installed (Debian, as root) and started for it
