@@ -7,15 +7,14 @@ import sys
 
 import pytest
 from rich.console import Console
-from rich.progress import Progress
 
-from musclesense.messages import log, shown_in
+from musclesense.messages import bars, log
 
 
 def test_lines_are_written_above_the_bars_while_they_are_shown() -> None:
     written = io.StringIO()
     before = (list(log.handlers), log.level)
-    with shown_in(Progress(console=Console(file=written, width=40), disable=True)):
+    with bars(Console(file=written, width=40)):
         log.info("[3 of 4] /a/very/long/path/that/is/longer/than/the/line")
     assert written.getvalue() == "[3 of 4] /a/very/long/path/that/is/longer/than/the/line\n"
     assert (list(log.handlers), log.level) == before

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from musclesense.endings import say
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
 
 log = logging.getLogger("musclesense")
@@ -42,13 +43,18 @@ def to_console() -> None:
 
 
 @contextmanager
-def shown_in(display: "Progress") -> Iterator[None]:
-    """Let the runs of this process show their bars in ``display`` during the block, and write above them."""
+def bars(console: "Console | None" = None) -> "Iterator[Progress]":
+    """Let this process show bars during the block, on a terminal alone, and write what it says above them."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    console = console or Console(stderr=True)
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     silent = _handler not in log.handlers
     to_console()
-    _handler.display = display
     try:
-        yield
+        with Progress(*columns, console=console, disable=not console.is_terminal) as _handler.display:
+            yield _handler.display
     finally:
         _handler.display = None
         if silent:

@@ -1,5 +1,6 @@
 """All runs of a command, composed and checked before any work."""
 
+import math
 import os
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from tests.shared.commands import PlanOf
 
 from musclesense.errors import InputError
 from musclesense.launch import slurm
-from musclesense.launch.plan import check
+from musclesense.launch.plan import check, result_of
+from musclesense.studies.layout import RunFolder
+from musclesense.studies.writing import write_done
 from musclesense.training.machine.hardware import choose
 from musclesense.training.run import make_trainer
 
@@ -33,6 +36,17 @@ def test_an_ablation_is_one_more_word(plan_of: PlanOf, ablation: str, studies: l
     plan = plan_of(ablation, "outer=range(0,5)", "inner=range(0,5)")
     assert [config.spec.channels for config in plan.studies.values()] == studies
     assert len(plan.runs) == 25 * len(studies)
+
+
+def test_what_depends_on_the_fold_is_built_for_each(plan_of: PlanOf) -> None:
+    plan = plan_of("outer=0,1", "seed=${outer}", "edition=professional,simplified")
+    assert [(run.config.outer, run.config.seed, run.config.edition.name) for run in plan.runs] == [
+        (0, 0, "professional"),
+        (0, 0, "simplified"),
+        (1, 1, "professional"),
+        (1, 1, "simplified"),
+    ]
+    assert len(plan.studies) == 4
 
 
 def test_chosen_channels_outdo_the_edition(plan_of: PlanOf) -> None:
@@ -191,6 +205,13 @@ def test_unfinished_runs_are_those_without_done(plan_of: PlanOf, tmp_path: Path)
     done.parent.mkdir(parents=True)
     done.write_text("{}")
     assert [run.config.inner for run in plan.unfinished] == [1]
+
+
+def test_hydra_is_given_what_a_run_elsewhere_has_come_to(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert math.isnan(result_of(run).return_value)
+    write_done(run, outer=0, inner=0, scores={"dice": 0.8, "dice_calf": 0.9})
+    assert result_of(run).return_value == 0.8
 
 
 # Past failures, found by `make fuzz`: taken, and then every run failed; a traceback; a process short of memory.

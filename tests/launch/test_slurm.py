@@ -158,43 +158,16 @@ def test_stopping_to_wait_leaves_the_jobs_alone(runs: dict[str, Settings], monke
     assert not any((run.run.path / "failed.json").exists() for run in runs.values())
 
 
-@pytest.fixture
-def requeued(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The signals on which submitit's handler was called, in a job with ours above it."""
-    monkeypatch.setenv("SUBMITIT_EXECUTOR", "slurm")
-    monkeypatch.setenv("SLURM_JOB_ID", "7")  # as one job of the array has it
-    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
-    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
-    monkeypatch.setenv("SLURM_PROCID", "0")
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
-    calls: list[int] = []
-    signal.signal(signal.SIGUSR2, lambda number, frame: calls.append(number))
-    slurm.leave_when_preempted()
-    yield calls
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
-def test_a_preempted_job_is_requeued_once(
-    requeued: list[int], number: signal.Signals, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        slurm, "_ask", lambda *command: "RUNNING\n" if "--jobs=7_3" in command else "RUNNING\nRUNNING\n"
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_that_submitit_lets_pass_ends_the_run_of_a_job(number: signal.Signals) -> None:
+    """Its script then requeues it, as the next test shows."""
+    code = (
+        "import os, signal\nfrom musclesense.launch import slurm\n"
+        f"signal.signal({number:d}, lambda *_: print('let pass'))\n"  # as submitit has it
+        f"slurm._job(lambda config: os.kill(os.getpid(), {number:d}), None)"
     )
-    signal.raise_signal(number)
-    signal.raise_signal(signal.SIGTERM)  # Slurm's own, after the requeueing
-    assert requeued == [number]
-
-
-@pytest.mark.parametrize("state", ["COMPLETING\n", None])
-def test_a_cancelled_job_leaves_and_is_not_requeued(
-    requeued: list[int], state: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(slurm, "_ask", lambda *command: state)
-    with pytest.raises(SystemExit):
-        signal.raise_signal(signal.SIGTERM)
-    assert requeued == []
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (128 + number, "")
 
 
 @pytest.mark.parametrize(
@@ -202,17 +175,24 @@ def test_a_cancelled_job_leaves_and_is_not_requeued(
     [
         (143, "RUNNING", {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "3"}, "requeue 7_3\n"),
         (138, "RUNNING", {}, "requeue 7\n"),
+        (140, "RUNNING", {}, "requeue 7\n"),  # at its time, before Python can answer
         (143, "COMPLETING", {}, ""),  # cancelled
+        (143, "", {}, ""),  # Slurm does not answer
         (137, "RUNNING", {}, ""),  # out of memory
         (0, "RUNNING", {}, ""),
     ],
 )
-def test_a_job_killed_before_python_answers_is_requeued_by_its_script(
+def test_a_job_that_a_signal_ends_is_requeued_by_its_script_unless_it_was_cancelled(
     tmp_path: Path, commands: Callable[[str, str], None], code: int, state: str, array: dict[str, str], asked: str
 ) -> None:
     commands("squeue", f"echo {state}")
     commands("scontrol", f'echo "$@" > {tmp_path}/asked')
-    script = "\n".join([f"(exit {code})", "", "# teardown", *slurm._TEARDOWN])
-    done = subprocess.run(["bash", "-c", script], env={**os.environ, "SLURM_JOB_ID": "7", **array})
+    script = "\n".join([f"(exit {code})", "", "# teardown", slurm._AFTER_JOB.read_text()])
+    done = subprocess.run(
+        ["bash", "-c", script], env={**os.environ, "SLURM_JOB_ID": "7", **array}, capture_output=True, text=True
+    )
     assert done.returncode == code
+    names = {138: "SIGUSR1", 140: "SIGUSR2", 143: "SIGTERM"}
+    said = f"{names[code]} while Slurm calls the job {state or 'unknown'}\n" if code in names else ""
+    assert (done.stdout, done.stderr) == (said, "")
     assert ((tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else "") == asked

@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 
 from musclesense.launch import main as launching
 from musclesense.launch.main import command
-from musclesense.launch.overrides import explain, read
+from musclesense.launch.overrides import read
 from musclesense.launch.plan import Plan, make_plan
-from musclesense.training.composition import NAME, config_folder
+from musclesense.training.composition import NAME, config_folder, explain
 from musclesense.training.config import register
 
 PlanOf = Callable[..., Plan]

@@ -190,12 +190,9 @@ def train() -> None:
 
 def report(study: Path) -> None:
     """Write a study's tables and its page, and print the scores."""
-    from musclesense.evaluation.report.page import write_report
-    from musclesense.evaluation.report.tables import study_table
+    from musclesense.evaluation.report.page import show_report
 
-    page = write_report(study)
-    print(study_table(study))
-    print(f"report: {page}")
+    show_report(study)
 
 
 def _rows_of(table: "CohortTable", region: str | None) -> "list[Acquisition]":

@@ -10,14 +10,15 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 from rich.console import Console
 
 from musclesense.endings import GO_ON, told
@@ -32,6 +33,7 @@ from musclesense.storage.processes import end_with_parent
 from musclesense.studies.layout import StudyFolder
 from musclesense.studies.writing import write_command
 from musclesense.training import inputs
+from musclesense.training.composition import explain
 from musclesense.training.config import register
 from musclesense.training.machine import threads
 from musclesense.training.machine.devices import runs_at_once
@@ -55,10 +57,6 @@ class Command:
 this = Command()
 
 
-class EscapedError(BaseException):
-    """An error, its argument, on its way out of a callback: Hydra makes a warning of every `Exception` and goes on."""
-
-
 def command(main: Callable[[], Any], name: Sequence[str] = ("python", "train.py")) -> None:
     """Do what the command line asks for.
 
@@ -78,14 +76,15 @@ def command(main: Callable[[], Any], name: Sequence[str] = ("python", "train.py"
         info = any(flag.startswith("--info") for flag in flags)  # which Hydra logs; what else it would, it raises, too
         logging.getLogger("hydra").setLevel(logging.NOTSET if info else logging.CRITICAL)
         sys.argv[1:] = [*flags, *overrides]
+        warnings.filterwarnings("error", r"Callback \w+\.on_\w+ raised")  # else Hydra goes on
         try:
             main()
-        except EscapedError as escaped:
-            raise escaped.args[0] from None
         except Exception as error:
-            if this.plan is not None or isinstance(error, InputError):
+            if isinstance(error, UserWarning) and error.__context__:
+                raise error.__context__ from None
+            if this.plan is not None:
                 raise
-            raise given.explain(error, overrides) from error
+            raise explain(error, overrides) from error
 
 
 def run(config: DictConfig) -> float:
@@ -102,18 +101,9 @@ def run(config: DictConfig) -> float:
         return float("nan")
 
 
-@contextmanager
-def _errors_let_out() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise EscapedError(error) from error
-
-
 class LaunchCallback(Callback):
     """Checks, announces, shows and concludes what a command asks for."""
 
-    @_errors_let_out()
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Begin, and say how many runs joblib is to train at once: by itself it takes a core for each."""
         plan = make_plan(config, multirun=config.hydra.mode is RunMode.MULTIRUN)
@@ -122,30 +112,22 @@ class LaunchCallback(Callback):
         if not plan.unfinished:
             if not plan.multirun:
                 log.info(f"{plan.runs[0].run.path}: finished before")
-            _end(plan)
+            self.on_run_end(config)
             raise SystemExit(0)
-        asked = any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra)
         if plan.launcher._target_.endswith(".JoblibLauncher"):
-            with open_dict(config.hydra.launcher):
-                config.hydra.launcher._target_ = "hydra_plugins.musclesense_joblib.JoblibLauncher"
-                if not asked:
-                    config.hydra.launcher.n_jobs = runs_at_once(plan.runs[0].config.trainer)
+            plan.launcher._target_ = "hydra_plugins.musclesense_joblib.JoblibLauncher"
+            if not any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra):
+                plan.launcher.n_jobs = runs_at_once(plan.runs[0].config.trainer)
         announce(plan)
         this.shown.enter_context(progress_of(plan))
 
-    @_errors_let_out()
     def on_run_end(self, config: DictConfig, **_: Any) -> None:
         """End with the exit code of the command."""
-        assert this.plan is not None
-        _end(this.plan)
+        this.shown.close()
+        if this.plan and (code := conclude(this.plan)):
+            raise SystemExit(code)
 
     on_multirun_start, on_multirun_end = on_run_start, on_run_end
-
-
-def _end(plan: Plan) -> None:
-    this.shown.close()
-    if code := conclude(plan):
-        raise SystemExit(code)
 
 
 def announce(plan: Plan) -> None:
@@ -160,14 +142,15 @@ def announce(plan: Plan) -> None:
                 inputs.prepare(settings)  # else the jobs wait for the one among them that makes the slices
     left = f"{len(plan.unfinished)} of {len(plan.runs)} runs to do" if plan.whole else "runs as the sweeper draws them"
     said = f"{left}; cohort {next(iter(tables.values())).path}"
-    if plan.here:
-        hardware = choose(plan.runs[0].config.trainer)
-        said += f"; {hardware.accelerator}, {hardware.precision} ({hardware.reason})"
-    log.info(said)
-    if plan.here and hardware.accelerator == "cpu":
+    if not plan.here:
+        log.info(said)
+        return
+    hardware = choose(plan.runs[0].config.trainer)
+    log.info(f"{said}; {hardware.accelerator}, {hardware.precision} ({hardware.reason})")
+    if hardware.accelerator == "cpu":
         for study in plan.studies:
             threads.agree(study, side_by_side=plan.launcher.get("n_jobs", 1))
-    if plan.here and (seconds := estimate.seconds_of(plan, tables)) > _LONG_SECONDS:
+    if (seconds := estimate.seconds_of(plan, tables)) > _LONG_SECONDS:
         drawn = any(settings.synthesis is not None for settings in plan.studies.values())
         left_out = ", drawing slices not included" if drawn else ""
         lighter = "experiment=demo is lighter, and takes minutes"
@@ -183,16 +166,13 @@ def conclude(plan: Plan) -> int:
     """Report on each study of a multirun, name the runs that failed, and give the exit code of the command."""
     runs = [run.run for run in plan.runs] if plan.whole else plan.ended()
     if plan.multirun:
-        from musclesense.evaluation.report.page import write_report
-        from musclesense.evaluation.report.tables import study_table
+        from musclesense.evaluation.report.page import show_report
 
         for study in dict.fromkeys(StudyFolder(run.path.parent) for run in runs):
             if study.path.is_dir():
                 write_command(study, _without_paths(this.typed) if plan.runs[0].config.anonymous else this.typed)
             if any(run.is_finished for run in runs if run.path.parent == study.path):
-                page = write_report(study.path)
-                print(study_table(study.path))
-                print(f"report: {page}")
+                show_report(study.path)
     if not plan.waits:
         for study in plan.studies:
             log.info(f"later: musclesense report {study.path}")

@@ -1,64 +1,36 @@
-"""The command line of a training before Hydra reads it, and in plain words what Hydra says of it."""
+"""The command line of a training before Hydra reads it."""
 
+import functools
 import itertools
 import math
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString, RangeSweep, Sweep
-from hydra.errors import MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf
 
-from musclesense.errors import InputError, first_line
+from musclesense.errors import InputError
 from musclesense.storage.paths import at_home, is_file, is_there
 from musclesense.studies.identity import MOVED_KEYS
-from musclesense.training.composition import compose_config, with_own_classes
-from musclesense.training.config import keys_of, no_such_key
+from musclesense.training.composition import explain, with_own_classes
 
 MOST_VALUES = 2500
 """Of one override, and runs of one command: every subject left out in turn among fifty."""
 _LONGEST, _DEEPEST = 2000, 8
-_INFO = "all|config|defaults|defaults-tree|plugins|searchpath"
 _FLAGS = re.compile(
     "-m|--multirun|-h|--help|--hydra-help|--version|--cfg=(job|hydra|all)|--resolve|"
-    rf"--package=[\w.@/]+|--info(=({_INFO}))?"
+    r"--package=[\w.@/]+|--info(=(all|config|defaults|defaults-tree|plugins|searchpath))?"
 )
-_VALUED = re.compile(rf"(?<![^\0])-(-cfg|c|-package|p|-info(?=\0(?:{_INFO})(?![^\0]))|i(?=\0(?:{_INFO})(?![^\0])))\0")
-_LONG = {"c": "--cfg=", "p": "--package=", "i": "--info="}
+_LONG = {"-c": "--cfg", "-p": "--package", "-i": "--info"}
+_VALUED = (*_LONG, *_LONG.values())
 _MULTIRUN = ("-m", "--multirun")
 _FOLD_RANGE = re.compile(r"([^=]+)=(\d{1,18})\.\.(\d{1,18})")
 _PATHS = ("cohort.path", "runs", "data", "study")
 # Where runs lie is this project's to say; who draws and who launches them is the user's.
 _OF_HYDRA = re.compile(r"\+{,2}hydra(/launcher|/sweeper|\.(launcher|sweeper)(\.\w*[^\W_])+)=[^$]*", re.DOTALL)
-_SWEPT = re.compile(r"(?:Ambiguous value for argument|Sweep parameters) '([^=]+)=")
-_CHANNELS = "fat|water|te345|te460|te575"
-_NETWORKS = {"UNet": "unet", "FoldedUNet": "folded_unet", "SegmentationModelsUnet": "smp_unet"}
-_REPLACED = (
-    *((re.escape(old) + "(=.*)?", rf"{new}\1") for old, new in MOVED_KEYS.items()),
-    (r"callbacks.*", "early_stopping, averaging or checkpoints"),
-    (r"optimizer\.factory\._target_=torch\.optim\.AdamW", "optimizer.name=adamw"),
-    (r"optimizer\.factory\.(.+)", r"optimizer.\1"),
-    (r"optimizer\.factory.*", "optimizer"),
-    (r"optimizer\.schedule=(null|None)", "schedule=constant"),
-    (r"optimizer\.schedule\._target_=torch\.optim\.lr_scheduler\.OneCycleLR", "schedule=one_cycle"),
-    (r"optimizer\.schedule\.(.+)", r"schedule.\1"),
-    (r"optimizer\.schedule.*", "schedule"),
-    *(
-        (rf"model\._target_=musclesense\.(training|networks)\.\w+\.{old}", f"model.name={new}")
-        for old, new in _NETWORKS.items()
-    ),
-    (r"loss\._target_=musclesense\.training\.loss\.DiceCrossEntropy", "loss=dice_cross_entropy"),
-    (rf"channels=({_CHANNELS})", r"channels=[\1]"),
-    (rf"channels=({_CHANNELS})(,({_CHANNELS}))+", "channels=[...],[...], a list each"),
-    (r"channels\..+", "channels=[fat,water], a list of all"),
-    (r"((?:synthesis|synthesis\.name|cohort\.phantom\.preset)=.*?)\brobust\b(.*)", r"\1any_scanner\2"),
-    (r"(experiment=.*?)\brobust_(fat|ablation)\b(.*)", r"\1any_scanner_\2\3"),
-)
-"""Overrides of earlier releases, which people may have in scripts, and what is given instead now."""
 
 
 def read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -69,10 +41,14 @@ def read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     Raises:
         InputError: Something that Hydra cannot be given.
     """
-    joined = _VALUED.sub(lambda found: _LONG[found[1].lstrip("-")[0]], "\0".join(arguments))
-    words = joined.split("\0") if arguments else []
-    flags = [word for word in words if word.startswith("-")]
-    overrides = [_path_quoted(_expanded(word)) for word in words if not word.startswith("-")]
+    flags, overrides = list[str](), list[str]()
+    for before, word in itertools.pairwise(("", *arguments)):
+        if word.startswith("-"):
+            flags.append(_LONG.get(word, word))
+        elif before in _VALUED and "=" not in word and not word.startswith("~"):
+            flags[-1] += f"={word}"
+        else:
+            overrides.append(_path_quoted(_expanded(word)))
     if unknown := [flag for flag in flags if not _FLAGS.fullmatch(flag)]:
         raise InputError(f"{unknown[0]}: no such option; give KEY=VALUE, -m, --help or --cfg=job")
     for flag in (flag for flag in flags if flag.startswith(("--package", "--resolve"))):
@@ -147,10 +123,15 @@ def what_to_give(override: str) -> str | None:
     'synthesis=none,any_scanner'
     """
     given = override.lstrip("+~")
-    for pattern, new in _REPLACED:
-        if found := re.fullmatch(pattern, given, re.DOTALL):
-            return found.expand(new)
-    return None
+    found = ((re.fullmatch(pattern, given, re.DOTALL), new) for pattern, new in _former().items())
+    return next((match.expand(new) for match, new in found if match), None)
+
+
+@functools.cache
+def _former() -> dict[str, str]:
+    moved = {re.escape(old) + "(=.*)?": rf"{new}\1" for old, new in MOVED_KEYS.items()}
+    former: dict[str, str] = yaml.safe_load(Path(__file__).with_name("former.yaml").read_text(encoding="utf-8"))
+    return moved | former
 
 
 def _depth(argument: str) -> int:
@@ -190,35 +171,3 @@ def _length(sweep: RangeSweep) -> float:
     if not all(map(math.isfinite, (start, stop, step))) or step == 0:
         return 0
     return max(0.0, float(math.ceil((stop - start) / step)))
-
-
-def explain(error: Exception, overrides: Sequence[str]) -> InputError:
-    """Say in one line what is wrong with overrides that Hydra or OmegaConf refused with an error."""
-    text, cause = str(error) or type(error).__name__, error.__cause__ or error
-    if isinstance(error, OverrideParseException):
-        given = overrides[0] if len(overrides) == 1 else error.override
-        return InputError(f"{given}: not an override ({first_line(cause)}); give KEY=VALUE")
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        known = f"give {', '.join(sorted(error.options))}" if group and error.options else "correct the name"
-        asked = next((one for one in overrides if one.partition("=")[0] == group), f"{group}={option}")
-        return InputError(f"{asked}: no option {option!r}; {known}")
-    if swept := _SWEPT.match(text):
-        return InputError(f"{swept[1]}: several values ask for several runs; add -m")
-    if key := _missing_key(text, cause, overrides):
-        return InputError(no_such_key(key, keys_of(cast(dict[str, Any], OmegaConf.to_container(compose_config())))))
-    if merging := re.match(r"Error merging override (.+)", text):
-        if "could not be converted to Integer" in str(cause):
-            example = merging[1].partition("=")[0]
-            return InputError(f"{merging[1]}: not a whole number; give one such as {example}=1")
-        return InputError(f"{merging[1]}: {first_line(cause)}; correct the value")
-    named = [one for one in overrides if one.lstrip("+~").partition("=")[0] in text]
-    suspect = named[0] if named else " ".join(overrides) or "configuration"
-    return InputError(f"{suspect}: {first_line(error)}; correct the override")
-
-
-def _missing_key(text: str, cause: BaseException, overrides: Sequence[str]) -> str | None:
-    said = re.match(r"(?:Could not override|Key) '([^']+)'", text)
-    missing = said or re.match(r"Key '([^']+)' (?:is )?not in", str(cause))
-    given = (one.partition("=")[0] for one in overrides)
-    return next((key for key in given if key.endswith(missing[1])), missing[1]) if missing else None

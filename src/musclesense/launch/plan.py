@@ -4,12 +4,12 @@ import functools
 import itertools
 import math
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -18,12 +18,12 @@ from musclesense.errors import InputError, collected, first_line
 from musclesense.launch import overrides as given
 from musclesense.storage.paths import require_writable, size_and_change
 from musclesense.studies.layout import RunFolder, StudyFolder
+from musclesense.studies.reading import read_done
 from musclesense.training import inputs
-from musclesense.training.composition import resolved
+from musclesense.training.composition import compose_run, resolved, written
 from musclesense.training.machine import devices
-from musclesense.training.machine.hardware import Hardware
-from musclesense.training.run import make_module, make_trainer
-from musclesense.training.settings import Settings, build, build_runs
+from musclesense.training.run import require_trainable
+from musclesense.training.settings import Settings, build_runs
 
 _FOLD = re.compile(r"(outer|inner)=-?\d{1,18}")
 _MOST_STUDIES = 256
@@ -69,12 +69,11 @@ class Plan:
         """Give the runs that have ended, well or not, since the plan was made."""
         return sorted({run for run, *_ in self._records() - self._before}, key=lambda run: run.path)
 
-    def _records(self) -> set[tuple[RunFolder, object, object]]:
+    def _records(self) -> set[tuple[RunFolder, *tuple[object, ...]]]:
         """Give the runs that have ended, each with the times at which it has."""
         drawn = self.runs[0].study.path.parent.glob("*/*")
         folders = [run.run for run in self.runs] if self.whole else map(RunFolder, drawn)
-        found = {(run, size_and_change(run.done), size_and_change(run.failed)) for run in folders}
-        return {record for record in found if any(record[1:])}
+        return {(run, *map(size_and_change, (run.done, run.failed))) for run in folders if run.has_ended}
 
 
 def make_plan(config: DictConfig, *, multirun: bool) -> Plan:
@@ -83,65 +82,59 @@ def make_plan(config: DictConfig, *, multirun: bool) -> Plan:
     Raises:
         InputError: What cannot be composed, swept or used; all such is named.
     """
-    launcher, whole = config.hydra.launcher, config.hydra.sweeper._target_.endswith(".BasicSweeper")
-    runs = _swept(config) if multirun and whole else build_runs(resolved(config))
-    plan = Plan(tuple(runs), launcher, multirun, whole or not multirun)
-    if not plan.here:
-        if not multirun:
-            raise InputError("hydra/launcher: one run is trained here, and several are launched; add -m")
-        try:
-            OmegaConf.to_container(launcher, resolve=True)
-        except OmegaConfBaseException as error:
-            raise InputError(f"hydra.launcher: {first_line(error)}; correct the value") from error
+    launcher, whole = config.hydra.launcher, not multirun or config.hydra.sweeper._target_.endswith(".BasicSweeper")
+    jobs = _swept(config) if multirun and whole else [written(config.hydra.overrides.task)]
+    plan = Plan(tuple(build_jobs(config, jobs)), launcher, multirun, whole)
+    if not (plan.here or multirun):
+        raise InputError("hydra/launcher: one run is trained here, and several are launched; add -m")
+    try:
+        OmegaConf.to_container(launcher, resolve=True)
+    except OmegaConfBaseException as error:
+        raise InputError(f"hydra.launcher: {first_line(error)}; correct the value") from error
     return plan
 
 
-def _swept(config: DictConfig) -> list[Settings]:
-    """Build the runs of Hydra's basic sweeper: composed once for each study, whose folds cost nothing."""
+def _swept(config: DictConfig) -> list[tuple[str, ...]]:
+    """Give the overrides of each run of Hydra's basic sweeper."""
     sweeper = config.hydra.sweeper
     if sweeper.max_batch_size is not None and sweeper.max_batch_size < 1:
         raise InputError(f"hydra.sweeper.max_batch_size={sweeper.max_batch_size}: give 1 or more, or null")
-    params = [f"{key}={value}" for key, value in _plain(sweeper.params or {}).items()]
-    lines = {line.partition("=")[0]: line for line in (*params, *_plain(config.hydra.overrides.task))}
+    params = [f"{key}={value}" for key, value in written(sweeper.params or {}).items()]
+    lines = {line.partition("=")[0]: line for line in (*params, *written(config.hydra.overrides.task))}
     given.require_sound(list(lines.values()))
     choices = {key: given.choices(line) for key, line in lines.items()}
-    folds = {key: own for key, own in choices.items() if all(map(_FOLD.fullmatch, own))}
-    others = [own for key, own in choices.items() if key not in folds]
-    swept = " ".join(key for key, line in lines.items() if choices[key] != [line])
-    for what, count, most in (
-        ("studies", math.prod(map(len, others)), _MOST_STUDIES),
-        ("runs", math.prod(map(len, choices.values())), given.MOST_VALUES),
-    ):
-        if count > most:
+    studies = (own for own in choices.values() if not all(map(_FOLD.fullmatch, own)))
+    for what, values, most in (("studies", studies, _MOST_STUDIES), ("runs", choices.values(), given.MOST_VALUES)):
+        if (count := math.prod(map(len, values))) > most:
+            swept = " ".join(key for key, line in lines.items() if choices[key] != [line])
             raise InputError(f"{swept}: {count} {what} are asked for; ask for {most} at most")
-    numbers = {key: [int(line.partition("=")[2]) for line in own] for key, own in folds.items()}
-    runs, problems = list[Settings](), list[str]()
-    for combination in itertools.product(*others):
+    return list(itertools.product(*choices.values()))
+
+
+def build_jobs(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Settings]:
+    """Build runs of the overrides that Hydra has for each: composed once for each study, whose folds cost nothing.
+
+    Raises:
+        InputError: All that no run could use, a line each.
+    """
+    studies = defaultdict[tuple[str, ...], dict[int, dict[str, int]]](dict)
+    for number, job in enumerate(jobs):
+        same = any("$" in one for one in job)  # as seed=${outer}
+        folds = [] if same else [one for one in job if _FOLD.fullmatch(one)]
+        studies[tuple(one for one in job if one not in folds)][number] = {one[:5]: int(one[6:]) for one in folds}
+    runs, problems = dict[int, Settings](), list[str]()
+    for overrides, folds_of in studies.items():
         with collected(problems):
-            runs += build_runs(resolved(_composed(config, combination)), **numbers)
+            runs |= zip(folds_of, build_runs(resolved(compose_run(config, overrides)), folds_of.values()), strict=True)
     if problems:
         raise InputError(*problems)
-    return runs
+    return [runs[number] for number in range(len(jobs))]
 
 
-def _plain(node: Any) -> Any:
-    """Give a part of a configuration as it was written: what looks like an interpolation there is none yet."""
-    return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
-
-
-def _composed(config: DictConfig, combination: Sequence[str]) -> DictConfig:
-    if {*combination} <= {*_plain(config.hydra.overrides.task)}:
-        return config
-    try:
-        return GlobalHydra.instance().config_loader().load_sweep_config(config, list(combination))
-    except Exception as error:  # Hydra raises many kinds, AssertionError and ValueError among them
-        raise given.explain(error, combination) from error
-
-
-def launched_runs(launcher: Any, job_overrides: Sequence[Sequence[str]]) -> list[Settings]:
-    """Build the runs that Hydra hands to a launcher, in their order."""
-    load = launcher.hydra_context.config_loader.load_sweep_config
-    return [build(resolved(load(launcher.config, list(overrides)))) for overrides in job_overrides]
+def result_of(run: RunFolder) -> JobReturn:
+    """Give Hydra what a run in another process has come to: its mean DSC, not a number where it has none."""
+    dice = read_done(run)["scores"].get("dice", math.nan) if run.is_finished else math.nan
+    return JobReturn(status=JobStatus.COMPLETED, _return_value=dice)
 
 
 def check(plan: Plan) -> None:
@@ -167,11 +160,7 @@ def check(plan: Plan) -> None:
             inputs.check(settings)
             if plan.here:
                 devices.require_here(settings.config.trainer)
-            module = make_module(settings)
-            module.require_fit()
-            module.make_optimizer(steps=settings.config.trainer.max_epochs)
-            if settings.config.trainer.lightning:
-                make_trainer(settings, Hardware("cpu", "32-true", "alone to see what Lightning takes"), (0,), [])
+            require_trainable(settings)
     look = functools.cache(require_writable)
     for run, places in itertools.product(() if problems else plan.unfinished, (inputs.folders, _folders)):
         with collected(problems):

@@ -4,7 +4,6 @@ Submitit writes the jobs and requeues them. It is not asked for their ends: it t
 it waits for a cancelled job for ever, and its first lost job would end the sweep. ``squeue`` is on every cluster.
 """
 
-import dataclasses
 import functools
 import io
 import os
@@ -12,27 +11,24 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import submitit
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus
-from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 from submitit.core.utils import FailedJobError
 
 from musclesense.endings import Stopped
 from musclesense.errors import InputError
-from musclesense.launch.plan import launched_runs
-from musclesense.launch.progress import bars, outcome
-from musclesense.messages import log
+from musclesense.launch.plan import build_jobs, result_of
+from musclesense.launch.progress import outcome
+from musclesense.messages import bars, log
 from musclesense.storage.records import write_text
 from musclesense.studies.layout import RunFolder
 from musclesense.studies.writing import forget_failure, record_failure
@@ -40,18 +36,7 @@ from musclesense.training.settings import Settings, build
 
 _LOOKS = 3  # a job counts as gone when so many looks at the queue have missed it: files of other nodes come late
 _TAIL_LINES = 40
-
-# Ends the job's script. A signal that comes before Python can answer kills it; such a job is requeued here, unless it
-# was cancelled (see `leave_when_preempted`). 138, 140 and 143 are 128 and SIGUSR1, SIGUSR2 and SIGTERM. The job is not
-# named by SLURM_JOB_ID: for one job of an array that is the array, and all of it would start again, cancelled or not.
-_TEARDOWN = (
-    "code=$?",
-    "job=${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_}${SLURM_ARRAY_TASK_ID:-$SLURM_JOB_ID}",
-    "case $code in 138 | 140 | 143)",
-    '  [ "$(squeue --noheader --jobs=$job --format=%T)" != RUNNING ] || scontrol requeue $job ;;',
-    "esac",
-    "exit $code",
-)
+_AFTER_JOB = Path(__file__).with_name("after_job.sh")
 
 
 def require_slurm() -> None:
@@ -68,7 +53,7 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
     Raises:
         InputError: Slurm does not take the jobs; says why.
     """
-    runs = launched_runs(launcher, job_overrides)
+    runs = build_jobs(launcher.config, job_overrides)
     left = {number: _recorded(run.run) for number, run in enumerate(runs) if not run.run.is_finished}
     for number in left:
         forget_failure(runs[number].run)
@@ -85,30 +70,26 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
         log.info(f"{len(new)} jobs sent: {ids}; {name} in each run's folder")
     if launcher.wait:
         _wait(jobs, look_every_s=launcher.look_every_s)
-    return [JobReturn(overrides=overrides, status=JobStatus.COMPLETED) for overrides in job_overrides]
+    return [result_of(run.run) for run in runs]
 
 
 def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]], settings: Settings) -> list[submitit.Job[Any]]:
     """Send one array of jobs, each of which calls the launcher with the arguments that it takes from Hydra."""
     launcher.task_function = functools.partial(_job, launcher.task_function)
-    parameters = {name: value for name, value in launcher.params.items() if value is not None}
-    parameters["teardown"] = list(_TEARDOWN)
+    asked = launcher.params | {"teardown": _AFTER_JOB.read_text(encoding="utf-8").splitlines()}
     if settings.config.trainer.accelerator == "cpu":
-        parameters.pop("gpus_per_node", None)
-    folder = Path(parameters.pop("submitit_folder"))
-    shared = {field.name for field in dataclasses.fields(BaseQueueConf)}
+        asked["gpus_per_node"] = None
+    folder, timeouts = asked.pop("submitit_folder"), asked.pop("max_num_timeout")
+    singletons = Singleton.get_state()
+    calls = [(overrides, "hydra.sweep.dir", number, f"job_{number}", singletons) for overrides, number in runs]
     try:
-        timeouts = parameters.pop("max_num_timeout")
         executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=timeouts)
-        named = {name if name in shared else f"slurm_{name}": value for name, value in parameters.items()}
-        executor.update_parameters(**named)
-        singletons = Singleton.get_state()
-        calls = [(overrides, "hydra.sweep.dir", number, f"job_{number}", singletons) for overrides, number in runs]
+        executor.update_parameters(**{f"slurm_{name}": value for name, value in asked.items()})
         with redirect_stderr(io.StringIO()):  # submitit shows sbatch's words, and they are in the error, too
             jobs: list[submitit.Job[Any]] = executor.map_array(launcher, *zip(*calls, strict=True))
     except FailedJobError as error:
         reason = (str(error).strip().splitlines() or ["refused"])[-1].removeprefix("sbatch: error: ")
-        gpu = ", and trainer.accelerator=cpu asks for no GPU" if "gpus_per_node" in parameters else ""
+        gpu = ", and trainer.accelerator=cpu asks for no GPU" if asked["gpus_per_node"] else ""
         raise InputError(f"hydra/launcher=slurm: {reason}; change hydra.launcher.KEY=VALUE{gpu}") from error
     return jobs
 
@@ -132,7 +113,7 @@ def _wait(jobs: dict[str, Settings], *, look_every_s: float) -> None:
             time.sleep(look_every_s)
             queue = _queue()
             for job, settings in list(waiting.items()):
-                ended = settings.run.is_finished or settings.run.failed.is_file()
+                ended = settings.run.has_ended
                 missed[job] = 0 if queue is None or job in queue else missed[job] + 1
                 if missed[job] == _LOOKS and not ended:
                     _record_loss(settings, job)
@@ -173,39 +154,16 @@ def _ask(*command: str) -> str | None:
 
 
 def _job(run: Callable[[DictConfig], Any], config: DictConfig) -> Any:
-    """Do a run in its job; epochs go to the job's log."""
-    leave_when_preempted()
+    """Do a run in its job; epochs go to the job's log.
+
+    What submitit lets pass ends the run at once, and the job's script requeues it. Lightning would end it without an
+    error where SIGTERM has no handler. Its own requeueing is off (`musclesense.training.run`), since it would save in
+    the middle of an epoch, which is another training.
+    """
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda number, frame: os._exit(128 + number))
     with bars():
         dice = run(config)
         folder = build(config).run
         log.info(f"{folder.name}  {outcome(folder)}")
         return dice
-
-
-def leave_when_preempted() -> None:
-    """Let this process, a job of submitit's, leave and be requeued on SIGTERM and SIGUSR1 as on submitit's own signal.
-
-    A run goes on from its last epoch. Lightning's own requeueing is off (`musclesense.training.run`), since it would
-    save in the middle of an epoch, which is another training.
-    SIGTERM also comes with ``scancel`` and with Slurm's own requeueing, when the job is not running any more by Slurm's
-    account, and requeueing it would undo the former.
-    """
-    environment = submitit.JobEnvironment()
-    requeue: Any = signal.getsignal(getattr(signal, f"SIG{environment.USR_SIG}"))
-    leaving = False
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        nonlocal leaving
-        if leaving:  # Slurm's SIGTERM after the requeueing must not interrupt the way out
-            return
-        if number == signal.SIGTERM:
-            state = (_ask("squeue", "--noheader", f"--jobs={environment.job_id}", "--format=%T") or "").strip()
-            print(f"SIGTERM while Slurm calls the job {state or 'unknown'}", file=sys.stderr, flush=True)
-            if state != "RUNNING":
-                leaving = True
-                sys.exit(128 + number)
-        leaving = environment.global_rank == 0
-        requeue(number, frame)
-
-    for name in ("SIGTERM", "SIGUSR1", "SIGUSR2"):
-        signal.signal(getattr(signal, name), leave)

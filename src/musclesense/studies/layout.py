@@ -102,6 +102,11 @@ class RunFolder(_Folder):
         """Whether nothing is left to do."""
         return is_file(self.done)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self.is_finished or is_file(self.failed)
+
 
 class ReportFolder(_Folder):
     """The report of a study."""

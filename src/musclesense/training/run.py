@@ -285,6 +285,19 @@ def make_trainer(settings: Settings, hardware: Hardware, own: tuple[int, ...], c
         raise InputError(f"trainer.lightning={asked.lightning}: {reason_of(error)}; correct the arguments") from error
 
 
+def require_trainable(settings: Settings) -> None:
+    """Refuse a network, loss, optimizer, schedule or arguments of Lightning's with which no run could train.
+
+    Raises:
+        InputError: Says which, and why.
+    """
+    module, asked = make_module(settings), settings.config.trainer
+    module.require_fit()
+    module.make_optimizer(steps=asked.max_epochs)
+    if asked.lightning:
+        make_trainer(settings, Hardware("cpu", "32-true", "alone to see what Lightning takes"), (0,), [])
+
+
 def open_dashboard(settings: Settings) -> "Dashboard | None":
     """Open the run in wandb, where that is on; without the package the run does without."""
     if settings.config.logger.name == "none":

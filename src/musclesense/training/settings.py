@@ -3,10 +3,9 @@
 Nothing but `build` knows Hydra's or OmegaConf's objects.
 """
 
-import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,13 +72,11 @@ def build(config: DictConfig) -> Settings:
     Raises:
         InputError: All that no run could use, a line each.
     """
-    return build_runs(config)[0]
+    return build_runs(config, [{}])[0]
 
 
-def build_runs(
-    config: DictConfig, *, outer: Sequence[int] | None = None, inner: Sequence[int] | None = None
-) -> list[Settings]:
-    """Build several runs of one study at the price of one: each inner fold for every outer one, None for its own.
+def build_runs(config: DictConfig, folds: Iterable[Mapping[str, int]]) -> list[Settings]:
+    """Build several runs of one study at the price of one, by the folds that each has in place of its configuration's.
 
     Raises:
         InputError: All that no run could use, a line each.
@@ -87,13 +84,13 @@ def build_runs(
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise InputError(f"{missing[0]}: has no value; give {missing[0]}=VALUE")
     typed = cast(schema.Config, OmegaConf.to_object(config))
-    folds = list(itertools.product(outer or [typed.outer], inner or [typed.inner]))
-    problems = list(dict.fromkeys(problem for fold in folds for problem in typed.folds.lacks(*fold)))
+    numbers = [{"outer": typed.outer, "inner": typed.inner, **own} for own in folds]
+    problems = list(dict.fromkeys(problem for own in numbers for problem in typed.folds.lacks(**own)))
     with collected(problems):
         first = _build(typed)
     if problems:
         raise InputError(*problems)
-    return [first.at(*fold) for fold in folds]
+    return [first.at(**own) for own in numbers]
 
 
 def _build(config: schema.Config) -> Settings:

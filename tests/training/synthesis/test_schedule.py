@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from rich.progress import Progress
 
 from musclesense.errors import InputError
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
-from musclesense.messages import shown_in
+from musclesense.messages import bars
 from musclesense.training.config import SynthesisConfig
 from musclesense.training.synthesis import schedule as module
 from musclesense.training.synthesis.pool import Pool, Recipe
@@ -65,8 +64,8 @@ def test_without_workers_an_epoch_draws_what_it_lacks_and_says_so(
     tmp_path: Path, drawn: list[Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     synthesis = synthesis_in(tmp_path)
-    display = Progress(console=Console(file=sys.stderr, width=200), disable=True)
-    with shown_in(display), synthesis.running_workers(epochs=5):
+    console = Console(file=sys.stderr, width=200)
+    with bars(console), synthesis.running_workers(epochs=5):
         assert not drawn
         synthesis.wait(0)
         assert len(drawn) == 8

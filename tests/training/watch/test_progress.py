@@ -4,9 +4,8 @@ import io
 
 import pytest
 from rich.console import Console
-from rich.progress import Progress
 
-from musclesense.messages import shown_in
+from musclesense.messages import bars
 from musclesense.studies.layout import RunFolder
 from musclesense.studies.writing import EPOCH_COLUMNS, write_epochs
 from musclesense.training.run import train
@@ -14,7 +13,7 @@ from musclesense.training.watch.progress import RunBar
 
 
 def test_bar_shows_epochs_and_score_and_goes_away(configured, monkeypatch):
-    display = Progress(console=Console(file=io.StringIO()))
+    console = Console(file=io.StringIO())
     shown: list[tuple[str, float, float | None]] = []
     original = RunBar.on_train_epoch_end
 
@@ -24,7 +23,7 @@ def test_bar_shows_epochs_and_score_and_goes_away(configured, monkeypatch):
         shown.append((task.description, task.completed, task.total))
 
     monkeypatch.setattr(RunBar, "on_train_epoch_end", watched)
-    with shown_in(display):
+    with bars(console) as display:
         train(configured("trainer.max_epochs=2"))
     assert [(completed, total) for _, completed, total in shown] == [(1, 2), (2, 2)]
     assert all(name.startswith("outer0_inner0  validation DSC 0.") for name, *_ in shown)
@@ -32,20 +31,20 @@ def test_bar_shows_epochs_and_score_and_goes_away(configured, monkeypatch):
 
 
 def test_bar_goes_away_when_a_run_fails(configured, monkeypatch):
-    display = Progress(console=Console(file=io.StringIO()))
+    console = Console(file=io.StringIO())
     monkeypatch.setattr(RunBar, "on_train_epoch_end", lambda *_: 1 / 0)
-    with shown_in(display), pytest.raises(ZeroDivisionError):
+    with bars(console) as display, pytest.raises(ZeroDivisionError):
         train(configured())
     assert not display.tasks
 
 
 def test_a_run_of_other_processes_is_followed_by_what_it_writes(tmp_path):
-    display = Progress(console=Console(file=io.StringIO()))
+    console = Console(file=io.StringIO())
     run = RunFolder(tmp_path)
     unused = dict.fromkeys(EPOCH_COLUMNS, 0.0)
     rows = [unused | {"epoch": epoch, "val_dice": 0.5 + epoch / 10} for epoch in range(4)]
     epochs = RunBar("outer0_inner0", 4)
-    with shown_in(display):
+    with bars(console) as display:
         write_epochs(run, rows[:1])  # of an earlier process
         epochs.follow(run)
         (task,) = display.tasks

@@ -71,6 +71,13 @@ def write_report(folder: Path) -> Path:
     return report.page
 
 
+def show_report(folder: Path) -> None:
+    """Write the report of a study, and print its scores and where the page is."""
+    page = write_report(folder)
+    print(tables.study_table(folder))
+    print(f"report: {page}")
+
+
 def _content(study: Study) -> dict[str, Any]:
     # Of single muscles the page shows the mean, and each of them once; the tables beside it have them all.
     labels = (None,) if study.many_labels else study.labels
