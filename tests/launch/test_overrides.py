@@ -176,7 +176,7 @@ def value_of(line: str) -> object:
 ODD_PATHS = (
     *("Müller/cohort.csv", "李.csv", "a=b.csv", "a(b).csv", "[x].csv", "{x}.csv", "a{b", "it's.csv", 'say "x".csv'),
     *("a#b.csv", "a & b;c.csv", "a~b!.csv", " a.csv", "a.csv ", "007", "true", "1e3", "a\\b.csv", "a\\", "a:b", "50%"),
-    *("x'y\\'z", "[(", "$x", "/abs/Müller x.csv", "../a b.csv"),
+    *("0..4", "x'y\\'z", "[(", "$x", "/abs/Müller x.csv", "../a b.csv"),
 )
 
 

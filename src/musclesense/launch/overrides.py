@@ -63,7 +63,8 @@ def read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _expanded(argument: str) -> str:
     """Turn ``outer=0..4`` into Hydra's ``outer=range(0,5)``, which Hydra alone reads as the text "0..4"."""
-    if not (found := _FOLD_RANGE.fullmatch(argument)):
+    found = _FOLD_RANGE.fullmatch(argument)
+    if not found or found[1].lstrip("+") in _PATHS:
         return argument
     key, first, last = found[1], int(found[2]), int(found[3])
     if last < first:
