@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with th
 from fuzz import commands, images, models, nnunet, overrides, seeds, studies, tables
 from fuzz.case import Draw, Maker
 from fuzz.judge import REFUSED, RIGHT, judge, listing
-from fuzz.meaning import content, dialects, geometry, limbs, people, phases, scores, swaps
+from fuzz.meaning import content, dialects, geometry, limbs, people, phases, scores, swaps, unknown_keys
 from fuzz.sandbox import run
 
 MAKERS: dict[str, Maker] = {
@@ -43,6 +43,7 @@ MAKERS: dict[str, Maker] = {
     "swaps": swaps.make,
     "content": content.make,
     "scores": scores.make,
+    "unknown_keys": unknown_keys.make,
 }
 SHARES = {
     "images": 0.35,
@@ -59,6 +60,7 @@ SHARES = {
     "swaps": 0.02,
     "content": 0.02,
     "scores": 0.02,
+    "unknown_keys": 0.02,
 }
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

@@ -109,6 +109,15 @@ def test_a_file_that_is_no_image(cohort):
     assert problem.startswith("cohort.csv, line 3: mask S1_mask.nii.gz: not a readable NIfTI file (")
 
 
+@pytest.mark.parametrize(("most", "passes"), [(1, False), (2, True)])
+def test_more_groups_than_a_report_can_show(cohort, monkeypatch, most, passes):
+    monkeypatch.setattr(checks, "MOST_GROUPS", most)
+    if passes:
+        check(cohort.read())
+    else:
+        assert cohort.problems() == ["cohort.csv: 2 groups, of which 1 are taken; put like ones together"]
+
+
 @pytest.mark.parametrize("column", ["water", "mask", "fat_fraction"])
 def test_another_shape(cohort, column):
     save(cohort.path.parent / f"S2_{column}.nii.gz", np.pad(image(99) if column != "mask" else mask(), (0, 1)))

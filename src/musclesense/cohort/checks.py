@@ -31,6 +31,8 @@ from musclesense.vocabulary import CHANNELS, Channel, Region
 _MOST_WORKERS = 8
 # Percent would exceed this in the subcutaneous fat of any leg; a fraction, noise included, does not.
 _LARGEST_FRACTION = 1.5
+MOST_GROUPS = 100
+"""Of a cohort: the report has a row and a box for each, by region and label."""
 # By so many slices is judged whether fat and water are exchanged.
 _SLICES_SHOWN = 3
 
@@ -92,6 +94,8 @@ def check(
             problems.extend(f"{table.path}, line {row.line}: {problem}" for problem in conflicts + found)
     problems.extend(_shown_twice(table, [pictures[key] for key in sorted(pictures)]))
     problems.extend(f"{table.path}: {problem}" for problem in missing_sides(evidence.counted, labels))
+    if (groups := len({row.group for row in rows})) > MOST_GROUPS:
+        problems.append(f"{table.path}: {groups} groups, of which {MOST_GROUPS} are taken; put like ones together")
     if folds is not None and rows:
         # A row that could not be understood may stand for one more subject.
         subjects = len({row.subject for row in rows}) + len(table.problems)
