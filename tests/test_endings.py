@@ -13,6 +13,8 @@ from musclesense import endings
 from musclesense.cli.main import main
 from musclesense.cohort.table import CohortTable
 
+from .shared.waiting import LONGEST_SECONDS, end
+
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 WORK = """
 import os, sys, tempfile, time
@@ -25,19 +27,30 @@ with told(), tempfile.TemporaryDirectory(dir='.') as draft:
     {work}
 """
 FOR_EVER = "time.sleep(3600)"
+Start = Callable[[str], "subprocess.Popen[str]"]
 
 
-def start(work: str, folder: Path) -> "subprocess.Popen[str]":
-    code = [sys.executable, "-c", WORK.format(work=work)]
-    process = subprocess.Popen(code, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    return process
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start a command in an empty folder; one that a test gives up is ended with all that it started."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(work: str) -> "subprocess.Popen[str]":
+        code, pipe = [sys.executable, "-c", WORK.format(work=work)], subprocess.PIPE
+        process = subprocess.Popen(code, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+        processes.append(process)
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        return process
+
+    yield begin
+    for process in processes:
+        end(process)
 
 
 def stopped(process: "subprocess.Popen[str]", *numbers: int) -> tuple[int, list[str]]:
     for number in numbers:
         process.send_signal(number)
-    _, err = process.communicate()
+    _, err = process.communicate(timeout=LONGEST_SECONDS)
     return process.returncode, err.splitlines()
 
 
@@ -53,24 +66,24 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_signal_ends_a_command_in_a_line(tmp_path: Path, number: int, times: int) -> None:
-    code, (line,) = stopped(start(FOR_EVER, tmp_path), *[number] * times)
+def test_a_signal_ends_a_command_in_a_line(start: Start, tmp_path: Path, number: int, times: int) -> None:
+    code, (line,) = stopped(start(FOR_EVER), *[number] * times)
     assert code == 128 + number
     assert line.startswith("stopped by ") and line.endswith(f": {endings.AGAIN}")
     assert list(tmp_path.iterdir()) == [], "drafts are gone"
 
 
-def test_of_two_different_signals_the_first_counts(tmp_path: Path) -> None:
-    code, lines = stopped(start(FOR_EVER, tmp_path), signal.SIGINT, signal.SIGTERM)
+def test_of_two_different_signals_the_first_counts(start: Start) -> None:
+    code, lines = stopped(start(FOR_EVER), signal.SIGINT, signal.SIGTERM)
     assert code in (130, 143), "the system may hand over the later one first"
     assert len(lines) == 1
 
 
-def test_a_third_signal_ends_a_command_that_does_not_come_to_an_end(tmp_path: Path) -> None:
+def test_a_third_signal_ends_a_command_that_does_not_come_to_an_end(start: Start) -> None:
     hangs = (
         "print('in', flush=True); time.sleep(3600)\n    finally: print('out', flush=True); " + "time.sleep(3600); " * 9
     )
-    process = start(f"try: {hangs}", tmp_path)
+    process = start(f"try: {hangs}")
     assert process.stdout is not None and process.stdout.readline() == "in\n"
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "out\n"
@@ -79,7 +92,7 @@ def test_a_third_signal_ends_a_command_that_does_not_come_to_an_end(tmp_path: Pa
     assert stopped(process) == (130, [])
 
 
-def test_a_process_that_is_left_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_process_that_is_left_is_not_waited_for(start: Start) -> None:
     work = (
         "import multiprocessing as m\n"
         "    waits = lambda: [endings.leave_signals_to_parent(), time.sleep(3600)]\n"
@@ -88,7 +101,7 @@ def test_a_process_that_is_left_is_not_waited_for(tmp_path: Path) -> None:
         "    print(child.pid, flush=True)\n"
         "    time.sleep(3600)"
     )
-    process = start(f"from musclesense import endings\n    {work}", tmp_path)
+    process = start(f"from musclesense import endings\n    {work}")
     assert process.stdout is not None
     child = int(process.stdout.readline())
     assert stopped(process, signal.SIGINT)[0] == 130
@@ -96,20 +109,20 @@ def test_a_process_that_is_left_is_not_waited_for(tmp_path: Path) -> None:
         os.kill(child, 0)
 
 
-def test_what_becomes_of_a_signal_in_a_library_is_no_error(tmp_path: Path) -> None:
+def test_what_becomes_of_a_signal_in_a_library_is_no_error(start: Start) -> None:
     work = "try: time.sleep(3600)\n    except BaseException as error: raise RuntimeError('lost a worker') from error"
-    code, (line,) = stopped(start(work, tmp_path), signal.SIGTERM)
+    code, (line,) = stopped(start(work), signal.SIGTERM)
     assert (code, line[:21]) == (143, "stopped by SIGTERM: n")
 
 
-def test_a_signal_that_python_could_not_raise_is_raised_again(tmp_path: Path) -> None:
+def test_a_signal_that_python_could_not_raise_is_raised_again(start: Start) -> None:
     work = (
         "kill = lambda self: os.kill(os.getpid(), 15)\n"
         "    thing = type('Thing', (), {'__del__': kill})()\n"
         "    del thing\n"
         "    print('on', flush=True)\n    time.sleep(3600)"
     )
-    process = start(work, tmp_path)
+    process = start(work)
     assert process.stdout is not None and process.stdout.readline() == "on\n", "it was swallowed"
     assert stopped(process) == (143, [f"stopped by SIGTERM: {endings.AGAIN}"])
 
@@ -123,11 +136,11 @@ def test_what_was_ignored_still_is(tmp_path: Path, number: int) -> None:
 
 
 @pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGTERM]])
-def test_what_must_not_be_half_done_is_done_first(tmp_path: Path, numbers: list[int]) -> None:
+def test_what_must_not_be_half_done_is_done_first(start: Start, numbers: list[int]) -> None:
     kills = "; ".join(f"os.kill(os.getpid(), {int(number)})" for number in numbers)
     inner = f"with held(): {kills}\n        print('whole', flush=True)"
     work = f"from musclesense.endings import held\n    with held():\n        {inner}\n    {FOR_EVER}"
-    process = start(work, tmp_path)
+    process = start(work)
     assert process.stdout is not None and process.stdout.readline() == "whole\n"
     code, (line,) = stopped(process)
     assert code == 128 + numbers[0] and line.startswith("stopped by ")
