@@ -10,7 +10,7 @@
 Importing the package is fast: what a function needs is imported when it is called.
 """
 
-from musclesense.api import load_model, make_phantom, read_cohort, read_scan, read_study, segment, separate
+from musclesense.api import load_model, make_phantom, measure, read_cohort, read_scan, read_study, segment, separate
 from musclesense.errors import InputError
 from musclesense.version import __version__
 from musclesense.vocabulary import Channel, Echo, Limbs, Region, Side
@@ -25,6 +25,7 @@ __all__ = [
     "__version__",
     "load_model",
     "make_phantom",
+    "measure",
     "read_cohort",
     "read_scan",
     "read_study",

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Literal
 from musclesense.vocabulary import Limbs, Region
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping, Sequence
 
     from musclesense.cohort.table import CohortTable
     from musclesense.dixon.echoes import Pair
     from musclesense.dixon.scan import SeparatedScan
     from musclesense.imaging.reader import ImageLike
+    from musclesense.segmentation.corrected import CorrectedMask
     from musclesense.segmentation.result import Segmentation
     from musclesense.segmentation.scan import Scan
     from musclesense.segmentation.segmenter import Segmenter
@@ -197,6 +198,64 @@ def segment(
         limbs=limbs,
         device=device,
         out_of_fold=out_of_fold,
+        measuring=measuring,
+    )
+
+
+def measure(
+    mask: "ImageLike",
+    scan: "Scan | ImageLike",
+    *,
+    labels: "Mapping[str, Sequence[int]] | None" = None,
+    limbs: str | Limbs = "auto",
+    automatic: PathLike | None = None,
+    erode: float | None = None,
+    slices: "str | tuple[int, int] | None" = None,
+    with_cut: bool = False,
+) -> "CorrectedMask":
+    """Measure a mask that was corrected, in ITK-SNAP or 3D Slicer for example, and say what was changed.
+
+    The mask may be of any type of number, have a scale factor, its axes in another order, an affine that is rounded by
+    up to a tenth of a voxel, or hold a part of the image alone. It is measured in the scan's own voxels.
+
+    Args:
+        mask: Whole numbers, 0 is background; NIfTI or NRRD.
+        scan: From `read_scan`; or one image, which is taken for the fat image.
+        labels: Values of each label, such as ``{"vasti": [3, 4]}``. None: those of the automatic mask; without one,
+            all of the mask is muscle, or each value a label of its own where there are several.
+        limbs: As of `segment`; ``auto``: those of the automatic mask, or what is found in the images.
+        automatic: Folder with the results of `segment` that the mask was made from. None: the mask's own folder, where
+            there are such results.
+        erode: As of `segment`.
+        slices: As of `segment`.
+        with_cut: As of `segment`.
+
+    Returns:
+        The result: ``.table`` as that of a segmentation, ``.changes`` what differs from the automatic mask or None,
+        ``.save(folder)`` writes all.
+
+    Raises:
+        InputError: The mask cannot be used, or lies elsewhere than the scan.
+
+    >>> import musclesense as ms
+    >>> folder = "phantom/sub-004/ses-1/thigh"
+    >>> scan = ms.read_scan(fat=f"{folder}/fat.nii.gz", water=f"{folder}/water.nii.gz")
+    >>> measured = ms.measure(f"{folder}/mask.nii.gz", scan)
+    >>> measured.table[measured.table.slice == "all"].limb.tolist()
+    ['right', 'left']
+    """
+    from musclesense.imaging.labels import LabelSet
+    from musclesense.segmentation import corrected
+    from musclesense.segmentation.measuring import Measuring
+    from musclesense.segmentation.scan import Scan, read_scan
+
+    measuring = Measuring.asked(erode, slices, with_cut)
+    return corrected.measure(
+        mask,
+        scan if isinstance(scan, Scan) else read_scan(fat=scan),
+        labels=None if labels is None else LabelSet.from_config(labels),
+        limbs=limbs,
+        automatic=None if automatic is None else Path(automatic),
         measuring=measuring,
     )
 

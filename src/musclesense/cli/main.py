@@ -82,6 +82,14 @@ _MEASURING = (
     _takes("--slices", metavar="FIRST:LAST", help="slices that totals count, from 0 (default: all)"),
     _takes("--with-cut", action="store_true", help="let totals count what the edge of the image cuts"),
 )
+_IMAGES = (
+    _takes("--fat", type=Path, metavar="IMAGE", help="fat image"),
+    *(
+        _takes(f"--{channel}", type=Path, metavar="IMAGE", help=f"{channel} image, beside --fat")
+        for channel in Channel
+        if channel not in (Channel.FAT, Channel.IMAGE) and not channel.is_echo
+    ),
+)
 _FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
 _FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
 
@@ -145,12 +153,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
     ],
     verbs.segment: [
         *_echoes("magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+"),
-        _takes("--fat", type=Path, metavar="IMAGE", help="fat image, instead of echoes with phases"),
-        *(
-            _takes(f"--{channel}", type=Path, metavar="IMAGE", help=f"{channel} image, beside --fat")
-            for channel in Channel
-            if channel not in (Channel.FAT, Channel.IMAGE) and not channel.is_echo
-        ),
+        *_IMAGES,
         _takes("--image", type=Path, metavar="IMAGE", help="image of any contrast, for a model that takes one"),
         _takes("--region", choices=_REGIONS, required=True),
         _takes("--limbs", choices=_LIMBS, default="auto", help="limbs in the image"),
@@ -158,6 +161,17 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _CLASSES,
         _DEVICE,
         _takes("--out-of-fold", action="store_true", help="of a study, the networks that have not seen the subject"),
+        _ANONYMOUS,
+        *_MEASURING,
+        _OUT,
+    ],
+    verbs.measure: [
+        _takes("--mask", type=Path, required=True, metavar="MASK", help="NIfTI or NRRD, in the voxels of the images"),
+        *_IMAGES,
+        _takes("--image", type=Path, metavar="IMAGE", help="image of any contrast, instead of --fat"),
+        _takes("--labels", type=Path, metavar="FILE", help="as in conf/labels (default: those of the automatic mask)"),
+        _takes("--limbs", choices=_LIMBS, default="auto", help="limbs in the image"),
+        _takes("--automatic", type=Path, metavar="DIR", help="results of segment (default: those beside MASK)"),
         _ANONYMOUS,
         *_MEASURING,
         _OUT,

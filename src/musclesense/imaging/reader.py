@@ -22,6 +22,7 @@ from musclesense.imaging.nifti import (
     header_problem,
     read_volume,
 )
+from musclesense.imaging.nrrd import is_nrrd, read_nrrd
 from musclesense.messages import log
 from musclesense.storage.paths import is_folder, refuse_dicom
 
@@ -33,8 +34,8 @@ def read_image(image: ImageLike, argument: str) -> Volume:
     """Read a 3-D image.
 
     Args:
-        image: A NIfTI file, a nibabel image, or a 3-D array and its affine (4 x 4, from voxel indices to scanner
-            millimetres, RAS+).
+        image: A NIfTI or NRRD file, a nibabel image, or a 3-D array and its affine (4 x 4, from voxel indices to
+            scanner millimetres, RAS+).
         argument: What the caller calls it, for messages.
 
     Returns:
@@ -68,7 +69,7 @@ def _read(image: ImageLike, argument: str) -> Volume:
         refuse_dicom(Path(image))
         if is_folder(Path(image)):
             raise InputError(f"{image}: is a folder; convert its images to NIfTI (dcm2niix does so), and give one file")
-        return read_volume(Path(image))
+        return read_nrrd(Path(image)) if is_nrrd(Path(image)) else read_volume(Path(image))
     if isinstance(image, SpatialImage):
         return _from_nibabel(image, argument)
     if isinstance(image, tuple) and len(image) == 2 and isinstance(image[0], np.ndarray):

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +45,8 @@ FILES = (MASK, TABLE, OLD_TABLE, *LABEL_FILES, PICTURE, PAGE, RECORD)
 MAPS = {f"{name}.nii.gz": name for name in IMAGES}
 """What is kept beside them where fat and water were separated from echoes."""
 RECORD_FORMAT = 2
+Writer = Callable[[Path], None]
+NOTHING: Mapping[str, Writer] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,12 +134,13 @@ class MeasuredMask:
                 "which totals leave out; --with-cut counts it"
             )
 
-    def save(self, folder: Path, record: Mapping[str, Any]) -> Path:
+    def save(self, folder: Path, record: Mapping[str, Any], more: Mapping[str, Writer] = NOTHING) -> Path:
         """Write all `files`, or none.
 
         Args:
             folder: Made where it is missing. Results of an earlier call are replaced, unless somebody changed them.
             record: What made the mask.
+            more: What else is written beside them, by name.
 
         Raises:
             InputError: It cannot be written, or holds a file of another origin, or a changed one, under one of the
@@ -144,11 +148,14 @@ class MeasuredMask:
         """
         from musclesense.segmentation.page import quality_page
 
-        replaced = require_place(folder, self.files)
+        names = (*more, *self.files)
+        replaced = require_place(folder, names)
         with ExitStack() as drafts:
-            places = {name: drafts.enter_context(atomic_path(folder / name)) for name in self.files}
-            names = next(iter(LABEL_FILES)) if self.labels.n_classes > 1 else None
-            write_volume(places[MASK], self.mask, self.geometry, np.uint16, label_names=names)
+            places = {name: drafts.enter_context(atomic_path(folder / name)) for name in names}
+            label_names = next(iter(LABEL_FILES)) if self.labels.n_classes > 1 else None
+            write_volume(places[MASK], self.mask, self.geometry, np.uint16, label_names=label_names)
+            for name, write in more.items():
+                write(places[name])
             for name in (TABLE, OLD_TABLE):
                 write_csv(places[name], self.measuring.columns, [as_text(row) for row in self.rows])
             for name, text in LABEL_FILES.items():

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,10 @@ from musclesense.imaging.limbs import FoundLimbs, find_limbs
 from musclesense.imaging.nifti import Geometry, value_problems
 from musclesense.imaging.reader import ImageLike, image_file, image_name
 from musclesense.imaging.turning import turned
-from musclesense.vocabulary import CHANNELS, Channel, Echo
+from musclesense.messages import log
+from musclesense.vocabulary import CHANNELS, Channel, Echo, Limbs
+
+_Word = TypeVar("_Word", bound=StrEnum)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,3 +159,23 @@ def from_images(images: Mapping[str, ImageLike]) -> Scan:
 def _files(images: Mapping[str, ImageLike]) -> dict[str, Path]:
     """Name the files among images."""
     return {name: file for name, image in images.items() if (file := image_file(image)) is not None}
+
+
+def limbs_of(scan: Scan) -> Limbs:
+    """Take what the images show; say so unless it is both limbs in every slice."""
+    found = scan.limbs
+    if found.limbs is not Limbs.BOTH or not found.sure:
+        log.warning(f"limbs: taken as {found.limbs}, {found.why}; give limbs if it is otherwise")
+    return found.limbs
+
+
+def word_of(kind: type[_Word], argument: str, given: str) -> _Word:
+    """Understand a word of the field that an argument takes.
+
+    Raises:
+        InputError: It is none of them.
+    """
+    try:
+        return kind(given)
+    except ValueError:
+        raise ArgumentError(f"{{{argument}}}: unknown; give {' or '.join(kind)}", **{argument: str(given)}) from None

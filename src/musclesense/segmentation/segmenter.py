@@ -3,9 +3,8 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from musclesense.networks.predictor import AUTO, Ensemble, Predictor, TorchPredi
 from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.result import Segmentation
-from musclesense.segmentation.scan import Scan
+from musclesense.segmentation.scan import Scan, limbs_of, word_of
 from musclesense.segmentation.seen import tell, unseen_by
 from musclesense.storage.paths import is_file, is_folder, refuse_dicom
 from musclesense.studies.layout import RunFolder, StudyFolder
@@ -30,7 +29,6 @@ from musclesense.vocabulary import Channel, Limbs, Region
 _SLICES_AT_ONCE, _PIXELS_AT_ONCE = 8, 2**22
 _BEYOND = 0.01
 _QUIET_SECONDS = 5.0
-_Word = TypeVar("_Word", bound=StrEnum)
 _ALIKE = ("channels", "placed_by", "labels", "grid", "threshold", "regions")
 
 
@@ -149,7 +147,7 @@ def segment(
 ) -> Segmentation:
     """Segment a scan, as `musclesense.segment` says; with ``told``, nothing is said of who has seen the subject."""
     measuring.require_slices(scan.geometry)
-    shown, seen = _word(Region, "region", region), None if limbs == AUTO else _word(Limbs, "limbs", limbs)
+    shown, seen = word_of(Region, "region", region), None if limbs == AUTO else word_of(Limbs, "limbs", limbs)
     segmenter = model if isinstance(model, Segmenter) else Segmenter.load(model, device)
     segmenter.require_region(shown)
     if out_of_fold:
@@ -163,7 +161,7 @@ def segment(
         scan = replace(scan, channels={**scan.channels, Channel.IMAGE.value: shows_body})
     bodies = {name: scan.bodies for name, image in scan.channels.items() if image is shows_body}
     classes = segmenter.segment(scan.channels, scan.geometry, bodies)
-    made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen or found_limbs(scan), measuring)
+    made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen or limbs_of(scan), measuring)
     _say_beyond(made)
     made.measured.tell()
     return made
@@ -179,21 +177,6 @@ def _say_beyond(made: Segmentation) -> None:
             f"frame: {100 * beyond / body:.1f} % of the body lies beyond the networks' frame of {size}, "
             "where nothing is segmented; look at qc.html, or train with a larger grid"
         )
-
-
-def found_limbs(scan: Scan) -> Limbs:
-    """Take what the images show; say so unless it is both limbs in every slice."""
-    found = scan.limbs
-    if found.limbs is not Limbs.BOTH or not found.sure:
-        log.warning(f"limbs: taken as {found.limbs}, {found.why}; give limbs if it is otherwise")
-    return found.limbs
-
-
-def _word(kind: type[_Word], argument: str, given: str) -> _Word:
-    try:
-        return kind(given)
-    except ValueError:
-        raise ArgumentError(f"{{{argument}}}: unknown; give {' or '.join(kind)}", **{argument: str(given)}) from None
 
 
 def _stored_networks(model: Path) -> tuple[Path, ...]:
