@@ -20,7 +20,7 @@ def colour(number: int) -> tuple[int, int, int]:
     """Give the colour of the label at a position, from 0; neighbours differ clearly.
 
     >>> colour(0), colour(1)
-    ((255, 107, 76), (76, 140, 255))
+    ((255, 108, 76), (76, 96, 255))
     """
     red, green, blue = colorsys.hsv_to_rgb((0.03 + number * _GOLDEN_RATIO) % 1, 0.7, 1.0)
     return int(255 * red), int(255 * green), int(255 * blue)
@@ -30,7 +30,7 @@ def bids_table(labels: LabelSet) -> str:
     r"""Give the text of a ``dseg.tsv``, as BIDS names the values of a segmentation.
 
     >>> bids_table(LabelSet.from_config({"vasti": [3, 4], "gracilis": [7]}))
-    'index\tname\tcolor\n3\tvasti\t#FF6B4C\n7\tgracilis\t#4C8CFF\n'
+    'index\tname\tcolor\n3\tvasti\t#FF6C4C\n7\tgracilis\t#4C60FF\n'
     """
     lines = (f"{value}\t{name}\t#{red:02X}{green:02X}{blue:02X}\n" for value, name, (red, green, blue) in _rows(labels))
     return "index\tname\tcolor\n" + "".join(lines)
@@ -49,7 +49,7 @@ def slicer_colours(labels: LabelSet) -> str:
     r"""Give the text of a colour table of 3D Slicer (``.ctbl``), in which a name has no spaces.
 
     >>> slicer_colours(LabelSet.from_config({"long head": [1]}))
-    '# Color table file\n# 2 values\n0 Background 0 0 0 0\n1 long_head 255 107 76 255\n'
+    '# Color table file\n# 2 values\n0 Background 0 0 0 0\n1 long_head 255 108 76 255\n'
     """
     lines = (
         f"{value} {'_'.join(name.split())} {red} {green} {blue} 255\n"
