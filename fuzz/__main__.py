@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with th
 from fuzz import commands, images, models, nnunet, overrides, seeds, studies, tables
 from fuzz.case import Draw, Maker
 from fuzz.judge import REFUSED, RIGHT, judge, listing
-from fuzz.meaning import content, dialects, geometry, limbs, people, phases, scores, swaps, unknown_keys
+from fuzz.meaning import content, corrected, dialects, geometry, limbs, people, phases, scores, swaps, unknown_keys
 from fuzz.sandbox import run
 
 MAKERS: dict[str, Maker] = {
@@ -44,6 +44,7 @@ MAKERS: dict[str, Maker] = {
     "content": content.make,
     "scores": scores.make,
     "unknown_keys": unknown_keys.make,
+    "corrected": corrected.make,
 }
 SHARES = {
     "images": 0.35,
@@ -61,6 +62,7 @@ SHARES = {
     "content": 0.02,
     "scores": 0.02,
     "unknown_keys": 0.02,
+    "corrected": 0.02,
 }
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
