@@ -1,6 +1,8 @@
 """A sweep that is killed again and again, wherever it is, and ends as if it had never been."""
 
+import os
 import random
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -32,11 +34,13 @@ class Moment:
         name: What the sweep is at.
         begun: Tells of the sweep's folder, and when the command was started, whether it is at it.
         seconds: The kill comes at a random time from then on, this late at most.
+        writes: What is in the making then: the command kills itself, since a look from outside may come too late.
     """
 
     name: str
-    begun: Look
+    begun: Look = lambda *_: False
     seconds: float = 0.0
+    writes: str = ""
 
 
 def found(pattern: str) -> Look:
@@ -71,13 +75,16 @@ BEFORE = [
 ]
 TRAINS = written(f"{RUN}/checkpoints/last.ckpt")
 EPOCH = Moment("an epoch", written(f"{RUN}/metrics.csv", last=False), 0.1)
-METRICS = Moment("writing metrics.csv", found(f"{RUN}/.metrics.csv.*.draft"))
-CHECKPOINT = Moment("writing a checkpoint", found(f"{RUN}/checkpoints/.*.draft"))
+METRICS = Moment("writing metrics.csv", writes=r"/\.metrics\.csv\.\w+\.draft/")
+CHECKPOINT = Moment("writing a checkpoint", writes=r"/checkpoints/\..+\.draft/")
 TESTING = Moment("testing", written(f"{RUN}/config.yaml", last=True), 0.1)
-CASES = Moment("writing test scores", found(f"{RUN}/.[co][av]*.draft"))
-DONE = Moment("writing done.json", found(f"{RUN}/.done.json.*.draft"))
+CASES = Moment("writing test scores", writes=r"/\.(cases|overlays)\..+\.draft/")
+DONE = Moment("writing done.json", writes=r"/\.done\.json\.\w+\.draft/")
 STARTING = Moment("starting a run", written(f"{RUN}/config.yaml", without="metrics.csv"), 2.0)
 REPORT = Moment("the report", written("runs/[!.]*/report/nested_cv.csv"), 0.5)
+
+
+Strike = Callable[[Path, tuple[str, ...], Moment, random.Random], str | None]
 
 
 def plan(rng: random.Random) -> Iterator[Moment]:
@@ -88,6 +95,46 @@ def plan(rng: random.Random) -> Iterator[Moment]:
         rng.shuffle(begun)
         yield from (*begun, CASES, DONE, TESTING)  # the last one may come when a fast machine has ended the run
     yield from [REPORT] * 8
+
+
+KILLS_ITSELF = """
+import os, re, signal
+
+found, sync = [], os.fsync
+
+def fsync(descriptor):
+    if re.search(os.environ["MUSCLESENSE_FAULT"], os.readlink(f"/proc/self/fd/{descriptor}")):
+        found.append(descriptor)
+        if len(found) == int(os.environ["MUSCLESENSE_FAULT_AT"]):
+            os.kill(os.getpid(), signal.SIGKILL)
+    sync(descriptor)
+
+if os.environ.get("MUSCLESENSE_FAULT"):
+    os.fsync = fsync
+"""
+
+
+@pytest.fixture
+def strike(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, start: Any) -> Strike:
+    """Start a command that is killed at a moment; gives the moment's name, or None where it ended before."""
+    own = tmp_path_factory.mktemp("python")
+    (own / "sitecustomize.py").write_text(KILLS_ITSELF)
+    monkeypatch.setenv("PYTHONPATH", str(own), prepend=os.pathsep)
+
+    def begin(folder: Path, command: tuple[str, ...], moment: Moment, rng: random.Random) -> str | None:
+        monkeypatch.setenv("MUSCLESENSE_FAULT", moment.writes)
+        monkeypatch.setenv("MUSCLESENSE_FAULT_AT", str(rng.randint(1, 3) if moment is CHECKPOINT else 1))
+        process = start(folder, *command)
+        if moment.writes:
+            process.communicate()
+            name = moment.name if process.returncode == -signal.SIGKILL else None
+        else:
+            name = kill(process, folder, moment, rng.uniform(0, moment.seconds))
+        process.stdout.close()
+        process.stderr.close()
+        return name
+
+    return begin
 
 
 def kill(process: "subprocess.Popen[str]", folder: Path, moment: Moment, delay: float) -> str | None:
@@ -114,14 +161,11 @@ def kill(process: "subprocess.Popen[str]", folder: Path, moment: Moment, delay: 
 
 
 def test_a_sweep_killed_fifty_times_ends_as_if_it_had_never_been(
-    tmp_path: Path, undisturbed: Any, sweep: Any, at: Any, start: Any, train: Any, row: Any, left: Any
+    tmp_path: Path, undisturbed: Any, sweep: Any, at: Any, strike: Strike, train: Any, row: Any, left: Any
 ) -> None:
     rng, kills, halves = random.Random(SEED), Counter[str](), Counter[str]()
     for moment in plan(rng):
-        process = start(tmp_path, *sweep)
-        name = kill(process, tmp_path, moment, rng.uniform(0, moment.seconds))
-        process.stdout.close()
-        process.stderr.close()
+        name = strike(tmp_path, sweep, moment, rng)
         if name is not None:
             kills[name] += 1
             halves[name] += bool(list(tmp_path.rglob(".*.draft")))
@@ -139,21 +183,18 @@ def test_a_sweep_killed_fifty_times_ends_as_if_it_had_never_been(
     assert len(kills) >= 10
 
 
-def kill_parents(folder: Path, command: tuple[str, ...], moments: list[Moment], start: Any, left: Any) -> None:
+def kill_parents(folder: Path, command: tuple[str, ...], moments: list[Moment], strike: Strike, left: Any) -> None:
     """Kill the process that started others at each of these moments; none of them may go on without it."""
     rng = random.Random(SEED)
     for moment in moments:
-        process = start(folder, *command)
-        assert kill(process, folder, moment, rng.uniform(0, moment.seconds)) == moment.name
-        process.stdout.close()
-        process.stderr.close()
+        assert strike(folder, command, moment, rng) == moment.name
         assert left() == 0, moment.name
 
 
 def test_a_sweep_side_by_side_ends_with_its_parent_and_goes_on(
-    tmp_path: Path, undisturbed: Any, at: Any, start: Any, train: Any, row: Any, left: Any
+    tmp_path: Path, undisturbed: Any, at: Any, strike: Strike, train: Any, row: Any, left: Any
 ) -> None:
-    kill_parents(tmp_path, JOBLIB, moments := [STARTING, EPOCH, EPOCH, EPOCH], start, left)
+    kill_parents(tmp_path, JOBLIB, moments := [STARTING, EPOCH, EPOCH, EPOCH], strike, left)
     done = train(tmp_path, *JOBLIB)
     assert done.returncode == 0, done.stderr
     at(tmp_path).require_equal(undisturbed)
@@ -162,12 +203,12 @@ def test_a_sweep_side_by_side_ends_with_its_parent_and_goes_on(
 
 
 def test_a_run_on_two_devices_ends_with_its_parent_and_goes_on(
-    tmp_path: Path, at: Any, start: Any, train: Any, row: Any, left: Any
+    tmp_path: Path, at: Any, strike: Strike, train: Any, row: Any, left: Any
 ) -> None:
     apart, struck = tmp_path / "undisturbed", tmp_path / "struck"
     apart.mkdir()
     struck.mkdir()
-    kill_parents(struck, TWO_DEVICES, moments := [STARTING, EPOCH, EPOCH], start, left)
+    kill_parents(struck, TWO_DEVICES, moments := [STARTING, EPOCH, EPOCH], strike, left)
     for folder in (struck, apart):
         done = train(folder, *TWO_DEVICES)
         assert done.returncode == 0, done.stderr
