@@ -146,6 +146,25 @@ def test_what_must_not_be_half_done_is_done_first(start: Start, numbers: list[in
     assert code == 128 + numbers[0] and line.startswith("stopped by ")
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_no_import_is_broken_off(start: Start, tmp_path: Path, number: int, times: int) -> None:
+    kill = "os.kill(os.getpid(), sys.number)\n" * times
+    (tmp_path / "slow.py").write_text(f"import os, sys\n{kill}print('whole', flush=True)\n")
+    process = start(f"sys.path.append('.'); sys.number = {int(number)}; import slow\n    {FOR_EVER}")
+    assert process.stdout is not None and process.stdout.readline() == "whole\n"
+    code, (line,) = stopped(process)
+    assert code == 128 + number and line.startswith("stopped by ")
+
+
+def test_a_command_that_an_import_runs_is_stopped(tmp_path: Path) -> None:
+    (tmp_path / "runs_it.py").write_text(WORK.format(work=FOR_EVER))
+    code = [sys.executable, "-c", "import runs_it"]
+    process = subprocess.Popen(code, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    assert stopped(process, signal.SIGTERM) == (143, [f"stopped by SIGTERM: {endings.AGAIN}"])
+
+
 def test_handlers_are_as_before_where_nothing_came() -> None:
     before = [signal.getsignal(number) for number in SIGNALS]
     with pytest.raises(ValueError, match="other"), endings.told():

@@ -64,9 +64,21 @@ def told(way_on: str = AGAIN) -> Iterator[None]:
 
 
 def _listen(received: list[int]) -> Any:
-    """Raise `Stopped` at the first signal; give what undoes this."""
+    """Raise `Stopped` at the first signal; give what undoes this.
+
+    Not within an import: torch's runs Python from C++, which ends the process where anything is raised in it.
+    """
+    later, outside = list[threading.Timer](), _imports(sys._getframe())
+
+    def again(number: int) -> None:
+        if not any(timer.is_alive() for timer in later):
+            later[:] = [threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number))]
+            later[0].start()
 
     def stop(number: int, frame: Any) -> None:
+        if _imports(frame) > outside:
+            again(number)
+            return
         received.append(number)
         if len(received) > _PATIENT:
             os._exit(128 + number)
@@ -81,7 +93,7 @@ def _listen(received: list[int]) -> Any:
             hook(unraisable)
             return
         received.clear()
-        threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), unraisable.exc_value.number)).start()
+        again(unraisable.exc_value.number)
 
     def restore() -> None:
         sys.unraisablehook = hook
@@ -96,6 +108,15 @@ def _listen(received: list[int]) -> Any:
         for number in [number for number, handler in before.items() if handler is not signal.SIG_IGN]:
             signal.signal(number, stop)
     return restore
+
+
+def _imports(frame: Any) -> int:
+    """Count the steps of imports that are under way there."""
+    steps = 0
+    while frame is not None:
+        steps += frame.f_code.co_filename.startswith("<frozen importlib")
+        frame = frame.f_back
+    return steps
 
 
 _holding: list[list[int]] = []
