@@ -88,7 +88,7 @@ def _key(draw: Draw, folder: Path, seeds: Seeds) -> Case:
             added = not key.startswith("optimizer.") and draw.chance(0.5)  # what an optimizer takes is its own
             word, names = f"{'+' * added}{key.rpartition('.')[2]}=1", key
         case _:
-            names = draw.one_of(("zzz", "trainer.zzz", "qqq.www"))
+            names = draw.one_of(("zzz", "trainer.zzz", "qqq"))
             word = f"{draw.one_of(('', '+'))}{names}=1"
     arguments = ("-m", "experiment=smoke", word)
     return Case(arguments=arguments, changes=word, verdict=Verdict.REFUSE, names=names, train=True)
