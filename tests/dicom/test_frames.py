@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ pytest.importorskip("pydicom", reason="reads DICOM")
 import pydicom
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import EnhancedSRStorage, ExplicitVRLittleEndian, MediaStorageDirectoryStorage
+from pydicom.uid import (
+    EnhancedSRStorage,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+)
 from tests.dicom.making import GE, PHILIPS, SLICES, Series, of_type, pixels, siemens, write_classic, write_enhanced
 
 from musclesense.dicom.frames import read_frames
@@ -88,9 +94,20 @@ def test_frames_of_enhanced_images_say_what_each_of_them_is(tmp_path: Path) -> N
     ("tags", "scale"),
     [({}, (1.5, 3.0)), (PHILIPS, (1 / 0.02, 3.0 / (1.5 * 0.02))), (GE, (1.5, 3.0))],
 )
-def test_the_scale_of_philips_is_the_one_that_compares_between_images(tags, scale, tmp_path: Path) -> None:
-    private = {(0x2005, 0x0E): ("Philips MR Imaging DD 001", "FL", 0.02)}
-    write_classic(tmp_path, Series(3, ONE.stored, of_type("M", **tags), private, slope=1.5, intercept=3.0))
+@pytest.mark.parametrize(
+    ("syntax", "kind", "stored"),
+    [
+        (ExplicitVRLittleEndian, "FL", 0.02),
+        (ImplicitVRLittleEndian, "FL", 0.02),
+        (ExplicitVRLittleEndian, "UN", struct.pack("<f", 0.02)),
+    ],
+)
+def test_the_scale_of_philips_is_the_one_that_compares_between_images(
+    tags, scale, syntax: str, kind: str, stored: Any, tmp_path: Path
+) -> None:
+    private = {(0x2005, 0x0E): ("Philips MR Imaging DD 001", kind, stored)}
+    one = Series(3, ONE.stored, of_type("M", **tags), private, slope=1.5, intercept=3.0)
+    write_classic(tmp_path, one, syntax=syntax)
     assert read_frames(tmp_path).frames[0].scale == pytest.approx(scale)
 
 

@@ -98,9 +98,12 @@ def test_a_private_word_tells_images_of_philips(value: str | bytes, kind: Kind) 
     assert kinds_of(made) == {kind}
 
 
-def test_siemens_keeps_the_classic_words_of_enhanced_images_beside() -> None:
-    words = ["DERIVED", "PRIMARY", "DIXON", "FAT"]
-    made = with_private(0x00211175, "CS", words, frame_type="DERIVED|PRIMARY|NONE|NONE")
+@pytest.mark.parametrize(
+    ("vr", "words"),
+    [("CS", ["DERIVED", "PRIMARY", "DIXON", "FAT"]), ("UN", rb"DERIVED\PRIMARY\DIXON\FAT "), ("UN", b"FAT\0")],
+)
+def test_siemens_keeps_the_classic_words_of_enhanced_images_beside(vr: str, words: list[str] | bytes) -> None:
+    made = with_private(0x00211175, vr, words, frame_type="DERIVED|PRIMARY|NONE|NONE")
     assert kinds_of(made) == {Kind.FAT}
 
 

@@ -98,6 +98,8 @@ class Frame:
         for name in names:
             value: Any = self.header.get(name)
             value = getattr(value, "value", value)
+            if isinstance(value, bytes) and len(value) == 4:  # a private float, where no dictionary knows it
+                value = struct.unpack("<f", value)[0]
             try:
                 return float(value)
             except (TypeError, ValueError):

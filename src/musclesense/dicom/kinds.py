@@ -83,7 +83,7 @@ def _words(header: Dataset, *tags: int) -> set[str]:
     for tag in tags:
         value = header[tag].value if tag in header else None
         # Private values are bytes where no dictionary knows them.
-        text = value.decode("ascii", "replace").rstrip("\0") if isinstance(value, bytes) else value
+        text = value.decode("ascii", "replace").rstrip("\0").split("\\") if isinstance(value, bytes) else value
         words |= {
             re.sub(r"[\s_-]", "", str(word)).upper() for word in ([text] if isinstance(text, str) else text or ())
         }
