@@ -16,7 +16,7 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry
 from musclesense.segmentation.measured import MeasuredMask
 from musclesense.segmentation.measuring import COLUMNS, ERODED_COLUMNS, Measuring
-from musclesense.segmentation.scan import Scan
+from musclesense.segmentation.scan import Scan, from_images
 from musclesense.vocabulary import Limbs
 
 MUSCLE = LabelSet.from_config({"muscle": []})
@@ -131,6 +131,17 @@ def test_voxels_without_a_fat_fraction_are_left_out_of_means() -> None:
     row = made.rows[0]
     inside = made.scan.fat_fraction[6:20, 4:15, 0].astype(float)
     assert row["fat_fraction_percent"] == pytest.approx(inside.mean()) and row["voxels"] == 165
+
+
+@pytest.mark.parametrize("dark", [0, 2, 11])
+def test_voxels_without_signal_count_as_the_fat_fraction_image_has_them(dark: int) -> None:
+    fat, water = np.full((30, 24, 1), 30, np.int16), np.full((30, 24, 1), 70, np.int16)
+    for image in (fat, water):
+        image[:3] = image[5:20, 4 : 4 + dark] = 0
+    affine = np.diag([*ZOOMS, 1.0])
+    scan = from_images({"fat": (fat, affine), "water": (water, affine)})
+    row, _ = MeasuredMask(scan, block(INNER), MUSCLE, Limbs.LEFT).rows
+    assert row["voxels"] == 165 and row["fat_fraction_percent"] == pytest.approx(30 * (11 - dark) / 11)
 
 
 def test_without_water_areas_are_known_alone() -> None:
