@@ -270,6 +270,19 @@ def test_the_command_measures_tells_and_writes(
     assert (automatic / "mask.nii.gz").read_bytes() == before
 
 
+def test_changes_of_an_earlier_mask_do_not_stay_beside_another(
+    automatic: Path, scan: Scan, limbs: TwoLimbs, tmp_path: Path
+) -> None:
+    image, out = (corrected(automatic, limbs), limbs.geometry.affine), tmp_path / "out"
+    for known in (automatic, None, automatic):
+        ms.measure(image, scan, automatic=known).save(out)
+        assert (out / CHANGES).exists() == (known is not None)
+    (out / CHANGES).write_text("my own")
+    with pytest.raises(InputError, match=f"{CHANGES}: was changed after it was written here"):
+        ms.measure(image, scan).save(out)
+    assert (out / CHANGES).read_text() == "my own"
+
+
 def test_a_mask_that_was_corrected_in_its_place_is_measured(
     automatic: Path, scan: Scan, limbs: TwoLimbs, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from musclesense.imaging.nrrd import is_nrrd, segment_names
 from musclesense.imaging.reader import ImageLike, image_file, image_name, read_image
 from musclesense.imaging.turning import laid, whole_labels
 from musclesense.messages import log
-from musclesense.segmentation.measured import MASK, MeasuredMask, is_of, named, read_record, versions
+from musclesense.segmentation.measured import MASK, MeasuredMask, is_of, named, read_record, require_place, versions
 from musclesense.segmentation.measuring import LEFT_OUT, PLAIN, Measuring
 from musclesense.segmentation.scan import Scan, limbs_of, word_of
 from musclesense.storage.digests import digest_of_bytes
@@ -118,7 +118,11 @@ class CorrectedMask:
         if self.automatic_folder is not None and out.exists() and out.samefile(self.automatic_folder):
             raise InputError(f"{out}: holds the automatic mask, which is kept; give another folder")
         more = {} if rows is None else {CHANGES: partial(_write_changes, rows)}
-        return self.measured.save(out, self._record(anonymous), more)
+        require_place(out, (CHANGES, *self.measured.files))
+        saved = self.measured.save(out, self._record(anonymous), more)
+        if rows is None:
+            (out / CHANGES).unlink(missing_ok=True)  # of an earlier mask
+        return saved
 
     def _record(self, anonymous: bool) -> dict[str, Any]:
         scan, compared = self.measured.scan, None
