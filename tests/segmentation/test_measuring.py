@@ -182,6 +182,8 @@ def test_fat_of_a_limb_is_counted_once_a_slice(tmp_path: Path) -> None:
         ({"slices": "a:b"}, "slices=a:b: is no range"),
         ({"slices": "1:2:3"}, "slices=1:2:3: is no range"),
         ({"slices": (1,)}, "slices=1: is no range"),
+        ({"slices": 1}, "slices=1: is no range"),
+        ({"slices": (0.9, 1.5)}, r"slices=0\.9:1\.5: is no range"),
         ({"slices": "5:2"}, "slices=5:2: holds no slice"),
         ({"slices": "-3:2"}, "slices=-3:2: holds no slice"),
         ({"slices": (1, 9)}, "slices=1:9: the image has slices 0 to 1; give some of them"),
@@ -193,7 +195,10 @@ def test_what_cannot_be_asked_for_is_named(asked: dict[str, Any], said: str) -> 
         Measuring.asked(**asked).require_slices(geometry)
 
 
-@pytest.mark.parametrize(("given_", "wanted"), [("0:0", (0, 0)), (" 1 : 4 ", (1, 4)), ([2, 3], (2, 3)), (None, None)])
+@pytest.mark.parametrize(
+    ("given_", "wanted"),
+    [("0:0", (0, 0)), (" 1 : 4 ", (1, 4)), ([2, 3], (2, 3)), (None, None), (np.array([1, 4]), (1, 4))],
+)
 def test_ranges_are_understood(given_: Any, wanted: Any) -> None:
     assert Measuring.asked(slices=given_).slices == wanted
 

@@ -1,6 +1,7 @@
 """What is measured in a mask: areas, volumes and fat fractions by slice, limb and label, and over all slices."""
 
 import math
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -94,12 +95,11 @@ PLAIN = Measuring()
 
 
 def _first_and_last(slices: str | Sequence[int]) -> tuple[int, int]:
-    parts = slices.split(":") if isinstance(slices, str) else list(slices)
-    shown = slices if isinstance(slices, str) else ":".join(map(str, parts))
+    shown = ":".join(map(str, slices)) if isinstance(slices, Sequence) and not isinstance(slices, str) else str(slices)
     wanted = "give FIRST:LAST, both counted from 0, such as 2:8"
     try:
-        first, last = (int(part) for part in parts)
-    except ValueError:
+        first, last = map(int, slices.split(":")) if isinstance(slices, str) else map(operator.index, slices)
+    except (TypeError, ValueError):
         raise ArgumentError(f"{{slices}}: is no range of slices; {wanted}", slices=shown) from None
     if not 0 <= first <= last:
         raise ArgumentError(f"{{slices}}: holds no slice; {wanted}", slices=shown)
