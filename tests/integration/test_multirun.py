@@ -136,8 +136,7 @@ def test_a_failing_run_does_not_stop_the_others(sweep: Sweep, tmp_path: Path, tr
     study = copy_of(sweep, tmp_path)
     for inner in (0, 1):
         shutil.rmtree(study / f"outer0_inner{inner}")
-    (study / "outer0_inner0").mkdir()
-    (study / "outer0_inner0" / "checkpoints").write_text("in the way of a folder")
+    (study / "outer0_inner0" / "metrics.csv").mkdir(parents=True)  # in the way of a file
     done = train(tmp_path, *LITERAL, SMOKE)
     assert done.returncode == 1
     assert len(runs_of(study)) == 24

@@ -26,6 +26,12 @@ def areas(region: Region, level: float) -> dict[str, float]:
     return {name: float((field < 0).sum()) * cell for name, field in fields}
 
 
+def above(level: float) -> tuple[float, float]:
+    """Give the level of a keyframe of the thigh and that of the next one."""
+    first, second, *_ = (keyframe.level for keyframe in TEMPLATES[Region.THIGH].keyframes if keyframe.level >= level)
+    return first, second
+
+
 def test_a_raster_reads_a_bilinear_field_exactly() -> None:
     x, y = grid(1.0, 9)
     raster = Raster.of(np.stack([2 * x - 3 * y + x * y, y]), 1.0)
@@ -48,13 +54,13 @@ def test_a_keyframe_is_drawn_as_it_is(region: Region) -> None:
 
 
 def test_a_muscle_that_drifts_keeps_its_size() -> None:
-    first, second = (keyframe.level for keyframe in TEMPLATES[Region.THIGH].keyframes[2:4])
+    first, second = above(0.5)
     ends = [areas(Region.THIGH, level)["sartorius"] for level in (first, second)]
     assert areas(Region.THIGH, (first + second) / 2)["sartorius"] > 0.6 * min(ends)
 
 
 def test_a_muscle_that_ends_shrinks_to_nothing() -> None:
-    mid, proximal = (keyframe.level for keyframe in TEMPLATES[Region.THIGH].keyframes[2:4])
+    mid, proximal = above(0.5)
     shares = np.array([0, 0.4, 0.8, 1.0])
     sizes = [
         areas(Region.THIGH, mid + share * (proximal - mid)).get("biceps_femoris_short_head", 0) for share in shares

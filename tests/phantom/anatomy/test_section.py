@@ -22,6 +22,8 @@ from musclesense.vocabulary import Region, Side
 
 UPRIGHT = Pose(centre_mm=(0.0, 0.0), rotation=0.0, flattening=0.0, level_mm=0.0)
 STEP_MM = 1.0
+# The others are of joints, hips and findings.
+OF_ANY_LIMB = {int(tissue) for tissue in Tissue if tissue <= Tissue.NERVE}
 
 
 def level_range_mm(limb: LimbAnatomy) -> tuple[float, float]:
@@ -57,7 +59,7 @@ def areas(section: Section, limb: LimbAnatomy) -> dict[str, float]:
 def test_every_muscle_bone_and_layer_is_there(region: Region, seed: int) -> None:
     limb = limbs_of(region, seed)[0]
     sections = [draw(limb, offset_mm=float(level)) for level in np.linspace(*level_range_mm(limb), 9)]
-    assert {int(tissue) for section in sections for tissue in np.unique(section.tissue)} == {*map(int, Tissue)}
+    assert {int(tissue) for section in sections for tissue in np.unique(section.tissue)} == OF_ANY_LIMB
     there = {int(value) for section in sections for value in np.unique(section.muscle)}
     assert there == set(range(len(TEMPLATES[region].muscles) + 1))
     for section in sections:

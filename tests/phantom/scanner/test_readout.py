@@ -81,7 +81,7 @@ def test_gain_is_positive_and_one_on_average(seed: int) -> None:
 
 
 def test_image_and_labels_bend_alike() -> None:
-    image, labels = warped(np.random.default_rng(1), disc(), disc().astype(np.uint8), 3.0)
+    (image,), labels = warped(np.random.default_rng(1), disc()[None], disc().astype(np.uint8), 3.0)
     assert np.abs(image - disc()).max() > 0.5
     assert np.mean((image > 0.5) != (labels > 0)) < 0.02
 
