@@ -109,6 +109,11 @@ def test_a_process_that_is_left_is_not_waited_for(start: Start) -> None:
         os.kill(child, 0)
 
 
+def test_what_killed_processes_leave_is_freed_without_a_word(start: Start) -> None:
+    lock = "lock = __import__('multiprocessing').get_context('spawn').Lock()"
+    assert stopped(start(f"{lock}; os._exit(7)")) == (7, [])
+
+
 def test_what_becomes_of_a_signal_in_a_library_is_no_error(start: Start) -> None:
     work = "try: time.sleep(3600)\n    except BaseException as error: raise RuntimeError('lost a worker') from error"
     code, (line,) = stopped(start(work), signal.SIGTERM)

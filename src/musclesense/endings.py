@@ -15,6 +15,8 @@ _NAMES = {"SIGINT": "Ctrl+C", "SIGTERM": "SIGTERM", "SIGHUP": "SIGHUP, as when i
 _PATIENT = 2  # signals, since `timeout` sends two at once; the third ends the process wherever it is
 _AGAIN_SECONDS = 0.1
 _SIGPIPE = 13
+# Of multiprocessing's own process, which frees what processes that were killed have left, and says so at length.
+_OF_KILLED = "ignore:resource_tracker:UserWarning"
 AGAIN = "nothing is half-written, and the same command begins again"
 GO_ON = "the same command goes on, each run from its last epoch"
 
@@ -45,6 +47,7 @@ def told(way_on: str = AGAIN) -> Iterator[None]:
     """
     received: list[int] = []
     restore = _listen(received)
+    sys.warnoptions.append(_OF_KILLED)
     stop: BaseException | None = None
     try:
         with _printing():
@@ -54,6 +57,7 @@ def told(way_on: str = AGAIN) -> Iterator[None]:
             raise
         stop = error
     finally:
+        sys.warnoptions.remove(_OF_KILLED)
         if not received:
             restore()
     if received:

@@ -13,7 +13,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from musclesense.cohort.table import Acquisition, write_table
-from musclesense.endings import Stopped, end_children
+from musclesense.endings import end_children
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import write_volume
 from musclesense.messages import log
@@ -184,7 +184,8 @@ def _map_subjects(
             with unheard():
                 made = pool.map(make, subjects)
             yield from made
-        except Stopped:  # the pool would wait for what they are at
+        except BaseException:  # the pool would wait for what they are at
+            pool.shutdown(wait=False, cancel_futures=True)  # or its thread fails when they are gone
             end_children()
             raise
 
