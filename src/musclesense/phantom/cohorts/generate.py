@@ -182,10 +182,11 @@ def _map_subjects(
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         try:
             with unheard():
-                made = pool.map(make, subjects)
-            yield from made
+                made = [pool.submit(make, subject) for subject in subjects]
+            for one in made:  # not by the pool's map: it cancels them, and its thread fails when processes are gone
+                yield one.result()
         except BaseException:  # the pool would wait for what they are at
-            pool.shutdown(wait=False, cancel_futures=True)  # or its thread fails when they are gone
+            pool.shutdown(wait=False, cancel_futures=True)
             end_children()
             raise
 
