@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 from musclesense.evaluation.report.overlays import draw
 from musclesense.imaging.grid import slices_with
 from musclesense.metrics.case import Case
-from musclesense.segmentation.quality import upright, upright_zooms
+from musclesense.segmentation.quality import MARGIN_MM, upright, upright_zooms
 from musclesense.segmentation.result import Segmentation
 from musclesense.storage.atomic import atomic_path
 
 A_SHEET, COLUMNS = 12, 3
 FEW = 18
 """Of more slices than these, every second is drawn."""
-MARGIN_MM = 8.0
 
 
 def write_sheets(

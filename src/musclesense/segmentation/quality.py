@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _MOST_SLICES = 18
 _SLICES_A_ROW = 3
-_MARGIN_MM = 8.0
+MARGIN_MM = 8.0
 TALLEST = 2.0
 COLOURS = {Side.RIGHT: "#ffb000", Side.LEFT: "#4cc9f0", Limbs.ONE: "#ffb000"}
 _COLOUR_NAMES = {Side.RIGHT: "amber", Side.LEFT: "blue", Limbs.ONE: "amber"}
@@ -104,7 +104,7 @@ def around(body: NDArray[np.bool_], zooms: tuple[float, float]) -> tuple[tuple[f
     for axis, zoom in enumerate(zooms):
         inside = np.flatnonzero(body.any(axis=1 - axis))
         first, last = (inside[0], inside[-1]) if inside.size else (0, body.shape[axis] - 1)
-        margin = _MARGIN_MM / zoom
+        margin = MARGIN_MM / zoom
         edges.append((max(first - margin, 0) - 0.5, min(last + margin, body.shape[axis] - 1) + 0.5))
     return edges[0], edges[1]
 
