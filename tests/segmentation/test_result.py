@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -14,6 +15,8 @@ from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import read_volume
 from musclesense.networks.bundle import read_trained, write_bundle
+from musclesense.segmentation.corrected import measure
+from musclesense.segmentation.measured import CHANGES, MAPS
 from musclesense.segmentation.result import COLUMNS, FILES, Segmentation, require_place
 from musclesense.segmentation.scan import from_images, read_scan
 from musclesense.segmentation.segmenter import Segmenter, segment
@@ -171,6 +174,45 @@ def test_results_as_they_were_written_are_replaced(made: Segmentation, tmp_path:
     (copy / "notes.txt").write_text("looks good")
     made.save(copy)
     assert {path.name for path in copy.iterdir()} == {*FILES, "notes.txt"}
+
+
+def _from_echoes(made: Segmentation) -> Segmentation:
+    """The same, had its images been separated from echoes."""
+    return replace(made, scan=replace(made.scan, phase_unit="radians"))
+
+
+def test_maps_and_changes_of_an_earlier_mask_do_not_stay_beside_another(made: Segmentation, tmp_path: Path) -> None:
+    out = _from_echoes(made).save(tmp_path / "out")
+    assert {path.name for path in out.iterdir()} == {*FILES, *MAPS}
+    (out / "notes.txt").write_text("mine")
+    (made.save(out) / "mask.nii.gz").rename(tmp_path / "mask.nii.gz")
+    assert {path.name for path in out.iterdir()} == {*FILES, "notes.txt"} - {"mask.nii.gz"}
+    made.save(tmp_path / "automatic")
+    measure(tmp_path / "mask.nii.gz", made.scan, automatic=tmp_path / "automatic").save(out)
+    assert (out / CHANGES).is_file()
+    made.save(out)
+    assert {path.name for path in out.iterdir()} == {*FILES, "notes.txt"}
+    _from_echoes(made).save(out)
+    (out / "water.nii.gz").write_bytes(b"my own")
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(InputError, match=r"water\.nii\.gz: was changed after it was written here"):
+        made.save(out)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_images_that_the_folder_holds_stay_there(made: Segmentation, limbs: TwoLimbs, tmp_path: Path) -> None:
+    """Those of the user, and maps of an earlier call that were given as images."""
+    model = tmp_path / "best.ckpt"
+    own = segment(read_scan(fat=limbs.fat, water=limbs.water), model=model, region="thigh").save(limbs.fat.parent)
+    assert {path.name for path in own.iterdir()} == {*FILES, "fat.nii.gz", "water.nii.gz"}
+    out = _from_echoes(made).save(tmp_path / "out")
+    maps = {name: (out / name).read_bytes() for name in MAPS}
+    of_maps = read_scan(fat=out / "fat.nii.gz", water=out / "water.nii.gz")
+    for _ in range(2):
+        segment(of_maps, model=model, region="thigh").save(out)
+        assert {name: (out / name).read_bytes() for name in MAPS} == maps
+    made.save(out)
+    assert {path.name for path in out.iterdir()} == {*FILES}
 
 
 def test_results_of_a_call_that_was_killed_in_the_end_are_replaced(

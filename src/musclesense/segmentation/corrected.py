@@ -17,7 +17,16 @@ from musclesense.imaging.nrrd import is_nrrd, segment_names
 from musclesense.imaging.reader import ImageLike, image_file, image_name, read_image
 from musclesense.imaging.turning import laid, whole_labels
 from musclesense.messages import log
-from musclesense.segmentation.measured import MASK, MeasuredMask, is_of, named, read_record, require_place, versions
+from musclesense.segmentation.measured import (
+    CHANGES,
+    MASK,
+    MeasuredMask,
+    is_of,
+    named,
+    read_record,
+    require_place,
+    versions,
+)
 from musclesense.segmentation.measuring import LEFT_OUT, PLAIN, Measuring
 from musclesense.segmentation.scan import Scan, limbs_of, word_of
 from musclesense.storage.digests import digest_of_bytes
@@ -29,7 +38,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-CHANGES = "changes.csv"
 CHANGE_COLUMNS = (
     *("slice", "limb", "label", "voxels_automatic", "voxels", "voxels_added", "voxels_removed"),
     *("fat_fraction_percent_automatic", "fat_fraction_percent"),
@@ -119,10 +127,7 @@ class CorrectedMask:
             raise InputError(f"{out}: holds the automatic mask, which is kept; give another folder")
         more = {} if rows is None else {CHANGES: partial(_write_changes, rows)}
         require_place(out, (CHANGES, *self.measured.files))
-        saved = self.measured.save(out, self._record(anonymous), more)
-        if rows is None:
-            (out / CHANGES).unlink(missing_ok=True)  # of an earlier mask
-        return saved
+        return self.measured.save(out, self._record(anonymous), more)
 
     def _record(self, anonymous: bool) -> dict[str, Any]:
         scan, compared = self.measured.scan, None

@@ -44,6 +44,8 @@ LABEL_FILES: Mapping[str, Callable[[LabelSet], str]] = {
 FILES = (MASK, TABLE, OLD_TABLE, *LABEL_FILES, PICTURE, PAGE, RECORD)
 MAPS = {f"{name}.nii.gz": name for name in IMAGES}
 """What is kept beside them where fat and water were separated from echoes."""
+CHANGES = "changes.csv"
+"""What was changed in a mask that somebody corrected."""
 RECORD_FORMAT = 2
 Writer = Callable[[Path], None]
 NOTHING: Mapping[str, Writer] = MappingProxyType({})
@@ -135,7 +137,7 @@ class MeasuredMask:
             )
 
     def save(self, folder: Path, record: Mapping[str, Any], more: Mapping[str, Writer] = NOTHING) -> Path:
-        """Write all `files`, or none.
+        """Write all `files`, or none; maps and changes of another mask do not stay beside them.
 
         Args:
             folder: Made where it is missing. Results of an earlier call are replaced, unless somebody changed them.
@@ -168,6 +170,10 @@ class MeasuredMask:
             others = dict(replaced.items() - results.items())
             own = {"format": RECORD_FORMAT, **record, "measured": self.measuring.to_record()}
             write_json(places[RECORD], own | {"results": results, "replaced": others})
+        former = [folder / name for name in replaced if name not in names]
+        if not {file.resolve() for file in self.scan.files.values()}.intersection(map(Path.resolve, former)):
+            for file in former:
+                file.unlink(missing_ok=True)
         return folder
 
     def _map(self, name: str) -> NDArray[Any]:
@@ -219,12 +225,19 @@ def require_place(folder: Path, names: tuple[str, ...] = FILES) -> dict[str, str
     record = read_record(folder)
     if record is None and (strangers := [name for name in names if is_there(folder / name)]):
         raise InputError(f"{folder / strangers[0]}: exists and was not made by this command; give another folder")
-    there = {name: digest_of_bytes(folder / name) for name in names[:-1] if _holds_something(folder / name)}
+    kept = {*names[:-1], *_further(record)}
+    there = {name: digest_of_bytes(folder / name) for name in sorted(kept) if _holds_something(folder / name)}
     changed = [name for name, digest in there.items() if not is_of(record or {}, folder / name, digest)]
     if changed:
         keep = "move it away or give another folder to keep it, or remove it"
         raise InputError(*(f"{folder / name}: was changed after it was written here; {keep}" for name in changed))
     return there
+
+
+def _further(record: Mapping[str, Any] | None) -> set[str]:
+    """Name what an earlier call wrote beside the files that every call writes."""
+    told = [(record or {}).get(key) for key in ("results", "replaced")]
+    return {name for digests in told if isinstance(digests, dict) for name in digests if name in (*MAPS, CHANGES)}
 
 
 def _holds_something(file: Path) -> bool:
