@@ -20,8 +20,8 @@ from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, Volume, read_volume
 from musclesense.imaging.turning import laid
-from musclesense.segmentation.corrected import CHANGE_COLUMNS, CHANGES
-from musclesense.segmentation.measured import FILES
+from musclesense.segmentation.corrected import CHANGE_COLUMNS
+from musclesense.segmentation.measured import CHANGES, FILES
 from musclesense.segmentation.scan import Scan, read_scan
 
 from .conftest import TwoLimbs, found_in

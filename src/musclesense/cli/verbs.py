@@ -153,14 +153,14 @@ def measure(
     """Measure a mask that was corrected by hand, and say what was changed."""
     from musclesense.cohort.images import read_labels
     from musclesense.segmentation import corrected
-    from musclesense.segmentation.measured import TABLE, files_of, require_place
+    from musclesense.segmentation.measured import CHANGES, TABLE, files_of, require_place
     from musclesense.segmentation.measuring import Measuring
     from musclesense.segmentation.scan import read_scan
 
     measuring = Measuring.asked(erode, slices, with_cut)
     known = None if labels is None else read_labels(labels)[0]
     scan = read_scan(**images)
-    require_place(out, (corrected.CHANGES, *files_of(scan)))
+    require_place(out, (CHANGES, *files_of(scan)))
     made = corrected.measure(mask, scan, labels=known, limbs=limbs, automatic=automatic, measuring=measuring)
     print(made.save(out, anonymous=anonymous) / TABLE)
 
