@@ -88,7 +88,7 @@ def test_what_is_saved_is_what_is_held(made: Segmentation, tmp_path: Path) -> No
     assert np.array_equal(read_volume(tmp_path / "out" / "mask.nii.gz").data, made.mask)
     assert json.loads((tmp_path / "out" / "run.json").read_text())["format"] == 2
     assert made.mask.shape == made.geometry.shape == made.classes.shape
-    assert made.figure().get_suptitle().startswith("fat image, 4 slices")
+    assert np.ptp(np.asarray(made.figure())) > 100
 
 
 def test_images_in_memory_are_segmented_and_saved(limbs: TwoLimbs, made: Segmentation, tmp_path: Path) -> None:

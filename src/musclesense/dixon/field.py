@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from musclesense.imaging.body import background_level
+from musclesense.imaging.boxes import box_around, grown
 
 Images = NDArray[np.float32]
 Masks = NDArray[np.bool_]
@@ -96,7 +97,7 @@ def _unwrap(magnitude: Images, strength: Images, wrapped: Images, difference: Im
     from skimage.restoration import unwrap_phase  # takes longer to import than to segment a slice
 
     signal = _with_signal(magnitude)
-    box = _box(signal)
+    box = box_around(signal, _MARGIN)
     magnitude, strength, wrapped, difference = (image[box] for image in (magnitude, strength, wrapped, difference))
     signal = signal[box]
     # skimage joins voxels at the edge of a mask or image in a random order, which a seed does not fix in 0.26. What it
@@ -128,23 +129,9 @@ def _limb_patches(
         number = np.bincount(patches[around][inside]).argmax()
         middle = float(np.median(turns[around][patches[around] == number]))
         # A frame of no limb around it, but for the sides on which the slice ends.
-        grown = _grown(around, 1, outlines.shape)
-        excess = _rim_excess(
-            outlines[grown] == label, patches[grown] == number, water_minus_fat[grown], magnitude[grown]
-        )
+        near = grown(around, 1, outlines.shape)
+        excess = _rim_excess(outlines[near] == label, patches[near] == number, water_minus_fat[near], magnitude[near])
         yield _LimbPatch(patches == number, LimbField(middle, excess))
-
-
-def _box(signal: Masks) -> tuple[slice, slice]:
-    """Give the smallest part of the slice that holds the signal and a margin; nothing where there is none."""
-    if not signal.any():
-        return slice(0, 0), slice(0, 0)
-    return _grown(ndimage.find_objects(signal.astype(np.int8))[0], _MARGIN, signal.shape)
-
-
-def _grown(box: tuple[slice, slice], by: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    rows, columns = (slice(max(s.start - by, 0), min(s.stop + by, n)) for s, n in zip(box, shape, strict=True))
-    return rows, columns
 
 
 def _with_signal(magnitude: Images) -> Masks:
@@ -207,7 +194,9 @@ def rim_and_core(outline: Masks, voxels: Masks) -> tuple[Masks, Masks]:
     """Give those of ``voxels`` that lie a little below an outline, and those deep in it; none where it fills all."""
     if outline.all() or not outline.any():
         return np.zeros_like(voxels), np.zeros_like(voxels)
-    depth = ndimage.distance_transform_edt(outline)
+    box = box_around(outline)
+    depth = np.zeros(outline.shape)
+    depth[box] = ndimage.distance_transform_edt(outline[box])
     depth /= depth.max()
     return voxels & (depth > _RIM[0]) & (depth <= _RIM[1]), voxels & (depth > _CORE)
 

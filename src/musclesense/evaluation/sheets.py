@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from musclesense.evaluation.report.overlays import draw
+from musclesense.imaging.boxes import box_around
+from musclesense.imaging.contact_sheet import Captions, contact_sheet
 from musclesense.imaging.grid import slices_with
 from musclesense.metrics.case import Case
-from musclesense.segmentation.quality import MARGIN_MM, upright, upright_zooms
+from musclesense.segmentation.pictures import MARGIN_MM, upright, upright_zooms
 from musclesense.segmentation.result import Segmentation
 from musclesense.storage.atomic import atomic_path
 
@@ -41,10 +42,10 @@ def write_sheets(
     written = []
     for first in range(0, len(numbers), A_SHEET):
         part = slice(first, first + A_SHEET)
-        titles = [f"slice {number}{said.get(number, '')}" for number in numbers[part]]
+        captions = [Captions(f"slice {number}{said.get(number, '')}") for number in numbers[part]]
         written.append(folder / f"{name}-{first // A_SHEET + 1}.png")
         with atomic_path(written[-1]) as draft:
-            _figure(panels[part], titles).savefig(draft)
+            contact_sheet(panels[part], captions, COLUMNS).save(draft, "PNG")
     return written
 
 
@@ -56,10 +57,9 @@ def _panels(found: Segmentation, truth: NDArray[np.uint8] | None, numbers: Seque
         upright(volume, geometry)[numbers]
         for volume in (found.scan.channels[found.scan.reference], found.classes, reference, found.scan.bodies)
     )
-    window = tuple(
-        _around(np.asarray(bodies.any(axis=(0, 2 - axis))), round(MARGIN_MM / zoom))
-        for axis, zoom in enumerate(upright_zooms(geometry))
-    )
+    down, along = (round(MARGIN_MM / zoom) for zoom in upright_zooms(geometry))
+    body = np.logical_or.reduce(bodies)
+    window = box_around(body if body.any() else ~body, (down, along))
     drawn = []
     for grey, predicted, known in zip(image, classes, true, strict=True):
         own = np.maximum(grey[window], 0)
@@ -67,22 +67,3 @@ def _panels(found: Segmentation, truth: NDArray[np.uint8] | None, numbers: Seque
         shown = (255 * np.sqrt(np.clip(own / bright, 0, 1))).astype(np.uint8)
         drawn.append(draw(shown, known[window], predicted[window]))
     return drawn
-
-
-def _around(inside: NDArray[np.bool_], margin: int) -> slice:
-    there = np.flatnonzero(inside)
-    return slice(max(int(there[0]) - margin, 0), int(there[-1]) + margin + 1) if there.size else slice(None)
-
-
-def _figure(panels: Sequence[NDArray[np.uint8]], titles: Sequence[str]) -> Figure:
-    columns = min(COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    tall = panels[0].shape[0] / panels[0].shape[1]
-    figure = Figure(figsize=(6 * columns, rows * (6 * tall + 0.4)), dpi=100, layout="constrained", facecolor="black")
-    subplots = list(figure.subplots(rows, columns, squeeze=False, subplot_kw={"xticks": [], "yticks": []}).flat)
-    for axes, panel, title in zip(subplots, panels, titles, strict=False):
-        axes.imshow(panel)
-        axes.set_title(title, color="white", fontsize=10)
-    for axes in subplots:
-        axes.set_axis_off()
-    return figure

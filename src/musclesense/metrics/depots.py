@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import ConvexHull, QhullError
 
+from musclesense.imaging.boxes import box_around, grown
+
 _FATTY_PERCENT = 50.0
 _DARK = 0.25
 """Cortical bone and air are darker than this part of the usual signal of fat."""
@@ -60,6 +62,27 @@ def fat_depots(
     Returns:
         Both depots, or None where the limb shows neither muscle nor lean tissue.
     """
+    limb = body | muscle
+    if not limb.any():
+        return None
+    box = box_around(limb)
+    found = _depots(fat_fraction_percent[box], signal[box], body[box], muscle[box], zooms)
+    if found is None:
+        return None
+    whole = [np.zeros(body.shape, bool) for _ in found]
+    for depot, part in zip(whole, found, strict=True):
+        depot[box] = part
+    return Depots(*whole)
+
+
+def _depots(
+    fat_fraction_percent: NDArray[np.floating],
+    signal: NDArray[np.floating],
+    body: NDArray[np.bool_],
+    muscle: NDArray[np.bool_],
+    zooms: tuple[float, float],
+) -> Depots | None:
+    """Part the fat within the box around a limb."""
     bright = body & (signal > _DARK * _usual_signal(fat_fraction_percent, signal, body))
     with np.errstate(invalid="ignore"):
         fatty = bright & (fat_fraction_percent > _FATTY_PERCENT)
@@ -121,9 +144,9 @@ def _marrow(
     cores, count = ndimage.label(ndimage.distance_transform_edt(fat, sampling=zooms) > _BRIDGE_MM)
     near_dark = ndimage.distance_transform_edt(~dark, sampling=zooms) <= _CORTEX_MM
     marrow = np.zeros_like(fat)
-    reach = [int(_BRIDGE_MM / zoom) + 2 for zoom in zooms]
+    reach = int(_BRIDGE_MM / zooms[0]) + 2, int(_BRIDGE_MM / zooms[1]) + 2
     for number, place in enumerate(ndimage.find_objects(cores, count), start=1):
-        around = tuple(slice(max(part.start - n, 0), part.stop + n) for part, n in zip(place, reach, strict=True))
+        around = grown(place, reach, fat.shape)
         core = cores[around] == number
         piece = fat[around] & (ndimage.distance_transform_edt(~core, sampling=zooms) <= _BRIDGE_MM)
         ring = ndimage.binary_dilation(piece) & ~piece

@@ -35,8 +35,8 @@ from musclesense.storage.records import write_csv
 from musclesense.vocabulary import Limbs
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from pandas import DataFrame
+    from PIL.Image import Image
 
 CHANGE_COLUMNS = (
     *("slice", "limb", "label", "voxels_automatic", "voxels", "voxels_added", "voxels_removed"),
@@ -85,7 +85,7 @@ class CorrectedMask:
 
         return None if self.change_rows is None else DataFrame(self.change_rows, columns=list(CHANGE_COLUMNS))
 
-    def figure(self) -> "Figure":
+    def figure(self) -> "Image":
         """Draw the outline of the mask on slices of the scan."""
         return self.measured.figure()
 

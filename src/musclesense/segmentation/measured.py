@@ -30,8 +30,8 @@ from musclesense.version import __version__
 from musclesense.vocabulary import Limbs, Side
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from pandas import DataFrame
+    from PIL.Image import Image
 
 MASK, TABLE, OLD_TABLE, PICTURE, PAGE, RECORD = (
     *("mask.nii.gz", "measurements.csv", "fat_fraction.csv", "qc.png", "qc.html", "run.json"),
@@ -47,6 +47,7 @@ MAPS = {f"{name}.nii.gz": name for name in IMAGES}
 CHANGES = "changes.csv"
 """What was changed in a mask that somebody corrected."""
 RECORD_FORMAT = 2
+_PNG_EFFORT = 3  # of 9: more takes longer than the drawing, and saves a tenth
 Writer = Callable[[Path], None]
 NOTHING: Mapping[str, Writer] = MappingProxyType({})
 
@@ -115,7 +116,7 @@ class MeasuredMask:
         """Give where the networks' frame lies on a slice, None where there is none."""
         return None if self.place is None else self.place(number)
 
-    def figure(self) -> "Figure":
+    def figure(self) -> "Image":
         """Draw the outline of the mask on slices of the scan."""
         from musclesense.segmentation.quality import draw_quality_control
 
@@ -164,7 +165,7 @@ class MeasuredMask:
                 write_text(places[name], text(self.labels))
             for name in [name for name in self.files if name in MAPS]:
                 write_volume(places[name], self._map(name), self.geometry, np.float32)
-            self.figure().savefig(places[PICTURE])
+            self.figure().save(places[PICTURE], "PNG", compress_level=_PNG_EFFORT)
             write_text(places[PAGE], quality_page(self, digest_of_bytes(places[MASK])))
             results = {name: digest_of_bytes(place) for name, place in places.items() if name != RECORD}
             others = dict(replaced.items() - results.items())

@@ -23,8 +23,8 @@ from musclesense.segmentation.scan import Scan
 from musclesense.vocabulary import Limbs, Region, Side
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from pandas import DataFrame
+    from PIL.Image import Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ class Segmentation:
         """
         return self.measured.table
 
-    def figure(self) -> "Figure":
+    def figure(self) -> "Image":
         """Draw the outline of the mask on slices of the scan."""
         return self.measured.figure()
 
