@@ -106,15 +106,21 @@ def load_model(model: PathLike, *, device: str = "auto", allow_class: "Collectio
 
 
 def read_scan(
+    path: PathLike | None = None,
     *,
+    echo_times: "Sequence[float] | None" = None,
     phase_unit: str = "auto",
     phase_turn: float | None = None,
     real_imaginary: bool = False,
     **images: "ImageLike | Pair | None",
 ) -> "Scan":
-    """Read the images of one acquisition: fat and water, or three echoes to be separated.
+    """Read the images of one acquisition: fat and water, three echoes to be separated, or one image of any contrast.
 
     Args:
+        path: An image, a folder of the images of one scan, or a folder of DICOM. Images are known by their names, by
+            the json files beside them, or by their tags ([how](../../how-to/choose-images.md)); what is ambiguous is
+            refused. Instead of ``images``.
+        echo_times: Of the echoes of ``path`` in ms, by their numbers, where nothing beside them tells their times.
         phase_unit: How phases are stored: ``auto``, ``radians``, ``milliradians``, ``degrees``, ``tenth-degrees``,
             ``12bit`` or ``signed-12bit``.
         phase_turn: What one turn is in stored phases, for any other unit.
@@ -135,9 +141,11 @@ def read_scan(
     >>> sorted(scan.channels), scan.geometry.shape
     (['fat', 'water'], (160, 80, 1))
     """
-    from musclesense.segmentation.scan import read_scan
+    from musclesense.intake.found import read_given
 
-    return read_scan(phase_unit=phase_unit, phase_turn=phase_turn, real_imaginary=real_imaginary, **images)
+    place = None if path is None else Path(path)
+    stored = {"phase_unit": phase_unit, "phase_turn": phase_turn, "real_imaginary": real_imaginary}
+    return read_given(place, echo_times=echo_times, **stored, **images)
 
 
 def segment(
@@ -155,7 +163,7 @@ def segment(
     """Segment the muscle of a scan.
 
     Args:
-        scan: From `read_scan`; or one image, which is taken for the fat image.
+        scan: From `read_scan`, or a path that it takes; or an image in memory, which is taken for the fat image.
         model: From `load_model`, or what it takes.
         region: ``calf`` or ``thigh``.
         limbs: ``both`` side by side; or the one that the scan shows: ``left`` or ``right`` of the subject, or ``one``
@@ -185,10 +193,12 @@ def segment(
     'result'
     """
     from musclesense.segmentation.measuring import Measuring
-    from musclesense.segmentation.scan import Scan, read_scan
+    from musclesense.segmentation.scan import Scan
     from musclesense.segmentation.segmenter import Segmenter, segment
 
     measuring = Measuring.asked(erode, slices, with_cut)
+    if isinstance(scan, str | os.PathLike):
+        scan = read_scan(scan)
     given = scan if isinstance(scan, Scan) else read_scan(fat=scan)
     networks = model if isinstance(model, Segmenter) else Path(model)
     return segment(

@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("pydicom", reason="reads DICOM")
 
 from musclesense.dicom.load import import_dicom
+from musclesense.intake.found import find
 
 REAL = os.environ.get("MUSCLESENSE_REAL_DATA")
 pytestmark = pytest.mark.skipif(not REAL, reason="needs MUSCLESENSE_REAL_DATA")
@@ -17,8 +18,8 @@ pytestmark = pytest.mark.skipif(not REAL, reason="needs MUSCLESENSE_REAL_DATA")
 
 def test_a_t1_series_has_the_voxels_of_its_nifti_twin(tmp_path: Path) -> None:
     folder = Path(str(REAL)) / "sts_thigh_045"
-    command = import_dicom(folder / "dicom", tmp_path / "out")
-    assert f"--image {tmp_path / 'out' / 'scan_image.nii.gz'} " in command
+    import_dicom(folder / "dicom", tmp_path / "out")
+    assert [str(image) for image in find(tmp_path / "out").images.values()] == ["scan_image.nii.gz"]
     files = (tmp_path / "out" / "scan_image.nii.gz", folder / "t1.nii.gz")
     ours, twin = (nib.as_closest_canonical(nib.load(file)) for file in files)
     np.testing.assert_allclose(ours.affine, twin.affine, atol=1e-3)

@@ -16,7 +16,7 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import read_volume
 from musclesense.networks.bundle import read_trained, write_bundle
 from musclesense.segmentation.corrected import measure
-from musclesense.segmentation.measured import CHANGES, MAPS
+from musclesense.segmentation.measured import CHANGES
 from musclesense.segmentation.result import COLUMNS, FILES, Segmentation, require_place
 from musclesense.segmentation.scan import from_images, read_scan
 from musclesense.segmentation.segmenter import Segmenter, segment
@@ -179,6 +179,10 @@ def test_results_as_they_were_written_are_replaced(made: Segmentation, tmp_path:
 def _from_echoes(made: Segmentation) -> Segmentation:
     """The same, had its images been separated from echoes."""
     return replace(made, scan=replace(made.scan, phase_unit="radians"))
+
+
+MAPS = tuple(f"{name}.nii.gz" for name in ("fat", "water", "fat_fraction"))
+"""What is kept of three echoes."""
 
 
 def test_maps_and_changes_of_an_earlier_mask_do_not_stay_beside_another(made: Segmentation, tmp_path: Path) -> None:

@@ -152,6 +152,8 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--fat-shift", type=float, nargs=2, default=(0.0, 0.0), metavar=("I", "J"), help=_FAT_SHIFT),
     ],
     verbs.segment: [
+        _takes("path", type=Path, nargs="?", metavar="SCAN", help="an image, a folder of one scan's images, or DICOM"),
+        _takes("--echo-times", type=float, nargs="+", metavar="MS", help="of the echoes of SCAN, where no file tells"),
         *_echoes("magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+"),
         *_IMAGES,
         _takes("--image", type=Path, metavar="IMAGE", help="image of any contrast, for a model that takes one"),

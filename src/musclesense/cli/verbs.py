@@ -105,6 +105,7 @@ def separate(out: Path, *, fat_shift: Sequence[float], **asked: Any) -> None:
 def segment(
     out: Path,
     *,
+    path: Path | None,
     model: Path,
     allow_class: list[str],
     region: str,
@@ -118,13 +119,13 @@ def segment(
     **asked: Any,
 ) -> None:
     """Segment a scan: mask, measurements, a page to judge them by."""
+    from musclesense.intake.found import read_given
     from musclesense.segmentation import segmenter
     from musclesense.segmentation.measured import MASK, files_of, require_place
     from musclesense.segmentation.measuring import Measuring
-    from musclesense.segmentation.scan import read_scan
 
     measuring = Measuring.asked(erode, slices, with_cut)
-    scan = read_scan(**{name: _image(value) for name, value in asked.items()})
+    scan = read_given(path, **{name: _image(value) for name, value in asked.items()})
     require_place(out, files_of(scan))
     measuring.require_slices(scan.geometry)
     networks = segmenter.Segmenter.load(model, device, allow_class)
@@ -237,8 +238,8 @@ def _draw(table: "CohortTable", used: "Sequence[Acquisition]", **asked: int) -> 
         raise InputError(*(f"{table.path}: {problem}" for problem in error.problems)) from error
 
 
-def _image(given: Path | list[Path] | None) -> Any:
+def _image(given: Any) -> Any:
     """Give one image, or a magnitude with its phase."""
-    if isinstance(given, list):
+    if isinstance(given, list) and given and isinstance(given[0], Path):
         return given[0] if len(given) == 1 else tuple(given)
     return given

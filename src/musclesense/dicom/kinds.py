@@ -5,8 +5,10 @@ Descriptions and names of files are not looked at: people write them.
 
 import re
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from pydicom import Dataset
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 class Kind(StrEnum):
@@ -58,7 +60,7 @@ TAGS = (_FRAME_TYPE, _IMAGE_TYPE, _SIEMENS, _COMPONENT, _PHILIPS, _GE)
 """The tags that are looked at."""
 
 
-def kinds_of(header: Dataset) -> set[Kind]:
+def kinds_of(header: "Dataset") -> set[Kind]:
     """Tell what an image may show: one kind, or several where its tags do not agree.
 
     Args:
@@ -77,7 +79,7 @@ def kinds_of(header: Dataset) -> set[Kind]:
     return parts or ({*_PARTS} if "MIXED" in words else {Kind.MAGNITUDE})
 
 
-def _words(header: Dataset, *tags: int) -> set[str]:
+def _words(header: "Dataset", *tags: int) -> set[str]:
     """Give the words of tags in capitals, without what parts them."""
     words: set[str] = set()
     for tag in tags:
@@ -90,13 +92,13 @@ def _words(header: Dataset, *tags: int) -> set[str]:
     return words - {""}
 
 
-def _part_of_ge(header: Dataset) -> set[Kind]:
+def _part_of_ge(header: "Dataset") -> set[Kind]:
     """Read GE's number of the part, which its ImageType does not tell."""
     value = header[_GE].value if _GE in header and made_by(header, "GE") else None
     number = int.from_bytes(value, "little") if isinstance(value, bytes) else value
     return {kind for place, kind in enumerate(_PARTS) if place == number}
 
 
-def made_by(header: Dataset, vendor: str) -> bool:
+def made_by(header: "Dataset", vendor: str) -> bool:
     """Tell whether a scanner of this vendor made an image; ``vendor`` is how its name begins, in capitals."""
     return str(header.get("Manufacturer", "")).upper().startswith(vendor)

@@ -14,12 +14,9 @@ from musclesense.messages import log
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import require_free
 from musclesense.storage.records import write_json
-from musclesense.vocabulary import Echo
 
 HEADER = "scan.json"
 _FORMAT = 1
-# Scanners round echo times: of the time of one turn of fat, this is a fiftieth.
-_NEAR_MS = 0.05
 _FIGURES = {
     "field_strength_tesla": ("MagneticFieldStrength",),
     "larmor_mhz": ("TransmitterFrequency", "ImagingFrequency"),
@@ -53,7 +50,7 @@ def import_dicom(folder: Path, out: Path, series: Sequence[int] = ()) -> str:
         for name, volume in zip(names, volumes, strict=True):
             write_volume(draft / name, volume.data, volume.geometry, volume.data.dtype)
         write_json(draft / HEADER, header_of(names))
-    return next_command(names, out)
+    return f"musclesense segment {shlex.quote(str(out))} --region REGION --model MODEL --out DIR"
 
 
 def _of_use(stacks: Sequence[Stack]) -> list[Stack]:
@@ -92,36 +89,3 @@ def header_of(names: dict[str, Stack]) -> dict[str, Any]:
         for name, stack in names.items()
     }
     return {"format": _FORMAT, "echo_times_ms": sorted(times), **figures, "images": images}
-
-
-def next_command(names: dict[str, Stack], out: Path) -> str:
-    """Give the command that takes what was written."""
-    at = {(stack.kind, stack.echo_ms if stack.kind.is_part else None): out / name for name, stack in names.items()}
-    given = [f"--{kind} {_quoted(at[kind, None])}" for kind in (Kind.FAT, Kind.WATER) if (kind, None) in at]
-    if (Kind.FAT, None) not in at:
-        given = _pairs(at) or [f"--image {_quoted(next(iter(at.values())))}"]
-    return f"musclesense segment {' '.join(given)} --region REGION --model MODEL --out DIR"
-
-
-def _pairs(at: dict[tuple[Kind, float | None], Path]) -> list[str]:
-    """Give the options of the three echoes with their phases, or none where these are not there."""
-    for kinds, option in (
-        ((Kind.REAL, Kind.IMAGINARY), ["--real-imaginary"]),
-        ((Kind.MAGNITUDE, Kind.PHASE), []),
-    ):
-        pairs = []
-        for echo in Echo:
-            files = [
-                file
-                for wanted in kinds
-                for (kind, time), file in at.items()
-                if kind is wanted and time is not None and abs(time - echo.time_ms) <= _NEAR_MS
-            ]
-            pairs.append(f"--{echo} {' '.join(map(_quoted, files))}" if len(files) == 2 else "")
-        if all(pairs):
-            return [*pairs, *option]
-    return []
-
-
-def _quoted(file: Path) -> str:
-    return shlex.quote(str(file))

@@ -189,12 +189,31 @@ def write_volume(
         nib.save(image, draft)
 
 
+def volume_count(path: Path) -> int:
+    """Count the 3-D images of a NIfTI file, which as a rule are echoes where they are several.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    shape = _shape(_stored_header(_files(path)[0]))
+    return shape[3] if len(shape) == 4 and 1 <= shape[3] <= LONGEST_AXIS else 1
+
+
 def _read_header(path: Path) -> tuple[Any, Path]:
     """Read a header and refuse what cannot be used by it; give the file of the voxels, too."""
     header_file, voxel_file = _files(path)
-    require_file(header_file)
+    header = _stored_header(header_file)
+    if header["pixdim"][0] == 0:
+        header["pixdim"][0] = 1  # so says the standard
+    if problem := header_problem(header, pair=header_file != voxel_file):
+        raise InputError(f"{path}: {problem}")
+    return header, voxel_file
+
+
+def _stored_header(path: Path) -> Any:
+    require_file(path)
     try:
-        with _stream(header_file) as stream:
+        with _stream(path) as stream:
             block = stream.read(max(_HEADERS))
     except _DAMAGED as error:
         raise InputError(f"{path}: not a readable NIfTI file ({reason_of(error)}); export the file again") from error
@@ -204,12 +223,7 @@ def _read_header(path: Path) -> tuple[Any, Path]:
     )
     if not 0 < size <= len(block):
         raise InputError(f"{path}: not a readable NIfTI file (no header of one); convert it to .nii.gz")
-    header = _HEADERS[size](block[:size], endianness="<" if order == "little" else ">", check=False)
-    if header["pixdim"][0] == 0:
-        header["pixdim"][0] = 1  # so says the standard
-    if problem := header_problem(header, pair=header_file != voxel_file):
-        raise InputError(f"{path}: {problem}")
-    return header, voxel_file
+    return _HEADERS[size](block[:size], endianness="<" if order == "little" else ">", check=False)
 
 
 def _files(path: Path) -> tuple[Path, Path]:

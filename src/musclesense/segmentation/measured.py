@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.dixon.scan import IMAGES
 from musclesense.errors import InputError
 from musclesense.imaging.grid import Placement, slice_count, take_slice
 from musclesense.imaging.label_files import bids_table, itk_snap_labels, slicer_colours
@@ -21,13 +20,13 @@ from musclesense.imaging.limbs import part_limbs
 from musclesense.imaging.nifti import Geometry, write_volume
 from musclesense.messages import log
 from musclesense.segmentation.measuring import CUT, DIGITS, LEFT_OUT, PLAIN, Measuring, measure
-from musclesense.segmentation.scan import Scan
+from musclesense.segmentation.scan import FAT_FRACTION, Scan
 from musclesense.storage.atomic import atomic_path
-from musclesense.storage.digests import digest_of_bytes
+from musclesense.storage.digests import digest_of_bytes, digest_of_input
 from musclesense.storage.paths import is_there, require_writable
 from musclesense.storage.records import read_json, write_csv, write_json, write_text
 from musclesense.version import __version__
-from musclesense.vocabulary import Limbs, Side
+from musclesense.vocabulary import Channel, Limbs, Side
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -42,8 +41,8 @@ LABEL_FILES: Mapping[str, Callable[[LabelSet], str]] = {
     "labels-slicer.ctbl": slicer_colours,
 }
 FILES = (MASK, TABLE, OLD_TABLE, *LABEL_FILES, PICTURE, PAGE, RECORD)
-MAPS = {f"{name}.nii.gz": name for name in IMAGES}
-"""What is kept beside them where fat and water were separated from echoes."""
+MAPS = tuple(f"{name}.nii.gz" for name in (Channel.FAT, Channel.WATER, Channel.IMAGE, FAT_FRACTION))
+"""What may be kept beside them: images that were made from echoes or of DICOM."""
 CHANGES = "changes.csv"
 """What was changed in a mask that somebody corrected."""
 RECORD_FORMAT = 2
@@ -163,8 +162,8 @@ class MeasuredMask:
                 write_csv(places[name], self.measuring.columns, [as_text(row) for row in self.rows])
             for name, text in LABEL_FILES.items():
                 write_text(places[name], text(self.labels))
-            for name in [name for name in self.files if name in MAPS]:
-                write_volume(places[name], self._map(name), self.geometry, np.float32)
+            for name in self.scan.made:
+                write_volume(places[f"{name}.nii.gz"], self._map(name), self.geometry, np.float32)
             self.figure().save(places[PICTURE], "PNG", compress_level=_PNG_EFFORT)
             write_text(places[PAGE], quality_page(self, digest_of_bytes(places[MASK])))
             results = {name: digest_of_bytes(place) for name, place in places.items() if name != RECORD}
@@ -178,15 +177,14 @@ class MeasuredMask:
         return folder
 
     def _map(self, name: str) -> NDArray[Any]:
-        if self.scan.fat_fraction is not None and MAPS[name] == "fat_fraction":
+        if self.scan.fat_fraction is not None and name == FAT_FRACTION:
             return self.scan.fat_fraction
-        return self.scan.channels[MAPS[name]]
+        return self.scan.channels[name]
 
 
 def files_of(scan: Scan) -> tuple[str, ...]:
     """Give the names of what is saved of a mask of a scan, the record last."""
-    separated = scan.phase_unit is not None
-    return (*FILES[:-1], *MAPS, RECORD) if separated else FILES
+    return (*FILES[:-1], *(f"{name}.nii.gz" for name in scan.made), RECORD)
 
 
 def versions() -> dict[str, str]:
@@ -196,7 +194,7 @@ def versions() -> dict[str, str]:
 
 def named(path: Path, anonymous: bool) -> dict[str, str]:
     """Say which file was read."""
-    return ({} if anonymous else {"file": str(path)}) | {"sha256": digest_of_bytes(path)}
+    return ({} if anonymous else {"file": str(path)}) | {"sha256": digest_of_input(path)}
 
 
 def as_text(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,9 @@ from musclesense.imaging.turning import turned
 from musclesense.messages import log
 from musclesense.vocabulary import CHANNELS, Channel, Echo, Limbs
 
+FAT_FRACTION = "fat_fraction"
+DICOM = "dicom"
+"""Among the files of a scan, the folder or file of DICOM that its images were made of."""
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
@@ -65,6 +68,14 @@ class Scan:
     def limbs(self) -> FoundLimbs:
         """Which limbs the reference image shows."""
         return find_limbs(self.channels[self.reference], self.bodies, self.geometry)
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The images that are in no file of the user's: separated from echoes, or made of DICOM."""
+        if self.phase_unit is None and DICOM not in self.files:
+            return ()
+        own = tuple(name for name in (Channel.FAT, Channel.WATER, Channel.IMAGE) if name in self.channels)
+        return own if self.fat_fraction is None else (*own, FAT_FRACTION)
 
 
 def read_scan(

@@ -1,13 +1,15 @@
 """Which of a study's networks have seen the subject of a scan: its images are compared with the study's cohort."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from musclesense.cohort.folds import NestedFolds
-from musclesense.errors import ArgumentError
+from musclesense.errors import ArgumentError, InputError
 from musclesense.imaging.digests import voxel_digest, voxels_of
-from musclesense.imaging.nifti import Volume, read_volume
+from musclesense.imaging.nifti import Volume
+from musclesense.imaging.reader import read_image
 from musclesense.messages import log
 from musclesense.segmentation.scan import Scan
 from musclesense.studies.content import read_content
@@ -87,7 +89,10 @@ def _subject_of(scan: Scan, study: StudyFolder) -> str | None:
     if not rows:
         return None
     volumes = [Volume(data, scan.geometry) for data in scan.channels.values()]
-    shown = {voxel_digest(volume) for volume in (*volumes, *map(read_volume, scan.files.values()))}
+    for file in scan.files.values():
+        with suppress(InputError):  # of DICOM or several echoes, which no table names
+            volumes.append(read_image(file, ""))
+    shown = {voxel_digest(volume) for volume in volumes}
     for row in rows:
         if shown.intersection(voxels_of(digest) for name, digest in row["images"].items() if name in CHANNELS):
             return str(row["subject"])

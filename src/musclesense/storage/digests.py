@@ -12,7 +12,7 @@ from typing import Any
 
 from musclesense.errors import InputError
 from musclesense.storage.locks import locked
-from musclesense.storage.paths import require_file
+from musclesense.storage.paths import is_dicom, is_folder, require_file, size_and_change
 from musclesense.storage.records import read_json, write_json
 
 _FORMAT = 1
@@ -31,6 +31,19 @@ def digest_of_bytes(path: Path) -> str:
     require_file(path)
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def digest_of_input(path: Path) -> str:
+    """Give the digest of a file or, of DICOM, one of all files: their names and their order do not count.
+
+    Raises:
+        InputError: There is no file, or it is empty.
+    """
+    if not is_dicom(path):
+        return digest_of_bytes(path)
+    files = [file for file in (path.rglob("*") if is_folder(path) else [path]) if size_and_change(file)]
+    digests = sorted(hashlib.sha256(file.read_bytes()).digest() for file in files)
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def digests_of(files: Iterable[Path], find: Callable[[Path], str], *, kept: Path, keep: bool = True) -> dict[Path, str]:
