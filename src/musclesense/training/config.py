@@ -233,6 +233,7 @@ LEFT_OUT = "left-out.csv"
 class Config:
     """One run: which folds, what cohort, what network, how trained.
 
+    ``pretrained``: a checkpoint or a bundle whose weights training begins with; null: random weights.
     ``model``, ``loss``, ``optimizer`` and ``schedule`` have a ``name`` of `musclesense.networks.registry`, or the
     ``_target_`` of a class of one's own, and its arguments.
     """
@@ -255,6 +256,7 @@ class Config:
     augmentation: Augmentation = field(default_factory=Augmentation)
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
+    pretrained: str | None = None
     model: dict[str, Any] = MISSING
     loss: dict[str, Any] = MISSING
     optimizer: dict[str, Any] = MISSING
@@ -271,14 +273,17 @@ class Config:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """Plain values, for the records of study and run; the table's path is absolute there, or left out."""
+        """Plain values, for the records of study and run; paths of files are absolute there, or left out."""
         plain = asdict(self)
         if self.cohort.path is not None:
             table = Path(self.cohort.path).absolute()
             hidden = self.anonymous and not (table.parent / "phantom.json").is_file()
             plain["cohort"]["path"] = LEFT_OUT if hidden else str(table)
+        if self.pretrained is not None:
+            plain["pretrained"] = str(Path(self.pretrained).absolute())
         if self.anonymous:
-            plain |= {name: Path(plain[name]).name for name in ("runs", "data")}
+            named = [name for name in ("runs", "data", "pretrained") if plain[name] is not None]
+            plain |= {name: Path(plain[name]).name for name in named}
         return plain
 
 

@@ -21,6 +21,7 @@ from musclesense.studies import content, writing
 from musclesense.studies.layout import StudyFolder
 from musclesense.studies.writing import open_study, require_same_study
 from musclesense.training import config as schema
+from musclesense.training.pretrained import require_unseen
 from musclesense.training.settings import Settings
 from musclesense.vocabulary import Region
 
@@ -84,7 +85,10 @@ def prepare(settings: Settings) -> Inputs:
     slices = cache.open_or_build(
         _cache_folder(settings, used, keep=True), used, grid=spec.grid, labels=spec.labels, column=column
     )
-    return Inputs(slices, nested.split(**settings.fold), replace(spec, placed_by=slices.placed_by))
+    split = nested.split(**settings.fold)
+    if (model := settings.config.pretrained) is not None:
+        require_unseen(Path(model), content.read_content(study) or [], {*split.validation, *split.test})
+    return Inputs(slices, split, replace(spec, placed_by=slices.placed_by))
 
 
 def find_table(settings: Settings) -> CohortTable:

@@ -7,6 +7,7 @@ import traceback
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -32,6 +33,7 @@ from musclesense.training.datamodule import NestedFoldDataModule
 from musclesense.training.machine import compilation, devices, threads
 from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
+from musclesense.training.pretrained import Begun, begin_with
 from musclesense.training.record import History, ScoredCase, test_fold
 from musclesense.training.settings import Settings
 from musclesense.training.watch.progress import RunBar
@@ -117,6 +119,12 @@ def make_module(settings: Settings, spec: NetworkSpec | None = None) -> Segmenta
     )
 
 
+def _pretrain(module: SegmentationModule, settings: Settings) -> Begun | None:
+    """Let the network begin with the weights of another, where that is asked for."""
+    model = settings.config.pretrained
+    return None if model is None else begin_with(module.network, Path(model), settings.classes)
+
+
 def _train_together(settings: Settings, own: tuple[int, ...]) -> None:
     """Train with a process for each device, and show how far they are from what they write."""
     run, epochs = settings.run, RunBar(settings.run.name, settings.config.trainer.max_epochs)
@@ -154,6 +162,7 @@ def _train(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], *, fir
                 threads=torch.get_num_threads(),
                 precision=session.hardware.precision,
                 compiled=session.compiled,
+                pretrained_sha256=session.begun and session.begun.sha256,
                 versions={"musclesense": __version__, "torch": torch.__version__, "lightning": lightning.__version__},
             )
         failed = False
@@ -166,7 +175,7 @@ def _train(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], *, fir
 class Session:
     """All that trains a run in this process, made and not yet begun.
 
-    ``compiled``: whether its steps are to run the network by torch.compile.
+    ``compiled``: whether its steps are to run the network by torch.compile. ``begun``: with whose weights it begins.
     """
 
     settings: Settings
@@ -176,6 +185,7 @@ class Session:
     datamodule: NestedFoldDataModule
     trainer: Trainer
     history: History
+    begun: Begun | None
 
     def fit(self) -> None:
         """Train to the end, from the last epoch if there is one."""
@@ -204,7 +214,8 @@ def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger
     """Make all that trains a run in this process, on its ``own`` devices; the process is seeded.
 
     Raises:
-        InputError: The network cannot be made, a part holds no case, or the devices cannot share a batch.
+        InputError: The network cannot be made, or cannot begin with those weights, a part holds no case, or the devices
+            cannot share a batch.
     """
     _quieten_lightning()
     # Deterministic kernels are asked for on a GPU. Filling all new memory beside that took an eighth of a step there.
@@ -214,6 +225,7 @@ def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger
     lightning.seed_everything(seed, workers=True, verbose=False)
     hardware = choose(config.trainer)
     module = make_module(settings, data.spec)
+    begun = _pretrain(module, settings)
     batch_size = devices.share_of(config.loader.batch_size, len(own))
     on_cuda = hardware.accelerator == "cuda"
     datamodule = NestedFoldDataModule(
@@ -228,7 +240,7 @@ def set_up(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], logger
     if compiled:
         callbacks.append(compilation.Compilation(batch_size))
     trainer = make_trainer(settings, hardware, own, callbacks)
-    return Session(settings, hardware, compiled, module, datamodule, trainer, history)
+    return Session(settings, hardware, compiled, module, datamodule, trainer, history, begun)
 
 
 def _keeping(settings: Settings, history: History) -> list[Callback]:
@@ -292,6 +304,8 @@ def require_trainable(settings: Settings) -> None:
         InputError: Says which, and why.
     """
     module, asked = make_module(settings), settings.config.trainer
+    if (begun := _pretrain(module, settings)) and begun.new:
+        log.info(f"pretrained={settings.config.pretrained}: all weights but {', '.join(begun.new)}")
     module.require_fit()
     module.make_optimizer(steps=asked.max_epochs)
     if asked.lightning:
