@@ -8,12 +8,13 @@ records in ``OUT/records.zip``: configuration, curves, cases and what was said, 
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
-from musclesense.networks.bundle import read_checkpoint, write_bundle
+from musclesense.segmentation.export import export_bundle
 from musclesense.storage.atomic import atomic_path
 from musclesense.studies.layout import RunFolder, StudyFolder
 
@@ -50,18 +51,15 @@ def main() -> int:
         print(f"{name}: {'failed' if name in failed else 'trained'}; see {log.name}")
     finished = {name: run for name in options.only if (run := StudyFolder(options.runs / name).run(0, 0)).is_finished}
     for name, run in finished.items():
-        keep_network(run, options.out / f"{name}.ckpt", name)
+        keep_network(run, options.out / f"{name}.ckpt")
     keep_records(finished, options.out / "records.zip")
     return 1 if failed else 0
 
 
-def keep_network(run: RunFolder, out: Path, experiment: str) -> None:
+def keep_network(run: RunFolder, out: Path) -> None:
     """Write the best network of a run as a bundle in half precision."""
-    trained = read_checkpoint(run.checkpoints.best)
-    weights = trained.network.state_dict().items()
-    half = {name: value.half() if value.is_floating_point() else value for name, value in weights}
-    about = {"training_data": f"phantoms alone, experiment={experiment}; no real scan", "intended_use": "research"}
-    write_bundle(out, trained.spec, half, about)
+    shutil.rmtree(out, ignore_errors=True)  # of an earlier call
+    export_bundle(run.path, out, half=True)
 
 
 def keep_records(runs: dict[str, RunFolder], out: Path) -> None:

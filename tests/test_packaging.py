@@ -1,5 +1,6 @@
 """What an installed package has beside the code."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from musclesense.networks.shipped import FOLDER, shipped
 from musclesense.training import composition
 from musclesense.training.composition import config_folder
 
 PROJECT = Path(__file__).parents[1]
 
 
-def test_the_configuration_and_the_launcher_are_in_the_package(tmp_path: Path) -> None:
+def test_the_configuration_the_launcher_and_the_networks_are_in_the_package(tmp_path: Path) -> None:
     pytest.importorskip("setuptools", minversion="77")
     for name in ("src", "conf"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
@@ -26,6 +28,17 @@ def test_the_configuration_and_the_launcher_are_in_the_package(tmp_path: Path) -
     assert len(files) > 40
     assert {path.relative_to(packed): path.read_bytes() for path in packed.rglob("*.yaml")} == files
     assert (tmp_path / "built" / "hydra_plugins" / "musclesense_slurm.py").is_file()
+    _lists_networks(tmp_path / "built", tmp_path)
+
+
+def _lists_networks(package: Path, elsewhere: Path) -> None:
+    """The package that was built lists the networks of this clone, from any folder, and holds their very files."""
+    own = {file.relative_to(FOLDER): file.read_bytes() for file in FOLDER.rglob("*") if file.is_file()}
+    packed = package / "musclesense" / "weights"
+    assert {file.relative_to(packed): file.read_bytes() for file in packed.rglob("*") if file.is_file()} == own != {}
+    command, found = [sys.executable, "-m", "musclesense", "models"], {**os.environ, "PYTHONPATH": str(package)}
+    listed = subprocess.run(command, cwd=elsewhere, check=True, capture_output=True, text=True, env=found).stdout
+    assert [line.partition(":")[0] for line in listed.splitlines()[::2]] == [*shipped()]
 
 
 def test_the_configuration_is_that_of_the_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

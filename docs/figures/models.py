@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from musclesense.networks.card import read_card
+from musclesense.networks.shipped import shipped
 from musclesense.storage.records import read_yaml, write_text
 
 PROJECT = Path(__file__).parents[2]
@@ -13,7 +15,8 @@ HEAD = """# Trained networks
 This page is made from the cards of the networks by `python -m docs.figures.models`. A card lies beside its network, as
 `card.yaml`. Its figures come from the commands in `experiments/judge/README.md`. Intervals are of the mean, 95 %, by
 the bootstrap over subjects. Phantoms are simulated; their figures are no validation. Real scans are few, and nothing
-was chosen by them.
+was chosen by them. `musclesense models` lists the networks that come with the package ([which one
+segments](command-line-networks.md#which-network)).
 """
 SCORES = {
     "region": "region",
@@ -49,7 +52,9 @@ def section(file: Path, card: Mapping[str, Any]) -> str:
     spec = card["spec"]
     grid = spec["grid"]
     folder = file.parent.relative_to(PROJECT).as_posix()
+    packed = [name for name, bundle in shipped().items() if card["sha256"] in read_card(bundle).about["made_of"]]
     facts = {
+        "in the package": ", ".join(f"`--model {name}`" for name in packed) or "no",
         "network": f"`{folder}/{card['file']}`, SHA-256 `{card['sha256']}`",
         "takes": card["takes"],
         "gives": card["gives"],

@@ -3,7 +3,7 @@
 ``python experiments/judge/card.py CARD.yaml --held-out DIR --robustness DIR [--scans DIR]`` reads the network that the
 card names, what `benchmarks.validity.held_out`, `benchmarks.validity.robustness` and ``public_scans.py`` wrote of it,
 and writes the card anew. Scores of another network than the card's are refused. ``python -m docs.figures.models`` makes
-the page of models from all cards; ``publish.py`` puts a card into a bundle.
+the page of models from all cards; ``export-bundle --card`` puts a card into a bundle.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import yaml
 
 from musclesense.errors import InputError, report_input_errors
 from musclesense.evaluation.scoring import RECORD, SCANS
-from musclesense.networks.bundle import read_trained
+from musclesense.networks.bundle import read_networks
 from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.records import read_json, read_text, read_yaml, write_text
 from musclesense.version import __version__
@@ -55,7 +55,7 @@ def fill(card: Path, held_out: Path, robustness: Path, scans: Path | None) -> No
     said = read_yaml(card, remedy=f"write a card with {', '.join(WORDS)}")
     if missing := [word for word in WORDS if not said.get(word)]:
         raise InputError(f"{card}: lacks {', '.join(missing)}; write them")
-    trained = read_trained(card.parent / said["file"])
+    trained = read_networks(card.parent / said["file"])[0]
     digest = digest_of_bytes(trained.weights_file)
     figures = [*_of_sets(held_out, SETS, digest)]
     real = [] if scans is None else [*_of_scans(scans, digest)]

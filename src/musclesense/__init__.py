@@ -3,7 +3,7 @@
     import musclesense as ms
 
     scan = ms.read_scan(fat="fat.nii.gz", water="water.nii.gz")
-    result = ms.segment(scan, model="runs/STUDY", region="thigh")
+    result = ms.segment(scan, region="thigh")
     print(result.table)
     result.save("result")
 

@@ -88,7 +88,9 @@ def load_model(model: PathLike, *, device: str = "auto", allow_class: "Collectio
     """Load trained networks once, to segment several scans.
 
     Args:
-        model: A study's folder (all its finished networks as an ensemble), a run's folder, a checkpoint or a bundle.
+        model: The name of a network that comes with the package (``musclesense models`` lists them), a study's folder
+            (all its finished networks as an ensemble), a run's folder, a checkpoint or a bundle. A text that is such a
+            name is that network, whatever lies in the working folder; ``./NAME`` and a ``Path`` are files.
         device: ``auto`` (a GPU where there is one), or a device of PyTorch such as ``cpu`` or ``cuda:1``.
         allow_class: Networks of your own that the files may name, such as ``["mypackage.MyNet"]``. Their code is run.
 
@@ -102,7 +104,7 @@ def load_model(model: PathLike, *, device: str = "auto", allow_class: "Collectio
     """
     from musclesense.segmentation.segmenter import Segmenter
 
-    return Segmenter.load(Path(model), device, allow_class)
+    return Segmenter.load(model, device, allow_class)
 
 
 def read_scan(
@@ -151,7 +153,7 @@ def read_scan(
 def segment(
     scan: "Scan | ImageLike",
     *,
-    model: "PathLike | Segmenter",
+    model: "PathLike | Segmenter | None" = None,
     region: str | Region,
     limbs: str | Limbs = "auto",
     device: str = "auto",
@@ -164,7 +166,8 @@ def segment(
 
     Args:
         scan: From `read_scan`, or a path that it takes; or an image in memory, which is taken for the fat image.
-        model: From `load_model`, or what it takes.
+        model: From `load_model`, or what it takes. None: of the networks that come with the package the one that takes
+            the images, of several the one that takes most.
         region: ``calf`` or ``thigh``.
         limbs: ``both`` side by side; or the one that the scan shows: ``left`` or ``right`` of the subject, or ``one``
             where the side is not known; or ``auto``: what is found in the images.
@@ -194,16 +197,15 @@ def segment(
     """
     from musclesense.segmentation.measuring import Measuring
     from musclesense.segmentation.scan import Scan
-    from musclesense.segmentation.segmenter import Segmenter, segment
+    from musclesense.segmentation.segmenter import segment
 
     measuring = Measuring.asked(erode, slices, with_cut)
     if isinstance(scan, str | os.PathLike):
         scan = read_scan(scan)
     given = scan if isinstance(scan, Scan) else read_scan(fat=scan)
-    networks = model if isinstance(model, Segmenter) else Path(model)
     return segment(
         given,
-        model=networks,
+        model=model,
         region=region,
         limbs=limbs,
         device=device,

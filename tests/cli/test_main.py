@@ -29,6 +29,8 @@ VERBS = (
     "segment",
     "segment-cohort",
     "score",
+    "models",
+    "export-bundle",
     "report",
 )
 
@@ -120,7 +122,7 @@ def test_choices_are_those_of_the_rooms_below(capsys: pytest.CaptureFixture[str]
         (["folds", "a.csv", "--out", "5"], "unrecognized arguments: --out 5"),
         (["separate", "--te345", "a", "--out", "o"], "argument --te345: expected 2 arguments"),
         (["separate", "--out", "o"], "required: --te345, --te460, --te575"),
-        (["segment"], "required: --region, --model, --out"),
+        (["segment"], "required: --region, --out"),
     ],
 )
 def test_usage_errors_are_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

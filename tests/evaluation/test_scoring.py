@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from musclesense.errors import InputError
 from musclesense.evaluation.scoring import EVERY, PAPER, RECORD, Reference, match_labels, score_cohort, score_scan
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry, write_volume
+from musclesense.networks import shipped
+from musclesense.segmentation.export import export_bundle
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import from_images
 from musclesense.segmentation.segmenter import Segmenter
@@ -204,6 +207,22 @@ def test_the_verb_prints_the_table(model: Path, tmp_path: Path, capsys: pytest.C
     assert printed == (tmp_path / "out" / "scores.md").read_text()
     assert [line.split(" | ")[0] for line in printed.splitlines()[2:]] == ["| a", "| b", "| all"]
     assert not (tmp_path / "out" / "pictures").exists()
+
+
+def test_without_a_model_the_network_that_takes_what_all_rows_have_is_scored(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "weights")
+    export_bundle(model, tmp_path / "weights" / "of_fat")
+    export_bundle(write_checkpoint(tmp_path / "pair.ckpt"), tmp_path / "weights" / "pair")
+    both = scan(tmp_path, "b", MUSCLE)
+    rows = [replace(both, channels={**both.channels, "water": both.channels["fat"]}), scan(tmp_path, "a", MUSCLE)]
+    for name, own in (("pair", rows[:1]), ("of_fat", rows)):
+        write_table(tmp_path / "cohort.csv", own)
+        main(["score", str(tmp_path / "cohort.csv"), str(tmp_path / name), "--no-pictures"])
+        assert f"model: {name}, which takes" in capsys.readouterr().err
+        files = [one["file"] for one in json.loads((tmp_path / name / "record.json").read_text())["files"]]
+        assert files == [str(tmp_path / "cohort.csv"), str(tmp_path / "weights" / name / "weights.safetensors")]
 
 
 def test_what_cannot_be_scored_is_refused_and_nothing_is_written(

@@ -1,15 +1,15 @@
 """Cards: filled in by what commands wrote, of the network that they name and no other, and given along in a bundle."""
 
 import json
-import runpy
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from musclesense.cli.main import main
 from musclesense.errors import InputError
-from musclesense.networks.bundle import read_bundle
+from musclesense.networks.card import read_card
 from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.records import write_csv, write_json
 
@@ -85,11 +85,9 @@ def test_a_card_without_words_is_refused(measured: tuple[Path, Path, Path], card
         cards.fill(file, *measured[1:], None)
 
 
-def test_a_card_goes_into_the_bundle(measured: tuple[Path, Path, Path], cards, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_goes_into_the_bundle(measured: tuple[Path, Path, Path], cards) -> None:
     cards.fill(*measured, None)
     file, out = measured[0], measured[0].with_name("bundle")
-    monkeypatch.setattr(sys, "argv", ["publish.py", str(file.with_name("best.ckpt")), str(out), "--card", str(file)])
-    runpy.run_path(str(EXPERIMENTS / "any_scanner_fat" / "publish.py"), run_name="__main__")
-    about = read_bundle(out).card["about"]
-    card = yaml.safe_load(file.read_text())
+    main(["export-bundle", str(file.with_name("best.ckpt")), "--out", str(out), "--card", str(file)])
+    about, card = read_card(out).about, yaml.safe_load(file.read_text())
     assert about["not_for"] == ["patients"] and about["figures"] == card["figures"] and "sha256" not in about

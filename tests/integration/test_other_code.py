@@ -17,7 +17,8 @@ from musclesense.cli.main import main
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import Geometry, write_volume
 from musclesense.networks.build import build_network
-from musclesense.networks.bundle import CARD, write_bundle
+from musclesense.networks.bundle import write_bundle
+from musclesense.networks.card import CARD
 from musclesense.studies.layout import StudyFolder
 from musclesense.studies.reading import read_settings
 from musclesense.training.module import SegmentationModule
@@ -58,7 +59,7 @@ def write_stored(kind: str, target: object, **more: object) -> Path:
     spec, path = spec_of(), Path("stored.ckpt")
     weights = build_network(spec).state_dict()
     if kind == "bundle":
-        write_bundle(Path("stored"), spec, weights, {})
+        write_bundle(Path("stored"), spec, [weights], {})
         card = json.loads(Path("stored", CARD).read_text())
         card["spec"]["network"] = {"_target_": target, **more}
         Path("stored", CARD).write_text(json.dumps(card))

@@ -18,18 +18,19 @@ from musclesense.imaging.grid import take_slice
 from musclesense.imaging.nifti import read_volume
 from musclesense.networks.build import build_network
 from musclesense.networks.bundle import (
-    CARD,
     CHECKPOINT_FORMAT,
-    WEIGHTS,
     read_bundle,
     read_checkpoint,
+    read_networks,
     read_trained,
     write_bundle,
 )
+from musclesense.networks.card import CARD, WEIGHTS
 from musclesense.networks.predictor import TorchPredictor
 
-from ..shared.networks import BEFORE, PUBLISHED, checkpoint_of, spec_of
+from ..shared.networks import BEFORE, PUBLISHED, checkpoint_of, lay_bare, spec_of
 
+FORMER_BUNDLE = Path(__file__).parents[1] / "fixtures" / "bundle_format_1"
 Tamper = Callable[..., Path]
 
 
@@ -140,7 +141,7 @@ def test_unusable_checkpoints_are_named(tampered: Tamper, tmp_path: Path, damage
     elif damage == "foreign":
         torch.save({"state_dict": {"weight": torch.zeros(1)}}, path)
     with pytest.raises(InputError, match=r"some\.ckpt: not a usable checkpoint") as raised:
-        read_trained(path)
+        read_networks(path)
     assert "\n" not in str(raised.value)
 
 
@@ -225,12 +226,12 @@ def test_a_checkpoint_of_a_newer_format_is_refused(former: dict[str, Any], tmp_p
 def bundled(tmp_path: Path) -> Path:
     spec = spec_of(flip=True, scales=(1.0, 1.3), placed_by="water", threshold=0.4)
     torch.manual_seed(0)
-    write_bundle(tmp_path / "bundle", spec, build_network(spec).state_dict(), {"training_data": "none"})
+    write_bundle(tmp_path / "bundle", spec, [build_network(spec).state_dict()], {"training_data": "none"})
     return tmp_path / "bundle"
 
 
 def test_a_bundle_is_read_as_it_was_written(bundled: Path) -> None:
-    trained = read_trained(bundled)
+    (trained,) = read_networks(bundled)
     assert trained.spec == spec_of(flip=True, scales=(1.0, 1.3), placed_by="water", threshold=0.4)
     torch.manual_seed(0)
     expected = build_network(trained.spec).state_dict()
@@ -241,12 +242,49 @@ def test_a_bundle_is_read_as_it_was_written(bundled: Path) -> None:
     assert trained.weights_file == bundled / WEIGHTS
 
 
+def test_a_bundle_of_the_first_format_is_read_as_it_was() -> None:
+    """It was written by the release whose bundles held one network."""
+    (trained,) = read_networks(FORMER_BUNDLE)
+    assert trained.spec == spec_of(network={"name": "unet", "width": 1, "depth": 1}, flip=True)
+    head = trained.network.state_dict()["head.weight"]
+    assert head.shape[0] == 2 and float(head[1].max()) == 20.0
+    assert trained.card["about"] == {"training_data": "none"}
+
+
+@pytest.mark.parametrize("count", [1, 2, 11])
+def test_a_bundle_holds_several_networks_in_their_order(count: int, tmp_path: Path) -> None:
+    spec = spec_of(network={"name": "unet", "width": 1, "depth": 1})
+    states = []
+    for number in range(count):
+        network = build_network(spec)
+        lay_bare(network, 1.0, float(number))
+        states.append(network.state_dict())
+    write_bundle(tmp_path / "bundle", spec, states, {})
+    read = read_bundle(tmp_path / "bundle")
+    assert [float(one.network.state_dict()["head.bias"][1]) for one in read] == [*map(float, range(count))]
+    assert {one.weights_file for one in read} == {tmp_path / "bundle" / WEIGHTS}
+    if count > 1:
+        with pytest.raises(InputError, match=f"bundle: holds {count} networks; give a checkpoint or a bundle of one"):
+            read_trained(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("told", [0, 1, 3, -1, 10**12, "2", None, [], True])
+def test_another_number_of_networks_than_there_are_is_refused(told: object, tmp_path: Path) -> None:
+    spec = spec_of(network={"name": "unet", "width": 1, "depth": 1})
+    write_bundle(tmp_path / "bundle", spec, [build_network(spec).state_dict()] * 2, {})
+    card = json.loads((tmp_path / "bundle" / CARD).read_text())
+    (tmp_path / "bundle" / CARD).write_text(json.dumps(card | {"networks": told}))
+    with pytest.raises(InputError, match="not a usable bundle") as raised:
+        read_networks(tmp_path / "bundle")
+    assert "\n" not in str(raised.value)
+
+
 def test_layers_under_two_names_are_bundled(tmp_path: Path) -> None:
     spec = spec_of(network={"_target_": "torch.nn.Conv2d", "kernel_size": 1})
     weight = torch.ones(2, 1, 1, 1)
     state = {"weight": weight, "bias": weight.view(2)}
-    write_bundle(tmp_path / "bundle", spec, state, {})
-    read = read_bundle(tmp_path / "bundle", classes={"torch.nn.Conv2d"})
+    write_bundle(tmp_path / "bundle", spec, [state], {})
+    (read,) = read_bundle(tmp_path / "bundle", classes={"torch.nn.Conv2d"})
     assert torch.equal(read.network.state_dict()["bias"], torch.ones(2))
 
 
@@ -255,19 +293,19 @@ def test_a_bundle_that_was_changed_is_refused(bundled: Path) -> None:
     content = weights.read_bytes()
     weights.write_bytes(content[:-4] + bytes(4))
     with pytest.raises(InputError, match=r"not a usable bundle \(weights.safetensors is not the file of which"):
-        read_trained(bundled)
+        read_networks(bundled)
     weights.unlink()
     with pytest.raises(InputError, match=r"weights\.safetensors: no such file"):
-        read_trained(bundled)
+        read_networks(bundled)
     weights.write_bytes(content)
     card = json.loads((bundled / CARD).read_text())
     for changed, said in (
-        ({"format": 2}, "format 2, and this release knows up to 1"),
+        ({"format": 3}, "format 3, and this release knows up to 2"),
         ({"spec": {**card["spec"], "network": {"name": "unet", "width": 8, "depth": 3}}}, "not a usable bundle"),
         ({"spec": {}}, "not a usable bundle"),
         ({"weights_sha256": 3}, "is not the file of which"),
     ):
         (bundled / CARD).write_text(json.dumps(card | changed))
         with pytest.raises(InputError, match=said) as raised:
-            read_trained(bundled)
+            read_networks(bundled)
         assert "\n" not in str(raised.value)

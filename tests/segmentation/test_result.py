@@ -116,7 +116,7 @@ def test_arguments_that_cannot_be_are_named(asked: dict[str, str], said: str, li
 
 def test_a_bundle_segments_as_its_checkpoint(limbs: TwoLimbs, made: Segmentation, tmp_path: Path) -> None:
     trained = read_trained(tmp_path / "best.ckpt")
-    write_bundle(tmp_path / "bundle", trained.spec, trained.network.state_dict(), {})
+    write_bundle(tmp_path / "bundle", trained.spec, [trained.network.state_dict()], {})
     found = segment(made.scan, model=tmp_path / "bundle", region="thigh")
     assert np.array_equal(found.mask, made.mask)
     assert found.networks == (tmp_path / "bundle" / "weights.safetensors",)

@@ -13,6 +13,8 @@ import pytest
 
 from musclesense.cli.main import main
 from musclesense.imaging.nifti import read_volume, write_volume
+from musclesense.networks import shipped
+from musclesense.segmentation.export import export_bundle
 from musclesense.segmentation.result import FILES
 
 from ..shared.networks import write_checkpoint
@@ -136,6 +138,36 @@ def test_the_record_says_what_made_the_mask(limbs: TwoLimbs, run: Path, tmp_path
         assert entry["sha256"] == hashlib.sha256(Path(entry["file"]).read_bytes()).hexdigest()
 
 
+def test_without_a_model_a_network_of_the_package_segments(
+    limbs: TwoLimbs, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_bundle(write_checkpoint(tmp_path / "pair.ckpt"), tmp_path / "weights" / "pair")
+    export_bundle(write_checkpoint(tmp_path / "fat.ckpt", channels=["fat"]), tmp_path / "weights" / "of_fat")
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "weights")
+    images = ["--fat", str(limbs.fat), "--water", str(limbs.water), "--region", "thigh"]
+    for name, given, model in (("a", images, "pair"), ("b", ["--fat", str(limbs.fat), *images[4:]], "of_fat")):
+        main(["segment", *given, "--out", str(tmp_path / name)])
+        assert f"model: {model}, which takes " in capsys.readouterr().err
+        main(["segment", *given, "--out", str(tmp_path / f"{name}_named"), "--model", model])
+        assert "model:" not in capsys.readouterr().err
+        masks = [(tmp_path / out / "mask.nii.gz").read_bytes() for out in (name, f"{name}_named")]
+        (network,) = json.loads((tmp_path / name / "run.json").read_text())["networks"]
+        assert masks[0] == masks[1] and network["name"] == model
+    for given, said in (
+        (
+            ["--image", str(limbs.fat), "--region", "thigh"],
+            "takes image alone (of_fat takes fat; pair takes fat, water)",
+        ),
+        (["--fat", str(limbs.fat), "--region", "calf"], "trained on calf; give --model NAME|PATH"),
+        ([*images, "--model", "pairs"], "pairs: no such model; give of_fat, pair, a study's folder"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(["segment", *given, "--out", str(tmp_path / "none")])
+        out, err = capsys.readouterr()
+        assert stopped.value.code == 2 and said in err and err.count("\n") == 1 and not out
+        assert not (tmp_path / "none").exists()
+
+
 def test_magnitudes_go_with_the_fat_image(limbs: TwoLimbs, tmp_path: Path) -> None:
     model = write_checkpoint(tmp_path / "best.ckpt", channels=["fat", "te575"])
     echo = tmp_path / "te575.nii.gz"
@@ -237,7 +269,7 @@ def test_refusals_are_one_line_and_write_nothing(
         (["--fat", fat, "--water", water, "--region", "thigh", "--out", fat, *model], "cannot be written"),
         (["--fat", fat, "--water", water, "--region", "thigh", "--out", f"{fat}/x", *model], "cannot be written"),
         (["--fat", fat, "--region", "hip", "--out", str(out), *model], "argument --region"),
-        (["--fat", fat, "--region", "thigh", "--out", str(out)], "required: --model"),
+        (["--fat", fat, "--region", "thigh", "--out", str(out), "--model"], "argument --model"),
     ):
         assert said in refused(capsys, *arguments), arguments
     assert not out.exists()

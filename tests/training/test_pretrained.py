@@ -19,7 +19,7 @@ from musclesense.training.run import train
 
 def bundle_of(folder: Path, spec: NetworkSpec) -> torch.nn.Module:
     network = build_network(spec)
-    write_bundle(folder, spec, network.state_dict(), {})
+    write_bundle(folder, spec, [network.state_dict()], {})
     return network
 
 

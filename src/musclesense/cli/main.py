@@ -74,7 +74,8 @@ _WHERE = "where networks compute: auto (a GPU where there is one), cpu, cuda:1"
 _DEVICE = _takes("--device", default="auto", help=_WHERE)
 _ALLOWED = "a network of your own that the model may name: its code is run (may be given several times)"
 _CLASSES = _takes("--allow-class", action="append", default=[], metavar="my.Net", help=_ALLOWED)
-_MODEL = _takes("--model", type=Path, required=True, help="a study below runs/, a run, a checkpoint or a bundle")
+_MODEL_HELP = "a network that comes with the package, by its name (default: the one that takes the images; see models)"
+_MODEL = _takes("--model", metavar="NAME|PATH", help=f"{_MODEL_HELP}; or a study, a run, a checkpoint, a bundle")
 _COLUMN = _takes("--column", choices=("mask", "compartments"), help="of the labels (default: the file's, or mask)")
 _ANONYMOUS = _takes("--anonymous", action="store_true", help="leave the names of files out of run.json")
 _MEASURING = (
@@ -198,6 +199,14 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--no-pictures", dest="pictures", action="store_false", help="write tables alone"),
         _CLASSES,
         _DEVICE,
+    ],
+    verbs.models: [_takes("name", nargs="?", metavar="NAME", help="show the card of this one, or of a bundle")],
+    verbs.export_bundle: [
+        _takes("model", metavar="MODEL", help="a study below runs/, a run, a checkpoint or a bundle"),
+        _takes("--out", type=Path, required=True, metavar="DIR", help="folder to make"),
+        _takes("--card", type=Path, metavar="FILE", help="what people say of the networks, as YAML: title, use, ..."),
+        _takes("--half", action="store_true", help="store weights in half precision, in half the room"),
+        _CLASSES,
     ],
     verbs.train: [],
     verbs.report: [_takes("study", type=Path, metavar="STUDY", help="a folder below runs/")],

@@ -106,7 +106,7 @@ def segment(
     out: Path,
     *,
     path: Path | None,
-    model: Path,
+    model: str | None,
     allow_class: list[str],
     region: str,
     limbs: str,
@@ -128,9 +128,9 @@ def segment(
     scan = read_given(path, **{name: _image(value) for name, value in asked.items()})
     require_place(out, files_of(scan))
     measuring.require_slices(scan.geometry)
-    networks = segmenter.Segmenter.load(model, device, allow_class)
+    networks = None if model is None else segmenter.Segmenter.load(model, device, allow_class)
     made = segmenter.segment(
-        scan, model=networks, region=region, limbs=limbs, out_of_fold=out_of_fold, measuring=measuring
+        scan, model=networks, region=region, limbs=limbs, device=device, out_of_fold=out_of_fold, measuring=measuring
     )
     saved = made.save(out, anonymous=anonymous) / MASK
     if scan.phase_unit is not None:
@@ -187,7 +187,7 @@ def score(
     cohort: Path,
     out: Path,
     *,
-    model: Path,
+    model: str | None,
     labels: Path | None,
     column: str | None,
     ignore: list[int],
@@ -197,13 +197,28 @@ def score(
 ) -> None:
     """Score networks on scans with masks of one's own: tables and pictures."""
     from musclesense.cohort.images import read_labels
-    from musclesense.evaluation.scoring import Reference, as_markdown, score_cohort
+    from musclesense.evaluation.scoring import Reference, as_markdown, default_of, score_cohort
     from musclesense.segmentation.segmenter import Segmenter
 
     known, of_labels = read_labels(labels, column)
     reference = Reference(labels=known if labels else None, column=of_labels, ignored=tuple(ignore))
-    scores = score_cohort(cohort, out, Segmenter.load(model, device, allow_class), reference, pictures=pictures)
+    networks = Segmenter.load(default_of(cohort) if model is None else model, device, allow_class)
+    scores = score_cohort(cohort, out, networks, reference, pictures=pictures)
     print(as_markdown(scores), end="")
+
+
+def models(name: str | None) -> None:
+    """List the networks that come with the package, or show the card of one."""
+    from musclesense.networks.shipped import card_of, listed
+
+    print(listed() if name is None else card_of(name), end="")
+
+
+def export_bundle(model: str, out: Path, **asked: Any) -> None:
+    """Write the networks of a study, a run or a checkpoint as one bundle, to give away."""
+    from musclesense.segmentation.export import export_bundle
+
+    print(export_bundle(model, out, **asked))
 
 
 def train() -> None:

@@ -21,6 +21,7 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.turning import turned
 from musclesense.messages import log
 from musclesense.metrics.case import Case, score_slice
+from musclesense.networks.shipped import default_model
 from musclesense.phantom.anatomy.templates import TEMPLATES
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import from_images
@@ -30,7 +31,7 @@ from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.paths import require_free
 from musclesense.storage.records import write_csv, write_json, write_text
 from musclesense.version import __version__
-from musclesense.vocabulary import Side
+from musclesense.vocabulary import CHANNELS, Side
 
 SLICES, SCANS, SCORES, RECORD, PICTURES = "slices.csv", "scans.csv", "scores.md", "record.json", "pictures"
 FORMAT = 1
@@ -99,6 +100,13 @@ def score_cohort(
         write_text(draft / SCORES, as_markdown(scores))
         write_json(draft / RECORD, _record(table, segmenter, reference, labels))
     return scores
+
+
+def default_of(table: Path) -> str:
+    """Choose among the networks of the package by the images that all rows of a table have, as `default_model` does."""
+    rows = read_table(table).acquisitions
+    shared = [name for name in CHANNELS if all(name in row.channels for row in rows)]
+    return default_model(shared, sorted({row.region for row in rows}))
 
 
 def match_labels(reference: LabelSet, given: LabelSet) -> dict[str, list[int]]:
@@ -183,7 +191,7 @@ def summarise(cases: Iterable[Case]) -> list[dict[str, Any]]:
 
 def files_of(files: Iterable[Path]) -> list[dict[str, str]]:
     """Name files with their digests, for a record."""
-    return [{"file": str(file), "sha256": digest_of_bytes(file)} for file in files]
+    return [{"file": str(file), "sha256": digest_of_bytes(file)} for file in dict.fromkeys(files)]
 
 
 def as_markdown(scores: Sequence[Mapping[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """What a trained network is stored as: a bundle to give away, and the checkpoints of training.
 
-A bundle is a folder of ``card.json`` (what the network is, and what it was trained on) and ``weights.safetensors``.
+A bundle is a folder of ``card.json`` (what the networks are, and what they were trained on) and
+``weights.safetensors``: the weights of one network, or of several of one study, each name after the network's number.
 Checkpoints are PyTorch's archives: format 2 as `SegmentationModule` writes it, format 1 as earlier versions did.
 Neither runs anything that a file holds or names, and what is read is proved to be a network that can be used. What it
 takes of memory is known before it is taken: the file's size, and a few times as much.
@@ -9,8 +10,8 @@ takes of memory is known before it is taken: the file's size, and a few times as
 import hashlib
 import platform
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,16 +22,15 @@ from torch import Tensor, nn
 
 from musclesense.errors import InputError
 from musclesense.networks.build import build_network, require_fit
+from musclesense.networks.card import CARD, FORMAT, WEIGHTS, is_bundle, read_card, usable
 from musclesense.networks.registry import LOSS, NETWORK, OPTIMIZER, SCHEDULE, Kind, named, of_file
 from musclesense.networks.spec import NetworkSpec
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import is_folder, require_file
-from musclesense.storage.records import read_json, require_format, require_modest, write_json
+from musclesense.storage.records import require_format, require_modest, write_json
 from musclesense.version import __version__
 
 CHECKPOINT_FORMAT = 2
-BUNDLE_FORMAT = 1
-CARD, WEIGHTS = "card.json", "weights.safetensors"
 _OF_NETWORK, _OF_LOSS = "network.", "loss."
 # Until format 2, which image placed the slices was not written down. Scans were placed by their fat image, which every
 # scan that could be given had, and so was training wherever its table had one: masks stay as they were.
@@ -53,13 +53,8 @@ class TrainedNetwork:
         return self.path / WEIGHTS if is_folder(self.path) else self.path
 
 
-def is_bundle(path: Path) -> bool:
-    """Tell whether a folder is a bundle."""
-    return is_folder(path) and (path / CARD).is_file()
-
-
-def read_trained(path: Path, classes: Collection[str] = ()) -> TrainedNetwork:
-    """Read a checkpoint or a bundle, on the CPU.
+def read_networks(path: Path, classes: Collection[str] = ()) -> tuple[TrainedNetwork, ...]:
+    """Read a checkpoint or all networks of a bundle, on the CPU.
 
     Args:
         path: The file or the folder.
@@ -68,40 +63,54 @@ def read_trained(path: Path, classes: Collection[str] = ()) -> TrainedNetwork:
     Raises:
         InputError: It is missing, damaged, of a newer format, or describes no network that can be used.
     """
-    return read_bundle(path, classes) if is_bundle(path) else read_checkpoint(path, classes)
+    return read_bundle(path, classes) if is_bundle(path) else (read_checkpoint(path, classes),)
+
+
+def read_trained(path: Path, classes: Collection[str] = ()) -> TrainedNetwork:
+    """Read a checkpoint or a bundle of one network, as `read_networks` does.
+
+    Raises:
+        InputError: Likewise, or there are several networks.
+    """
+    first, *others = read_networks(path, classes)
+    if others:
+        raise InputError(f"{path}: holds {1 + len(others)} networks; give a checkpoint or a bundle of one")
+    return first
 
 
 def read_checkpoint(path: Path, classes: Collection[str] = ()) -> TrainedNetwork:
-    """Read a checkpoint of training, as `read_trained` does."""
+    """Read a checkpoint of training, as `read_networks` does."""
     with usable(path, "checkpoint", "give the best checkpoint of a run"):
         content = _read_archive(path)
         spec, training = _described(path, content)
         return _trained(path, spec, _of_network(content["state_dict"]), classes, training=training)
 
 
-def read_bundle(folder: Path, classes: Collection[str] = ()) -> TrainedNetwork:
-    """Read a bundle, as `read_trained` does; its weights must be those that the card tells of."""
+def read_bundle(folder: Path, classes: Collection[str] = ()) -> tuple[TrainedNetwork, ...]:
+    """Read a bundle, as `read_networks` does; its weights must be those that the card tells of."""
     from safetensors.torch import load
 
+    card = read_card(folder)
     with usable(folder, "bundle", "fetch it again"):
-        card = read_json(folder / CARD, remedy="fetch the bundle again")
-        require_format(folder / CARD, card, newest=BUNDLE_FORMAT)
         require_file(folder / WEIGHTS)
         content = (folder / WEIGHTS).read_bytes()
-        if hashlib.sha256(content).hexdigest() != card["weights_sha256"]:
+        if hashlib.sha256(content).hexdigest() != card.weights_sha256:
             raise InputError(f"{WEIGHTS} is not the file of which {CARD} tells")
-        spec = NetworkSpec.from_config(card["spec"])
-        return _trained(folder, spec, load(content), classes, card=card)
+        weights = load(content)
+        of_networks = [weights] if card.networks is None else _apart(weights, card.networks)
+        return tuple(_trained(folder, card.spec, own, classes, card=card.content) for own in of_networks)
 
 
-def write_bundle(folder: Path, spec: NetworkSpec, weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+def write_bundle(
+    folder: Path, spec: NetworkSpec, networks: Sequence[Mapping[str, Tensor]], about: Mapping[str, Any]
+) -> None:
     """Write a bundle, whole or not at all.
 
     Args:
         folder: To be made.
-        spec: What the network was trained as.
-        weights: Its state, by the names of the network.
-        about: For the card: plain values such as ``training_data`` and ``intended_use``.
+        spec: What the networks were trained as.
+        networks: The state of each, by the names of the network.
+        about: For the card: plain values such as ``title`` and ``use``.
 
     Raises:
         InputError: There is no writing there.
@@ -109,11 +118,17 @@ def write_bundle(folder: Path, spec: NetworkSpec, weights: Mapping[str, Tensor],
     from safetensors.torch import save
 
     # Layers under two names share memory, which the format does not allow for.
-    content = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()})
+    weights = {
+        f"{number}.{name}": tensor.detach().cpu().contiguous().clone()
+        for number, own in enumerate(networks)
+        for name, tensor in own.items()
+    }
+    content = save(weights)
     card = {
-        "format": BUNDLE_FORMAT,
+        "format": FORMAT,
         "about": dict(about),
         "spec": spec.to_config(),
+        "networks": len(networks),
         "versions": {"musclesense": __version__, "python": platform.python_version(), "torch": torch.__version__},
         "weights_sha256": hashlib.sha256(content).hexdigest(),
     }
@@ -122,14 +137,15 @@ def write_bundle(folder: Path, spec: NetworkSpec, weights: Mapping[str, Tensor],
         write_json(draft / CARD, card)
 
 
-@contextmanager
-def usable(path: Path, what: str, remedy: str) -> Iterator[None]:
-    """Turn whatever goes wrong in the block into a line that names the file: torch raises many kinds of errors."""
-    try:
-        yield
-    except Exception as error:
-        reason = " ".join(str(error).removeprefix(f"{path}: ").split())[:200] or type(error).__name__
-        raise InputError(f"{path}: not a usable {what} ({reason}); {remedy}") from error
+def _apart(weights: Mapping[str, Tensor], networks: int) -> list[dict[str, Tensor]]:
+    """Give the weights of each network of a bundle, which are named after its number."""
+    apart = defaultdict[str, dict[str, Tensor]](dict)
+    for name, tensor in weights.items():
+        number, _, own = name.partition(".")
+        apart[number][own] = tensor
+    if {*apart} != {str(number) for number in range(len(apart))} or len(apart) != networks or not apart:
+        raise InputError(f"{WEIGHTS} holds the networks {', '.join(sorted(apart))}, and {CARD} tells of {networks}")
+    return [apart[str(number)] for number in range(networks)]
 
 
 def _read_archive(path: Path) -> dict[str, Any]:

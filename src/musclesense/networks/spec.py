@@ -65,6 +65,11 @@ class NetworkSpec:
         return Frame(self.grid, self.channels, self.placed_by)
 
     @property
+    def images(self) -> tuple[str, ...]:
+        """The images that must be given: the channels, and the one by which slices are placed."""
+        return tuple(dict.fromkeys((*self.channels, self.placed_by)))
+
+    @property
     def pixels(self) -> int:
         """Pixels of an image at the largest size at which the network sees it."""
         return round(self.grid.rows * self.grid.columns * max(self.scales) ** 2)

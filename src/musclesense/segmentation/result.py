@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from musclesense.imaging.grid import Placement, take_slice
 from musclesense.imaging.nifti import Geometry
+from musclesense.networks.shipped import shipped
 from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.measured import FILES as FILES
 from musclesense.segmentation.measured import MASK as MASK
@@ -130,5 +131,11 @@ class Segmentation:
             "labels": spec.labels.to_config(),
             "threshold": spec.threshold,
             "grid": spec.grid.to_config(),
-            "networks": [named(path, anonymous) for path in self.networks],
+            "networks": [_named_network(path, anonymous) for path in dict.fromkeys(self.networks)],
         }
+
+
+def _named_network(weights: Path, anonymous: bool) -> dict[str, str]:
+    """Say which weights were used, and their name where they come with the package."""
+    own = {folder: name for name, folder in shipped().items()}.get(weights.parent)
+    return ({} if own is None else {"name": own}) | named(weights, anonymous)

@@ -1,5 +1,6 @@
 """From trained networks to a mask in the voxels of a scan."""
 
+import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +15,10 @@ from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import Geometry
 from musclesense.messages import in_words, log
-from musclesense.networks.bundle import is_bundle, read_trained
+from musclesense.networks.bundle import TrainedNetwork, read_networks
+from musclesense.networks.card import is_bundle
 from musclesense.networks.predictor import AUTO, Ensemble, Predictor, TorchPredictor
+from musclesense.networks.shipped import default_model, place_of, shipped
 from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.result import Segmentation
@@ -45,20 +48,11 @@ class Segmenter:
     files: tuple[Path, ...]
 
     @classmethod
-    def load(cls, model: str | Path, device: str = AUTO, allow_class: Collection[str] = ()) -> Self:
+    def load(cls, model: str | os.PathLike[str], device: str = AUTO, allow_class: Collection[str] = ()) -> Self:
         """Load trained networks, as `musclesense.load_model` says."""
-        stored = _stored_networks(Path(model))
-        if len(stored) > 1:
-            log.info(f"{model}: {len(stored)} networks segment together")
-        trained = [read_trained(path, allow_class) for path in stored]
-        first = trained[0]
-        for other in trained[1:]:
-            for name in _ALIKE:
-                own, wanted = getattr(other.spec, name), getattr(first.spec, name)
-                if own != wanted:
-                    raise InputError(
-                        f"{other.path}: {name} {own} differs from {wanted} of {first.path}; give networks of one study"
-                    )
+        trained = trained_networks(model, allow_class)
+        if len(trained) > 1:
+            log.info(f"{model}: {len(trained)} networks segment together")
         members = [TorchPredictor(one.network, one.spec, device) for one in trained]
         return cls(Ensemble(members), tuple(one.weights_file for one in trained))
 
@@ -82,7 +76,7 @@ class Segmenter:
     def require_images(self, given: Collection[str]) -> None:
         """Refuse a scan that lacks images which the networks take, or the one by which its slices are placed."""
         spec = self.spec
-        missing = [name for name in dict.fromkeys((*spec.channels, spec.placed_by)) if name not in given]
+        missing = [name for name in spec.images if name not in given]
         if missing:
             takes = ", ".join(spec.channels)
             finds = "" if spec.placed_by in spec.channels else f" and finds the body in {spec.placed_by}"
@@ -137,7 +131,7 @@ class Segmenter:
 def segment(
     scan: Scan,
     *,
-    model: str | Path | Segmenter,
+    model: str | os.PathLike[str] | Segmenter | None = None,
     region: str,
     limbs: str = AUTO,
     device: str = AUTO,
@@ -148,6 +142,8 @@ def segment(
     """Segment a scan, as `musclesense.segment` says; with ``told``, nothing is said of who has seen the subject."""
     measuring.require_slices(scan.geometry)
     shown, seen = word_of(Region, "region", region), None if limbs == AUTO else word_of(Limbs, "limbs", limbs)
+    if model is None:
+        model = default_model(scan.channels, [shown])
     segmenter = model if isinstance(model, Segmenter) else Segmenter.load(model, device)
     segmenter.require_region(shown)
     if out_of_fold:
@@ -179,14 +175,33 @@ def _say_beyond(made: Segmentation) -> None:
         )
 
 
+def trained_networks(model: str | os.PathLike[str], allow_class: Collection[str] = ()) -> list[TrainedNetwork]:
+    """Read the networks that a user means, which must have been trained alike.
+
+    Raises:
+        InputError: Nothing usable is there, or they differ in more than their weights.
+    """
+    trained = [one for path in _stored_networks(place_of(model)) for one in read_networks(path, allow_class)]
+    first = trained[0]
+    for other in trained[1:]:
+        for name in _ALIKE:
+            own, wanted = getattr(other.spec, name), getattr(first.spec, name)
+            if own != wanted:
+                raise InputError(
+                    f"{other.path}: {name} {own} differs from {wanted} of {first.path}; give networks of one study"
+                )
+    return trained
+
+
 def _stored_networks(model: Path) -> tuple[Path, ...]:
     """Find the checkpoints or the bundle that a user means."""
     refuse_dicom(model)
     if is_file(model) or is_bundle(model):
         return (model,)
     if not is_folder(model):
+        names = "".join(f"{name}, " for name in shipped())
         raise InputError(
-            f"{model}: no such model; give a study's folder below runs/, a run's folder, a checkpoint or a bundle"
+            f"{model}: no such model; give {names}a study's folder below runs/, a run, a checkpoint or a bundle"
         )
     own = RunFolder(model)
     runs = [own] if own.is_finished else _runs_of(StudyFolder(model))

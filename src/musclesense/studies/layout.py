@@ -154,6 +154,10 @@ class StudyFolder(_Folder):
         return RunFolder(self.path / f"outer{outer}_inner{inner}")
 
     def finished_runs(self) -> Iterator[RunFolder]:
-        """Find the runs that are finished, by name; a copy under another name is none."""
+        """Find the runs that are finished, by name."""
+        return (run for run in self.begun_runs() if run.is_finished)
+
+    def begun_runs(self) -> Iterator[RunFolder]:
+        """Find the runs that have begun, by name; a copy under another name is none."""
         runs = map(RunFolder, sorted(self.path.glob("outer*_inner*")))
-        return (run for run in runs if run.folds and run.path == self.run(*run.folds).path and run.is_finished)
+        return (run for run in runs if run.folds and run.path == self.run(*run.folds).path)

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from musclesense.errors import InputError, reason_of
 from musclesense.networks import build, bundle
+from musclesense.networks.card import usable
 from musclesense.networks.predictor import foreground
 from musclesense.networks.registry import LOSS, OPTIMIZER, SCHEDULE, Kind, make, of_file
 from musclesense.networks.spec import NetworkSpec
@@ -65,7 +66,7 @@ class SegmentationModule(LightningModule):
             InputError: The file is missing, damaged or no checkpoint of this project.
         """
         trained = bundle.read_checkpoint(checkpoint, classes)
-        with bundle.usable(checkpoint, "checkpoint", "give the best checkpoint of a run"):
+        with usable(checkpoint, "checkpoint", "give the best checkpoint of a run"):
             kinds: dict[str, Kind[Any]] = {"loss": LOSS, "optimizer": OPTIMIZER, "schedule": SCHEDULE}
             training = {key: of_file(kinds[key], own, key, classes) for key, own in trained.training.items()}
             return cls(trained.spec, network=trained.network, **training).eval()
