@@ -154,6 +154,7 @@ def test_every_overlay_and_region_passes_the_checks(
         ("wdith=3", "wdith: no such key"),
         ("+trainer.max_epoch=1", "trainer.max_epoch: no such key; did you mean trainer.max_epochs?"),
         ("+max_epochs=3", "max_epochs: no such key; did you mean trainer.max_epochs?"),
+        ("+weight_decay=1", "weight_decay: no such key; did you mean optimizer.weight_decay?"),
         ("+nothing.like={it: 1}", "nothing: no such key; see conf/ for all keys"),
         ("++cohort.phantom.sede=2", "cohort.phantom.sede: no such key; did you mean cohort.phantom.seed?"),
         ("+trainer.logger=true", "trainer.logger: no such key"),

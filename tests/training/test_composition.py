@@ -15,6 +15,8 @@ from musclesense.training.composition import compose, compose_config
         ("outer=0,1", "outer: several values ask for several runs; add -m"),
         ("model.widht=3", "model.widht: no such key; did you mean model.width?"),
         ("outer=9", "outer=9: no such fold; give 0 to 4"),
+        ("seed=${nope}", "seed=${nope}: cannot be resolved ("),
+        ("grid.rows=${.rows}", "grid.rows=${.rows}: cannot be resolved ("),
     ],
 )
 def test_what_hydra_refuses_is_one_line(override: str, said: str) -> None:

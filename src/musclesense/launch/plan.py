@@ -125,7 +125,9 @@ def build_jobs(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Settin
     runs, problems = dict[int, Settings](), list[str]()
     for overrides, folds_of in studies.items():
         with collected(problems):
-            runs |= zip(folds_of, build_runs(resolved(compose_run(config, overrides)), folds_of.values()), strict=True)
+            composed = compose_run(config, overrides)
+            own = resolved(composed, written(composed.hydra.overrides.task))
+            runs |= zip(folds_of, build_runs(own, folds_of.values()), strict=True)
     if problems:
         raise InputError(*problems)
     return [runs[number] for number in range(len(jobs))]

@@ -39,7 +39,8 @@ def compose(*overrides: str) -> Settings:
     >>> compose("experiment=smoke", "outer=2").run.name
     'outer2_inner0'
     """
-    return build(compose_config(*with_own_classes(overrides)))
+    asked = with_own_classes(overrides)
+    return build(resolved(compose_config(*asked), asked))
 
 
 def with_own_classes(overrides: Iterable[str]) -> list[str]:
@@ -84,15 +85,19 @@ def written(node: Any) -> Any:
     return OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
 
 
-def resolved(config: DictConfig) -> DictConfig:
-    """Give a composed configuration without Hydra's own node, and with values in the place of interpolations."""
+def resolved(config: DictConfig, overrides: Iterable[str]) -> DictConfig:
+    """Give a composed configuration without Hydra's own node, and with values in the place of interpolations.
+
+    Raises:
+        InputError: An interpolation among the overrides, or in a file, leads nowhere.
+    """
     own = copy.deepcopy(config)
     with open_dict(own):
-        del own["hydra"]
+        own.pop("hydra", None)
     try:
         OmegaConf.resolve(own)
     except Exception as error:  # a resolver can raise anything, and one that names itself ends in RecursionError
-        asked = " ".join(one for one in written(config.hydra.overrides.task) if "$" in one) or "configuration"
+        asked = " ".join(one for one in overrides if "$" in one) or "configuration"
         raise InputError(f"{asked}: cannot be resolved ({first_line(error)}); give a value") from error
     return own
 

@@ -331,7 +331,7 @@ def no_such_key(key: str, known: Iterable[str]) -> str:
 
 def problems(config: Config) -> Iterator[str]:
     """Name the values that no run could use, as far as each can be told by itself."""
-    yield from (no_such_key(key, keys_of(asdict(Config()))) for key in _unknown_keys(config))
+    yield from (no_such_key(key, keys_of(asdict(config))) for key in _unknown_keys(config))
     for name, least in _LEAST.items():
         value = attrgetter(name)(config)
         if value is not None and not least <= value <= LARGEST_NUMBER:
