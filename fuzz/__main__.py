@@ -25,7 +25,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: a process with th
 from fuzz import commands, images, models, nnunet, overrides, seeds, studies, tables
 from fuzz.case import Draw, Maker
 from fuzz.judge import REFUSED, RIGHT, judge, listing
-from fuzz.meaning import content, corrected, dialects, geometry, limbs, people, phases, scores, swaps, unknown_keys
+from fuzz.meaning import (
+    bundles,
+    content,
+    corrected,
+    dialects,
+    geometry,
+    limbs,
+    people,
+    phases,
+    scores,
+    swaps,
+    unknown_keys,
+)
 from fuzz.sandbox import run
 
 MAKERS: dict[str, Maker] = {
@@ -45,6 +57,7 @@ MAKERS: dict[str, Maker] = {
     "scores": scores.make,
     "unknown_keys": unknown_keys.make,
     "corrected": corrected.make,
+    "bundles": bundles.make,
 }
 SHARES = {
     "images": 0.35,
@@ -63,6 +76,7 @@ SHARES = {
     "scores": 0.02,
     "unknown_keys": 0.02,
     "corrected": 0.02,
+    "bundles": 0.02,
 }
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,13 +18,13 @@ from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
 from musclesense.networks import shipped as module
 from musclesense.networks.build import build_network
-from musclesense.networks.bundle import read_bundle, write_bundle
+from musclesense.networks.bundle import read_bundle, read_trained, write_bundle
 from musclesense.networks.card import CARD, Card, read_card
 from musclesense.networks.shipped import default_model, place_of, shipped
 from musclesense.networks.spec import NetworkSpec
 from musclesense.vocabulary import CHANNELS
 
-from ..shared.networks import spec_of
+from ..shared.networks import PUBLISHED, spec_of
 
 SIDES = {"left": [1], "right": [2]}
 Ship = Callable[..., Path]
@@ -54,7 +55,10 @@ def test_each_network_of_the_package_has_a_card_that_says_what_it_is_for(name: s
 
 
 def test_the_published_network_is_among_them() -> None:
-    assert read_card(shipped()["any_scanner_fat"]).spec.channels == ("fat",)
+    ((own,), known) = read_bundle(shipped()["any_scanner_fat"]), read_trained(PUBLISHED)
+    assert own.spec == known.spec and own.spec.channels == ("fat",)
+    weights = own.network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in known.network.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import torch
 from tests.shared.runs import done_of, weights_of
 
 from musclesense.errors import InputError
+from musclesense.networks import shipped
 from musclesense.networks.build import build_network
 from musclesense.networks.bundle import write_bundle
 from musclesense.networks.spec import NetworkSpec
@@ -69,6 +70,21 @@ def test_a_run_begins_with_them_and_says_so(configured: Any, tmp_path: Path, mon
     assert all(torch.equal(first[0][name], tensor) for name, tensor in given.items())
     assert done_of(config.run.path)["pretrained_sha256"] == digest_of_bytes(tmp_path / "bundle" / "weights.safetensors")
     assert any(not torch.equal(weights_of(config.run.path)[f"network.{name}"], own) for name, own in given.items())
+
+
+def test_a_network_of_the_package_is_taken_by_its_name(
+    configured: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name stands in the records, wherever the package lies."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "weights")
+    bundle_of(tmp_path / "weights" / "known", configured().spec)
+    config = configured("pretrained=known", "trainer.max_epochs=1")
+    train(config)
+    assert config.config.plain["pretrained"] == "known"
+    weights = tmp_path / "weights" / "known" / "weights.safetensors"
+    assert done_of(config.run.path)["pretrained_sha256"] == digest_of_bytes(weights)
+    unknown = configured("pretrained=unknown").config.plain["pretrained"]
+    assert unknown == str(Path("unknown").absolute())
 
 
 def test_who_was_trained_on_is_not_tested_on(configured: Any) -> None:

@@ -18,6 +18,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from musclesense.cohort.table import LABEL_COLUMNS
+from musclesense.networks.shipped import shipped
 from musclesense.training.augmentation import Augmentation
 
 LARGEST_NUMBER = 2**31 - 1
@@ -233,7 +234,8 @@ LEFT_OUT = "left-out.csv"
 class Config:
     """One run: which folds, what cohort, what network, how trained.
 
-    ``pretrained``: a checkpoint or a bundle whose weights training begins with; null: random weights.
+    ``pretrained``: a network of the package by name, a checkpoint or a bundle, whose weights training begins
+    with; null: random weights.
     ``model``, ``loss``, ``optimizer`` and ``schedule`` have a ``name`` of `musclesense.networks.registry`, or the
     ``_target_`` of a class of one's own, and its arguments.
     """
@@ -279,7 +281,7 @@ class Config:
             table = Path(self.cohort.path).absolute()
             hidden = self.anonymous and not (table.parent / "phantom.json").is_file()
             plain["cohort"]["path"] = LEFT_OUT if hidden else str(table)
-        if self.pretrained is not None:
+        if self.pretrained is not None and self.pretrained not in shipped():
             plain["pretrained"] = str(Path(self.pretrained).absolute())
         if self.anonymous:
             named = [name for name in ("runs", "data", "pretrained") if plain[name] is not None]

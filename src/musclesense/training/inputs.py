@@ -11,6 +11,7 @@ from musclesense.cohort import cache, checks, folds
 from musclesense.cohort.table import Acquisition, CohortTable, read_table, scan_table
 from musclesense.errors import InputError
 from musclesense.imaging.frame import reference_channel
+from musclesense.networks.shipped import place_of
 from musclesense.networks.spec import NetworkSpec
 from musclesense.phantom.cohorts.presets import find_preset
 from musclesense.phantom.version import current_version, version_of
@@ -87,7 +88,7 @@ def prepare(settings: Settings) -> Inputs:
     )
     split = nested.split(**settings.fold)
     if (model := settings.config.pretrained) is not None:
-        require_unseen(Path(model), content.read_content(study) or [], {*split.validation, *split.test})
+        require_unseen(place_of(model), content.read_content(study) or [], {*split.validation, *split.test})
     return Inputs(slices, split, replace(spec, placed_by=slices.placed_by))
 
 

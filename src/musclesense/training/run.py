@@ -7,7 +7,6 @@ import traceback
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning
@@ -22,6 +21,7 @@ from musclesense.errors import DiskError, InputError, reason_of
 from musclesense.messages import log
 from musclesense.networks.bundle import read_checkpoint
 from musclesense.networks.predictor import TorchPredictor
+from musclesense.networks.shipped import place_of
 from musclesense.networks.spec import NetworkSpec
 from musclesense.storage.locks import locked, locked_if_free
 from musclesense.studies.reading import read_done
@@ -122,7 +122,7 @@ def make_module(settings: Settings, spec: NetworkSpec | None = None) -> Segmenta
 def _pretrain(module: SegmentationModule, settings: Settings) -> Begun | None:
     """Let the network begin with the weights of another, where that is asked for."""
     model = settings.config.pretrained
-    return None if model is None else begin_with(module.network, Path(model), settings.classes)
+    return None if model is None else begin_with(module.network, place_of(model), settings.classes)
 
 
 def _train_together(settings: Settings, own: tuple[int, ...]) -> None:
