@@ -47,6 +47,11 @@ class ArgumentError(InputError):
         self.at_command_line = (problem.format(**{name: _as_option(name, value) for name, value in arguments.items()}),)
 
 
+def plain(text: str) -> str:
+    """Give a text that an `ArgumentError` tells as it is: its braces name no arguments."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def _as_argument(name: str, value: str | tuple[str, ...]) -> str:
     shown = value if isinstance(value, str) else f"({', '.join(value)})"
     return f"{name}={shown}" if shown else name

@@ -24,10 +24,10 @@ VERBS = (
     "folds",
     "export-nnunet",
     "import-nnunet",
+    "find-scans",
     "phantom",
     "separate",
     "segment",
-    "segment-cohort",
     "score",
     "models",
     "export-bundle",
@@ -122,7 +122,7 @@ def test_choices_are_those_of_the_rooms_below(capsys: pytest.CaptureFixture[str]
         (["folds", "a.csv", "--out", "5"], "unrecognized arguments: --out 5"),
         (["separate", "--te345", "a", "--out", "o"], "argument --te345: expected 2 arguments"),
         (["separate", "--out", "o"], "required: --te345, --te460, --te575"),
-        (["segment"], "required: --region, --out"),
+        (["segment"], "required: --out"),
     ],
 )
 def test_usage_errors_are_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -218,6 +218,6 @@ def test_the_command_writes_images_and_says_what_comes_next(tmp_path, monkeypatc
     main(["import-dicom", "in", "--out", "out", "--series", "20", "21"])
     said = capsys.readouterr()
     assert said.out == "out\n" and said.err == (
-        "next: musclesense segment out --region REGION --model MODEL --out DIR\n"
+        "next: musclesense segment out --region REGION --out DIR\n"
     )
     assert named(tmp_path / "out") == ["scan.json", "scan_fat.nii.gz", "scan_water.nii.gz"]

@@ -9,12 +9,18 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from musclesense.cohort.folds import NestedFolds
+from musclesense.cohort.table import Acquisition, read_table, write_table
+from musclesense.imaging.digests import image_digest
 from musclesense.imaging.nifti import Geometry, write_volume
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import Scan
+from musclesense.studies.content import write_content
+from musclesense.studies.layout import StudyFolder
 from musclesense.vocabulary import Limbs, Region
 
 from ..shared.networks import spec_of, write_checkpoint
@@ -100,3 +106,56 @@ def limbs(tmp_path: Path) -> TwoLimbs:
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return write_run(tmp_path / "runs" / "study" / "outer0_inner0")
+
+
+FOLDS = (("s0", "s1"), ("s2", "s/3"))
+"""Whom each outer fold tests."""
+
+
+@pytest.fixture
+def cohort(tmp_path: Path) -> Path:
+    """A table of four subjects with a thigh each, of another order than the folds; ``s/3`` has two visits."""
+    geometry = Geometry.from_affine((40, 24, 2), np.diag([-9.0, -9.0, 10.0, 1.0]))
+    rows = []
+    for number, (subject, session) in enumerate((("s/3", "a"), ("s0", ""), ("s1", ""), ("s2", ""), ("s/3", "b"))):
+        folder = tmp_path / "work" / "cohort" / f"scan{number}"
+        i, j = np.mgrid[:40, :24]
+        body = np.hypot(i - 12, j - 12) < 9 - 0.2 * number
+        body |= np.hypot(i - 30, j - 12) < 8
+        noise = np.random.default_rng(number).normal(0, 3, (40, 24, 2))
+        write_volume(folder / "fat.nii.gz", 100 * body[..., None] + 20 + noise, geometry, np.float32)
+        write_volume(folder / "mask.nii.gz", np.repeat(body[..., None], 2, axis=2), geometry, np.uint8)
+        rows.append(
+            Acquisition(
+                line=2 + number,
+                subject=subject,
+                session=session,
+                region=Region.THIGH,
+                limbs=Limbs.BOTH,
+                channels={"fat": folder / "fat.nii.gz"},
+                mask=folder / "mask.nii.gz",
+            )
+        )
+    write_table(tmp_path / "work" / "cohort" / "cohort.csv", rows)
+    return tmp_path / "work" / "cohort" / "cohort.csv"
+
+
+@pytest.fixture
+def study(cohort: Path) -> StudyFolder:
+    """A study whose networks of outer fold 0 find nothing, and those of outer fold 1 muscle everywhere."""
+    folder, table = StudyFolder(cohort.parents[1] / "runs" / "mine"), read_table(cohort)
+    for outer, bias in ((0, -9.0), (1, 9.0)):
+        for inner in (0, 1):
+            write_run(folder.run(outer, inner).path, channels=["fat"], weight=0, bias=bias)
+    inner_folds = ((("s2",), ("s/3",)), (("s0",), ("s1",)))
+    NestedFolds(table=table.digest, seed=0, outer=FOLDS, inner=inner_folds).save(folder.folds)
+    config = {"format": 2, "cohort": {"path": str(cohort)}, "labels": {"column": "mask"}, "data": "data"}
+    folder.settings.write_text(yaml.safe_dump(config))
+    files = [{"fat": row.channels["fat"], "mask": row.mask} for row in table.acquisitions]
+    images = [{name: (file, image_digest(file)) for name, file in own.items() if file} for own in files]
+    write_content(folder, table.acquisitions, images)
+    return folder
+
+
+def fat_of(cohort: Path, number: int) -> Path:
+    return cohort.parent / f"scan{number}" / "fat.nii.gz"

@@ -135,6 +135,15 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _OUT,
         _takes("--series", type=int, nargs="+", default=[], metavar="N", help="series to take (default: all)"),
     ],
+    verbs.find_scans: [
+        _takes(
+            "folder", type=Path, metavar="FOLDER", help="with a folder for each subject, or images named after them"
+        ),
+        _takes("--region", choices=_REGIONS, help="of every scan (default: as names tell)"),
+        _takes(
+            "--out", type=Path, required=True, metavar="TABLE", help="the cohort table to write, such as cohort.csv"
+        ),
+    ],
     verbs.phantom: [
         _takes("out", type=Path, metavar="OUT", help="folder to make"),
         _takes("--preset", default="demo", help=f"one of {', '.join(PRESETS)} (default demo)"),
@@ -158,7 +167,9 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         *_echoes("magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+"),
         *_IMAGES,
         _takes("--image", type=Path, metavar="IMAGE", help="image of any contrast, for a model that takes one"),
-        _takes("--region", choices=_REGIONS, required=True),
+        _takes("--cohort", type=Path, metavar="TABLE", help="segment every scan of a cohort table"),
+        _takes("--jobs", type=int, default=1, metavar="N", help="with --cohort: so many scans at once (default 1)"),
+        _takes("--region", choices=_REGIONS),
         _takes("--limbs", choices=_LIMBS, default="auto", help="limbs in the image"),
         _MODEL,
         _CLASSES,
@@ -178,14 +189,6 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _ANONYMOUS,
         *_MEASURING,
         _OUT,
-    ],
-    verbs.segment_cohort: [
-        _takes("study", type=Path, metavar="STUDY", help="a folder below runs/"),
-        _takes("out", type=Path, metavar="OUT", help="folder for masks and their table"),
-        _takes("--cohort", type=Path, metavar="TABLE", help="the cohort table (default: where the study found it)"),
-        _CLASSES,
-        _DEVICE,
-        *_MEASURING,
     ],
     verbs.score: [
         _COHORT,

@@ -3,7 +3,9 @@
 A verb's options are its function's arguments, and the docstring is its help.
 """
 
-from collections.abc import Sequence
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +82,14 @@ def import_dicom(folder: Path, out: Path, series: list[int]) -> None:
     log.info(f"next: {command}")
 
 
+def find_scans(folder: Path, out: Path, region: str | None) -> None:
+    """Make a cohort table of the scans in a tree of folders, and show it."""
+    from musclesense.intake import tree
+
+    print(tree.as_text(tree.find_scans(folder, out, Region(region) if region else None)), end="")
+    log.info(f"next: look at {out}, then musclesense segment --cohort {shlex.quote(str(out))} --out DIR")
+
+
 def phantom(out: Path, **asked: Any) -> None:
     """Make a phantom cohort: images by MR physics, masks and a cohort table."""
     from musclesense.phantom.cohorts.generate import generate
@@ -105,10 +115,12 @@ def separate(out: Path, *, fat_shift: Sequence[float], **asked: Any) -> None:
 def segment(
     out: Path,
     *,
+    cohort: Path | None,
+    jobs: int,
     path: Path | None,
     model: str | None,
     allow_class: list[str],
-    region: str,
+    region: str | None,
     limbs: str,
     device: str,
     out_of_fold: bool,
@@ -118,13 +130,21 @@ def segment(
     with_cut: bool,
     **asked: Any,
 ) -> None:
-    """Segment a scan: mask, measurements, a page to judge them by."""
+    """Segment a scan, or all of a table: mask, measurements, a page to judge them by."""
     from musclesense.intake.found import read_given
     from musclesense.segmentation import segmenter
     from musclesense.segmentation.measured import MASK, files_of, require_place
     from musclesense.segmentation.measuring import Measuring
 
     measuring = Measuring.asked(erode, slices, with_cut)
+    if cohort is not None:
+        given = {"SCAN": path, "--region": region, "--limbs": limbs if limbs != "auto" else None}
+        _refuse_beside_cohort(given | {f"--{name.replace('_', '-')}": value for name, value in asked.items()})
+        how = {"model": model, "device": device, "allow_class": tuple(allow_class), "out_of_fold": out_of_fold}
+        _segment_table(cohort, out, **how, anonymous=anonymous, measuring=measuring, jobs=jobs)
+        return
+    if region is None:
+        raise InputError(f"--region: is needed beside a scan; give {' or '.join(Region)}")
     scan = read_given(path, **{name: _image(value) for name, value in asked.items()})
     require_place(out, files_of(scan))
     measuring.require_slices(scan.geometry)
@@ -136,6 +156,25 @@ def segment(
     if scan.phase_unit is not None:
         log.info(f"phases: {scan.phase_unit}")
     print(saved)
+
+
+def _refuse_beside_cohort(given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if value not in (None, False, "auto"):
+            raise InputError(f"{name}: does not go with --cohort, whose table says it of each scan; leave it out")
+
+
+def _segment_table(cohort: Path, out: Path, **how: Any) -> None:
+    """Segment all scans of a table; exit code 1 where one has no result."""
+    from musclesense.intake.batch import TABLE, How, segment_table
+
+    problems = segment_table(cohort, out, How(**how))
+    for problem in problems:
+        log.error(f"{cohort}, {problem}")
+    print(out / TABLE)
+    if problems:
+        log.error(f"{len(problems)} scans have no result; the same command does these alone")
+        sys.exit(1)
 
 
 def measure(
@@ -164,23 +203,6 @@ def measure(
     require_place(out, (CHANGES, *files_of(scan)))
     made = corrected.measure(mask, scan, labels=known, limbs=limbs, automatic=automatic, measuring=measuring)
     print(made.save(out, anonymous=anonymous) / TABLE)
-
-
-def segment_cohort(
-    study: Path,
-    out: Path,
-    *,
-    cohort: Path | None,
-    erode: float | None,
-    slices: str | None,
-    with_cut: bool,
-    **asked: Any,
-) -> None:
-    """Segment a study's whole cohort, each subject by the networks that have not seen it."""
-    from musclesense.segmentation import cohort as own
-    from musclesense.segmentation.measuring import Measuring
-
-    print(own.segment_cohort(study, out, table=cohort, measuring=Measuring.asked(erode, slices, with_cut), **asked))
 
 
 def score(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("subject", "session", "group", "region", "limbs", *CHANNELS, *LABEL_COLUMNS, "slice", "fat_fraction")
 NAMES = ("subject", "session", "group")
+SCAN = "scan"
+"""A further column: what `musclesense segment` takes in place of images by name."""
 LARGEST_TABLE_BYTES = 32 * 1024**2
 _MOST_REMARKS = 20
 
@@ -46,6 +48,10 @@ class Acquisition:
     slice: int | None = None
     """0-based labelled slice along the volume's slice axis, or None for every slice where the labels are not empty."""
     fat_fraction: Path | None = None  # fat fraction image in percent, or None
+    scan: Path | None = None
+    """What `musclesense segment` takes in place of images by name, which it alone reads, or None."""
+    limbs_known: bool = field(default=True, compare=False)
+    """Whether the table says what limbs there are, or leaves the cell blank."""
 
     def labels(self, column: str) -> Path | None:
         """Give the reference labels of one of `LABEL_COLUMNS`."""
@@ -125,7 +131,7 @@ def _parse(path: Path, content: bytes) -> CohortTable:
     for things, count, most in (("rows", len(rows) - 1, MOST_ROWS), ("columns", len(given), MOST_COLUMNS)):
         if count > most:
             raise InputError(f"{path}: has more than {most} {things}; is it a table of scans?")
-    header, nearly = known_columns(given, COLUMNS)
+    header, nearly = known_columns(given, (*COLUMNS, SCAN))
     lacking = [name for name in ("subject", "region") if name not in header]
     if lacking:
         raise InputError(
@@ -190,16 +196,17 @@ def _cell_problem(column: str, text: str) -> str | None:
     return cell_problem(text) or (name_problem(text) if column in NAMES else None)
 
 
-def write_table(path: Path, acquisitions: list[Acquisition]) -> None:
-    """Write a cohort table with paths relative to it, atomically.
+def write_table(path: Path, acquisitions: Sequence[Acquisition]) -> None:
+    """Write a cohort table with paths relative to it, atomically; the column of scans where there are any.
 
     Raises:
         InputError: A name or a path is such that the table could not be read again.
     """
+    scans = any(row.scan is not None for row in acquisitions)
     rows = [
         {
             column: Path(os.path.relpath(cell, path.parent)).as_posix() if isinstance(cell, Path) else cell
-            for column, cell in acquisition.cells().items()
+            for column, cell in _written(acquisition, scans).items()
         }
         for acquisition in acquisitions
     ]
@@ -209,7 +216,12 @@ def write_table(path: Path, acquisitions: list[Acquisition]) -> None:
     ]
     if problems:
         raise InputError(*problems)
-    write_csv(path, COLUMNS, rows)
+    write_csv(path, (*COLUMNS, SCAN) if scans else COLUMNS, rows)
+
+
+def _written(row: Acquisition, scans: bool) -> dict[str, str | int | Path]:
+    cells = row.cells() | ({SCAN: row.scan or ""} if scans else {})
+    return cells if row.limbs_known else cells | {"limbs": ""}
 
 
 def _acquisition(table: Path, line: int, row: dict[str, str]) -> Acquisition:
@@ -254,4 +266,6 @@ def _acquisition(table: Path, line: int, row: dict[str, str]) -> Acquisition:
         compartments=file("compartments"),
         slice=int(labelled[1]) if labelled else None,
         fat_fraction=file("fat_fraction"),
+        scan=file(SCAN),
+        limbs_known=bool(row.get("limbs")),
     )

@@ -11,7 +11,7 @@ import numpy as np
 from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
-from musclesense.errors import ArgumentError, InputError, reason_of
+from musclesense.errors import ArgumentError, InputError, plain, reason_of
 from musclesense.imaging.nifti import (
     LONGEST_AXIS,
     MOST_VOXELS,
@@ -135,5 +135,4 @@ def _plain_numbers(data: NDArray[Any]) -> NDArray[Any]:
 
 def _unusable(argument: str, problem: str) -> ArgumentError:
     """Say what is wrong with an argument, in a text that may hold braces."""
-    plain = problem.replace("{", "{{").replace("}", "}}")
-    return ArgumentError(f"{{{argument}}}: {plain}", **{argument: ""})
+    return ArgumentError(f"{{{argument}}}: {plain(problem)}", **{argument: ""})

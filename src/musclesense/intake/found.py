@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 
 from musclesense.dicom.kinds import Kind
-from musclesense.errors import ArgumentError, InputError
+from musclesense.errors import ArgumentError, InputError, plain
 from musclesense.imaging.nifti import volume_count
 from musclesense.imaging.nrrd import is_nrrd
 from musclesense.imaging.reader import ImageLike, read_image
@@ -131,7 +131,7 @@ def read(path: Path, times: Sequence[float] = (), **stored: Any) -> Scan:
     Raises:
         InputError: There is no image, it is ambiguous which ones are the scan, or one cannot be used.
     """
-    if not is_dicom(path) or _images_in(path, "*"):
+    if not is_dicom(path) or images_in(path, "*"):
         found = find(path, times)
         found.tell()
         return found.read(**stored)
@@ -160,7 +160,7 @@ def find(path: Path, times: Sequence[float] = ()) -> Found:
         raise InputError(f"{path}: no such file or folder; correct the path")
     if any(not 0 < time < float("inf") for time in times):
         raise ArgumentError("{echo_times}: an echo time is a positive number; give them in ms", echo_times="")
-    files = _images_in(path, "*", "**/*") if is_folder(path) else [path]
+    files = images_in(path, "*", "**/*") if is_folder(path) else [path]
     if not files:
         raise InputError(f"{path}: holds no image; give a NIfTI or NRRD image, or the folder of one scan")
     return choose(_timed(look_at(path, files), times, path), path)
@@ -176,7 +176,7 @@ def look_at(path: Path, files: Sequence[Path]) -> list[Shown]:
     return shown
 
 
-def _images_in(path: Path, *patterns: str) -> list[Path]:
+def images_in(path: Path, *patterns: str) -> list[Path]:
     """Give the images of a folder that the first pattern finds which finds any."""
     for pattern in patterns if is_folder(path) else ():
         if files := sorted(file for file in path.glob(pattern) if is_image(file) and is_file(file)):
@@ -223,7 +223,7 @@ def _timed(shown: Sequence[Shown], times: Sequence[float], path: Path) -> list[S
     numbers = sorted({one.number for one in shown if one.number is not None and one.kind and one.kind.is_part})
     if len(numbers) != len(times):
         given = " ".join(f"{time:g}" for time in times)
-        said = f"{path} has {len(numbers)} numbered echoes; give the time of each"
+        said = f"{plain(str(path))} has {len(numbers)} numbered echoes; give the time of each"
         raise ArgumentError(f"{{echo_times}}: {said}", echo_times=given)
     known = dict(zip(numbers, times, strict=True))
     return [replace(one, echo_ms=known.get(one.number, one.echo_ms)) if one.number else one for one in shown]
@@ -306,9 +306,7 @@ class _Pick:
             untimed = [one for one in self._shown if one.kind is kind and one.echo_ms is None]
             if len(untimed) > 1 and not any(one.kind is Kind.FAT for one in self._shown):
                 said = f"{self._path}: the echo times of {_listed(untimed)} are not known"
-                raise ArgumentError(
-                    said.replace("{", "{{").replace("}", "}}") + "; give {echo_times}", echo_times=("MS", "MS", "...")
-                )
+                raise ArgumentError(f"{plain(said)}; give {{echo_times}}", echo_times=("MS", "MS", "..."))
 
     def _only(self, found: Sequence[Shown], said: str) -> Shown | None:
         if len(found) > 1:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from musclesense.errors import ArgumentError
+from musclesense.errors import ArgumentError, plain
 from musclesense.imaging.grid import slice_count, slice_zooms, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry
@@ -72,12 +72,12 @@ class Measuring:
             raise ArgumentError(said, erode=str(erode))
         return cls(erode, None if slices is None else _first_and_last(slices), with_cut)
 
-    def require_slices(self, geometry: Geometry) -> None:
+    def require_slices(self, geometry: Geometry, image: str = "the image") -> None:
         """Refuse slices that an image does not have."""
         last = slice_count(geometry) - 1
         if self.slices is not None and self.slices[1] > last:
-            said = f"{{slices}}: the image has slices 0 to {last}; give some of them"
-            raise ArgumentError(said, slices="{}:{}".format(*self.slices))
+            said = f"{{slices}}: {{image}} has slices 0 to {last}; give some of them"
+            raise ArgumentError(said.replace("{image}", plain(image)), slices="{}:{}".format(*self.slices))
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -116,10 +116,10 @@ class Segmentation:
             InputError: It cannot be written, or holds a file of another origin, or a changed one, under one of the
                 names.
         """
-        return self.measured.save(Path(folder), self._record(anonymous))
+        return self.measured.save(Path(folder), self.record(anonymous))
 
-    def _record(self, anonymous: bool) -> dict[str, Any]:
-        """Say what made the mask, so that it can be made again."""
+    def record(self, anonymous: bool = False) -> dict[str, Any]:
+        """Say what made the mask, so that it can be made again; ``anonymous`` as of `save`."""
         spec = self.spec
         return {
             "versions": versions() | {"torch": torch.__version__},

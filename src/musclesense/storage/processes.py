@@ -1,16 +1,20 @@
-"""Processes that do not outlive the one that started them."""
+"""Processes that do not outlive the one that started them, and work that is shared among them."""
 
 import functools
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import parent_process, resource_tracker
+from multiprocessing import get_context, parent_process, resource_tracker
+from typing import TypeVar
 
-from musclesense.endings import held, leave_signals_to_parent
+from musclesense.endings import end_children, held, leave_signals_to_parent
 
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
 _LOOK_EVERY_SECONDS = 0.5
 
 
@@ -52,3 +56,22 @@ def unheard() -> Iterator[None]:
             yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def in_processes(make: Callable[[_Item], _Made], items: Sequence[_Item], workers: int) -> Iterator[_Made]:
+    """Give what is made of each item, in order, by so many processes; by this one where one is enough."""
+    if min(workers, len(items)) <= 1:
+        yield from map(make, items)
+        return
+    # Spawned, since a forked process may inherit locked threads of torch or wandb.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(items)), mp_context=context, initializer=end_with_parent) as pool:
+        try:
+            with unheard():
+                made = [pool.submit(make, item) for item in items]
+            for one in made:  # not by the pool's map: it cancels them, and its thread fails when processes are gone
+                yield one.result()
+        except BaseException:  # the pool would wait for what they are at
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_children()
+            raise

@@ -1,11 +1,9 @@
 """Make a cohort from nothing: draw subjects, scan them, write files and table."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,7 +11,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from musclesense.cohort.table import Acquisition, write_table
-from musclesense.endings import end_children
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import write_volume
 from musclesense.messages import log
@@ -29,7 +26,7 @@ from musclesense.phantom.scanner.turbo_spin_echo import TseScanner
 from musclesense.phantom.version import current_version
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.paths import require_free
-from musclesense.storage.processes import end_with_parent, unheard
+from musclesense.storage.processes import in_processes
 from musclesense.storage.records import write_csv, write_json
 from musclesense.version import __version__
 from musclesense.vocabulary import Channel, Region
@@ -87,7 +84,7 @@ def generate(
     subjects = list_subjects(cohort)
     with atomic_folder(out) as draft:
         make = partial(make_subject, draft, cohort, seed, slices == "mid", label_all)
-        parts = list(_report_progress(_map_subjects(make, subjects, min(workers, len(subjects))), len(subjects)))
+        parts = list(_report_progress(in_processes(make, subjects, workers), len(subjects)))
         write_table(draft / "cohort.csv", [row for rows, _ in parts for row in rows])
         write_csv(draft / "sessions.csv", SESSION_COLUMNS, [row for _, rows in parts for row in rows])
         regions = sorted({region for subject in subjects for visit in subject.visits for region in visit.regions})
@@ -169,26 +166,6 @@ def sample_body(rng: np.random.Generator, group: Group) -> Body:
     while (adult and not low <= body.age <= high) or (males_only and body.female):
         body = Body.sample(rng)
     return body if adult else child(rng, body, float(rng.uniform(low, high)))
-
-
-def _map_subjects(
-    make: Callable[[Subject], TableRows], subjects: Sequence[Subject], workers: int
-) -> Iterator[TableRows]:
-    """Give what is made of each subject, in order."""
-    if workers == 1:
-        yield from map(make, subjects)
-        return
-    # Spawned, since a forked process may inherit locked threads of torch or wandb.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
-        try:
-            with unheard():
-                made = [pool.submit(make, subject) for subject in subjects]
-            for one in made:  # not by the pool's map: it cancels them, and its thread fails when processes are gone
-                yield one.result()
-        except BaseException:  # the pool would wait for what they are at
-            pool.shutdown(wait=False, cancel_futures=True)
-            end_children()
-            raise
 
 
 def _report_progress(parts: Iterator[TableRows], count: int) -> Iterator[TableRows]:

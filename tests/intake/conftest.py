@@ -1,0 +1,4 @@
+"""A cohort and a study, as the tests of segmenting have them."""
+
+from ..segmentation.conftest import cohort as cohort
+from ..segmentation.conftest import study as study
