@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,16 @@ from numpy.typing import NDArray
 pytest.importorskip("pydicom", reason="reads DICOM")
 
 import dcm2niix
+import pydicom
+from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
     RLELossless,
 )
 from tests.dicom import making
@@ -38,6 +44,9 @@ from musclesense.dicom.load import import_dicom
 from musclesense.errors import InputError
 
 IMAGE = "scan_image.nii.gz"
+FRAMES = Path(__file__).parents[1] / "fixtures" / "compressed"
+"""`SHOWN`, compressed without loss."""
+SHOWN = (100 * (np.hypot(*np.ogrid[-12:12, -20:20]) < 10) + np.arange(24)[:, None]).astype(np.uint16)
 
 
 def written(folder: Path, many: Sequence[Series], write: Callable[..., None] = write_classic, **how: str) -> Path:
@@ -62,6 +71,36 @@ def test_pixels_are_read_however_they_are_packed(write: Callable[..., None], syn
     for echo, magnitude, phase in zip((1, 2, 3), many[::2], many[1::2], strict=True):
         np.testing.assert_array_equal(as_scanned(out / f"scan_echo-{echo}_part-mag_MEGRE.nii.gz"), magnitude.values)
         np.testing.assert_array_equal(as_scanned(out / f"scan_echo-{echo}_part-phase_MEGRE.nii.gz"), phase.values)
+
+
+def compressed(folder: Path, syntax: str, frame: bytes) -> None:
+    """Write two slices whose pixels are a frame that another program compressed."""
+    write_classic(folder, Series(3, np.repeat(SHOWN[None], 2, 0), of_type("M"), places=(0, 1)))
+    for file in folder.iterdir():
+        whole = pydicom.dcmread(file)
+        whole.PixelData = encapsulate([frame])
+        whole["PixelData"].is_undefined_length = True
+        whole.file_meta.TransferSyntaxUID = syntax
+        whole.save_as(file, enforce_file_format=True)
+
+
+COMPRESSED = [(JPEGLosslessSV1, "jpg"), (JPEGLSLossless, "jls"), (JPEG2000Lossless, "j2k")]
+
+
+@pytest.mark.parametrize(("syntax", "suffix"), COMPRESSED)
+def test_lossless_compressions_are_read(syntax: str, suffix: str, tmp_path: Path) -> None:
+    compressed(tmp_path / "in", syntax, (FRAMES / f"lossless.{suffix}").read_bytes())
+    import_dicom(tmp_path / "in", tmp_path / "out")
+    np.testing.assert_array_equal(as_scanned(tmp_path / "out" / IMAGE)[0], SHOWN)
+
+
+@pytest.mark.parametrize(("syntax", "suffix"), COMPRESSED)
+@pytest.mark.parametrize("damage", [lambda frame: frame[: len(frame) // 2], lambda frame: bytes(len(frame))])
+def test_a_compressed_image_that_is_damaged_is_told_in_one_line(
+    syntax: str, suffix: str, damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    compressed(tmp_path / "in", syntax, damage((FRAMES / f"lossless.{suffix}").read_bytes()))
+    assert re.search(r"pixels cannot be read \(.+\); export it again|cannot read its pixels \(.+\)", refused(tmp_path))
 
 
 def test_parts_of_ge_are_known_where_private_tags_have_no_type(tmp_path: Path) -> None:

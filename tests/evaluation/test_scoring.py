@@ -94,6 +94,30 @@ def test_voxels_that_are_not_judged_do_not_count(model: Path, tmp_path: Path) ->
     assert float(all_[0]["dice"]) < 0.7
 
 
+def test_values_that_no_label_holds_are_said(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mask = np.where(np.arange(160)[:, None, None] < 80, 4, 1) * MUSCLE
+    mask[:5, :5] = 9
+    said = "value 4, 9 counts as background, since no label holds it; --ignore VALUE leaves voxels out"
+    for labels, ignored, told in (
+        ({"muscle": [1]}, (), True),
+        ({"muscle": []}, (), False),
+        ({"muscle": [1, 4, 9]}, (), False),
+        ({"muscle": [1]}, (4, 9), False),
+    ):
+        reference = Reference(labels=LabelSet.from_config(labels), ignored=ignored)
+        scored(tmp_path / f"{len(labels['muscle'])}{ignored}" / "out", model, [scan(tmp_path, "a", mask)], reference)
+        assert (f"a_mask.nii.gz: {said}" in capsys.readouterr().err) == told
+
+
+def test_names_of_files_are_left_out_of_the_record(model: Path, tmp_path: Path) -> None:
+    write_table(tmp_path / "cohort.csv", [scan(tmp_path, "a", MUSCLE)])
+    asked = ["score", str(tmp_path / "cohort.csv"), str(tmp_path / "out"), "--model", str(model), "--no-pictures"]
+    main([*asked, "--anonymous"])
+    record = json.loads((tmp_path / "out" / RECORD).read_text())
+    assert [[*one] for one in record["files"]] == [["sha256"], ["sha256"]]
+    assert str(tmp_path) not in (tmp_path / "out" / RECORD).read_text()
+
+
 def test_slices_are_those_of_the_table_or_all_with_labels(model: Path, tmp_path: Path) -> None:
     gap = MUSCLE & (np.arange(3) != 1)
     rows = [scan(tmp_path, "some", gap), scan(tmp_path, "one", gap, slice=2), scan(tmp_path, "gap", gap, slice=1)]

@@ -198,6 +198,41 @@ def test_single_muscles_have_the_names_of_the_automatic_mask(scan: Scan, limbs: 
     assert {*ms.measure(file, scan).table["label"]} == {"gracilis", "vastus"}  # without the automatic one
 
 
+@pytest.mark.parametrize("names", [("soleus_left", "tibialis_left"), ("soleus_right", "tibialis_left"), ("left", "a")])
+def test_segments_of_one_leg_keep_their_names(
+    names: tuple[str, str], scan: Scan, limbs: TwoLimbs, tmp_path: Path
+) -> None:
+    """Nobody draws the other leg, whose labels are empty then."""
+    data = np.where(limbs.left, 1, 0).astype(np.uint8)
+    data[2:][limbs.left[2:]] = 7
+    fields = {f"Segment{at}_Name": name for at, name in enumerate(names)}
+    fields |= {"Segment0_LabelValue": "1", "Segment1_LabelValue": "7"}
+    file = write_nrrd(tmp_path / "leg.seg.nrrd", data, limbs.geometry.affine, "left-posterior-superior", **fields)
+    table = ms.measure(file, scan).table
+    whole = table[table["slice"] == "all"].groupby("label")["voxels"].sum()
+    assert [whole[name] for name in names] == [np.count_nonzero(data == value) for value in (1, 7)]
+    assert whole.sum() == np.count_nonzero(data)
+
+
+def test_changes_over_all_slices_are_those_of_the_tables(scan: Scan, automatic: Path, limbs: TwoLimbs) -> None:
+    """A slice that the edge of the image cuts is in neither; one that it cuts in one mask is in that of the other."""
+    mask = read_volume(automatic / "mask.nii.gz").data.copy()
+    before = found_in(scan, (mask > 0).astype(np.uint8)).table
+    mask[1] = 1  # up to the edge
+    for with_cut in (False, True):
+        found = ms.measure((mask, limbs.geometry.affine), scan, automatic=automatic, with_cut=with_cut)
+        assert found.changes is not None
+        total = found.changes[found.changes["slice"] == "all"].set_index("limb")
+        now = found.table[found.table["slice"] == "all"].set_index("limb")
+        assert total["voxels"].to_dict() == now["voxels"].to_dict()
+        assert (
+            total["voxels_automatic"].to_dict()
+            == before[before["slice"] == "all"].set_index("limb")["voxels"].to_dict()
+        )
+        assert ((total["voxels_automatic"] + total["voxels_added"] - total["voxels_removed"]) == total["voxels"]).all()
+        assert (total["voxels_removed"] > 0).all() != with_cut
+
+
 def test_labels_are_given_or_counted_where_nobody_knows_them(scan: Scan, limbs: TwoLimbs) -> None:
     values = np.where(limbs.left, 7, 3 * limbs.right).astype(np.int32)
     image = (values, limbs.geometry.affine)

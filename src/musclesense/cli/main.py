@@ -200,6 +200,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _COLUMN,
         _takes("--ignore", type=int, action="append", default=[], metavar="VALUE", help="of voxels not to be judged"),
         _takes("--no-pictures", dest="pictures", action="store_false", help="write tables alone"),
+        _takes("--anonymous", action="store_true", help="leave the names of files out of record.json"),
         _CLASSES,
         _DEVICE,
     ],

@@ -200,7 +200,7 @@ def measure(
     measuring = Measuring.asked(erode, slices, with_cut)
     known = None if labels is None else read_labels(labels)[0]
     scan = read_scan(**images)
-    require_place(out, (CHANGES, *files_of(scan)))
+    require_place(out, (CHANGES, *files_of(scan)), corrected=True)
     made = corrected.measure(mask, scan, labels=known, limbs=limbs, automatic=automatic, measuring=measuring)
     print(made.save(out, anonymous=anonymous) / TABLE)
 
@@ -214,6 +214,7 @@ def score(
     column: str | None,
     ignore: list[int],
     pictures: bool,
+    anonymous: bool,
     allow_class: list[str],
     device: str,
 ) -> None:
@@ -225,7 +226,7 @@ def score(
     known, of_labels = read_labels(labels, column)
     reference = Reference(labels=known if labels else None, column=of_labels, ignored=tuple(ignore))
     networks = Segmenter.load(default_of(cohort) if model is None else model, device, allow_class)
-    scores = score_cohort(cohort, out, networks, reference, pictures=pictures)
+    scores = score_cohort(cohort, out, networks, reference, pictures=pictures, anonymous=anonymous)
     print(as_markdown(scores), end="")
 
 

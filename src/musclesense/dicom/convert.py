@@ -16,7 +16,14 @@ import dcm2niix
 import pydicom
 from pydicom import Dataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    MRImageStorage,
+    generate_uid,
+)
 from pydicom.valuerep import DSfloat
 
 from musclesense.dicom.frames import DAMAGED, Frame, quiet
@@ -24,6 +31,7 @@ from musclesense.dicom.stacks import Stack
 from musclesense.errors import InputError, reason_of
 from musclesense.imaging.nifti import Volume, read_volume
 
+_JPEG, _END_OF_JPEG = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes), b"\xff\xd9"
 _KEPT = (
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
@@ -93,8 +101,13 @@ def _copy(stacks: Sequence[Stack], folder: Path) -> None:
 def _pixels(whole: Dataset) -> list[bytes]:
     """Give the pixels of each frame of a file, as they are stored."""
     count = int(whole.get("NumberOfFrames") or 1)
-    if whole.file_meta.TransferSyntaxUID.is_compressed:
-        return [encapsulate([frame]) for frame in generate_frames(whole.PixelData, number_of_frames=count)]
+    syntax = whole.file_meta.TransferSyntaxUID
+    if syntax.is_compressed:
+        frames = list(generate_frames(whole.PixelData, number_of_frames=count))
+        whole_frames = all(frame.rstrip(b"\0").endswith(_END_OF_JPEG) for frame in frames)
+        if syntax in _JPEG and not whole_frames:  # dcm2niix would fill up the rest without a word
+            raise ValueError("a compressed image ends too early")
+        return [encapsulate([frame]) for frame in frames]
     size = whole.Rows * whole.Columns * whole.BitsAllocated // 8
     if len(whole.PixelData) < size * count:
         raise ValueError(f"{len(whole.PixelData)} of {size * count} bytes are there")

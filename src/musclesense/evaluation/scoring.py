@@ -23,17 +23,18 @@ from musclesense.messages import log
 from musclesense.metrics.case import Case, score_slice
 from musclesense.networks.shipped import default_model
 from musclesense.phantom.anatomy.templates import TEMPLATES
+from musclesense.segmentation.measured import named
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import from_images
 from musclesense.segmentation.segmenter import Segmenter, segment
 from musclesense.storage.atomic import atomic_folder
-from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.paths import require_free
 from musclesense.storage.records import write_csv, write_json, write_text
 from musclesense.version import __version__
 from musclesense.vocabulary import CHANNELS, Side
 
 SLICES, SCANS, SCORES, RECORD, PICTURES = "slices.csv", "scans.csv", "scores.md", "record.json", "pictures"
+_MOST_SHOWN = 10
 FORMAT = 1
 """Of ``record.json``."""
 PAPER, EVERY = "muscle", "every_muscle"
@@ -62,7 +63,13 @@ class Reference:
 
 
 def score_cohort(
-    table: Path, out: Path, segmenter: Segmenter, reference: Reference, *, pictures: bool = True
+    table: Path,
+    out: Path,
+    segmenter: Segmenter,
+    reference: Reference,
+    *,
+    pictures: bool = True,
+    anonymous: bool = False,
 ) -> list[dict[str, Any]]:
     """Segment every scan of a table, and score those with a mask.
 
@@ -72,6 +79,7 @@ def score_cohort(
         segmenter: The networks.
         reference: What the masks hold.
         pictures: Whether to draw outlines.
+        anonymous: Leave the names of files out of the record.
 
     Returns:
         The rows of `SCANS`: each scan and label, then all scans of each label.
@@ -98,7 +106,7 @@ def score_cohort(
         scores = summarise(cases)
         write_csv(draft / SCANS, SCAN_COLUMNS, scores)
         write_text(draft / SCORES, as_markdown(scores))
-        write_json(draft / RECORD, _record(table, segmenter, reference, labels))
+        write_json(draft / RECORD, _record(table, segmenter, reference, labels, anonymous))
     return scores
 
 
@@ -189,9 +197,9 @@ def summarise(cases: Iterable[Case]) -> list[dict[str, Any]]:
     return [_means(whose, own) for groups in (of_scan, of_label) for whose, own in groups.items()]
 
 
-def files_of(files: Iterable[Path]) -> list[dict[str, str]]:
+def files_of(files: Iterable[Path], anonymous: bool = False) -> list[dict[str, str]]:
     """Name files with their digests, for a record."""
-    return [{"file": str(file), "sha256": digest_of_bytes(file)} for file in dict.fromkeys(files)]
+    return [named(file, anonymous) for file in dict.fromkeys(files)]
 
 
 def as_markdown(scores: Sequence[Mapping[str, Any]]) -> str:
@@ -275,6 +283,11 @@ def _truth(
     if difference := found.geometry.difference(mask.geometry):
         raise InputError(f"{row.labels(reference.column)}: {difference} of the image; give a mask of its voxels")
     judged = ~np.isin(mask.data, reference.ignored)
+    known = {value for own in labels.values for value in own}
+    if known and (others := sorted({*np.unique(mask.data[judged & (mask.data > 0)]).tolist()} - known)):
+        shown = ", ".join(f"{value:g}" for value in others[:_MOST_SHOWN]) + " ..." * (len(others) > _MOST_SHOWN)
+        said = "counts as background, since no label holds it; --ignore VALUE leaves voxels out"
+        log.warning(f"{row.labels(reference.column)}: value {shown} {said}")
     return np.where(judged, labels.encode(mask.data), 0).astype(np.uint8), judged
 
 
@@ -287,12 +300,14 @@ def _without_side(name: str) -> str:
     return stem if side in tuple(Side) else name
 
 
-def _record(table: Path, segmenter: Segmenter, reference: Reference, labels: LabelSet) -> dict[str, Any]:
+def _record(
+    table: Path, segmenter: Segmenter, reference: Reference, labels: LabelSet, anonymous: bool
+) -> dict[str, Any]:
     """Say what was scored by what, so that it can be done again."""
     return {
         "format": FORMAT,
         "musclesense": __version__,
-        "files": files_of((table, *segmenter.files)),
+        "files": files_of((table, *segmenter.files), anonymous),
         "labels": labels.to_config(),
         "column": reference.column,
         "ignored": list(reference.ignored),

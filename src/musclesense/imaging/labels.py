@@ -57,7 +57,7 @@ class LabelSet:
     @cached_property
     def mirror(self) -> tuple[int, ...]:
         """Class index that each class index (0 is background) becomes when left and right trade places."""
-        return (BACKGROUND, *(self.names.index(_mirrored_name(name)) + 1 for name in self.names))
+        return (BACKGROUND, *(self.names.index(mirrored_name(name)) + 1 for name in self.names))
 
     def encode(self, mask: NDArray[Any]) -> NDArray[np.uint8]:
         """Turn mask values into class indices, uint8 of the same shape; values of no class become background.
@@ -96,8 +96,12 @@ def decide(probabilities: NDArray[np.floating[Any]], threshold: float) -> NDArra
     return decided
 
 
-def _mirrored_name(name: str) -> str:
-    """Swap the side at the end of ``soleus_left`` or ``left``; give other names as they are."""
+def mirrored_name(name: str) -> str:
+    """Swap the side at the end of a name; give others as they are.
+
+    >>> mirrored_name("soleus_left"), mirrored_name("left"), mirrored_name("soleus")
+    ('soleus_right', 'right', 'soleus')
+    """
     stem, underscore, side = name.rpartition("_")
     return stem + underscore + _OTHER_SIDE.get(side, side)
 
@@ -122,8 +126,8 @@ def _problems(names: tuple[str, ...], values: tuple[tuple[int, ...], ...]) -> li
                 problems.append(f"labels: value {value} is given to {owner[value]} and again to {name}; give it to one")
             else:
                 owner[value] = name
-        if _mirrored_name(name) not in names:
+        if mirrored_name(name) not in names:
             problems.append(
-                f"labels: {name} has no other side; add {_mirrored_name(name)} or take the side off the name"
+                f"labels: {name} has no other side; add {mirrored_name(name)} or take the side off the name"
             )
     return problems

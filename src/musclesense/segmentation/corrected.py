@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from musclesense.errors import ArgumentError, InputError
 from musclesense.imaging.grid import slice_count, slices_with, take_slice
-from musclesense.imaging.labels import LabelSet
+from musclesense.imaging.labels import LabelSet, mirrored_name
 from musclesense.imaging.nifti import Geometry, value_problems
 from musclesense.imaging.nrrd import is_nrrd, segment_names
 from musclesense.imaging.reader import ImageLike, image_file, image_name, read_image
@@ -27,7 +27,7 @@ from musclesense.segmentation.measured import (
     require_place,
     versions,
 )
-from musclesense.segmentation.measuring import LEFT_OUT, PLAIN, Measuring
+from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.scan import Scan, limbs_of, word_of
 from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.paths import is_file
@@ -79,7 +79,8 @@ class CorrectedMask:
     def changes(self) -> "DataFrame | None":
         """What was changed in each label: by slice and limb, then over ``all`` slices; None without an automatic mask.
 
-        Voxels over ``all`` slices are those of the slices that were asked for; fat fractions are those of the table.
+        Over ``all`` slices, voxels and fat fractions are those of the tables of both masks, which leave out slices
+        that were not asked for and what the edge of the image cuts.
         """
         from pandas import DataFrame  # takes long to import
 
@@ -126,7 +127,7 @@ class CorrectedMask:
         if self.automatic_folder is not None and out.exists() and out.samefile(self.automatic_folder):
             raise InputError(f"{out}: holds the automatic mask, which is kept; give another folder")
         more = {} if rows is None else {CHANGES: partial(_write_changes, rows)}
-        require_place(out, (CHANGES, *self.measured.files))
+        require_place(out, (CHANGES, *self.measured.files), corrected=True)
         return self.measured.save(out, self._record(anonymous), more)
 
     def _record(self, anonymous: bool) -> dict[str, Any]:
@@ -238,7 +239,10 @@ def _labels_of(values: NDArray[Any], names: Mapping[int, str]) -> LabelSet:
     own = [names.get(value) or f"label_{value}" for value in found]
     if len({*own}) < len(own):
         own = [f"label_{value}" for value in found]
-    return LabelSet.from_config({name: [value] for name, value in zip(own, found, strict=True)})
+    named = {name: [value] for name, value in zip(own, found, strict=True)}
+    for name in own:  # of one limb, names have its side alone
+        named.setdefault(mirrored_name(name), [max(value for values in named.values() for value in values) + 1])
+    return LabelSet.from_config(named)
 
 
 def _encode(values: NDArray[Any], labels: LabelSet, names: Mapping[int, str], said: str) -> NDArray[np.uint8]:
@@ -258,6 +262,10 @@ def _encode(values: NDArray[Any], labels: LabelSet, names: Mapping[int, str], sa
     return classes
 
 
+def _counted(had: NDArray[np.bool_], has: NDArray[np.bool_]) -> NDArray[np.int64]:
+    return np.array([np.count_nonzero(one) for one in (had, has, has & ~had, had & ~has)])
+
+
 def _compare(before: MeasuredMask, after: MeasuredMask) -> list[dict[str, Any]]:
     """Count voxels that one mask has and the other has not, in each row of their tables."""
     rows, totals = [], dict[tuple[str, str], NDArray[np.int64]]()
@@ -272,8 +280,9 @@ def _compare(before: MeasuredMask, after: MeasuredMask) -> list[dict[str, Any]]:
                 for volume in (halves[new["limb"]], before.classes, after.classes)
             )
             had, has = (had == index) & inside, (has == index) & inside
-            counts = np.array([np.count_nonzero(one) for one in (had, has, has & ~had, had & ~has)])
-            totals[key] += counts * (LEFT_OUT not in new["flags"].split())
+            counts = _counted(had, has)
+            # As the totals of both tables: what one of them leaves out, it does not have.
+            totals[key] += _counted(had & bool(old["counted_slices"]), has & bool(new["counted_slices"]))
         row = dict(zip(CHANGE_COLUMNS[:-2], (new["slice"], *key, *counts.tolist()), strict=True))
         fractions = (old["fat_fraction_percent"], new["fat_fraction_percent"])
         rows.append(row | dict(zip(CHANGE_COLUMNS[-2:], fractions, strict=True)))

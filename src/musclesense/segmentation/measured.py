@@ -151,7 +151,7 @@ class MeasuredMask:
         from musclesense.segmentation.page import quality_page
 
         names = (*more, *self.files)
-        replaced = require_place(folder, names)
+        replaced = require_place(folder, names, corrected="corrected" in record)
         with ExitStack() as drafts:
             places = {name: drafts.enter_context(atomic_path(folder / name)) for name in names}
             label_names = next(iter(LABEL_FILES)) if self.labels.n_classes > 1 else None
@@ -210,8 +210,13 @@ def _is_lost(row: Mapping[str, Any]) -> bool:
     return CUT in flags and LEFT_OUT not in flags and not row["counted_slices"]
 
 
-def require_place(folder: Path, names: tuple[str, ...] = FILES) -> dict[str, str]:
+def require_place(folder: Path, names: tuple[str, ...] = FILES, *, corrected: bool = False) -> dict[str, str]:
     """Refuse a folder for results before the work, which takes long.
+
+    Args:
+        folder: There, or to be made.
+        names: What will be written.
+        corrected: Whether that is a corrected mask, which may take the place of an earlier one.
 
     Returns:
         Digests of the results that will be replaced, by name.
@@ -224,6 +229,8 @@ def require_place(folder: Path, names: tuple[str, ...] = FILES) -> dict[str, str
     record = read_record(folder)
     if record is None and (strangers := [name for name in names if is_there(folder / name)]):
         raise InputError(f"{folder / strangers[0]}: exists and was not made by this command; give another folder")
+    if record is not None and "corrected" in record and not corrected:
+        raise InputError(f"{folder}: holds a corrected mask, which is kept; give another folder")
     kept = {*names[:-1], *_further(record)}
     there = {name: digest_of_bytes(folder / name) for name in sorted(kept) if _holds_something(folder / name)}
     changed = [name for name, digest in there.items() if not is_of(record or {}, folder / name, digest)]
