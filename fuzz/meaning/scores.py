@@ -16,7 +16,10 @@ from musclesense.studies.layout import ReportFolder, StudyFolder
 
 TWISTS = ("none", "none", "none", "old", "twice", "gone", "stranger", "no dice", "another dice")
 _REFUSED = ("twice", "stranger")
-_NEW = ("hd95_penalised_mm", "measured_fat_fraction_true_mask", "measured_fat_fraction_predicted_mask")
+_NEW = (
+    *("hd95_penalised_mm", "measured_fat_fraction_true_mask", "measured_fat_fraction_predicted_mask"),
+    *("asd_mm", "asd_penalised_mm"),
+)
 _RUNS = ((0, 0), (0, 1), (1, 0), (1, 1))
 _LABELS = (("muscle",), ("left", "right"), ("a_right", "a_left", "b"))
 _FRACTIONS = [f"{kind}fat_fraction_{mask}_mask" for kind in ("", "measured_") for mask in ("true", "predicted")]
@@ -95,6 +98,8 @@ def _measures(draw: Draw) -> dict[str, Any]:
         "fp": fp,
         "fn": fn,
         "hd95_penalised_mm": distance if true and predicted else 447.25 if true or predicted else None,
+        "asd_mm": distance / 4 if true and predicted else None,
+        "asd_penalised_mm": distance / 4 if true and predicted else 447.25 if true or predicted else None,
     }
 
 
@@ -142,6 +147,8 @@ def _wrong(
         for _, row in table.iterrows():
             if wrong := _wrong_row(row, keys, cases):
                 return f"{path.name}: {wrong}"
+    if wrong := _wrong_statistics(report, cases):
+        return f"{report.statistics.name}: {wrong}"
     runs = pd.read_csv(report.summary, dtype=str, keep_default_na=False)["runs_missing"]
     return None if {*runs} <= {" ".join(missing)} else "other missing runs"
 
@@ -157,6 +164,28 @@ def _wrong_row(row: "Series[Any]", keys: tuple[str, ...], cases: DataFrame) -> s
         one, other = float(row[name]), float(expected[name])
         if not (math.isnan(one) and math.isnan(other)) and not math.isclose(one, other, abs_tol=2e-6, rel_tol=1e-9):
             return f"{name} {one} where {', '.join(str(row[key]) for key in keys)} has {other}"
+    return None
+
+
+def _wrong_statistics(report: ReportFolder, cases: DataFrame) -> str | None:
+    """Say which mean over acquisitions is not what pandas makes of the cases, missed ones among them."""
+    rows = pd.read_csv(report.statistics, keep_default_na=False, na_values={"mean": [""]})
+    cases = cases.reindex(columns=[*cases.columns, *(name for name in _NEW if name not in cases)])
+    missed = (cases["tp"] + cases["fp"] == 0) & (cases["fn"] > 0)
+    for _, row in rows[rows["measure"].isin(["dice", "hd95_mm", "asd_mm"])].iterrows():
+        chosen = cases["region"] == row["region"]
+        if row["by"] in ("group", "label", "subject"):
+            chosen &= cases[row["by"]].astype(str) == row["name"]
+        elif row["by"] != "all":
+            continue
+        column = row["measure"].replace("_mm", "_penalised_mm")
+        own = cases[chosen].assign(value=pd.to_numeric(cases[column]))
+        networks = own.groupby(["line", "label", "outer", "inner"])["value"].mean()
+        means = networks.groupby(["line", "label"]).mean()
+        expected = (means.mean(), means.notna().sum(), missed[chosen].sum())
+        for name, known in zip(("mean", "values", "missed"), expected, strict=True):
+            if not math.isclose(row[name], known, abs_tol=2e-6) and not (math.isnan(row[name]) and math.isnan(known)):
+                return f"{name} of {row['measure']} {row[name]} where {row['by']} {row['name']!r} has {known}"
     return None
 
 

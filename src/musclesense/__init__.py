@@ -10,7 +10,17 @@
 Importing the package is fast: what a function needs is imported when it is called.
 """
 
-from musclesense.api import load_model, make_phantom, measure, read_cohort, read_scan, read_study, segment, separate
+from musclesense.api import (
+    compare,
+    load_model,
+    make_phantom,
+    measure,
+    read_cohort,
+    read_scan,
+    read_study,
+    segment,
+    separate,
+)
 from musclesense.errors import InputError
 from musclesense.version import __version__
 from musclesense.vocabulary import Channel, Echo, Limbs, Region, Side
@@ -23,6 +33,7 @@ __all__ = [
     "Region",
     "Side",
     "__version__",
+    "compare",
     "load_model",
     "make_phantom",
     "measure",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from musclesense.cohort.table import CohortTable
     from musclesense.dixon.echoes import Pair
     from musclesense.dixon.scan import SeparatedScan
+    from musclesense.evaluation.compare import Comparison
     from musclesense.imaging.reader import ImageLike
     from musclesense.segmentation.corrected import CorrectedMask
     from musclesense.segmentation.result import Segmentation
@@ -348,3 +349,27 @@ def read_study(folder: PathLike) -> "Study":
     from musclesense.studies.reading import read_study
 
     return read_study(Path(folder))
+
+
+def compare(*studies: PathLike, margin: float | None = None) -> "Comparison":
+    """Compare studies of the same folds in pairs: each with the first, acquisition by acquisition.
+
+    Args:
+        studies: Folders below ``runs/``, the reference first.
+        margin: Of Dice: say whether a study is equivalent to the reference within it.
+
+    Returns:
+        The comparison: ``.frame`` is a pandas table with a row for each study, region, label and measure, ``print``
+        shows it, ``.figure()`` draws the differences of Dice, ``.save(folder)`` writes CSV, LaTeX and pictures.
+
+    Raises:
+        InputError: One is no study, or they have other folds, other test cases or other true masks.
+
+    >>> import musclesense as ms
+    >>> comparison = ms.compare("runs/before", "runs/before")
+    >>> comparison.frame["difference"].dropna().unique().tolist()
+    [0.0]
+    """
+    from musclesense.evaluation.compare import compare
+
+    return compare([Path(study) for study in studies], margin=margin)

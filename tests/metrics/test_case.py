@@ -67,12 +67,13 @@ def test_a_distance_to_nothing_is_the_diagonal_of_the_slice(truth, predicted, sh
     )
     diagonal = float(np.hypot(shape[0] * spacing[0], shape[1] * spacing[1]))
     if truth == predicted == "empty":
-        assert pair.hd95_mm is None and pair.hd95_penalised_mm is None
+        assert pair.hd95_mm is pair.asd_mm is pair.penalised_mm(None) is None
     elif "empty" in (truth, predicted):
-        assert pair.hd95_mm is None and pair.hd95_penalised_mm == pytest.approx(diagonal)
+        assert pair.hd95_mm is pair.asd_mm is None and pair.penalised_mm(None) == pytest.approx(diagonal)
     else:
-        assert pair.hd95_mm is not None
-        assert pair.hd95_penalised_mm == pair.hd95_mm < diagonal
+        assert pair.hd95_mm is not None and pair.asd_mm is not None
+        assert pair.asd_mm <= pair.hd95_mm < diagonal
+        assert pair.penalised_mm(pair.asd_mm) == pair.asd_mm
 
 
 def first_case(data: Path) -> tuple[Acquisition, Volume, NDArray[np.uint8]]:

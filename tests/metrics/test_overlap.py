@@ -8,9 +8,14 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from musclesense.metrics.overlap import Overlap, hd95_mm, overlap, volume_ml
+from musclesense.metrics.overlap import Overlap, SurfaceDistances, overlap, volume_ml
 
 Mask = NDArray[np.bool_]
+
+
+def hd95_mm(truth: Mask, prediction: Mask, spacing: tuple[float, ...]) -> float | None:
+    distances = SurfaceDistances.between(truth, prediction, spacing)
+    return None if distances is None else distances.hd95_mm
 
 
 @st.composite
@@ -33,9 +38,12 @@ def boundary_points(mask: Mask, spacing: tuple[float, ...]) -> NDArray[np.float6
     return np.unique(np.array(points), axis=0) * np.array(spacing)
 
 
-def brute_force_hd95(truth: Mask, prediction: Mask, spacing: tuple[float, ...]) -> float:
-    distances = cdist(boundary_points(truth, spacing), boundary_points(prediction, spacing))
-    return max(np.percentile(distances.min(axis=1), 95), np.percentile(distances.min(axis=0), 95))
+def brute_force(truth: Mask, prediction: Mask, spacing: tuple[float, ...]) -> tuple[float, float]:
+    """HD95 and average surface distance, from every pair of boundary points."""
+    apart = cdist(boundary_points(truth, spacing), boundary_points(prediction, spacing))
+    there, back = apart.min(axis=1), apart.min(axis=0)
+    average = (there.sum() + back.sum()) / (there.size + back.size)
+    return max(np.percentile(there, 95), np.percentile(back, 95)), average
 
 
 def test_overlap_counts_by_hand() -> None:
@@ -66,14 +74,16 @@ def test_dice_is_symmetric_in_range_and_one_only_for_identical(pair: tuple[Mask,
 
 @settings(deadline=None, max_examples=100)
 @given(mask_pairs())
-def test_hd95_equals_brute_force_and_is_symmetric(pair: tuple[Mask, Mask, tuple[float, ...]]) -> None:
+def test_distances_equal_brute_force_and_are_symmetric(pair: tuple[Mask, Mask, tuple[float, ...]]) -> None:
     truth, prediction, spacing = pair
-    distance = hd95_mm(truth, prediction, spacing)
-    assert distance == hd95_mm(prediction, truth, spacing)
+    distances = SurfaceDistances.between(truth, prediction, spacing)
+    back = SurfaceDistances.between(prediction, truth, spacing)
     if not truth.any() or not prediction.any():
-        assert distance is None
-    else:
-        assert distance == pytest.approx(brute_force_hd95(truth, prediction, spacing))
+        assert distances is None and back is None
+        return
+    assert distances is not None and back is not None
+    assert (distances.hd95_mm, distances.average_mm) == pytest.approx(brute_force(truth, prediction, spacing))
+    assert (back.hd95_mm, back.average_mm) == pytest.approx((distances.hd95_mm, distances.average_mm))
 
 
 def test_hd95_of_identical_masks_is_zero_and_of_shifted_masks_is_the_shift() -> None:

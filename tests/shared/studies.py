@@ -80,6 +80,8 @@ def write_run(folder: RunFolder, outer: int, inner: int, subjects: Iterable[str]
                     hd95_penalised_mm=distance,
                     measured_fat_fraction_true_mask=infiltration,
                     measured_fat_fraction_predicted_mask=found,
+                    asd_mm=distance / 3,
+                    asd_penalised_mm=distance / 3,
                 )
             )
             pictures = (plane.astype(np.uint8) for plane in (image, truth, prediction))

@@ -71,6 +71,10 @@ _SEED = _takes("--seed", type=int, default=0, help="of the draw (default 0)")
 _FOLDS = _takes("--folds", type=Path, metavar="FILE", help="folds of a study (default: drawn, 5 x 5)")
 _OUT = _takes("--out", type=Path, required=True, metavar="DIR")
 _WHERE = "where networks compute: auto (a GPU where there is one), cpu, cuda:1"
+_TABLES = _takes("--out", type=Path, metavar="DIR", help="write tables (CSV and LaTeX) and pictures there")
+_READ = _takes("studies", type=Path, nargs="+", metavar="STUDY", help="below runs/, or results of segment-cohort")
+_TIMES = "table of subject, session and weeks or date (default: that of a phantom)"
+_VISITS = _takes("--visits", type=Path, metavar="FILE", help=_TIMES)
 _DEVICE = _takes("--device", default="auto", help=_WHERE)
 _ALLOWED = "a network of your own that the model may name: its code is run (may be given several times)"
 _CLASSES = _takes("--allow-class", action="append", default=[], metavar="my.Net", help=_ALLOWED)
@@ -214,6 +218,25 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
     ],
     verbs.train: [],
     verbs.report: [_takes("study", type=Path, metavar="STUDY", help="a folder below runs/")],
+    verbs.compare: [
+        _takes("studies", type=Path, nargs="+", metavar="STUDY", help="folders below runs/, the reference first"),
+        _takes(
+            "--margin", type=float, metavar="DICE", help="say whether a study is equivalent within it, such as 0.01"
+        ),
+        _TABLES,
+    ],
+    verbs.retest: [
+        _READ,
+        _VISITS,
+        _takes("--within", type=float, default=8.0, metavar="WEEKS", help="of two visits, at most (default 8)"),
+        _TABLES,
+    ],
+    verbs.change: [
+        _READ,
+        _VISITS,
+        _takes("--apart", type=float, default=26.0, metavar="WEEKS", help="of first and last, at least (default 26)"),
+        _TABLES,
+    ],
 }
 """What each verb takes. Its name and its help are those of its function."""
 

@@ -262,6 +262,36 @@ def report(study: Path) -> None:
     show_report(study)
 
 
+def compare(studies: list[Path], margin: float | None, out: Path | None) -> None:
+    """Compare studies of the same folds in pairs, the first of them with each other one."""
+    from musclesense.evaluation import compare as own
+
+    found = own.compare(studies, margin=margin)
+    print(found)
+    if out is not None:
+        found.save(out)
+
+
+def retest(studies: list[Path], out: Path | None, **asked: Any) -> None:
+    """Tell how much a fat fraction differs when a subject is scanned again."""
+    from musclesense.evaluation import retest as own
+
+    found = own.retest(studies, **asked)
+    print(found, end="")
+    if out is not None:
+        found.save(out)
+
+
+def change(studies: list[Path], out: Path | None, **asked: Any) -> None:
+    """Tell how fast fat fraction and volume change, and how many patients a trial needs."""
+    from musclesense.evaluation import change as own
+
+    found = own.change(studies, **asked)
+    print(found)
+    if out is not None:
+        found.save(out)
+
+
 def _rows_of(table: "CohortTable", region: str | None) -> "list[Acquisition]":
     return [row for row in table.acquisitions if region in (None, row.region)]
 

@@ -17,7 +17,7 @@ from musclesense.errors import InputError
 from musclesense.evaluation.intervals import interval_by_subject
 from musclesense.evaluation.sheets import write_sheets
 from musclesense.imaging.grid import slices_with, take_slice
-from musclesense.imaging.labels import LabelSet
+from musclesense.imaging.labels import LabelSet, without_side
 from musclesense.imaging.turning import turned
 from musclesense.messages import log
 from musclesense.metrics.case import Case, score_slice
@@ -135,7 +135,7 @@ def match_labels(reference: LabelSet, given: LabelSet) -> dict[str, list[int]]:
         own = [index for index, name in enumerate(given.names, 1) if name in named]
         if not own and label in (PAPER, EVERY):
             others = _OTHERS if label == PAPER else ()
-            own = [index for index, name in enumerate(given.names, 1) if _without_side(name) not in others]
+            own = [index for index, name in enumerate(given.names, 1) if without_side(name) not in others]
         if own:
             found[label] = own
         else:
@@ -293,11 +293,6 @@ def _truth(
 
 def _name(row: Acquisition) -> str:
     return "-".join(filter(None, (row.subject, row.session, str(row.region)))).replace("/", "_")
-
-
-def _without_side(name: str) -> str:
-    stem, _, side = name.rpartition("_")
-    return stem if side in tuple(Side) else name
 
 
 def _record(

@@ -96,6 +96,16 @@ def decide(probabilities: NDArray[np.floating[Any]], threshold: float) -> NDArra
     return decided
 
 
+def without_side(name: str) -> str:
+    """Take the side off a label's name.
+
+    >>> without_side("soleus_left"), without_side("soleus"), without_side("left")
+    ('soleus', 'soleus', '')
+    """
+    stem, _, side = name.rpartition("_")
+    return stem if side in _OTHER_SIDE else name
+
+
 def mirrored_name(name: str) -> str:
     """Swap the side at the end of a name; give others as they are.
 

@@ -39,15 +39,24 @@ class Masks:
         return overlap.overlap(self.truth, self.predicted)
 
     @cached_property
-    def hd95_mm(self) -> float | None:
-        """95th percentile Hausdorff distance, None where a mask is empty."""
-        return overlap.hd95_mm(self.truth, self.predicted, self.spacing)
+    def distances(self) -> overlap.SurfaceDistances | None:
+        """Of the boundaries, None where a mask is empty."""
+        return overlap.SurfaceDistances.between(self.truth, self.predicted, self.spacing)
 
     @property
-    def hd95_penalised_mm(self) -> float | None:
-        """The same, and the slice's diagonal where one mask is empty and the other is not."""
+    def hd95_mm(self) -> float | None:
+        """95th percentile Hausdorff distance, None where a mask is empty."""
+        return None if self.distances is None else self.distances.hd95_mm
+
+    @property
+    def asd_mm(self) -> float | None:
+        """Average symmetric surface distance, None where a mask is empty."""
+        return None if self.distances is None else self.distances.average_mm
+
+    def penalised_mm(self, distance: float | None) -> float | None:
+        """Give a distance, and the slice's diagonal where one mask is empty and the other is not."""
         failed = self.truth.any() != self.predicted.any()
-        return overlap.diagonal_mm(self.truth.shape, self.spacing) if failed else self.hd95_mm
+        return overlap.diagonal_mm(self.truth.shape, self.spacing) if failed else distance
 
     def volume_ml(self, mask: NDArray[np.bool_]) -> float:
         """Give the volume of one of the masks."""
@@ -119,7 +128,9 @@ class Case:
     fn: Annotated[int, Column("false negatives: in the true mask only", "voxels", lambda masks: masks.counts.fn)]
     hd95_penalised_mm: Annotated[
         float | None,
-        Column("HD95, the slice's diagonal where one mask is empty", "mm", lambda masks: masks.hd95_penalised_mm),
+        Column(
+            "HD95, the slice's diagonal where one mask is empty", "mm", lambda masks: masks.penalised_mm(masks.hd95_mm)
+        ),
     ] = None
     measured_fat_fraction_true_mask: Annotated[
         float | None,
@@ -135,6 +146,15 @@ class Case:
             "mean fat fraction of the fat and water images in the predicted mask",
             "percent",
             lambda masks: masks.mean_fat_fraction(masks.predicted, measured=True),
+        ),
+    ] = None
+    asd_mm: Annotated[float | None, Column("average symmetric surface distance", "mm", lambda masks: masks.asd_mm)] = (
+        None
+    )
+    asd_penalised_mm: Annotated[
+        float | None,
+        Column(
+            "ASD, the slice's diagonal where one mask is empty", "mm", lambda masks: masks.penalised_mm(masks.asd_mm)
         ),
     ] = None
 

@@ -119,6 +119,10 @@ class ReportFolder(_Folder):
     """Scores, a row for each region, group and label."""
     cases = _File("cases.csv")
     """Scores, a row for each test case and label of every run."""
+    statistics = _File("statistics.csv")
+    """Each measure over acquisitions: a row for each region, part of it and measure."""
+    agreement = _File("agreement.csv")
+    """What is read in predicted and in true masks: a row for each region, part of it and measure."""
 
     def figure(self, name: str) -> Path:
         """Give the file of a chart or a picture."""

@@ -55,6 +55,7 @@ def test_page_is_whole_and_needs_nothing_from_outside(reported_study: Path) -> N
         "nested_cv.csv",
         "summary.csv",
         "cases.csv",
+        *("statistics.csv", "statistics.tex", "agreement.csv", "agreement.tex"),
         "figures",
     }
     assert len(list((report / "figures").iterdir())) == len(parsed.pictures)

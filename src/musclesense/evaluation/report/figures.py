@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from musclesense.evaluation.agreement import LIMITS
 from musclesense.evaluation.pooling import MeanSD, pool, select
 from musclesense.evaluation.report.lettering import drawable
 from musclesense.evaluation.report.tables import measured_fat_fractions, paper_dice
 from musclesense.studies.study import RunStatus, Study
 
 _WIDTH = 4.8
-_DPI = 200
-_LIMITS_OF_AGREEMENT = 1.96
+DPI = 200
 _NARROWEST_SCALE = 0.05
 
 
@@ -51,7 +51,7 @@ class Chart:
     def png(self, theme: Theme) -> bytes:
         """Draw the chart; the same scores give the same bytes."""
         buffer = io.BytesIO()
-        self.draw(theme).savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+        self.draw(theme).savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
         return buffer.getvalue()
 
 
@@ -99,7 +99,7 @@ def _draw_headline(study: Study, theme: Theme) -> Figure:
         for label, region in product(labels, study.regions)
         if (cases := select(study.cases, region=region, label=label))
     ]
-    figure, axes = _axes(theme, height=1.1 + 0.75 * len(rows), x="Dice", grid="x")
+    figure, axes = begin_chart(theme, height=1.1 + 0.75 * len(rows), x="Dice", grid="x")
     for row, (_, scores, paper) in enumerate(rows):
         if scores.dice:
             folds = list(scores.dice_by_outer.values())
@@ -111,8 +111,8 @@ def _draw_headline(study: Study, theme: Theme) -> Figure:
     axes.plot([], [], "|", color=theme.faint, markersize=10, label="outer folds")
     if any(paper for *_, paper in rows):
         axes.plot([], [], "D", color=theme.second, markersize=5, label="paper")
-    _legend(axes, theme, columns=3)
-    _name_rows(axes, [name for name, *_ in rows])
+    legend(axes, theme, columns=3)
+    name_rows(axes, [name for name, *_ in rows])
     return figure
 
 
@@ -123,10 +123,10 @@ def _mean_sd_bar(axes: Axes, value: MeanSD, row: float, colour: str, marker: str
 def _draw_labels(study: Study, region: str, theme: Theme) -> Figure:
     pooled = {label: pool(select(study.cases, region=region, label=label)).dice for label in study.labels}
     rows = {label: dice for label, dice in pooled.items() if dice}
-    figure, axes = _axes(theme, height=0.7 + 0.2 * max(len(rows), 2), x=f"Dice, {region}", grid="both")
+    figure, axes = begin_chart(theme, height=0.7 + 0.2 * max(len(rows), 2), x=f"Dice, {region}", grid="both")
     for row, dice in enumerate(rows.values()):
         _mean_sd_bar(axes, dice, row, theme.first, ".")
-    _name_rows(axes, [label.replace("_", " ") for label in rows])
+    name_rows(axes, [label.replace("_", " ") for label in rows])
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xlim(right=1)
     return figure
@@ -138,10 +138,10 @@ def _draw_groups(study: Study, region: str, theme: Theme) -> Figure:
         for group in study.groups
         if (dice := [c.dice for c in select(study.cases, region=region, group=group) if c.dice is not None])
     }
-    figure, axes = _axes(theme, height=1.1 + 0.45 * max(len(groups), 2), x=f"Dice, {region}", grid="x")
+    figure, axes = begin_chart(theme, height=1.1 + 0.45 * max(len(groups), 2), x=f"Dice, {region}", grid="x")
     if paper := paper_dice(study, region):
         axes.axvline(paper.mean, color=theme.second, linestyle="--", linewidth=1.2, label="paper, all groups")
-        _legend(axes, theme, columns=1)
+        legend(axes, theme, columns=1)
     jitter = np.random.default_rng(0)
     for row, dice in enumerate(groups.values()):
         heights = row + jitter.uniform(-0.22, 0.22, len(dice))
@@ -162,7 +162,7 @@ def _draw_groups(study: Study, region: str, theme: Theme) -> Figure:
     lowest = min((case.dice for case in study.cases if case.dice is not None), default=0.0)
     margin = 0.04 * max(1 - lowest, _NARROWEST_SCALE)
     axes.set_xlim(lowest - margin, 1 + margin)  # the same in all regions
-    _name_rows(axes, [f"{group or 'no group'} ({len(dice)})" for group, dice in groups.items()])
+    name_rows(axes, [f"{group or 'no group'} ({len(dice)})" for group, dice in groups.items()])
     return figure
 
 
@@ -170,7 +170,7 @@ def _draw_runs(study: Study, region: str, theme: Theme) -> Figure:
     regions = {name: _run_means(study, name) for name in study.regions}
     means = regions[region]
     measured = [mean for values in regions.values() for mean in values[np.isfinite(values)]] or [1.0]
-    figure, axes = _axes(theme, height=1.0 + 0.42 * study.outer_folds, x=f"inner fold ({region})", y="outer fold")
+    figure, axes = begin_chart(theme, height=1.0 + 0.42 * study.outer_folds, x=f"inner fold ({region})", y="outer fold")
     # One scale for all regions, and not so narrow that it makes much of small differences.
     top = max(measured)
     bottom = min(*measured, top - _NARROWEST_SCALE)
@@ -197,15 +197,15 @@ def _run_means(study: Study, region: str) -> NDArray[np.float64]:
 
 
 def _draw_loss(study: Study, theme: Theme) -> Figure:
-    figure, axes = _axes(theme, height=3.0, x="epoch", y="loss", grid="both")
+    figure, axes = begin_chart(theme, height=3.0, x="epoch", y="loss", grid="both")
     _curves(axes, study, "train_loss", theme.first, "training")
     _curves(axes, study, "val_loss", theme.second, "validation")
-    _legend(axes, theme, columns=3)
+    legend(axes, theme, columns=3)
     return figure
 
 
 def _draw_validation_dice(study: Study, theme: Theme) -> Figure:
-    figure, axes = _axes(theme, height=3.0, x="epoch", y="Dice", grid="both")
+    figure, axes = begin_chart(theme, height=3.0, x="epoch", y="Dice", grid="both")
     _curves(axes, study, "val_dice", theme.first, "validation")
     best = [
         (epoch.epoch, epoch.val_dice)
@@ -215,7 +215,7 @@ def _draw_validation_dice(study: Study, theme: Theme) -> Figure:
     ]
     if best:
         axes.plot(*zip(*best, strict=True), ".", color=theme.ink, markersize=5, label="tested checkpoint", zorder=4)
-    _legend(axes, theme, columns=3)
+    legend(axes, theme, columns=3)
     return figure
 
 
@@ -234,7 +234,7 @@ def _curves(axes: Axes, study: Study, measure: str, colour: str, label: str) -> 
 
 def _draw_fat_fraction(study: Study, theme: Theme, *, measured: bool = False) -> Figure:
     y = "fat and water in predicted mask (%)" if measured else "in predicted mask (%)"
-    figure, axes = _axes(theme, height=3.6, x="fat fraction in true mask (%)", y=y, grid="both")
+    figure, axes = begin_chart(theme, height=3.6, x="fat fraction in true mask (%)", y=y, grid="both")
     top = 1.0
     for region, colour, marker, true, predicted in _fat_fractions(study, theme, measured=measured):
         _points(axes, true, predicted, marker, colour, markersize=4)
@@ -242,24 +242,31 @@ def _draw_fat_fraction(study: Study, theme: Theme, *, measured: bool = False) ->
         top = max(top, float(true.max()), float(predicted.max()))
     axes.axline((0, 0), slope=1, color=theme.faint, linewidth=1)
     axes.set(xlim=(0, 1.05 * top), ylim=(0, 1.05 * top), aspect="equal")
-    _legend(axes, theme, columns=2)
+    legend(axes, theme, columns=2)
     return figure
 
 
 def _draw_bland_altman(study: Study, theme: Theme) -> Figure:
-    figure, axes = _axes(
+    figure, axes = begin_chart(
         theme, height=3.6, x="mean of the two fat fractions (%)", y="predicted - true (points)", grid="both"
     )
     for region, colour, marker, true, predicted in _fat_fractions(study, theme):
-        difference = predicted - true
-        _points(axes, (true + predicted) / 2, difference, marker, colour, markersize=4)
-        axes.axhline(difference.mean(), color=colour, linewidth=1.6, label=f"{region}: {difference.mean():+.2f}")
-        if difference.size > 1:
-            for sign in (-1, 1):
-                limit = difference.mean() + sign * _LIMITS_OF_AGREEMENT * difference.std(ddof=1)
-                axes.axhline(limit, color=colour, linewidth=1, linestyle=":")
-    _legend(axes, theme, columns=2)
+        bland_altman(axes, region, true, predicted, colour, marker)
+    legend(axes, theme, columns=2)
     return figure
+
+
+def bland_altman(
+    axes: Axes, name: str, x: NDArray[np.float64], y: NDArray[np.float64], colour: str, marker: str
+) -> None:
+    """Draw y - x against the mean of both, with bias and limits of agreement."""
+    difference = y - x
+    _points(axes, (x + y) / 2, difference, marker, colour, markersize=4)
+    axes.axhline(difference.mean(), color=colour, linewidth=1.6, label=f"{name}: {difference.mean():+.2f}")
+    if difference.size > 1:
+        for sign in (-1, 1):
+            limit = difference.mean() + sign * LIMITS * difference.std(ddof=1)
+            axes.axhline(limit, color=colour, linewidth=1, linestyle=":")
 
 
 _Fractions = tuple[str, str, str, NDArray[np.float64], NDArray[np.float64]]
@@ -288,14 +295,14 @@ def _points(axes: Axes, x: ArrayLike, y: ArrayLike, marker: str, colour: str, **
     axes.plot(x, y, marker, color=colour, alpha=alpha, markeredgewidth=0, **style)
 
 
-def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Name the rows of a chart, the first on top."""
     shown, fonts = drawable(tuple(names))
     axes.set_yticks(range(len(names)), shown, parse_math=False, family=fonts)  # $ is no formula
     axes.set_ylim(len(names) - 0.4, -0.6)
 
 
-def _axes(
+def begin_chart(
     theme: Theme, *, height: float, x: str, y: str = "", grid: Literal["x", "both"] | None = None
 ) -> tuple[Figure, Axes]:
     """Begin a chart; ``x`` and ``y`` say what its axes show."""
@@ -312,7 +319,8 @@ def _axes(
     return figure, axes
 
 
-def _legend(axes: Axes, theme: Theme, *, columns: int) -> None:
+def legend(axes: Axes, theme: Theme, *, columns: int) -> None:
+    """Explain the marks above a chart."""
     axes.legend(
         loc="lower right",
         bbox_to_anchor=(1, 1),

@@ -11,6 +11,7 @@ import yaml
 from musclesense.evaluation.doubts import doubts
 from musclesense.evaluation.pooling import pool, select
 from musclesense.evaluation.report import figures, tables
+from musclesense.evaluation.report.acquisitions import Described
 from musclesense.evaluation.report.figures import DARK, LIGHT
 from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, Overlay, overlays
 from musclesense.evaluation.report.tables import FAILURES, GROUPS, LABELS, REGIONS, Measure, paper_dice
@@ -48,8 +49,9 @@ class Picture:
 def write_report(folder: Path) -> Path:
     """Write the report of a study, finished or not, into its folder ``report``.
 
-    Each file is written atomically: ``nested_cv.csv``, ``summary.csv``, ``cases.csv``, ``figures/*.png`` and
-    ``index.html``, which is given. The same study gives the same bytes.
+    Each file is written atomically: ``nested_cv.csv``, ``summary.csv``, ``cases.csv``, ``statistics.csv`` and
+    ``agreement.csv`` with a ``.tex`` beside each, ``figures/*.png`` and ``index.html``, which is given. The same study
+    gives the same bytes.
 
     Raises:
         InputError: The folder is no study, or one of its files cannot be understood.
@@ -57,13 +59,14 @@ def write_report(folder: Path) -> Path:
     study = read_study(folder)
     report = study.folder.report
     # All of it is made before any of it is written: what cannot be read is found while nothing has changed.
-    pictures, drawn = _pictures(study), _overlays(study)
+    pictures, drawn, described = _pictures(study), _overlays(study), Described.of(study)
     template = page_template("musclesense.evaluation.report", "template.html")
-    page = template.render(**_content(study), pictures=pictures, overlays=drawn)
+    page = template.render(**_content(study), pictures=pictures, overlays=drawn, acquisitions=described.tables)
     require_within(study.folder.path, report.path, report.figure("").parent)
     require_writable(report.path)
     with locked(report.path):
         tables.write_tables(study, report)
+        described.write(report)
         for picture in chain(*pictures.values(), *drawn.values()):
             with atomic_path(report.figure(picture.name)) as draft:
                 draft.write_bytes(picture.light)

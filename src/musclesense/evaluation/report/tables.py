@@ -12,6 +12,9 @@ from statistics import fmean
 
 from musclesense.evaluation.doubts import doubts
 from musclesense.evaluation.pooling import MeanSD, Scores, pool, select
+from musclesense.evaluation.report.acquisitions import statistics_table
+from musclesense.evaluation.report.written import aligned, written
+from musclesense.evaluation.statistics import acquisitions, statistics
 from musclesense.metrics.case import COLUMNS, Case
 from musclesense.names import ALL
 from musclesense.storage.records import write_csv
@@ -33,6 +36,8 @@ def paper_dice(study: Study, region: str) -> MeanSD | None:
 
 FAT_FRACTIONS = tuple(f"{kind}fat_fraction_{mask}_mask" for kind in ("", "measured_") for mask in ("true", "predicted"))
 _MOST_WORST = 10
+_IN_THE_TERMINAL = 8
+"""Columns of the table of acquisitions; the page has all."""
 REGIONS, LABELS, GROUPS, FAILURES = "regions", "labels", "groups", "failures"
 """Tables of scores on the page."""
 
@@ -66,7 +71,7 @@ class Measure:
         value = getattr(scores, self.of or self.name)
         if isinstance(value, MeanSD):
             value = value.sd if self.sd else value.mean
-        return _cell(value)
+        return written(value)
 
 
 _ALL_TABLES = (REGIONS, LABELS, GROUPS)
@@ -213,7 +218,9 @@ def study_table(folder: Path) -> str:
     if not study.cases:
         return "\n".join([*lines, "No test scores yet."])
     lines += ["", "Dice score coefficient, mean (SD) over test cases; means of the outer folds", ""]
-    lines += _aligned(_terminal_rows(study))
+    lines += aligned(_terminal_rows(study))
+    described = statistics_table(statistics(acquisitions(study), (ALL,)), study).first(_IN_THE_TERMINAL)
+    lines += ["", described.caption, "", described.text]
     if len(finished) < len(study.runs):
         lines += ["", f"Means are over {len(finished)} of {len(study.runs)} runs."]
     if failed := failures(study):
@@ -241,23 +248,10 @@ def _terminal_rows(study: Study) -> list[list[str]]:
     return rows
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    padded = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return [line.rstrip() for line in padded]
-
-
 def _cells(cases: Sequence[Case]) -> dict[str, str]:
     scores = pool(cases)
     return {measure.name: measure.cell(scores) for measure in MEASURES}
 
 
 def _case_cells(case: Case) -> dict[str, str]:
-    return {name: value if isinstance(value, str) else _cell(value) for name, value in vars(case).items()}
-
-
-def _cell(value: float | None) -> str:
-    """Give a number as text: fractions at fixed precision, blank where there is none."""
-    if value is None or isinstance(value, int):
-        return "" if value is None else str(value)
-    return f"{round(value, 6) + 0:.6f}"  # adding 0 after rounding turns -0.000000 into 0.000000
+    return {name: value if isinstance(value, str) else written(value) for name, value in vars(case).items()}
