@@ -72,7 +72,7 @@ _FOLDS = _takes("--folds", type=Path, metavar="FILE", help="folds of a study (de
 _OUT = _takes("--out", type=Path, required=True, metavar="DIR")
 _WHERE = "where networks compute: auto (a GPU where there is one), cpu, cuda:1"
 _TABLES = _takes("--out", type=Path, metavar="DIR", help="write tables (CSV and LaTeX) and pictures there")
-_READ = _takes("studies", type=Path, nargs="+", metavar="STUDY", help="below runs/, or results of segment-cohort")
+_READ = _takes("studies", type=Path, nargs="+", metavar="STUDY", help="below runs/, or results of segment --cohort")
 _TIMES = "table of subject, session and weeks or date (default: that of a phantom)"
 _VISITS = _takes("--visits", type=Path, metavar="FILE", help=_TIMES)
 _DEVICE = _takes("--device", default="auto", help=_WHERE)
