@@ -47,15 +47,24 @@ def page(of_networks: Mapping[Path, Mapping[str, Any]]) -> str:
     return "\n".join([HEAD, *(section(file, card) for file, card in of_networks.items())])
 
 
+def digests_of(bundle: Path) -> set[str]:
+    """Give the digests of a bundle's weights, and of those that it was made of."""
+    card = read_card(bundle)
+    return {card.weights_sha256, *card.about.get("made_of", ())}
+
+
 def section(file: Path, card: Mapping[str, Any]) -> str:
     """Write what a card says."""
     spec = card["spec"]
     grid = spec["grid"]
     folder = file.parent.relative_to(PROJECT).as_posix()
-    packed = [name for name, bundle in shipped().items() if card["sha256"] in read_card(bundle).about["made_of"]]
+    packed = [name for name, bundle in shipped().items() if card["sha256"] in digests_of(bundle)]
+    network = (
+        file.parent / card["file"] if not packed or (file.parent / card["file"]).exists() else shipped()[packed[0]]
+    )
     facts = {
         "in the package": ", ".join(f"`--model {name}`" for name in packed) or "no",
-        "network": f"`{folder}/{card['file']}`, SHA-256 `{card['sha256']}`",
+        "network": f"`{network.relative_to(PROJECT).as_posix()}`, SHA-256 `{card['sha256']}`",
         "takes": card["takes"],
         "gives": card["gives"],
         "trained on": card["trained_on"],
