@@ -26,7 +26,7 @@ from musclesense.imaging.nifti import read_volume
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("fat", type=Path, help="any image that the model may take for fat")
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model")
     parser.add_argument("--region", default="calf")
     parser.add_argument("--slices", type=int, nargs="+", default=[1, 12, 24, 48, 96])
     parser.add_argument("--turns", type=int, default=3)

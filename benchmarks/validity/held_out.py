@@ -39,7 +39,7 @@ SHARES = {"paper": 0.12, "any_scanner": 0.35, "any_contrast": 0.25}
 def main() -> None:
     """Read the command line, make what is missing, and score."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--cohorts", type=Path, required=True)
     parser.add_argument("--larger", type=float, default=1.0, help="cohorts so many times as large")

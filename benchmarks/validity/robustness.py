@@ -91,7 +91,7 @@ class Value:
 def main() -> None:
     """Read the command line, draw, segment and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--subjects", type=int, default=12, help="slices at each value, regions in turn")
     parser.add_argument("--contrast", choices=[kind.value for kind in Contrast], default=USUAL.sequence)

@@ -62,7 +62,7 @@ ECHOES = ("te345", "te460", "te575")
 def main() -> None:
     """Read the command line, write the tables, score and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model")
     parser.add_argument("out", type=Path)
     parser.add_argument("--sets", nargs="+", choices=tuple(SETS), default=list(SETS))
     options = parser.parse_args()
@@ -71,7 +71,7 @@ def main() -> None:
         judge(Path(os.environ["MUSCLESENSE_REAL_DATA"]), options.model, options.out, options.sets)
 
 
-def judge(data: Path, model: Path, out: Path, sets: Iterable[str]) -> None:
+def judge(data: Path, model: str | Path, out: Path, sets: Iterable[str]) -> None:
     """Score and draw some of the sets of scans; prints the scores."""
     segmenter = Segmenter.load(model)
     (channel,) = segmenter.spec.channels
