@@ -36,6 +36,7 @@ from fuzz.meaning import (
     phases,
     scores,
     swaps,
+    trees,
     unknown_keys,
 )
 from fuzz.sandbox import run
@@ -58,6 +59,7 @@ MAKERS: dict[str, Maker] = {
     "unknown_keys": unknown_keys.make,
     "corrected": corrected.make,
     "bundles": bundles.make,
+    "trees": trees.make,
 }
 SHARES = {
     "images": 0.35,
@@ -77,6 +79,7 @@ SHARES = {
     "unknown_keys": 0.02,
     "corrected": 0.02,
     "bundles": 0.02,
+    "trees": 0.02,
 }
 CONF = Path(__file__).resolve().parents[1] / "conf"
 

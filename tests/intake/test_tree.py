@@ -81,6 +81,7 @@ def test_bids(tmp_path: Path) -> None:
         (["MS-7_Dixon345", "MS-7_Dixon460", "MS-7_Dixon575", "HC-1_Dixon345", "HC-1_Dixon460", "HC-1_Dixon575"], None),
         (["sub-01_ses-1_fat", "sub-01_ses-1_water", "sub-02_ses-1_fat"], ["sub-01", "sub-02"]),
         (["Anna_F", "Anna_W", "Bob_F", "Bob_W"], ["Anna", "Bob"]),
+        (["GT01_Dixon-Fat", "GT01_Dixon-Water", "GT01_in_phase", "FF2.vibe_fat", "FF2.vibe_water"], ["FF2", "GT01"]),
     ],
 )
 def test_images_of_all_subjects_in_one_folder(names: Sequence[str], subjects: list[str] | None, tmp_path: Path) -> None:
@@ -155,6 +156,12 @@ def test_dicom_of_subjects_is_one_scan_each_or_several(tmp_path: Path) -> None:
         ("S002", "S002/study/series3"),
         ("S002", "S002/study/series4"),
     ]
+
+
+def test_a_subject_named_as_in_bids_may_have_sessions_that_are_not(tmp_path: Path) -> None:
+    for visit in ("baseline", "2024-01-31"):
+        put(tmp_path / "all" / "sub-01" / visit / "anat", "sub-01_fat")
+    assert [row[:2] for row in table_of(tmp_path / "all")] == [("sub-01", "2024-01-31"), ("sub-01", "baseline")]
 
 
 def test_two_regions_in_the_folder_of_a_subject(tmp_path: Path) -> None:

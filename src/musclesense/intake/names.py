@@ -19,7 +19,7 @@ _NO_SCAN = re.compile(
     r"|(fat|water)_?frac(tions?)?|pd_?ff|r2_?s(tar)?|[tr][12]_?s?(tar)?_?maps?|b0_?(map)?|field_?maps?|ff_?maps?|mip|adc"
     r"|scouts?|locali[sz]ers?|survey)\d*(?=_)"
 )
-_NO_SCAN_IF_LAST = re.compile(r"_(gt|ff|wf|r2|qc)\d*(?=_)")
+_NO_SCAN_IF_LAST = re.compile(r"_(gt|ff|wf|r2|qc)(?=_)")
 _SUPPRESSED = re.compile(r"_(no_?)?(fat|water)_?(sat|sup|exc)\w*?(?=_)")
 _OF_DIXON = {
     Kind.IN_PHASE: re.compile(r"_in_?ph(ase)?(?=_)"),
@@ -42,7 +42,7 @@ _PARTS = {
 _TIME = re.compile(r"_(?:te|dixon|dix)_?(\d+(?:[.p]\d+)?)_?(?:ms)?(?=_)")
 _NUMBER = re.compile(r"_(?:echo_?|e)(\d{1,2})(?=_)")
 _ECHOES = re.compile(r"_(megre|mese)(?=_)")
-_SAYS_NOTHING = re.compile(r"_(part|m?rad)(?=_)")
+_SAYS_NOTHING = re.compile(r"_(part|m?rad|m|m?dixon|dix|vibe|lava|flex|ideal|gre)(?=_)")
 
 
 class Named(NamedTuple):

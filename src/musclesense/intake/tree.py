@@ -20,6 +20,7 @@ _REGIONS = {
     Region.CALF: "cal(f|ves)|lower_?legs?|shanks?|crus",
 }
 _GENERIC = re.compile(r"anat|dixon|mr-?\w*|nii|nifti|images?|dicom|dcm|scans?|raw", re.IGNORECASE)
+_OF_SEQUENCES = re.compile(r"([\W_]+(part|echo|te|m?dixon|vibe|lava|flex|ideal|gre))*[\W_]*$", re.IGNORECASE)
 _OF_BIDS = {
     "subject": re.compile(r"(?:^|[_/])(sub-[A-Za-z0-9]+)"),
     "session": re.compile(r"(?:^|[_/])(ses-[A-Za-z0-9]+)"),
@@ -139,7 +140,7 @@ def _common(shown: Sequence[Shown]) -> str:
     names = [one.file.name.partition(".")[0] for one in shown]
     start = os.path.commonprefix(names)  # noqa: RUF071  # letter by letter is what is meant
     whole = start if len(names) > 1 else re.sub(r"(?i)[_\W](fat|water|f|w)$", "", start)
-    return re.sub(r"[\W_]*(part|echo|te|dixon)?[\W_]*$", "", whole, flags=re.IGNORECASE)
+    return _OF_SEQUENCES.sub("", whole)
 
 
 def _region_of(scan: _Scan, root: Path) -> Region | None:
@@ -158,9 +159,10 @@ def _row(scan: _Scan, root: Path, region: Region) -> Acquisition:
     parts = [*scan.place.relative_to(root).parts, *filter(None, [scan.name])] or [root.name]
     told = {name: pattern.search("/".join([*parts, _names(scan)])) for name, pattern in _OF_BIDS.items()}
     of_region = re.compile("|".join(_REGIONS.values()), re.IGNORECASE)
-    between = [part for part in parts[1:] if not _GENERIC.fullmatch(part) and not of_region.fullmatch(part)]
     subject = told["subject"][1] if told["subject"] else parts[0]
-    session = told["session"][1] if told["session"] else "-".join(between) if not told["subject"] else ""
+    others = [part for part in parts[1:] if not part.startswith(subject)]
+    between = [part for part in others if not _GENERIC.fullmatch(part) and not of_region.fullmatch(part)]
+    session = told["session"][1] if told["session"] else "-".join(between)
     plain = _plain(scan)
     return Acquisition(
         line=0,
