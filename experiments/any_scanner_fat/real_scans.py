@@ -34,7 +34,7 @@ from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, Volume, read_volume
 from musclesense.metrics.overlap import Overlap, overlap
 from musclesense.networks.bundle import read_trained
-from musclesense.networks.predictor import TorchPredictor
+from musclesense.networks.torch_predictor import TorchPredictor
 from musclesense.segmentation.scan import from_echoes
 from musclesense.segmentation.segmenter import Segmenter
 from musclesense.storage.atomic import atomic_path

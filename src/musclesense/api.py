@@ -85,7 +85,9 @@ def make_phantom(
     return read_cohort(made)
 
 
-def load_model(model: PathLike, *, device: str = "auto", allow_class: "Collection[str]" = ()) -> "Segmenter":
+def load_model(
+    model: PathLike, *, device: str = "auto", allow_class: "Collection[str]" = (), effort: str = "default"
+) -> "Segmenter":
     """Load trained networks once, to segment several scans.
 
     Args:
@@ -94,6 +96,8 @@ def load_model(model: PathLike, *, device: str = "auto", allow_class: "Collectio
             name is that network, whatever lies in the working folder; ``./NAME`` and a ``Path`` are files.
         device: ``auto`` (a GPU where there is one), or a device of PyTorch such as ``cpu`` or ``cuda:1``.
         allow_class: Networks of your own that the files may name, such as ``["mypackage.MyNet"]``. Their code is run.
+        effort: How often the networks look at a slice: ``fast``, once; ``default``, as they were trained to be used;
+            ``best``, more often.
 
     Raises:
         InputError: Nothing usable is there, or the networks differ in channels, labels or grid.
@@ -105,7 +109,7 @@ def load_model(model: PathLike, *, device: str = "auto", allow_class: "Collectio
     """
     from musclesense.segmentation.segmenter import Segmenter
 
-    return Segmenter.load(model, device, allow_class)
+    return Segmenter.load(model, device, allow_class, effort)
 
 
 def read_scan(
@@ -158,6 +162,7 @@ def segment(
     region: str | Region,
     limbs: str | Limbs = "auto",
     device: str = "auto",
+    effort: str = "default",
     out_of_fold: bool = False,
     erode: float | None = None,
     slices: "str | tuple[int, int] | None" = None,
@@ -173,6 +178,7 @@ def segment(
         limbs: ``both`` side by side; or the one that the scan shows: ``left`` or ``right`` of the subject, or ``one``
             where the side is not known; or ``auto``: what is found in the images.
         device: Where the networks compute, unless ``model`` is loaded already.
+        effort: How often they look at a slice, likewise.
         out_of_fold: Of a study, use the networks alone that have not seen the subject; the scan is one of its cohort.
         erode: Measure once more without so many mm along the border of each region.
         slices: First and last slice that totals count, from 0: ``(2, 8)`` or ``"2:8"``. None: all.
@@ -210,6 +216,7 @@ def segment(
         region=region,
         limbs=limbs,
         device=device,
+        effort=effort,
         out_of_fold=out_of_fold,
         measuring=measuring,
     )

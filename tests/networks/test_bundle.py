@@ -26,7 +26,7 @@ from musclesense.networks.bundle import (
     write_bundle,
 )
 from musclesense.networks.card import CARD, WEIGHTS
-from musclesense.networks.predictor import TorchPredictor
+from musclesense.networks.torch_predictor import TorchPredictor
 
 from ..shared.networks import BEFORE, PUBLISHED, checkpoint_of, lay_bare, spec_of
 

@@ -11,7 +11,8 @@ from torch.nn import functional
 from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
 from musclesense.networks.build import build_network
-from musclesense.networks.predictor import Ensemble, Predictor, TorchPredictor, at_scale, find_device
+from musclesense.networks.predictor import Ensemble, Predictor
+from musclesense.networks.torch_predictor import TorchPredictor, at_scale, find_device
 
 from ..shared.networks import spec_of
 

@@ -22,8 +22,8 @@ from musclesense.imaging.grid import Grid, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import read_volume
 from musclesense.metrics.fat_fraction import mean_fat_fraction
-from musclesense.networks.predictor import TorchPredictor
 from musclesense.networks.spec import NetworkSpec
+from musclesense.networks.torch_predictor import TorchPredictor
 from musclesense.segmentation.scan import read_scan
 from musclesense.segmentation.segmenter import Segmenter, segment
 from musclesense.training.run import train
@@ -41,6 +41,7 @@ class Recorder:
     def __init__(self, spec: NetworkSpec) -> None:
         self.spec = spec
         self.seen: list[NDArray[np.float32]] = []
+        self.runtime: dict[str, str] = {}
 
     def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         self.seen.extend(images)
@@ -158,13 +159,20 @@ def test_a_scan_is_segmented_as_by_the_release_before(tmp_path: Path) -> None:
     assert [",".join(line.split(",")[:columns]) for line in now] == before
 
 
-def test_segmenting_loads_nothing_of_training(tmp_path: Path) -> None:
+CHECKPOINT = Path(__file__).parents[2] / "experiments" / "any_scanner_fat" / "model.ckpt"
+
+
+@pytest.mark.parametrize(
+    ("model", "by_torch"), [(["--model", str(CHECKPOINT)], True), ([], False), (["--device", "cpu", "--best"], False)]
+)
+def test_segmenting_loads_nothing_of_training_and_a_network_of_the_package_no_torch(
+    model: list[str], by_torch: bool, tmp_path: Path
+) -> None:
     fat = PHANTOM / "sub-004" / "ses-1" / "thigh" / "fat.nii.gz"
-    model = Path(__file__).parents[2] / "experiments" / "any_scanner_fat" / "model.ckpt"
     code = f"""
 import sys
 from musclesense.cli.main import main
-main(["segment", "--fat", {str(fat)!r}, "--region", "thigh", "--model", {str(model)!r}, "--out", "out"])
+main(["segment", "--fat", {str(fat)!r}, "--region", "thigh", *{model!r}, "--out", "out"])
 print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 print(*sorted(name for name in sys.modules if name.startswith("musclesense.training")))
 """
@@ -179,5 +187,6 @@ print(*sorted(name for name in sys.modules if name.startswith("musclesense.train
     mask, packages, training = done.stdout.split("\n")[:3]
     assert mask == str(Path("out") / "mask.nii.gz")
     unwanted = {"lightning", "pytorch_lightning", "torchmetrics", "wandb", "hydra", "omegaconf", "submitit", "joblib"}
-    assert not {*packages.split()} & {*unwanted, "pandas", "skimage", "pydicom"} and "torch" in packages.split()
+    assert not {*packages.split()} & {*unwanted, "pandas", "skimage", "pydicom"}
+    assert ("torch" in packages.split()) == by_torch or torch.cuda.is_available()
     assert not training

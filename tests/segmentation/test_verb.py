@@ -116,6 +116,31 @@ def test_one_limb_is_found_and_said(
     assert json.loads((tmp_path / "one" / "run.json").read_text())["limbs"] == "right"
 
 
+def test_how_often_a_network_looks_is_chosen_and_recorded(limbs: TwoLimbs, tmp_path: Path) -> None:
+    given = ["segment", "--fat", str(limbs.fat), "--water", str(limbs.water), "--region", "thigh", "--device", "cpu"]
+    records = {}
+    for name, flags in {"fast": ["--fast"], "default": [], "best": ["--best"]}.items():
+        main([*given, *flags, "--out", str(tmp_path / name)])
+        records[name] = json.loads((tmp_path / name / "run.json").read_text())
+    assert [(one["flip"], one["scales"]) for one in records.values()] == [
+        (False, [1.0]),
+        (True, [1.0, 1.3]),
+        (True, [0.85, 1.0, 1.15, 1.3]),
+    ]
+    assert {*records["fast"]["versions"]} == {"musclesense", "python", "numpy", "onnxruntime"}
+
+
+def test_looking_once_and_often_at_a_time_is_refused(
+    limbs: TwoLimbs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(
+            ["segment", "--fat", str(limbs.fat), "--region", "thigh", "--fast", "--best", "--out", str(tmp_path / "o")]
+        )
+    assert ended.value.code == 2 and "--best: not allowed with argument --fast" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
 def test_without_water_there_is_a_mask_but_no_fat_fraction(limbs: TwoLimbs, tmp_path: Path) -> None:
     model = write_checkpoint(tmp_path / "fat_only.ckpt", channels=["fat"])
     main(["segment", "--fat", str(limbs.fat), "--region", "thigh", "--model", str(model), "--out", str(tmp_path / "o")])

@@ -20,6 +20,10 @@ class Always:
     spec: NetworkSpec
     found: NDArray[np.float32]
 
+    @property
+    def runtime(self) -> dict[str, str]:
+        return {}
+
     def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.stack([self.found] * len(images))
 

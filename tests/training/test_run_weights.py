@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tests.shared.runs import AVERAGED, done_of, same, script, weights_of
 from torch import Tensor
 
-from musclesense.networks.predictor import TorchPredictor
+from musclesense.networks.torch_predictor import TorchPredictor
 from musclesense.training.callbacks import StepSeed
 from musclesense.training.module import SegmentationModule
 from musclesense.training.run import train

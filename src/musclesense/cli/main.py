@@ -99,6 +99,14 @@ _FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
 _FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
 
 
+def _effort(parser: argparse.ArgumentParser) -> None:
+    """Add how often networks look at a slice."""
+    looks = parser.add_mutually_exclusive_group()
+    fast, best = "look at each slice once: the least time", "look at each slice from more sides: the most time"
+    for name, said in (("fast", fast), ("best", best)):
+        looks.add_argument(f"--{name}", dest="effort", action="store_const", const=name, default="default", help=said)
+
+
 def _folds_or_seed(parser: argparse.ArgumentParser) -> None:
     drawn = parser.add_mutually_exclusive_group()
     _FOLDS(drawn)
@@ -176,6 +184,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--region", choices=_REGIONS),
         _takes("--limbs", choices=_LIMBS, default="auto", help="limbs in the image"),
         _MODEL,
+        _effort,
         _CLASSES,
         _DEVICE,
         _takes("--out-of-fold", action="store_true", help="of a study, the networks that have not seen the subject"),

@@ -120,6 +120,7 @@ def segment(
     path: Path | None,
     model: str | None,
     allow_class: list[str],
+    effort: str,
     region: str | None,
     limbs: str,
     device: str,
@@ -141,16 +142,23 @@ def segment(
         given = {"SCAN": path, "--region": region, "--limbs": limbs if limbs != "auto" else None}
         _refuse_beside_cohort(given | {f"--{name.replace('_', '-')}": value for name, value in asked.items()})
         how = {"model": model, "device": device, "allow_class": tuple(allow_class), "out_of_fold": out_of_fold}
-        _segment_table(cohort, out, **how, anonymous=anonymous, measuring=measuring, jobs=jobs)
+        _segment_table(cohort, out, **how, effort=effort, anonymous=anonymous, measuring=measuring, jobs=jobs)
         return
     if region is None:
         raise InputError(f"--region: is needed beside a scan; give {' or '.join(Region)}")
     scan = read_given(path, **{name: _image(value) for name, value in asked.items()})
     require_place(out, files_of(scan))
     measuring.require_slices(scan.geometry)
-    networks = None if model is None else segmenter.Segmenter.load(model, device, allow_class)
+    networks = None if model is None else segmenter.Segmenter.load(model, device, allow_class, effort)
     made = segmenter.segment(
-        scan, model=networks, region=region, limbs=limbs, device=device, out_of_fold=out_of_fold, measuring=measuring
+        scan,
+        model=networks,
+        region=region,
+        limbs=limbs,
+        device=device,
+        effort=effort,
+        out_of_fold=out_of_fold,
+        measuring=measuring,
     )
     saved = made.save(out, anonymous=anonymous) / MASK
     if scan.phase_unit is not None:

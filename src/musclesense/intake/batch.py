@@ -19,6 +19,7 @@ from musclesense.imaging.nifti import read_geometry
 from musclesense.intake.found import read
 from musclesense.messages import log
 from musclesense.networks.predictor import AUTO
+from musclesense.networks.spec import Effort
 from musclesense.segmentation.cohort import unseen_networks
 from musclesense.segmentation.measured import MASK, read_record, require_place
 from musclesense.segmentation.measured import TABLE as MEASUREMENTS
@@ -46,6 +47,7 @@ class How:
         model: What `Segmenter.load` takes; None: of the networks of the package the one that takes the images.
         device: Where the networks compute.
         allow_class: Networks of the user's own that the model may name.
+        effort: How often networks look at a slice, of `Effort`.
         out_of_fold: Of a study, each subject by the networks that have not seen it.
         anonymous: Leave the names of files out of each ``run.json``.
         measuring: How the masks are measured.
@@ -55,6 +57,7 @@ class How:
     model: str | Path | None
     device: str = AUTO
     allow_class: tuple[str, ...] = ()
+    effort: str = Effort.DEFAULT
     out_of_fold: bool = False
     anonymous: bool = False
     measuring: Measuring = PLAIN
@@ -158,12 +161,12 @@ def _sources(row: Acquisition) -> dict[str, Path]:
 def _finish(how: How, task: _Task) -> str | None:
     """Segment one scan unless that was done before; say what is wrong with it, or None."""
     try:
+        _share_cores(how.jobs)
         asked = _asked(how, task)
         if (read_record(task.place) or {}).get("asked") == asked and is_file(task.place / MEASUREMENTS):
             return None
         require_place(task.place)
         row = task.row
-        _share_cores(how.jobs)
         networks = None if how.model is None else _networks(how)
         made = segment(
             _read(row, networks),
@@ -171,6 +174,7 @@ def _finish(how: How, task: _Task) -> str | None:
             region=row.region,
             limbs=row.limbs if row.limbs_known else AUTO,
             device=how.device,
+            effort=how.effort,
             told=how.out_of_fold,
             measuring=how.measuring,
         )
@@ -200,6 +204,7 @@ def _asked(how: How, task: _Task) -> str:
         "musclesense": __version__,
         "sources": {name: _digest(path) for name, path in _sources(task.row).items()},
         "networks": [_digest_of_network(file) for file in chosen],
+        "effort": str(how.effort),
         "region": str(task.row.region),
         "limbs": str(task.row.limbs) if task.row.limbs_known else AUTO,
         "measuring": how.measuring.to_record(),
@@ -222,15 +227,13 @@ def _digest(path: Path) -> str:
 def _networks(how: How) -> Segmenter:
     """Load networks, once in each process."""
     assert how.model is not None
-    return Segmenter.load(how.model, how.device, how.allow_class)
+    return Segmenter.load(how.model, how.device, how.allow_class, how.effort)
 
 
 def _share_cores(jobs: int) -> None:
-    """Let one of several processes take its part of the cores."""
+    """Let one of several processes take its part of the cores; both libraries of networks look as they are loaded."""
     if jobs > 1:
-        import torch
-
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // jobs))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
 
 
 def _require_own_tables(out: Path) -> None:

@@ -8,11 +8,8 @@ from torch import Tensor, nn
 
 from musclesense.errors import InputError, reason_of
 from musclesense.networks.registry import MOST_PARAMETERS, NETWORK, make
-from musclesense.networks.spec import NetworkSpec
+from musclesense.networks.spec import MOST_FEATURES, NetworkSpec
 from musclesense.networks.unet import FoldedUNet, UNet
-
-_MOST_FEATURES = 2**28
-"""Of a layer for one image, each of 4 bytes; several layers are in memory at once."""
 
 
 def build_network(spec: NetworkSpec, most_parameters: int = MOST_PARAMETERS) -> nn.Module:
@@ -36,7 +33,7 @@ def require_fit(network: nn.Module, spec: NetworkSpec) -> None:
         InputError: Says what it does instead.
     """
     widest = max((len(parameter) for parameter in network.parameters() if parameter.dim()), default=1)
-    if type(network) in (UNet, FoldedUNet) and spec.pixels * widest <= _MOST_FEATURES:
+    if type(network) in (UNet, FoldedUNet) and spec.pixels * widest <= MOST_FEATURES:
         return  # PyTorch loads hundreds of modules for its first shapes, which takes longer than to load the network
     shape = (1, len(spec.channels), spec.grid.rows, spec.grid.columns)
     wanted = (1, spec.classes, *shape[2:])
@@ -53,7 +50,7 @@ def require_fit(network: nn.Module, spec: NetworkSpec) -> None:
         return  # shapes that depend on values are seen when there are values
     except Exception as error:
         raise InputError(f"model: takes no images of shape {shape} ({reason_of(error)}); correct model=...") from error
-    if (most := max(sizes) * spec.pixels // (spec.grid.rows * spec.grid.columns)) > _MOST_FEATURES:
+    if (most := max(sizes) * spec.pixels // (spec.grid.rows * spec.grid.columns)) > MOST_FEATURES:
         raise InputError(
             f"model: takes {most} numbers at once for an image of grid.rows={spec.grid.rows} and "
             f"grid.columns={spec.grid.columns}; give a smaller grid, network or inference.scales"

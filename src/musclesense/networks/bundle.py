@@ -10,7 +10,6 @@ takes of memory is known before it is taken: the file's size, and a few times as
 import hashlib
 import platform
 import zipfile
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 from musclesense.errors import InputError
 from musclesense.networks.build import build_network, require_fit
-from musclesense.networks.card import CARD, FORMAT, WEIGHTS, is_bundle, read_card, usable
+from musclesense.networks.card import CARD, FORMAT, WEIGHTS, is_bundle, read_card, read_weights, usable
 from musclesense.networks.registry import LOSS, NETWORK, OPTIMIZER, SCHEDULE, Kind, named, of_file
 from musclesense.networks.spec import NetworkSpec
 from musclesense.storage.atomic import atomic_folder
@@ -92,12 +91,7 @@ def read_bundle(folder: Path, classes: Collection[str] = ()) -> tuple[TrainedNet
 
     card = read_card(folder)
     with usable(folder, "bundle", "fetch it again"):
-        require_file(folder / WEIGHTS)
-        content = (folder / WEIGHTS).read_bytes()
-        if hashlib.sha256(content).hexdigest() != card.weights_sha256:
-            raise InputError(f"{WEIGHTS} is not the file of which {CARD} tells")
-        weights = load(content)
-        of_networks = [weights] if card.networks is None else _apart(weights, card.networks)
+        of_networks = read_weights(folder, card, load)
         return tuple(_trained(folder, card.spec, own, classes, card=card.content) for own in of_networks)
 
 
@@ -135,17 +129,6 @@ def write_bundle(
     with atomic_folder(folder) as draft:
         (draft / WEIGHTS).write_bytes(content)
         write_json(draft / CARD, card)
-
-
-def _apart(weights: Mapping[str, Tensor], networks: int) -> list[dict[str, Tensor]]:
-    """Give the weights of each network of a bundle, which are named after its number."""
-    apart = defaultdict[str, dict[str, Tensor]](dict)
-    for name, tensor in weights.items():
-        number, _, own = name.partition(".")
-        apart[number][own] = tensor
-    if {*apart} != {str(number) for number in range(len(apart))} or len(apart) != networks or not apart:
-        raise InputError(f"{WEIGHTS} holds the networks {', '.join(sorted(apart))}, and {CARD} tells of {networks}")
-    return [apart[str(number)] for number in range(networks)]
 
 
 def _read_archive(path: Path) -> dict[str, Any]:

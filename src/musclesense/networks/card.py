@@ -1,20 +1,24 @@
 """The card of a bundle: what its networks are, take and give. It is read without PyTorch."""
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from musclesense.errors import InputError
 from musclesense.networks.spec import NetworkSpec
-from musclesense.storage.paths import is_folder
+from musclesense.storage.paths import is_folder, require_file
 from musclesense.storage.records import read_json, require_format
 
 FORMAT = 2
 CARD, WEIGHTS = "card.json", "weights.safetensors"
+
+_Tensor = TypeVar("_Tensor")
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,36 @@ def read_card(folder: Path) -> Card:
         number = require_format(folder / CARD, content, newest=FORMAT)
         networks = None if number == 1 else content["networks"]
         return Card(NetworkSpec.from_config(content["spec"]), networks, content["weights_sha256"], content)
+
+
+def read_weights(folder: Path, card: Card, load: Callable[[bytes], dict[str, _Tensor]]) -> list[dict[str, _Tensor]]:
+    """Read the weights of each network of a bundle, which must be those that the card tells of.
+
+    Args:
+        folder: The bundle.
+        card: Its card.
+        load: Of safetensors, for arrays of the library that computes.
+
+    Raises:
+        InputError: They are missing, or are not those.
+    """
+    require_file(folder / WEIGHTS)
+    content = (folder / WEIGHTS).read_bytes()
+    if hashlib.sha256(content).hexdigest() != card.weights_sha256:
+        raise InputError(f"{WEIGHTS} is not the file of which {CARD} tells")
+    weights = load(content)
+    return [weights] if card.networks is None else _apart(weights, card.networks)
+
+
+def _apart(weights: Mapping[str, _Tensor], networks: int) -> list[dict[str, _Tensor]]:
+    """Give the weights of each network of a bundle, which are named after its number."""
+    apart = defaultdict[str, dict[str, _Tensor]](dict)
+    for name, tensor in weights.items():
+        number, _, own = name.partition(".")
+        apart[number][own] = tensor
+    if {*apart} != {str(number) for number in range(len(apart))} or len(apart) != networks or not apart:
+        raise InputError(f"{WEIGHTS} holds the networks {', '.join(sorted(apart))}, and {CARD} tells of {networks}")
+    return [apart[str(number)] for number in range(networks)]
 
 
 @contextmanager

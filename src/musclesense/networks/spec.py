@@ -1,7 +1,8 @@
 """What a trained network is: the images it takes, how they are laid before it, and what its numbers mean."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Self
 
 from musclesense.errors import InputError
@@ -11,6 +12,19 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.vocabulary import CHANNELS, Region
 
 _SMALLEST_SCALE, _LARGEST_SCALE, _MOST_SCALES = 0.5, 2.0, 32
+WIDEST, DEEPEST, MOST_FOLDED = 1024, 10, 8
+"""Features of the finest stage, stages, and pixels along a folded square that a U-Net may have."""
+BEST_SCALES = (0.85, 1.0, 1.15)
+MOST_FEATURES = 2**28
+"""Of a layer for one image, each of 4 bytes; several layers are in memory at once."""
+
+
+class Effort(StrEnum):
+    """How often a network looks at a slice: test-time augmentation."""
+
+    FAST = "fast"  # once
+    DEFAULT = "default"  # as the network was trained to be used
+    BEST = "best"  # with its mirror image, at each of `BEST_SCALES` and of the network's own sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +72,14 @@ class NetworkSpec:
         if not known or not 1 <= len(self.scales) <= _MOST_SCALES:
             limits = f"{_SMALLEST_SCALE:g} to {_LARGEST_SCALE:g}"
             raise InputError(f"inference.scales={list(self.scales)}: give 1 to {_MOST_SCALES}, each from {limits}")
+
+    def at(self, effort: Effort) -> Self:
+        """Give the same network with as much test-time augmentation as is asked for."""
+        if effort == Effort.DEFAULT:
+            return self
+        if effort == Effort.FAST:
+            return replace(self, flip=False, scales=(1.0,))
+        return replace(self, flip=True, scales=tuple(sorted({*self.scales, *BEST_SCALES})))
 
     @property
     def frame(self) -> Frame:

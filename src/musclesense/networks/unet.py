@@ -5,8 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from musclesense.errors import InputError
-
-_WIDEST, _DEEPEST, _MOST_FOLDED = 1024, 10, 8
+from musclesense.networks.spec import DEEPEST, MOST_FOLDED, WIDEST
 
 
 class UNet(nn.Module):
@@ -26,7 +25,7 @@ class UNet(nn.Module):
 
     def __init__(self, *, in_channels: int, out_channels: int, width: int, depth: int) -> None:
         super().__init__()
-        for name, value, most in (("width", width, _WIDEST), ("depth", depth, _DEEPEST)):
+        for name, value, most in (("width", width, WIDEST), ("depth", depth, DEEPEST)):
             if not isinstance(value, int) or value < 1:
                 raise InputError(f"model.{name}={value} is no size of a network; give 1 or more")
             if value > most:
@@ -76,7 +75,7 @@ class FoldedUNet(nn.Module):
         self, *, in_channels: int, out_channels: int, width: int, depth: int, fold: int, detail: int = 0
     ) -> None:
         super().__init__()
-        for name, value, least, most in (("fold", fold, 1, _MOST_FOLDED), ("detail", detail, 0, _WIDEST)):
+        for name, value, least, most in (("fold", fold, 1, MOST_FOLDED), ("detail", detail, 0, WIDEST)):
             if not isinstance(value, int) or not least <= value <= most:
                 raise InputError(f"model.{name}={value} cannot be taken; give {least} to {most}")
         square, unfolded = fold**2, detail or out_channels

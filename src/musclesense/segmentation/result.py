@@ -1,13 +1,12 @@
 """A segmented scan: mask, measurements, pictures to judge it by, and what made it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from musclesense.imaging.grid import Placement, take_slice
@@ -40,6 +39,7 @@ class Segmentation:
         region: What the scan shows.
         limbs: Both limbs side by side, or the one that it shows, as given or found.
         measuring: How it is measured.
+        runtime: The library that the networks computed with, and its version.
     """
 
     scan: Scan
@@ -49,6 +49,7 @@ class Segmentation:
     region: Region
     limbs: Limbs
     measuring: Measuring = PLAIN
+    runtime: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def measured(self) -> MeasuredMask:
@@ -122,7 +123,7 @@ class Segmentation:
         """Say what made the mask, so that it can be made again; ``anonymous`` as of `save`."""
         spec = self.spec
         return {
-            "versions": versions() | {"torch": torch.__version__},
+            "versions": versions() | dict(self.runtime),
             "region": str(self.region),
             "limbs": str(self.limbs),
             "phase_unit": self.scan.phase_unit,
@@ -130,6 +131,8 @@ class Segmentation:
             "channels": list(spec.channels),
             "labels": spec.labels.to_config(),
             "threshold": spec.threshold,
+            "flip": spec.flip,
+            "scales": list(spec.scales),
             "grid": spec.grid.to_config(),
             "networks": [_named_network(path, anonymous) for path in dict.fromkeys(self.networks)],
         }

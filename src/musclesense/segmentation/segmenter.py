@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,10 @@ from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import Geometry
 from musclesense.messages import in_words, log
-from musclesense.networks.bundle import TrainedNetwork, read_networks
-from musclesense.networks.card import is_bundle
-from musclesense.networks.predictor import AUTO, Ensemble, Predictor, TorchPredictor
+from musclesense.networks.card import WEIGHTS, is_bundle
+from musclesense.networks.predictor import AUTO, Ensemble, Predictor, on_processor
 from musclesense.networks.shipped import default_model, place_of, shipped
-from musclesense.networks.spec import NetworkSpec
+from musclesense.networks.spec import Effort, NetworkSpec
 from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import Scan, limbs_of, word_of
@@ -28,6 +27,9 @@ from musclesense.storage.paths import is_file, is_folder, refuse_dicom
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import finished_runs, require_own_file
 from musclesense.vocabulary import Channel, Limbs, Region
+
+if TYPE_CHECKING:
+    from musclesense.networks.bundle import TrainedNetwork
 
 _SLICES_AT_ONCE, _PIXELS_AT_ONCE = 8, 2**22
 _BEYOND = 0.01
@@ -48,13 +50,19 @@ class Segmenter:
     files: tuple[Path, ...]
 
     @classmethod
-    def load(cls, model: str | os.PathLike[str], device: str = AUTO, allow_class: Collection[str] = ()) -> Self:
+    def load(
+        cls,
+        model: str | os.PathLike[str],
+        device: str = AUTO,
+        allow_class: Collection[str] = (),
+        effort: str = Effort.DEFAULT,
+    ) -> Self:
         """Load trained networks, as `musclesense.load_model` says."""
-        trained = trained_networks(model, allow_class)
-        if len(trained) > 1:
-            log.info(f"{model}: {len(trained)} networks segment together")
-        members = [TorchPredictor(one.network, one.spec, device) for one in trained]
-        return cls(Ensemble(members), tuple(one.weights_file for one in trained))
+        members = _predictors(place_of(model), device, allow_class, word_of(Effort, "effort", effort))
+        if len(members) > 1:
+            log.info(f"{model}: {len(members)} networks segment together")
+        files, networks = zip(*members, strict=True)
+        return cls(Ensemble(networks), files)
 
     def only(self, numbers: Sequence[int]) -> Self:
         """Give some of the networks, by their numbers."""
@@ -135,6 +143,7 @@ def segment(
     region: str,
     limbs: str = AUTO,
     device: str = AUTO,
+    effort: str = Effort.DEFAULT,
     out_of_fold: bool = False,
     told: bool = False,
     measuring: Measuring = PLAIN,
@@ -144,7 +153,7 @@ def segment(
     shown, seen = word_of(Region, "region", region), None if limbs == AUTO else word_of(Limbs, "limbs", limbs)
     if model is None:
         model = default_model(scan.channels, [shown])
-    segmenter = model if isinstance(model, Segmenter) else Segmenter.load(model, device)
+    segmenter = model if isinstance(model, Segmenter) else Segmenter.load(model, device, effort=effort)
     segmenter.require_region(shown)
     if out_of_fold:
         unseen = unseen_by(scan, segmenter.files)
@@ -157,7 +166,9 @@ def segment(
         scan = replace(scan, channels={**scan.channels, Channel.IMAGE.value: shows_body})
     bodies = {name: scan.bodies for name, image in scan.channels.items() if image is shows_body}
     classes = segmenter.segment(scan.channels, scan.geometry, bodies)
-    made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, seen or limbs_of(scan), measuring)
+    where = seen or limbs_of(scan)
+    by = segmenter.predictor.runtime
+    made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, where, measuring, by)
     _say_beyond(made)
     made.measured.tell()
     return made
@@ -175,12 +186,27 @@ def _say_beyond(made: Segmentation) -> None:
         )
 
 
-def trained_networks(model: str | os.PathLike[str], allow_class: Collection[str] = ()) -> list[TrainedNetwork]:
+def _predictors(place: Path, device: str, classes: Collection[str], effort: Effort) -> list[tuple[Path, Predictor]]:
+    """Give each network after the file of its weights: on the processor by ONNX Runtime where it can be."""
+    if is_bundle(place) and on_processor(device):
+        from musclesense.networks.onnx_predictor import read_onnx
+
+        if members := read_onnx(place, effort):
+            return [(place / WEIGHTS, one) for one in members]
+    from musclesense.networks.torch_predictor import TorchPredictor
+
+    trained = trained_networks(place, classes)
+    return [(one.weights_file, TorchPredictor(one.network, one.spec.at(effort), device)) for one in trained]
+
+
+def trained_networks(model: str | os.PathLike[str], allow_class: Collection[str] = ()) -> "list[TrainedNetwork]":
     """Read the networks that a user means, which must have been trained alike.
 
     Raises:
         InputError: Nothing usable is there, or they differ in more than their weights.
     """
+    from musclesense.networks.bundle import read_networks
+
     trained = [one for path in _stored_networks(place_of(model)) for one in read_networks(path, allow_class)]
     first = trained[0]
     for other in trained[1:]:

@@ -14,9 +14,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from musclesense.errors import InputError, reason_of
 from musclesense.networks import build, bundle
 from musclesense.networks.card import usable
-from musclesense.networks.predictor import foreground
 from musclesense.networks.registry import LOSS, OPTIMIZER, SCHEDULE, Kind, make, of_file
 from musclesense.networks.spec import NetworkSpec
+from musclesense.networks.torch_predictor import foreground
 from musclesense.training.datamodule import Batch
 from musclesense.training.loss import MeanDice
 

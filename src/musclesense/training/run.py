@@ -20,9 +20,9 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from musclesense.errors import DiskError, InputError, reason_of
 from musclesense.messages import log
 from musclesense.networks.bundle import read_checkpoint
-from musclesense.networks.predictor import TorchPredictor
 from musclesense.networks.shipped import place_of
 from musclesense.networks.spec import NetworkSpec
+from musclesense.networks.torch_predictor import TorchPredictor
 from musclesense.storage.locks import locked, locked_if_free
 from musclesense.studies.reading import read_done
 from musclesense.studies.writing import begin_run, record_failure, write_done
