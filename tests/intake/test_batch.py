@@ -174,7 +174,7 @@ def test_one_bad_scan_is_told_at_the_end_and_done_later(
         assert said.out == f"{out / 'cohort.csv'}\n"
         assert lines[-3].startswith(f"{cohort}, line 3: {bad}: voxels cannot be read (")
         assert lines[-2].startswith(f"{cohort}, line 5: ") and "no such file" in lines[-2]
-        assert lines[-1] == "2 scans have no result; the same command does these alone"
+        assert lines[-1] == "scans without a result: 2; the same command does these alone"
         assert [row.subject for row in read_table(out / "cohort.csv").acquisitions] == ["s/3", "s1", "s/3"]
         assert {*whole(out)["subject"]} == {"s/3", "s1"}
     before = written(out)

@@ -181,7 +181,7 @@ def _segment_table(cohort: Path, out: Path, **how: Any) -> None:
         log.error(f"{cohort}, {problem}")
     print(out / TABLE)
     if problems:
-        log.error(f"{len(problems)} scans have no result; the same command does these alone")
+        log.error(f"scans without a result: {len(problems)}; the same command does these alone")
         sys.exit(1)
 
 
