@@ -52,7 +52,8 @@ def test_a_bundle_of_a_study_segments_as_the_study(
     scan = read_scan(fat=limbs.fat, water=limbs.water)
     images = np.random.default_rng(0).normal(size=(1, 2, 80, 160)).astype(np.float32)
     found = [Segmenter.load(path, "cpu").predictor.probabilities(images) for path in (study, tmp_path / "bundle")]
-    assert np.array_equal(found[0], found[1]) and found[0].std() > 0
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4)  # the weights are equal; what computes is not
+    assert found[0].std() > 0.01
     one = segment(scan, model=tmp_path / "bundle", region="thigh")
     assert np.array_equal(one.classes, segment(scan, model=study, region="thigh").classes)
     saved = json.loads((one.save(tmp_path / "out") / "run.json").read_text())
