@@ -159,7 +159,7 @@ def segment(
     scan: "Scan | ImageLike",
     *,
     model: "PathLike | Segmenter | None" = None,
-    region: str | Region,
+    region: str | Region | None = None,
     limbs: str | Limbs = "auto",
     device: str = "auto",
     effort: str = "default",
@@ -174,7 +174,7 @@ def segment(
         scan: From `read_scan`, or a path that it takes; or an image in memory, which is taken for the fat image.
         model: From `load_model`, or what it takes. None: of the networks that come with the package the one that takes
             the images, of several the one that takes most.
-        region: ``calf`` or ``thigh``.
+        region: ``calf`` or ``thigh``. None: what is found in the images.
         limbs: ``both`` side by side; or the one that the scan shows: ``left`` or ``right`` of the subject, or ``one``
             where the side is not known; or ``auto``: what is found in the images.
         device: Where the networks compute, unless ``model`` is loaded already.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from musclesense.cohort.folds import NestedFolds
 from musclesense.cohort.table import Acquisition, read_table, write_table
 from musclesense.imaging.digests import image_digest
 from musclesense.imaging.nifti import Geometry, write_volume
+from musclesense.phantom.any_contrast import synthetic_slice
+from musclesense.phantom.held import Held
+from musclesense.phantom.scanner.sequences import Sequence as Contrast
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import Scan
 from musclesense.studies.content import write_content
@@ -25,6 +28,11 @@ from musclesense.vocabulary import Limbs, Region
 
 from ..shared.networks import spec_of, write_checkpoint
 
+PLAIN = (
+    *("pose", "surroundings", "cropping", "artefacts", "hips", "sides", "arms", "masses", "implants", "fluid"),
+    *("disease", "noise", "shading", "swaps"),
+)
+"""What is left out of phantoms, so that nothing but limbs is seen."""
 RIGHT_MM, LEFT_MM = 35.0, 50.0
 RIGHT_PERCENT, LEFT_PERCENT = 20.0, 60.0
 
@@ -96,6 +104,38 @@ def write_limbs(folder: Path, geometry: Geometry, angles: Sequence[float] = (9, 
         files[name] = folder / f"{name}.nii.gz"
         write_volume(files[name], 200 * (of_right * right + of_left * left), geometry, np.int16)
     return TwoLimbs(files["fat"], files["water"], geometry, right, left)
+
+
+def leg_scan(
+    region: Region,
+    levels: Sequence[float],
+    *,
+    contrast: Contrast = Contrast.DIXON_FAT,
+    codes: str = "RAS",
+    seed: int = 5,
+    channel: str = "image",
+) -> Scan:
+    """Slices of a healthy adult's limbs at levels of the region, from the ankle's or the knee's end (0) to the other.
+
+    The volume's axes run as ``codes`` say.
+    """
+    held = Held(build="usual", pixel_mm=1.5, slice_mm=5.0, sequence=contrast, readout={"finer": 1.0})
+    slices = []
+    for level in levels:
+        own = replace(held, level=level)
+        one = synthetic_slice(np.random.default_rng(seed), regions=[region], held=own, without=PLAIN)
+        slices.append(one.stored(one.image))
+    wide, high = np.max([image.shape for image in slices], axis=0)
+    volume = np.zeros((wide, high, len(slices)), np.float32)
+    for number, image in enumerate(slices):
+        left, top = (wide - image.shape[0]) // 2, (high - image.shape[1]) // 2
+        volume[left : left + image.shape[0], top : top + image.shape[1], number] = image
+    # Slices run to the left and to posterior.
+    flips = tuple(axis for axis in range(3) if codes[axis] != "LPS"[axis])
+    volume = np.ascontiguousarray(np.flip(volume, flips))
+    signs = [1.5 if code in "RAS" else -1.5 for code in codes]
+    geometry = Geometry.from_affine((wide, high, len(slices)), np.diag([signs[0], signs[1], 10 * signs[2] / 1.5, 1.0]))
+    return Scan({channel: volume}, None, geometry, {})
 
 
 @pytest.fixture

@@ -159,3 +159,14 @@ def test_words_on_phases_do_not_go_with_a_fat_image(limbs: TwoLimbs, stored: dic
 def test_arguments_that_do_not_go_together_are_named(given: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         read_scan(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("below", "said"), [(0.0, False), (0.01, False), (0.1, True), (0.6, True)])
+def test_an_image_with_many_negative_values_is_said(
+    below: float, said: bool, limbs: TwoLimbs, caplog: pytest.LogCaptureFixture
+) -> None:
+    fat = read_volume(limbs.fat)
+    image = fat.data.astype(np.float32)
+    image.flat[: round(below * image.size)] -= 20000
+    from_images({"fat": (image, fat.geometry.affine)})
+    assert any("% of voxels are far below 0, as in CT and phase images" in line for line in caplog.messages) is said

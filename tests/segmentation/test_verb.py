@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.image
@@ -16,6 +17,7 @@ from musclesense.imaging.nifti import read_volume, write_volume
 from musclesense.networks import shipped
 from musclesense.segmentation.export import export_bundle
 from musclesense.segmentation.result import FILES
+from musclesense.vocabulary import Region
 
 from ..shared.networks import write_checkpoint
 from .conftest import (
@@ -24,6 +26,7 @@ from .conftest import (
     RIGHT_MM,
     RIGHT_PERCENT,
     TwoLimbs,
+    leg_scan,
     odd_geometry,
     write_limbs,
     write_run,
@@ -240,6 +243,92 @@ def test_a_second_time_the_results_are_replaced_byte_for_byte(limbs: TwoLimbs, r
     (tmp_path / "out" / "mask.nii.gz").write_bytes(b"")
     segment(limbs, run, tmp_path / "out")
     assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == first
+
+
+def write_leg(file: Path, region: Region, levels: Sequence[float]) -> list[str]:
+    """Write phantom slices of a leg; gives the arguments that take them, without a region."""
+    scan = leg_scan(region, levels)
+    write_volume(file, scan.channels["image"], scan.geometry, np.float32)
+    return ["--fat", str(file)]
+
+
+def fat_checkpoint(folder: Path) -> Path:
+    return write_checkpoint(folder / "fat.ckpt", channels=["fat"], regions=("calf", "thigh"))
+
+
+@pytest.mark.parametrize(("region", "levels"), [(Region.CALF, (0.4, 0.5, 0.6)), (Region.THIGH, (0.5, 0.6))])
+def test_the_region_is_found_and_said_with_how_sure(
+    region: Region, levels: Sequence[float], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, model = write_leg(tmp_path / "fat.nii.gz", region, levels), fat_checkpoint(tmp_path)
+    main(["segment", *images, "--model", str(model), "--out", str(tmp_path / "found")])
+    err = capsys.readouterr().err
+    assert f"region: {region}, found in the images (" in err and "% sure)" in err
+    record = json.loads((tmp_path / "found" / "run.json").read_text())
+    assert record["region"] == region
+    assert 0.6 <= record["region_sure"] <= 1
+    assert record["off_level"] == {}
+    main(["segment", *images, "--region", region, "--model", str(model), "--out", str(tmp_path / "given")])
+    assert "region" not in capsys.readouterr().err
+    for name in ("mask.nii.gz", "measurements.csv"):
+        assert (tmp_path / "given" / name).read_bytes() == (tmp_path / "found" / name).read_bytes()
+
+
+def test_a_model_of_another_region_than_found_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = write_leg(tmp_path / "fat.nii.gz", Region.CALF, (0.4, 0.5))
+    model = write_checkpoint(tmp_path / "fat.ckpt", channels=["fat"], regions=("thigh",))
+    with pytest.raises(SystemExit) as stopped:
+        main(["segment", *images, "--model", str(model), "--out", str(tmp_path / "out")])
+    assert stopped.value.code == 2
+    assert "--region calf: the model was trained on thigh" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_of_no_region_are_refused_unless_one_is_given(
+    limbs: TwoLimbs, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--fat", str(limbs.fat), "--water", str(limbs.water), "--model", str(run), "--out", str(tmp_path / "out")]
+    said = refused(capsys, *asked)
+    assert "--region: not found: most slices show " in said and "give --region calf or thigh" in said
+    assert not (tmp_path / "out").exists()
+    main(["segment", *asked, "--region", "thigh"])
+    assert (tmp_path / "out" / "mask.nii.gz").exists()
+
+
+def test_another_region_than_the_images_show_is_said_and_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write_leg(tmp_path / "fat.nii.gz", Region.CALF, (0.4, 0.5, 0.6))
+    out = tmp_path / "out"
+    main(["segment", *images, "--region", "thigh", "--model", str(fat_checkpoint(tmp_path)), "--out", str(out)])
+    assert "region: given as thigh, but most slices show the calf (" in capsys.readouterr().err
+    assert json.loads((out / "run.json").read_text())["region"] == "thigh"
+    assert "off_level" not in (out / "measurements.csv").read_text()
+
+
+def test_slices_beyond_the_region_are_flagged_and_totals_leave_them_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write_leg(tmp_path / "fat.nii.gz", Region.THIGH, (0.0, 0.03, 0.35, 0.45, 0.55, 0.65))
+    out = tmp_path / "out"
+    main(["segment", *images, "--model", str(fat_checkpoint(tmp_path)), "--out", str(out)])
+    assert "measurements: slice 0, 1 shows the knee; totals leave it out" in capsys.readouterr().err
+    assert json.loads((out / "run.json").read_text())["off_level"] == {"0": "knee", "1": "knee"}
+    rows = rows_of(out)
+    for row in rows:
+        if row["slice"] != "all":
+            assert ("off_level" in row["flags"].split()) is (row["slice"] in ("0", "1"))
+            assert int(row["counted_slices"]) == (row["slice"] not in ("0", "1"))
+    for limb in ("right", "left"):
+        own = [row for row in rows if row["limb"] == limb]
+        counted = sum(int(row["voxels"]) for row in own if row["slice"] in ("2", "3", "4", "5"))
+        assert int(own[-1]["voxels"]) == counted
+        assert (own[-1]["counted_slices"], own[-1]["flags"]) == ("4", "off_level")
+    again = tmp_path / "again"
+    main(["measure", *images, "--mask", str(out / "mask.nii.gz"), "--out", str(again)])
+    for row in rows:  # no network, no frame
+        row["beyond_frame_percent"] = ""
+    assert rows_of(again) == rows
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -144,8 +144,6 @@ def segment(
         how = {"model": model, "device": device, "allow_class": tuple(allow_class), "out_of_fold": out_of_fold}
         _segment_table(cohort, out, **how, effort=effort, anonymous=anonymous, measuring=measuring, jobs=jobs)
         return
-    if region is None:
-        raise InputError(f"--region: is needed beside a scan; give {' or '.join(Region)}")
     scan = read_given(path, **{name: _image(value) for name, value in asked.items()})
     require_place(out, files_of(scan))
     measuring.require_slices(scan.geometry)

@@ -101,17 +101,11 @@ def synthetic_slice(
     Raises:
         InputError: An ingredient is unknown.
     """
-    unknown = [name for name in without if name not in INGREDIENTS]
-    if unknown:
-        raise InputError(f"ingredient {unknown[0]!r} is unknown; leave out some of {', '.join(INGREDIENTS)}")
-    names = ("anatomy", "frame", "scanner", *INGREDIENTS)
-    states = {name: own for name, own in zip(names, rng.spawn(len(names)), strict=True) if name not in without}
-    region = sorted(regions)[int(states["anatomy"].integers(len(regions)))]
-    limbs, shown = _sample_subject(states, region, held)
+    states, region, limbs, shown = who(rng, regions=regions, without=without, held=held)
     limbs, stack = _sample_frame(states, limbs, held)
     drawing = draw_slice(stack, limbs, 0.0)
     add_all(states, drawing, limbs, stack.voxel_mm)
-    images, compartments, pixel = _take_images(states, drawing, stack.voxel_mm, held, acquired)
+    images, compartments, pixel = take_images(states, drawing, stack.voxel_mm, held, acquired)
     rows, columns = compartments.shape
     first, *others = images
     return SyntheticSlice(
@@ -123,6 +117,27 @@ def synthetic_slice(
         region=region,
         limbs=_seen(shown, compartments),
     )
+
+
+def who(
+    rng: np.random.Generator,
+    *,
+    regions: Collection[Region] = tuple(Region),
+    without: Collection[str] = (),
+    held: Held = NOTHING,
+) -> tuple[_States, Region, list[PlacedLimb], Limbs]:
+    """Draw the subject of `synthetic_slice` alone: random states, region, how the limbs lie and which are scanned.
+
+    Raises:
+        InputError: An ingredient is unknown.
+    """
+    unknown = [name for name in without if name not in INGREDIENTS]
+    if unknown:
+        raise InputError(f"ingredient {unknown[0]!r} is unknown; leave out some of {', '.join(INGREDIENTS)}")
+    names = ("anatomy", "frame", "scanner", *INGREDIENTS)
+    states = {name: own for name, own in zip(names, rng.spawn(len(names)), strict=True) if name not in without}
+    region = sorted(regions)[int(states["anatomy"].integers(len(regions)))]
+    return states, region, *_sample_subject(states, region, held)
 
 
 def _seen(shown: Limbs, compartments: NDArray[np.uint8]) -> Limbs:
@@ -212,7 +227,7 @@ def _sample_frame(states: _States, limbs: list[PlacedLimb], held: Held = NOTHING
     return centre_limbs(pose, limbs, stack), stack
 
 
-def _take_images(
+def take_images(
     states: _States, drawing: Drawing, pixel: float, held: Held, acquired: Acquired
 ) -> tuple[dict[str, Floats], NDArray[np.uint8], float]:
     """Turn a drawing into images by their channels, its compartments, and the size of their pixels in mm.

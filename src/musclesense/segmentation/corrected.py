@@ -138,6 +138,7 @@ class CorrectedMask:
         return {
             "versions": versions(),
             "limbs": str(self.measured.limbs),
+            "off_level": {str(number): str(place) for number, place in self.measured.off.items()},
             "phase_unit": scan.phase_unit,
             "inputs": {name: named(path, anonymous) for name, path in files.items()},
             "labels": self.measured.labels.to_config(),
@@ -178,7 +179,8 @@ def measure(
     classes = _encode(values, labels, names, image_name(mask, "mask"))
     told = str(known.get("limbs", limbs)) if limbs == "auto" else limbs
     shown = limbs_of(scan) if told == "auto" else word_of(Limbs, "limbs", told)
-    measured = MeasuredMask(scan, classes, labels, shown, measuring)
+    off = {int(number): str(place) for number, place in known.get("off_level", {}).items()}
+    measured = MeasuredMask(scan, classes, labels, shown, measuring, off=off)
     before = None if folder is None or record is None else _automatic(folder, record, measured, file)
     measured.tell()
     made = CorrectedMask(measured, file, before, None if record is None else folder)

@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.limbs import part_limbs
 from musclesense.imaging.nifti import Geometry, write_volume
 from musclesense.messages import log
-from musclesense.segmentation.measuring import CUT, DIGITS, LEFT_OUT, PLAIN, Measuring, measure
+from musclesense.segmentation.measuring import CUT, DIGITS, LEFT_OUT, OFF_LEVEL, PLAIN, Measuring, measure
 from musclesense.segmentation.scan import FAT_FRACTION, Scan
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.digests import digest_of_bytes, digest_of_input
@@ -62,6 +62,7 @@ class MeasuredMask:
         limbs: Both limbs side by side, or the one that the scan shows.
         measuring: How it is measured.
         place: Lays the networks' frame over a slice; None where no network made the mask.
+        off: Slices that show something else than the region, and what; totals leave them out.
     """
 
     scan: Scan
@@ -70,6 +71,7 @@ class MeasuredMask:
     limbs: Limbs
     measuring: Measuring = PLAIN
     place: Callable[[int], Placement] | None = None
+    off: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def geometry(self) -> Geometry:
@@ -101,7 +103,7 @@ class MeasuredMask:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The rows of `table`; what is not known is None."""
-        return measure(self.scan, self.classes, self.labels, self.halves, self.beyond, self.measuring)
+        return measure(self.scan, self.classes, self.labels, self.halves, self.beyond, self.measuring, self.off)
 
     @cached_property
     def table(self) -> "DataFrame":
@@ -127,7 +129,10 @@ class MeasuredMask:
         return files_of(self.scan)
 
     def tell(self) -> None:
-        """Warn of slices that totals leave out since the edge of the image cuts them."""
+        """Warn of slices that totals leave out: they show another place, or the edge of the image cuts them."""
+        for place in dict.fromkeys(self.off.values()):
+            own = [str(number) for number, other in self.off.items() if other == place]
+            log.warning(f"measurements: slice {', '.join(own)} shows the {place}; totals leave it out")
         cut = {row["slice"] for row in self.rows[: -len(self.halves) * self.labels.n_classes] if _is_lost(row)}
         if cut:
             count = slice_count(self.geometry)
@@ -207,7 +212,7 @@ def as_text(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_lost(row: Mapping[str, Any]) -> bool:
     flags = row["flags"].split()
-    return CUT in flags and LEFT_OUT not in flags and not row["counted_slices"]
+    return CUT in flags and not {LEFT_OUT, OFF_LEVEL} & {*flags} and not row["counted_slices"]
 
 
 def require_place(folder: Path, names: tuple[str, ...] = FILES, *, corrected: bool = False) -> dict[str, str]:

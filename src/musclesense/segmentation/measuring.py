@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Self
@@ -36,8 +36,9 @@ DIGITS = {"volume_ml": ".3f", "beyond_frame_percent": ".1f", "largest_area_slice
     if name.endswith(("_cm2", "_ml")) or "fat_fraction" in name
 }
 """How numbers are written, with as many digits as mean something."""
-CUT, LIMB_CUT, LEFT_OUT = "cut", "limb_cut", "left_out"
-"""Flags: the edge of the image cuts the region, or the fat of the limb; the slice is not among those asked for."""
+CUT, LIMB_CUT, LEFT_OUT, OFF_LEVEL = "cut", "limb_cut", "left_out", "off_level"
+"""Flags: the edge of the image cuts the region, or the fat of the limb; the slice is not among those asked for, or
+shows another place than the region."""
 _MOST_EROSION_MM = 100.0
 
 
@@ -137,6 +138,7 @@ def measure(
     halves: Mapping[Side | Limbs, NDArray[np.bool_]],
     beyond: NDArray[np.bool_] | None,
     how: Measuring,
+    off: Collection[int] = (),
 ) -> list[dict[str, Any]]:
     """Measure each label of each limb, slice by slice, then over ``all`` slices that are counted.
 
@@ -147,6 +149,7 @@ def measure(
         halves: Where each limb lies.
         beyond: The body beyond the networks' frame, None where there is no frame.
         how: What is asked for.
+        off: Slices that show another place than the region.
 
     Returns:
         Rows of ``how.columns``; what is not known is None.
@@ -154,7 +157,7 @@ def measure(
     parts: dict[tuple[Side | Limbs, int], list[_Part]] = {}
     limbs: dict[Side | Limbs, list[_Limb]] = {}
     for number, limb in product(range(slice_count(scan.geometry)), halves):
-        shown, found = _measure_limb(scan, classes, labels, halves[limb], beyond, how, number)
+        shown, found = _measure_limb(scan, classes, labels, halves[limb], beyond, how, number, number in off)
         limbs.setdefault(limb, []).append(shown)
         for index, part in enumerate(found):
             parts.setdefault((limb, index), []).append(part)
@@ -179,6 +182,7 @@ def _measure_limb(
     beyond: NDArray[np.bool_] | None,
     how: Measuring,
     number: int,
+    off: bool,
 ) -> tuple[_Limb, list[_Part]]:
     """Measure one limb in one slice."""
 
@@ -198,15 +202,15 @@ def _measure_limb(
         body=_count(body),
         beyond=0 if beyond is None else _count(part(beyond) & inside),
         fat=None if depots is None else (_count(depots[0]), _count(depots[1])),
-        counted=asked,
-        fat_counted=asked and (how.with_cut or not limb_cut),
+        counted=asked and not off,
+        fat_counted=asked and not off and (how.with_cut or not limb_cut),
     )
     parts = []
     for index in range(1, len(labels.names) + 1):
         mask = found == index
         eroded = mask if how.erode is None else _eroded(mask, zooms, how.erode)
         cut = _touches_edge(mask)
-        flags = ((CUT, cut), (LIMB_CUT, limb_cut), (LEFT_OUT, not asked))
+        flags = ((CUT, cut), (LIMB_CUT, limb_cut), (LEFT_OUT, not asked), (OFF_LEVEL, off))
         parts.append(
             _Part(
                 number=number,
@@ -215,7 +219,7 @@ def _measure_limb(
                 eroded_voxels=_count(eroded),
                 eroded=_finite(fraction, eroded),
                 flags=tuple(flag for flag, holds in flags if holds),
-                counted=asked and (how.with_cut or not cut),
+                counted=limb.counted and (how.with_cut or not cut),
             )
         )
     return limb, parts

@@ -19,6 +19,7 @@ from musclesense.segmentation.measured import MeasuredMask, named, versions
 from musclesense.segmentation.measured import require_place as require_place
 from musclesense.segmentation.measuring import COLUMNS as COLUMNS
 from musclesense.segmentation.measuring import PLAIN, Measuring
+from musclesense.segmentation.place import Place
 from musclesense.segmentation.scan import Scan
 from musclesense.vocabulary import Limbs, Region, Side
 
@@ -54,7 +55,8 @@ class Segmentation:
     @cached_property
     def measured(self) -> MeasuredMask:
         """The mask, and what is measured in it."""
-        return MeasuredMask(self.scan, self.classes, self.spec.labels, self.limbs, self.measuring, self.placement)
+        off = self.scan.places.beyond(self.region)
+        return MeasuredMask(self.scan, self.classes, self.spec.labels, self.limbs, self.measuring, self.placement, off)
 
     @property
     def geometry(self) -> Geometry:
@@ -125,6 +127,8 @@ class Segmentation:
         return {
             "versions": versions() | dict(self.runtime),
             "region": str(self.region),
+            "region_sure": round(self.scan.places.sureness(Place(self.region)), 3),
+            "off_level": {str(number): str(place) for number, place in self.measured.off.items()},
             "limbs": str(self.limbs),
             "phase_unit": self.scan.phase_unit,
             "inputs": {name: named(path, anonymous) for name, path in self.scan.files.items()},

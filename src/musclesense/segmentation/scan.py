@@ -24,11 +24,15 @@ from musclesense.imaging.nifti import Geometry, value_problems
 from musclesense.imaging.reader import ImageLike, image_file, image_name
 from musclesense.imaging.turning import turned
 from musclesense.messages import log
-from musclesense.vocabulary import CHANNELS, Channel, Echo, Limbs
+from musclesense.segmentation.places import FoundPlaces, find_places
+from musclesense.vocabulary import CHANNELS, Channel, Echo, Limbs, Region
 
+SURELY_ANOTHER = 0.9
 FAT_FRACTION = "fat_fraction"
 DICOM = "dicom"
 """Among the files of a scan, the folder or file of DICOM that its images were made of."""
+_NEGATIVE, _BELOW_AIR = 0.02, 0.1
+"""So many voxels lie so far below 0, in parts of the brightest: noise and interpolation leave others there."""
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
@@ -67,7 +71,13 @@ class Scan:
     @cached_property
     def limbs(self) -> FoundLimbs:
         """Which limbs the reference image shows."""
-        return find_limbs(self.channels[self.reference], self.bodies, self.geometry)
+        found = find_limbs(self.channels[self.reference], self.bodies, self.geometry)
+        return self.places.sided(found) if found.limbs is Limbs.ONE else found
+
+    @cached_property
+    def places(self) -> FoundPlaces:
+        """What each slice of the reference image shows: calf, thigh, or something beside them."""
+        return find_places(self.channels[self.reference], self.bodies, self.geometry)
 
     @property
     def made(self) -> tuple[str, ...]:
@@ -154,6 +164,12 @@ def from_images(images: Mapping[str, ImageLike]) -> Scan:
         raise InputError(*problems)
     # Sums of stored integers could overflow.
     channels = {name: volume.data.astype(np.float32) for name, volume in volumes.items()}
+    for name, image in channels.items():
+        if (negative := float(np.mean(image < -_BELOW_AIR * np.percentile(image, 99)))) > _NEGATIVE:
+            said = (
+                f"{100 * negative:.0f} % of voxels are far below 0, as in CT and phase images; give a magnitude image"
+            )
+            log.warning(f"{names[name]}: {said}")
     if Channel.FAT not in channels or Channel.WATER not in channels:
         return Scan(channels, None, geometry, _files(images))
     fat, water = channels[Channel.FAT], channels[Channel.WATER]
@@ -178,6 +194,30 @@ def limbs_of(scan: Scan) -> Limbs:
     if found.limbs is not Limbs.BOTH or not found.sure:
         log.warning(f"limbs: taken as {found.limbs}, {found.why}; give limbs if it is otherwise")
     return found.limbs
+
+
+def region_of(scan: Scan) -> Region:
+    """Take the region that the images show, and say how sure that is.
+
+    Raises:
+        InputError: They show none.
+    """
+    (place, sure), found = scan.places.main, scan.places.region
+    if found is None:
+        raise ArgumentError(
+            f"{{region}}: not found: most slices show {place.said} ({sure:.0%} sure); "
+            f"give {{region}} {' or '.join(Region)} if it is one, or another image",
+            region="",
+        )
+    log.info(f"region: {found}, found in the images ({sure:.0%} sure); give region if it is otherwise")
+    return found
+
+
+def compare_region(scan: Scan, given: Region) -> None:
+    """Say that the images surely show another place than the region that is given."""
+    place, sure = scan.places.main
+    if place.region is not given and place.is_known and sure >= SURELY_ANOTHER:
+        log.warning(f"region: given as {given}, but most slices show {place.said} ({sure:.0%} sure)")
 
 
 def word_of(kind: type[_Word], argument: str, given: str) -> _Word:

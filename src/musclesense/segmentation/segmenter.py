@@ -21,7 +21,7 @@ from musclesense.networks.shipped import default_model, place_of, shipped
 from musclesense.networks.spec import Effort, NetworkSpec
 from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.result import Segmentation
-from musclesense.segmentation.scan import Scan, limbs_of, word_of
+from musclesense.segmentation.scan import Scan, compare_region, limbs_of, region_of, word_of
 from musclesense.segmentation.seen import tell, unseen_by
 from musclesense.storage.paths import is_file, is_folder, refuse_dicom
 from musclesense.studies.layout import RunFolder, StudyFolder
@@ -140,7 +140,7 @@ def segment(
     scan: Scan,
     *,
     model: str | os.PathLike[str] | Segmenter | None = None,
-    region: str,
+    region: str | None = None,
     limbs: str = AUTO,
     device: str = AUTO,
     effort: str = Effort.DEFAULT,
@@ -150,7 +150,8 @@ def segment(
 ) -> Segmentation:
     """Segment a scan, as `musclesense.segment` says; with ``told``, nothing is said of who has seen the subject."""
     measuring.require_slices(scan.geometry)
-    shown, seen = word_of(Region, "region", region), None if limbs == AUTO else word_of(Limbs, "limbs", limbs)
+    seen = None if limbs == AUTO else word_of(Limbs, "limbs", limbs)
+    shown = region_of(scan) if region is None else word_of(Region, "region", region)
     if model is None:
         model = default_model(scan.channels, [shown])
     segmenter = model if isinstance(model, Segmenter) else Segmenter.load(model, device, effort=effort)
@@ -163,12 +164,16 @@ def segment(
         tell(scan, segmenter.files)
     shows_body = scan.channels[scan.reference]
     if Channel.IMAGE in segmenter.spec.channels and Channel.IMAGE not in scan.channels:  # any image will do
+        looked = {name: found for name, found in vars(scan).items() if name in ("bodies", "places")}
         scan = replace(scan, channels={**scan.channels, Channel.IMAGE.value: shows_body})
+        vars(scan).update(looked)
     bodies = {name: scan.bodies for name, image in scan.channels.items() if image is shows_body}
     classes = segmenter.segment(scan.channels, scan.geometry, bodies)
     where = seen or limbs_of(scan)
     by = segmenter.predictor.runtime
     made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, where, measuring, by)
+    if region is not None:
+        compare_region(made.scan, shown)
     _say_beyond(made)
     made.measured.tell()
     return made

@@ -80,10 +80,14 @@ class Recipe:
         image, air = ("image", np.float16, several + frame), ("air", np.float32, several)
         return np.dtype([image, ("classes", np.uint8, frame), air])
 
+    def random_state(self, number: int) -> np.random.Generator:
+        """Give what slice ``number`` of the pool is drawn with."""
+        return np.random.default_rng([_POOL_STREAM, self.seed, number])
+
     def make(self, number: int) -> NDArray[Any]:
         """Make slice ``number`` of the pool: a record of ``dtype``."""
         synthetic = find_generator(self.generator).synthetic_slice(
-            np.random.default_rng([_POOL_STREAM, self.seed, number]), regions=self.regions, without=self.without
+            self.random_state(number), regions=self.regions, without=self.without
         )
         drawn = GENERATORS[self.generator]
         shown = {drawn[0]: synthetic.image, **synthetic.others}
