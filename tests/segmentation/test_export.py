@@ -13,7 +13,7 @@ from musclesense.cli.main import main
 from musclesense.errors import InputError
 from musclesense.imaging.labels import LabelSet
 from musclesense.networks.build import build_network
-from musclesense.networks.bundle import read_bundle, read_networks
+from musclesense.networks.bundle import read_bundle, read_networks, write_bundle
 from musclesense.networks.card import WEIGHTS, read_card
 from musclesense.segmentation.export import export_bundle
 from musclesense.segmentation.scan import read_scan
@@ -179,6 +179,17 @@ def test_what_is_there_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFix
             main(["export-bundle", name, "--out", str(out)])
         assert stopped.value.code == 2 and said in capsys.readouterr().err
     assert {file: file.read_bytes() for file in used.iterdir()} == before and not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("name", ["encoder.0.1.running_var", "encoder.0.0.weight", "head.bias"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_weights_of_a_bundle_that_are_no_finite_numbers_are_refused(name: str, value: float, tmp_path: Path) -> None:
+    """Whichever weights, and whatever would compute with them."""
+    spec = spec_of(network={"name": "unet", "width": 1, "depth": 1})
+    weights = build_network(spec).state_dict()
+    write_bundle(tmp_path / "bundle", spec, [weights, weights | {name: torch.full_like(weights[name], value)}], {})
+    with pytest.raises(InputError, match=rf"bundle: not a usable bundle \({name} holds no finite real numbers\)"):
+        Segmenter.load(tmp_path / "bundle", "cpu")
 
 
 def test_a_network_of_the_package_is_exported_by_its_name(tmp_path: Path) -> None:

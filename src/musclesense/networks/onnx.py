@@ -123,6 +123,8 @@ class _Graph:
         value = self.left.pop(name)
         if value.dtype.kind != "f" or value.shape != shape:
             raise UnsuitedError(f"{name} is {value.dtype} of {value.shape}")
+        if not np.isfinite(value).all():  # an infinite variance would vanish in what it divides
+            raise UnsuitedError(f"{name} holds no finite numbers")
         return value.astype(np.float32)
 
     def add(self, operator: str, *inputs: str, out: str = "", **attributes: int | str | tuple[int, ...]) -> str:
