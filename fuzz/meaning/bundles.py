@@ -16,6 +16,7 @@ from fuzz.seeds import SPEC, Seeds
 from musclesense.networks.bundle import write_bundle
 from musclesense.networks.card import CARD, WEIGHTS
 from musclesense.networks.spec import NetworkSpec
+from musclesense.studies.layout import RunFolder, StudyFolder
 
 _PLAIN = tuple(value for value in VALUES if not isinstance(value, bytes))
 """What JSON holds."""
@@ -29,17 +30,17 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
 def _exported(draw: Draw, folder: Path, seeds: Seeds) -> Case:
     """Draw which runs of a study are finished, begun or never begun; all of the folds that it began must be."""
     outers, inners = 1 + draw.below(3), 1 + draw.below(3)
-    first, states = draw.below(2), dict[tuple[int, int], str]()
+    first, states, study = draw.below(2), dict[tuple[int, int], str](), StudyFolder(folder / "runs")
     for outer in range(first, first + outers):
         for inner in range(inners):
             states[outer, inner] = draw.one_of(("finished",) * 12 + ("begun", "failed", "absent"))
-            _run(folder / "runs" / f"outer{outer}_inner{inner}", states[outer, inner], seeds, draw)
+            _run(study.run(outer, inner), states[outer, inner], seeds, draw)
     begun = [fold for fold, state in states.items() if state != "absent"]
     asked = {(outer, inner) for outer, _ in begun for _, inner in begun}
     complete = bool(begun) and all(states[fold] == "finished" for fold in asked)
     half = draw.chance(0.5)
     arguments = ("export-bundle", "runs", "--out", "out", *(("--half",) if half else ()))
-    files = [folder / "runs" / f"outer{outer}_inner{inner}" / "checkpoints" / "best.ckpt" for outer, inner in begun]
+    files = [study.run(*fold).checkpoints.best for fold in begun]
     expected = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.exists()]
 
     def right(folder: Path, said: str) -> str | None:
@@ -59,16 +60,16 @@ def _exported(draw: Draw, folder: Path, seeds: Seeds) -> Case:
     return Case(arguments=arguments, changes=f"{states}", verdict=verdict, right=right)
 
 
-def _run(run: Path, state: str, seeds: Seeds, draw: Draw) -> None:
+def _run(run: RunFolder, state: str, seeds: Seeds, draw: Draw) -> None:
     if state == "absent":
         return
-    (run / "checkpoints").mkdir(parents=True)
+    run.checkpoints.path.mkdir(parents=True)
     weights = {
         name: tensor + draw.below(3) * 1e-3 * tensor.is_floating_point() for name, tensor in seeds.weights.items()
     }
-    sound.write_checkpoint(run / "checkpoints" / "best.ckpt", weights, sound.HYPER_2)
+    sound.write_checkpoint(run.checkpoints.best, weights, sound.HYPER_2)
     if state != "begun":
-        (run / ("done.json" if state == "finished" else "failed.json")).write_text("{}")
+        (run.done if state == "finished" else run.failed).write_text("{}")
 
 
 def _segmented(draw: Draw, folder: Path, seeds: Seeds) -> Case:
