@@ -23,6 +23,7 @@ from musclesense.errors import report_input_errors
 from musclesense.evaluation.scoring import EVERY, PAPER, SCORES, Reference, score_cohort
 from musclesense.imaging.labels import LabelSet
 from musclesense.messages import log, to_console
+from musclesense.networks.spec import Effort
 from musclesense.phantom.any_contrast import MASK_VALUES
 from musclesense.phantom.cohorts.generate import make_subject
 from musclesense.phantom.cohorts.presets import Preset, find_preset
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--cohorts", type=Path, required=True)
     parser.add_argument("--larger", type=float, default=1.0, help="cohorts so many times as large")
+    parser.add_argument("--effort", default=Effort.DEFAULT, choices=[*Effort], help="how often it looks at a slice")
     options = parser.parse_args()
     with report_input_errors(debug=False):
         to_console()
@@ -50,7 +52,7 @@ def main() -> None:
         for preset, share in SHARES.items():
             folder = options.cohorts / f"{preset}-{options.larger:g}"
             tables[preset] = cohort(folder, few(find_preset(preset), options.larger * share))
-        judge(Segmenter.load(options.model), options.out, tables)
+        judge(Segmenter.load(options.model, effort=options.effort), options.out, tables)
 
 
 def few(preset: Preset, share: float) -> Preset:
