@@ -59,9 +59,8 @@ def section(file: Path, card: Mapping[str, Any]) -> str:
     grid = spec["grid"]
     folder = file.parent.relative_to(PROJECT).as_posix()
     packed = [name for name, bundle in shipped().items() if card["sha256"] in digests_of(bundle)]
-    network = (
-        file.parent / card["file"] if not packed or (file.parent / card["file"]).exists() else shipped()[packed[0]]
-    )
+    own = (file.parent / card["file"]).resolve()
+    network = own if own.exists() or not packed else shipped()[packed[0]]
     facts = {
         "in the package": ", ".join(f"`--model {name}`" for name in packed) or "no",
         "network": f"`{network.relative_to(PROJECT).as_posix()}`, SHA-256 `{card['sha256']}`",

@@ -312,7 +312,7 @@ def test_slices_beyond_the_region_are_flagged_and_totals_leave_them_out(
     images = write_leg(tmp_path / "fat.nii.gz", Region.THIGH, (0.0, 0.03, 0.35, 0.45, 0.55, 0.65))
     out = tmp_path / "out"
     main(["segment", *images, "--model", str(fat_checkpoint(tmp_path)), "--out", str(out)])
-    assert "measurements: slice 0, 1 shows the knee; totals leave it out" in capsys.readouterr().err
+    assert "measurements: the knee is seen in slice 0, 1; totals leave that out" in capsys.readouterr().err
     assert json.loads((out / "run.json").read_text())["off_level"] == {"0": "knee", "1": "knee"}
     rows = rows_of(out)
     for row in rows:

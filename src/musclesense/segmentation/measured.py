@@ -132,7 +132,7 @@ class MeasuredMask:
         """Warn of slices that totals leave out: they show another place, or the edge of the image cuts them."""
         for place in dict.fromkeys(self.off.values()):
             own = [str(number) for number, other in self.off.items() if other == place]
-            log.warning(f"measurements: slice {', '.join(own)} shows the {place}; totals leave it out")
+            log.warning(f"measurements: the {place} is seen in slice {', '.join(own)}; totals leave that out")
         cut = {row["slice"] for row in self.rows[: -len(self.halves) * self.labels.n_classes] if _is_lost(row)}
         if cut:
             count = slice_count(self.geometry)
