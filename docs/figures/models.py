@@ -1,4 +1,4 @@
-"""The page of trained networks, from their cards: ``python -m docs.figures.models``."""
+"""The pages of trained networks, from their cards: ``python -m docs.figures.models``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,14 +9,17 @@ from musclesense.networks.shipped import shipped
 from musclesense.storage.records import read_yaml, write_text
 
 PROJECT = Path(__file__).parents[2]
-PAGE = PROJECT / "docs" / "reference" / "models.md"
+PAGES = PROJECT / "docs" / "reference"
 HEAD = """# Trained networks
 
-This page is made from the cards of the networks by `python -m docs.figures.models`. A card lies beside its network, as
-`card.yaml`. Its figures come from the commands in `experiments/judge/README.md`. Intervals are of the mean, 95 %, by
-the bootstrap over subjects. Phantoms are simulated; their figures are no validation. Real scans are few, and nothing
-was chosen by them. `musclesense models` lists the networks that come with the package ([which one
+These pages are made from the cards of the networks by `python -m docs.figures.models`. A card lies in the folder of the
+network's experiment, as `card.yaml`. Its figures come from the commands in `experiments/judge/README.md`. Intervals are
+of the mean, 95 %, by the bootstrap over subjects. Phantoms are simulated; their figures are no validation. Real scans
+are few, and nothing was chosen by them. `musclesense models` lists the networks that come with the package ([which one
 segments](command-line-networks.md#which-network)).
+
+| network | title | in the package |
+|---|---|---|
 """
 SCORES = {
     "region": "region",
@@ -33,8 +36,9 @@ SCORES = {
 
 
 def main() -> None:
-    """Write the page."""
-    write_text(PAGE, page(cards()))
+    """Write the pages."""
+    for name, text in pages(cards()).items():
+        write_text(PAGES / name, text)
 
 
 def cards() -> dict[Path, Mapping[str, Any]]:
@@ -42,9 +46,23 @@ def cards() -> dict[Path, Mapping[str, Any]]:
     return {file: read_yaml(file, remedy="write it again") for file in sorted(PROJECT.glob("experiments/*/card.yaml"))}
 
 
-def page(of_networks: Mapping[Path, Mapping[str, Any]]) -> str:
-    """Write the page of these cards."""
-    return "\n".join([HEAD, *(section(file, card) for file, card in of_networks.items())])
+def pages(of_networks: Mapping[Path, Mapping[str, Any]]) -> dict[str, str]:
+    """Write a page of all networks, and one of each card; by file name."""
+    names = {file: f"model-{file.parent.name}.md" for file in of_networks}
+    rows = (
+        f"| [`{file.parent.name}`]({names[file]}) | {card['title']} | {in_package(card)} |\n"
+        for file, card in of_networks.items()
+    )
+    return {"models.md": HEAD + "".join(rows)} | {names[file]: page(file, card) for file, card in of_networks.items()}
+
+
+def in_package(card: Mapping[str, Any]) -> str:
+    """Name the bundles of a card's network that come with the package."""
+    return ", ".join(f"`--model {name}`" for name in _packed(card)) or "no"
+
+
+def _packed(card: Mapping[str, Any]) -> list[str]:
+    return [name for name, bundle in shipped().items() if card["sha256"] in digests_of(bundle)]
 
 
 def digests_of(bundle: Path) -> set[str]:
@@ -53,16 +71,15 @@ def digests_of(bundle: Path) -> set[str]:
     return {card.weights_sha256, *card.about.get("made_of", ())}
 
 
-def section(file: Path, card: Mapping[str, Any]) -> str:
+def page(file: Path, card: Mapping[str, Any]) -> str:
     """Write what a card says."""
     spec = card["spec"]
     grid = spec["grid"]
     folder = file.parent.relative_to(PROJECT).as_posix()
-    packed = [name for name, bundle in shipped().items() if card["sha256"] in digests_of(bundle)]
-    own = (file.parent / card["file"]).resolve()
+    own, packed = (file.parent / card["file"]).resolve(), _packed(card)
     network = own if own.exists() or not packed else shipped()[packed[0]]
     facts = {
-        "in the package": ", ".join(f"`--model {name}`" for name in packed) or "no",
+        "in the package": in_package(card),
         "network": f"`{network.relative_to(PROJECT).as_posix()}`, SHA-256 `{card['sha256']}`",
         "takes": card["takes"],
         "gives": card["gives"],
@@ -75,7 +92,15 @@ def section(file: Path, card: Mapping[str, Any]) -> str:
         "threshold": f"{spec['threshold']:g}",
         "measured by Musclesense": card["musclesense"],
     }
-    lines = [f"## {card['title']}", "", "| | |", "|---|---|", *(f"| {name} | {said} |" for name, said in facts.items())]
+    lines = [
+        f"# {card['title']}",
+        "",
+        "[All networks](models.md)",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {said} |" for name, said in facts.items()),
+    ]
     for title, rows in (("On held-out phantoms", card["figures"]), ("On real scans", card["real_scans"])):
         if rows:
             lines += ["", f"{title}:", "", *_table(("on", *SCORES), ("on", *SCORES.values()), rows)]

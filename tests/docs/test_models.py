@@ -1,4 +1,4 @@
-"""The page of trained networks is what their cards say, and each card is of the network beside it."""
+"""The pages of trained networks are what their cards say, and each card is of the network beside it."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from musclesense.storage.digests import digest_of_bytes
 CARDS = models.cards()
 
 
-def test_the_page_is_what_the_cards_say() -> None:
-    assert models.PAGE.read_text(encoding="utf-8") == models.page(CARDS)
+def test_the_pages_are_what_the_cards_say() -> None:
+    there = {file.name: file.read_text(encoding="utf-8") for file in models.PAGES.glob("model*.md")}
+    assert there == models.pages(CARDS)
 
 
 def test_every_network_that_comes_with_the_project_has_a_card() -> None:
@@ -39,14 +40,14 @@ def test_a_card_is_of_a_network_that_is_there(file: Path) -> None:
 
 def test_a_network_in_the_package_alone_is_named_by_its_bundle() -> None:
     file, card = next((file, card) for file, card in CARDS.items() if file.parent.name == "any_scanner_fat")
-    assert "| in the package | `--model any_scanner_fat` |" in models.page({file: card})
-    assert "`experiments/any_scanner_fat/model.ckpt`" in models.page({file: card})
-    moved = models.page({file: {**card, "file": "gone.ckpt"}})
+    assert "| in the package | `--model any_scanner_fat` |" in models.page(file, card)
+    assert "`experiments/any_scanner_fat/model.ckpt`" in models.page(file, card)
+    moved = models.page(file, {**card, "file": "gone.ckpt"})
     assert "| network | `src/musclesense/weights/any_scanner_fat`, SHA-256" in moved
-    assert "| in the package | no |" in models.page({file: {**card, "sha256": "0" * 64}})
+    assert "| in the package | no |" in models.page(file, {**card, "sha256": "0" * 64})
 
 
 def test_another_figure_gives_another_page() -> None:
     file, card = next(iter(CARDS.items()))
     other: dict[str, Any] = {**card, "figures": [{**card["figures"][0], "dice": 0.123}, *card["figures"][1:]]}
-    assert "| 0.123 |" in models.page({file: other}) != models.page({file: card})
+    assert "| 0.123 |" in models.page(file, other) != models.page(file, card)

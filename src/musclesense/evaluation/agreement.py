@@ -90,7 +90,7 @@ def agreement(x: Sequence[float], y: Sequence[float], subjects: Sequence[str]) -
 
     >>> found = agreement([10.0, 20.0, 30.0], [11.0, 20.0, 32.0], ["a", "b", "c"])
     >>> found["bias"].value, found["sd"].value, round(found["icc_a1"].value, 3)
-    (1.0, 1.0, 0.991)
+    (1.0, 1.0, 0.992)
 
     Args:
         x: One number for each acquisition.
