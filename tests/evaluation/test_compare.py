@@ -163,6 +163,16 @@ def test_a_study_of_one_region_is_compared_with_one_of_both(write_study: StudyWr
         assert {row["region"] for row in compare(pair).rows} == {"thigh"}
 
 
+def test_each_study_is_compared_where_it_has_a_region_in_common_with_the_first(write_study: StudyWriter) -> None:
+    both = write_study("both", finished=SOME)
+    calf = changed(write_study("calf", finished=SOME), lambda case: case if case.region == "calf" else None)
+    thigh = changed(write_study("thigh", finished=SOME), lambda case: case if case.region == "thigh" else None)
+    rows = compare([both, calf, thigh]).rows
+    assert {(row["study"], row["region"]) for row in rows} == {("calf", "calf"), ("thigh", "thigh")}
+    with pytest.raises(InputError, match=r"thigh: has no region in common with .*calf; give studies that have"):
+        compare([calf, both, thigh])
+
+
 def test_runs_that_one_study_lacks_are_left_out_and_told(write_study: StudyWriter, caplog) -> None:
     more, fewer = write_study("more", finished=SOME), write_study("fewer", finished=SOME[:2])
     rows = compare([more, fewer]).rows

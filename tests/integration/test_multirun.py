@@ -95,6 +95,20 @@ def test_25_separate_wandb_runs(sweep: Sweep) -> None:
     assert len({path.stem for path in written}) == len({path.parents[2] for path in written}) == 25
 
 
+def test_an_ablation_ends_with_its_comparison(tmp_path: Path, train: Command) -> None:
+    asked = (SMOKE, "+ablation=width", "model.width=2,3", "outer=0", "inner=0", "trainer.max_epochs=1")
+    done = train(tmp_path, *asked)
+    assert done.returncode == 0, done.stderr
+    first, second = (next((tmp_path / "runs").glob(f"width_{width}-phantom-smoke-*")) for width in (2, 3))
+    (compared,) = (tmp_path / "runs" / "compared").iterdir()
+    assert compared.name == f"width-{first.name[-8:]}"
+    assert f"compared: {compared.relative_to(tmp_path)}" in done.stderr
+    assert f"Reference: {first.name}" in done.stdout
+    assert "  model.width: 2 | 3\n" in done.stdout
+    rows = list(csv.DictReader((compared / "compare.csv").read_text().splitlines()))
+    assert {(row["study"], row["region"]) for row in rows} == {(second.name, "calf"), (second.name, "thigh")}
+
+
 def test_a_second_time_nothing_is_trained(sweep: Sweep, tmp_path: Path, train: Command) -> None:
     study = copy_of(sweep, tmp_path)
     before = {path: path.stat().st_mtime_ns for path in study.glob("outer*/**/*") if path.is_file()}

@@ -2,7 +2,10 @@
 
 import math
 import os
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
@@ -11,8 +14,10 @@ from tests.shared.commands import PlanOf
 from musclesense.errors import InputError
 from musclesense.launch import slurm
 from musclesense.launch.plan import check, result_of
+from musclesense.studies.identity import differences
 from musclesense.studies.layout import RunFolder
-from musclesense.studies.writing import write_done
+from musclesense.studies.writing import open_study, write_done
+from musclesense.training.composition import config_folder
 from musclesense.training.machine.hardware import choose
 from musclesense.training.run import make_trainer
 
@@ -36,6 +41,87 @@ def test_an_ablation_is_one_more_word(plan_of: PlanOf, ablation: str, studies: l
     plan = plan_of(ablation, "outer=range(0,5)", "inner=range(0,5)")
     assert [config.spec.channels for config in plan.studies.values()] == studies
     assert len(plan.runs) == 25 * len(studies)
+
+
+PAPER, ECHOES, ALL_FIVE = (
+    ["fat", "water", "te345", "te575"],
+    ["te345", "te460", "te575"],
+    ["fat", "water", "te345", "te460", "te575"],
+)
+ABLATIONS: dict[str, tuple[str, list[Any]]] = {
+    "channels": ("channels", [PAPER, ["fat"], ["fat", "water"], ECHOES, ALL_FIVE]),
+    "edition": ("edition.name", ["professional", "simplified"]),
+    "augmentation": ("augmentation.shift", [0.5, 0.1, 0.0]),
+    "grid": ("grid.spacing_mm", [1.25, 2.5, 1.25]),
+    "width": ("model.width", [32, 16, 64]),
+    "loss": ("loss.dice_weight", [1.0, 0.0]),
+    "region": ("region.name", ["lower_limb", "calf", "thigh"]),
+}
+
+
+def test_every_ablation_is_tested() -> None:
+    assert {path.stem for path in (config_folder() / "ablation").glob("*.yaml")} == ABLATIONS.keys()
+
+
+@pytest.mark.parametrize("ablation", ABLATIONS)
+@pytest.mark.parametrize("plus", ["+", ""])
+@pytest.mark.parametrize("experiment", ["demo", "paper"])
+def test_the_arms_of_an_ablation_are_studies_that_differ_in_it_alone(
+    plan_of: PlanOf, ablation: str, plus: str, experiment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    key, arms = ABLATIONS[ablation]
+    plan = plan_of(f"experiment={experiment}", f"{plus}ablation={ablation}", "outer=0..4", "inner=0,2")
+    check(plan)
+    assert plan.ablation == ablation
+    plain = [run.config.plain for run in plan.studies.values()]
+    assert [reduce(getitem, key.split("."), cast(Any, one)) for one in plain] == arms
+    assert len(plan.runs) == 10 * len(arms)
+    own = {one for other in plain[1:] for one in differences(plain[0], other, {})}
+    assert {one.partition(".")[0] for one in own} <= {key.partition(".")[0], "channels", "model"}
+    assert len({study.path.name[:-8] for study in plan.studies}) == len(arms), "the name shows the arm"
+
+
+def test_an_arm_may_be_left_out_or_put_in(plan_of: PlanOf) -> None:
+    plan = plan_of("experiment=demo", "+ablation=width", "model.width=8,12")
+    assert [run.config.model["width"] for run in plan.runs] == [8, 12]
+
+
+def test_ablations_are_combined_by_a_list(plan_of: PlanOf) -> None:
+    plan = plan_of("experiment=demo", "+ablation=[width,loss]")
+    assert plan.ablation == "width+loss"
+    assert len(plan.studies) == 3 * 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["+ablation=channels,width"], "+ablation=channels,width: give one ablation, or [channels,width] for each arm"),
+        (["ablation=colour"], "ablation=colour: no option 'colour'; give augmentation, channels, "),
+        (["ablation="], "ablation=: no option ''; give augmentation, channels, "),
+        (["+ablation=null"], "+ablation=null: "),
+        (["+ablation=width", "ablation=loss"], "ablation=loss: ablation is given twice"),
+        (["+ablation=width", "study=mine"], "the same run is asked for twice under one study"),
+        (["+ablation=grid", "experiment=smoke"], "the same run is asked for twice under one study"),
+    ],
+)
+def test_an_ablation_without_arms_of_its_own_is_refused(plan_of: PlanOf, overrides: list[str], line: str) -> None:
+    with pytest.raises(InputError) as raised:
+        check(plan_of(*overrides))
+    (problem,) = raised.value.problems
+    assert problem.startswith(line)
+
+
+def test_an_arm_that_was_trained_under_another_name_is_found(
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first arms of two ablations are one study, and may be that of no ablation."""
+    monkeypatch.chdir(tmp_path)
+    (begun,) = plan_of("experiment=paper", "model.width=32").runs
+    open_study(begun.study, begun.config.plain, {})
+    for asked in (["+ablation=width"], ["+ablation=loss", "model.width=32"]):
+        first, other, *_ = plan_of("experiment=paper", *asked).studies
+        assert first == begun.study != other
 
 
 def test_what_depends_on_the_fold_is_built_for_each(plan_of: PlanOf) -> None:

@@ -173,6 +173,13 @@ def test_a_table_counts_by_its_rows_and_not_by_its_path(path: str) -> None:
     assert "cohort.path" in differences(here, TODAY, {})
 
 
+@pytest.mark.parametrize("arm", ["width_16", "centre_1.25mm"])
+def test_the_arm_of_an_ablation_begins_the_name_and_parts_no_study(arm: str) -> None:
+    assert study_name({**TODAY, "arm": arm}, {}) == f"{arm}-{study_name(TODAY, {})}"
+    assert study_name({**TODAY, "arm": None}, {}) == study_name(TODAY, {})
+    assert differences({**TODAY, "arm": arm}, TODAY, {}) == {}
+
+
 def test_rows_of_a_phantom_do_not_count() -> None:
     assert study_name(TODAY, {}, "rows") == study_name(TODAY, {})
 

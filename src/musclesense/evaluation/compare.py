@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +132,8 @@ def compare(folders: Sequence[Path], *, margin: float | None = None) -> Comparis
         margin: Of Dice, within which a study counts as equivalent to the reference.
 
     Raises:
-        InputError: One is no study, they have other folds, test other cases, or have no region or label in common.
+        InputError: One is no study, they have other folds, test other cases, or one has no region or label in common
+            with the first.
     """
     if len(folders) < 2:
         raise InputError("compare: one study alone; give two or more")
@@ -142,12 +142,12 @@ def compare(folders: Sequence[Path], *, margin: float | None = None) -> Comparis
     studies = [read_study(folder) for folder in folders]
     for other in studies[1:]:
         _require_same_folds(studies[0], other)
-    frames = _common_cases(studies)
+    pairs = _common_cases(studies)
     names = _names(studies)
     rows = [
         {"study": name, "reference": names[0], **row}
-        for name, frame in zip(names[1:], frames[1:], strict=True)
-        for row in _rows(frames[0], frame, margin)
+        for name, (reference, other) in zip(names[1:], pairs, strict=True)
+        for row in _rows(reference, other, margin)
     ]
     for measure in PAIRED:
         own = [row for row in rows if row["measure"] == measure]
@@ -258,32 +258,37 @@ def _places(folds: NestedFolds) -> dict[str, tuple[str, str]]:
     return {subject: (place, " ".join(validated.get(subject, []))) for subject, place in tested.items()}
 
 
-def _common_cases(studies: Sequence[Study]) -> list["DataFrame"]:
-    """Give the cases of the runs, regions and labels that all studies have, in one order.
+def _common_cases(studies: Sequence[Study]) -> list[tuple["DataFrame", "DataFrame"]]:
+    """Give the cases of the first study and of each other one, of the runs that all have, in one order.
 
     Raises:
         InputError: There are none, or they are of other slices or other true masks.
     """
     runs = [{(run.outer, run.inner) for run in study.with_status(RunStatus.FINISHED)} for study in studies]
-    shared, first = set.intersection(*runs), studies[0].folder.path
+    shared = set.intersection(*runs)
     for study, own in zip(studies, runs, strict=True):
         if not shared:
             raise InputError(f"{study.folder.path}: no finished run is in all studies; train the same folds")
         if left := len(own - shared):
             log.warning(f"{study.folder.path}: {left} of {len(own)} finished runs are left out, as others lack them")
-    frames = []
-    for study in studies:
-        frame = case_frame(case for case in study.cases if (case.outer, case.inner) in shared)
-        keep = np.ones(len(frame), bool)
-        for name in ("region", "label"):
-            common = set.intersection(*({*getattr(one, f"{name}s")} for one in studies))
-            if not common:
-                raise InputError(f"{study.folder.path}: has no {name} in common with {first}; give studies that have")
-            keep &= frame[name].isin(common)
-        frames.append(_measured(frame[keep].set_index(_ONE, drop=False).sort_index()))
-    for (one, reference), (study, frame) in pairwise(zip(studies, frames, strict=True)):
-        _require_same_cases(one, reference, study, frame)
-    return [frame.reset_index(drop=True) for frame in frames]
+    reference, *others = [
+        case_frame(case for case in study.cases if (case.outer, case.inner) in shared) for study in studies
+    ]
+    return [_pair(studies[0], reference, *other) for other in zip(studies[1:], others, strict=True)]
+
+
+def _pair(one: Study, reference: "DataFrame", other: Study, frame: "DataFrame") -> tuple["DataFrame", "DataFrame"]:
+    """Give the cases of the regions and labels that two studies have."""
+    for name in ("region", "label"):
+        common = {*getattr(one, f"{name}s")} & {*getattr(other, f"{name}s")}
+        if not common:
+            raise InputError(
+                f"{other.folder.path}: has no {name} in common with {one.folder.path}; give studies that have"
+            )
+        reference, frame = (cases[cases[name].isin(common)] for cases in (reference, frame))
+    reference, frame = (_measured(cases.set_index(_ONE, drop=False).sort_index()) for cases in (reference, frame))
+    _require_same_cases(one, reference, other, frame)
+    return reference.reset_index(drop=True), frame.reset_index(drop=True)
 
 
 def _require_same_cases(one: Study, reference: "DataFrame", study: Study, frame: "DataFrame") -> None:

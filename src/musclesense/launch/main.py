@@ -162,6 +162,21 @@ def _without_paths(command: str) -> str:
     return shlex.join(re.sub(r"(?s)^(\+*(cohort\.path|runs|data)=).*", r"\1...", word) for word in shlex.split(command))
 
 
+def compare_arms(plan: Plan) -> None:
+    """Print how the arms of an ablation differ from its first, and write it beside the studies."""
+    from musclesense.evaluation.compare import compare
+
+    arms = list(dict.fromkeys(run.study.path for run in plan.runs if run.run.is_finished))
+    try:
+        found = compare(arms)
+        print(found)
+        folder = arms[0].parent / "compared" / f"{plan.ablation}-{arms[0].name[-8:]}"
+        log.info(f"compared: {found.save(folder)}")
+    except InputError as error:
+        for problem in error.problems:
+            log.warning(f"not compared: {problem}")
+
+
 def conclude(plan: Plan) -> int:
     """Report on each study of a multirun, name the runs that failed, and give the exit code of the command."""
     runs = [run.run for run in plan.runs] if plan.whole else plan.ended()
@@ -177,6 +192,8 @@ def conclude(plan: Plan) -> int:
         for study in plan.studies:
             log.info(f"later: musclesense report {study.path}")
         return 0
+    if plan.ablation:
+        compare_arms(plan)
     failed = [run for run in runs if not run.is_finished]
     for run in failed:
         log.error(f"failed: {run.path}" + (f" (see {run.error.name} there)" if is_file(run.error) else ""))

@@ -26,6 +26,7 @@ from musclesense.training.run import require_trainable
 from musclesense.training.settings import Settings, build_runs
 
 _FOLD = re.compile(r"(outer|inner)=-?\d{1,18}")
+_ABLATION = re.compile(r"\+*ablation=(.*)", re.DOTALL)
 _MOST_STUDIES = 256
 
 
@@ -34,12 +35,14 @@ class Plan:
     """What a command asks for: runs, Hydra's launcher of them, and whether several may be asked for.
 
     ``whole``: these are all runs; a sweeper that draws as it goes begins with one that stands for them.
+    ``ablation``: the name of that whose arms the studies are, or none.
     """
 
     runs: tuple[Settings, ...]
     launcher: DictConfig
     multirun: bool
     whole: bool = True
+    ablation: str = ""
 
     def __post_init__(self) -> None:
         # An earlier sweep's failures are tried again: only a record written from now on counts.
@@ -84,7 +87,8 @@ def make_plan(config: DictConfig, *, multirun: bool) -> Plan:
     """
     launcher, whole = config.hydra.launcher, not multirun or config.hydra.sweeper._target_.endswith(".BasicSweeper")
     jobs = _swept(config) if multirun and whole else [written(config.hydra.overrides.task)]
-    plan = Plan(tuple(build_jobs(config, jobs)), launcher, multirun, whole)
+    ablation = _ablation(written(config.hydra.overrides.task))
+    plan = Plan(tuple(build_jobs(config, jobs)), launcher, multirun, whole, ablation)
     if not (plan.here or multirun):
         raise InputError("hydra/launcher: one run is trained here, and several are launched; add -m")
     try:
@@ -92,6 +96,14 @@ def make_plan(config: DictConfig, *, multirun: bool) -> Plan:
     except OmegaConfBaseException as error:
         raise InputError(f"hydra.launcher: {first_line(error)}; correct the value") from error
     return plan
+
+
+def _ablation(overrides: Sequence[str]) -> str:
+    """Name the ablation that is asked for, or several whose arms are combined."""
+    asked = next(filter(None, map(_ABLATION.fullmatch, overrides)), None)
+    if asked and len(given.choices(asked[0])) > 1:
+        raise InputError(f"{asked[0]}: give one ablation, or [{asked[1]}] for each arm with each")
+    return "+".join(re.findall(r"\w+", asked[1])) if asked else ""
 
 
 def _swept(config: DictConfig) -> list[tuple[str, ...]]:
@@ -151,7 +163,7 @@ def check(plan: Plan) -> None:
         slurm.require_slurm()
     problems: list[str] = []
     if len({run.run for run in plan.runs}) < len(plan.runs):
-        named = "leave study=... to be named by the configuration"
+        named = "leave study=... to be named by the configuration, and give values that make different configurations"
         problems.append(f"the same run is asked for twice under one study; {named}")
     told = set[str]()
     for settings in plan.studies.values():

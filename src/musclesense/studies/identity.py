@@ -21,7 +21,7 @@ _OWN_TABLE = "a table of one's own"
 FOLDS_OF_A_RUN = ("outer", "inner")
 """Keys of a run's own; a study has none of them."""
 # Where and on what a study runs, and what it keeps, does not change its scores. An edition is but a name of channels.
-_ELSEWHERE = ("format", "study", "runs", "data", "anonymous", "logger", "edition")
+_ELSEWHERE = ("format", "study", "arm", "runs", "data", "anonymous", "logger", "edition")
 _ELSEWHERE_BELOW = {
     "trainer": ("accelerator", "devices", "strategy", "compile"),
     "loader": ("workers",),
@@ -63,10 +63,11 @@ def names_of_earlier_releases(plain: Mapping[str, Any]) -> str:
 
 
 def _name_parts(plain: Mapping[str, Any]) -> tuple[str, ...]:
-    """Give what people read in a study's name: cohort, region and channels."""
+    """Give what people read in a study's name: cohort, region and channels; before them the arm of an ablation."""
     plain = upgrade(plain)
     cohort = "cohort" if table_of(plain) else f"phantom-{plain['cohort']['phantom']['preset']}"
-    parts = (cohort, plain["region"]["name"], "+".join(plain["channels"]))
+    named = "-".join(filter(None, (plain.get("arm"), cohort)))
+    parts = (named, plain["region"]["name"], "+".join(plain["channels"]))
     return tuple(re.sub(r"[^\w.+-]", "_", part) for part in parts)
 
 

@@ -31,8 +31,8 @@ def named_study(
     """Name the folder of a study after its configuration and the rows of its ``cohort``, a table of one's own.
 
     Under another name the study may have begun already: with an earlier release, which made another digest, with an
-    edition in place of its channels, or with the same table, whose rows have changed since and will be refused. Then
-    its folder below ``runs`` is given.
+    edition in place of its channels, as an arm of an ablation, or with the same table, whose rows have changed since
+    and will be refused. Then its folder below ``runs`` is given.
     """
     folder = StudyFolder(runs / study_name(plain, defaults, cohort.rows if cohort else ""))
     if not is_there(folder.path):
@@ -40,7 +40,7 @@ def named_study(
             there, number = _settings(earlier, size_and_change(earlier.settings))
             if there is None or differences(there, plain, defaults):
                 continue
-            called_otherwise = number == 1 or there.get("edition") != plain.get("edition")
+            called_otherwise = number == 1 or any(there.get(name) != plain.get(name) for name in ("edition", "arm"))
             if called_otherwise if cohort is None else table_of(there) == cohort.path or _is_of(earlier, cohort):
                 return earlier
     return folder

@@ -44,8 +44,12 @@ def compose(*overrides: str) -> Settings:
 
 
 def with_own_classes(overrides: Iterable[str]) -> list[str]:
-    """Let ``model._target_=my.Net`` add its key, which is not there where a network has a short name."""
-    return [f"++{one}" if _OWN_CLASS.fullmatch(one) else one for one in overrides]
+    """Let ``model._target_=my.Net`` add its key, which is not there where a network has a short name.
+
+    So does ``ablation=width``, a group of which nothing is chosen by itself.
+    """
+    own = [f"++{one}" if _OWN_CLASS.fullmatch(one) else one for one in overrides]
+    return [f"+{one}" if one.startswith("ablation=") else one for one in own]
 
 
 def compose_config(*overrides: str) -> DictConfig:

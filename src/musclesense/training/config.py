@@ -244,6 +244,7 @@ class Config:
     inner: int = 0
     seed: int = 0
     study: str | None = None
+    arm: str | None = None
     runs: str = "runs"
     data: str = "data"
     anonymous: bool = False
