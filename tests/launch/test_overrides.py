@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from musclesense.errors import InputError
@@ -188,6 +188,9 @@ def test_paths_are_what_was_typed(key: str, path: str) -> None:
     assert str(value_of(line)) == path
 
 
+@example("\\)")
+@example("a\\,b")
+@example("\\\\ ")
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12))
 def test_any_file_that_is_there_may_be_given(path: str) -> None:
     assume("${" not in path and not path.startswith("~"))

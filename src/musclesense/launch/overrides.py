@@ -83,7 +83,8 @@ def _path_quoted(argument: str) -> str:
     with suppress(Exception):  # beside Hydra's own errors those of its parser
         value = OverridesParser.create().parse_override(f"{key}={text}").value()
         means_more = not is_there(Path(text)) and (value is None or isinstance(value, Sweep) or text[0] in "'\"")
-        if means_more or value == text or "\\" in text or "${" in text:
+        escaped = "\\" in text and not is_there(Path(text))
+        if means_more or value == text or escaped or "${" in text:
             return f"{key}={text}"
     several = text.split(",")
     whole = is_there(Path(text)) or not all(is_there(Path(path)) for path in several)
