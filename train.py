@@ -8,12 +8,10 @@ with told(GO_ON):
 
     from musclesense.launch.main import command, run
 
+    @hydra.main(config_path="conf", config_name="train", version_base="1.3")
+    def main(config: DictConfig) -> float:
+        """Do one run of a composed configuration."""
+        return run(config)
 
-@hydra.main(config_path="conf", config_name="train", version_base="1.3")
-def main(config: DictConfig) -> float:
-    """Do one run of a composed configuration."""
-    return run(config)
-
-
-if __name__ == "__main__":
-    command(main)
+    if __name__ == "__main__":
+        command(main)

@@ -258,3 +258,30 @@ def test_a_command_in_a_program_leaves_its_streams(capsys: pytest.CaptureFixture
     main(["folds", cohort])
     assert sys.stdout is before
     assert "outer folds" in capsys.readouterr().out
+
+
+_NOTING = """
+import runpy, signal, sys
+noted, original = [], signal.signal
+def noting(number, handler):
+    if number == signal.SIGHUP:
+        noted.append(handler is not signal.SIG_DFL)
+    return original(number, handler)
+signal.signal = noting
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__") if sys.argv[0].endswith(".py") else \
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+except SystemExit:
+    pass
+print("heard:", *(int(heard) for heard in noted))
+"""
+
+
+@pytest.mark.parametrize("words", [["train.py"], ["musclesense", "train"], ["musclesense", "models"]])
+def test_a_command_listens_from_its_beginning_to_its_end(words: list[str]) -> None:
+    """Between what it imports and what it does, too: a signal in a gap would end it without a word."""
+    command = [sys.executable, "-c", _NOTING, *words, *(["wdith=3"] if words[-1] != "models" else [])]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    heard = done.stdout.splitlines()[-1].removeprefix("heard: ").split()
+    assert heard[0] == "1" and heard.count("0") == 1 and heard[-1] == "0", done.stderr
