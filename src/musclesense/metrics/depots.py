@@ -66,32 +66,18 @@ def fat_depots(
     if not limb.any():
         return None
     box = box_around(limb)
-    found = _depots(fat_fraction_percent[box], signal[box], body[box], muscle[box], zooms)
-    if found is None:
-        return None
-    whole = [np.zeros(body.shape, bool) for _ in found]
-    for depot, part in zip(whole, found, strict=True):
-        depot[box] = part
-    return Depots(*whole)
-
-
-def _depots(
-    fat_fraction_percent: NDArray[np.floating],
-    signal: NDArray[np.floating],
-    body: NDArray[np.bool_],
-    muscle: NDArray[np.bool_],
-    zooms: tuple[float, float],
-) -> Depots | None:
-    """Part the fat within the box around a limb."""
-    bright = body & (signal > _DARK * _usual_signal(fat_fraction_percent, signal, body))
+    fraction, inside, mask = fat_fraction_percent[box], body[box], muscle[box]
+    bright = inside & (signal[box] > _DARK * _usual_signal(fraction, signal[box], inside))
     with np.errstate(invalid="ignore"):
-        fatty = bright & (fat_fraction_percent > _FATTY_PERCENT)
-    envelope = _envelope(_large(_thick(bright & ~fatty, zooms) | muscle), body)
+        fatty = bright & (fraction > _FATTY_PERCENT)
+    envelope = _envelope(_large(_thick(bright & ~fatty, zooms) | mask), inside)
     if envelope is None:
         return None
-    fat = fatty & ~muscle
-    fat &= ~_marrow(fat, body & ~bright, muscle, zooms)
-    return Depots(fat & ~envelope, fat & envelope)
+    fat = fatty & ~mask
+    fat &= ~_marrow(fat, inside & ~bright, mask, zooms)
+    depots = Depots(np.zeros(body.shape, bool), np.zeros(body.shape, bool))
+    depots.subcutaneous[box], depots.intermuscular[box] = fat & ~envelope, fat & envelope
+    return depots
 
 
 def _usual_signal(fraction: NDArray[np.floating], signal: NDArray[np.floating], body: NDArray[np.bool_]) -> float:
