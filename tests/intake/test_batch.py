@@ -226,6 +226,17 @@ def test_a_row_may_name_a_scan_instead_of_images(cohort: Path, model: Path, tmp_
         segment_table(table, tmp_path / "none", How(model=model))
 
 
+def test_a_scan_whose_files_are_called_otherwise_is_done_again(cohort: Path, model: Path, tmp_path: Path) -> None:
+    """The names tell what the images are, though not one byte of them has changed."""
+    scan, table, out = fat_of(cohort, 1).parent, tmp_path / "scans.csv", tmp_path / "out"
+    table.write_text(f"subject,region,scan\ns0,thigh,{scan}\n")
+    assert segment_table(table, out, How(model=model)) == []
+    before = written(out)
+    assert segment_table(table, out, How(model=model)) == [] and written(out) == before
+    (scan / "fat.nii.gz").rename(scan / "a_fat.nii.gz")
+    assert segment_table(table, out, How(model=model)) == [] and written(out) != before
+
+
 @pytest.mark.parametrize(
     ("more", "said"),
     [

@@ -28,7 +28,7 @@ from musclesense.segmentation.scan import Scan, from_images
 from musclesense.segmentation.segmenter import Segmenter, segment
 from musclesense.storage.digests import digest_of_bytes, digest_of_input
 from musclesense.storage.locks import locked
-from musclesense.storage.paths import is_file, is_folder, is_there, require_writable
+from musclesense.storage.paths import is_dicom, is_file, is_folder, is_there, require_writable
 from musclesense.storage.processes import in_processes
 from musclesense.storage.records import as_it_was, read_json, require_format, write_csv, write_json
 from musclesense.version import __version__
@@ -216,11 +216,12 @@ _digest_of_network = functools.cache(digest_of_bytes)
 
 
 def _digest(path: Path) -> str:
-    """Give a digest of a scan: of a file, or of all files of a folder."""
-    if not is_folder(path):
+    """Give a digest of a scan: of a file, of DICOM, or of all files of a folder with the names that tell them apart."""
+    if is_dicom(path) or not is_folder(path):
         return digest_of_input(path)
-    files = sorted(file for file in path.rglob("*") if is_file(file))
-    return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)).hexdigest()
+    files = {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if is_file(file)}
+    digests = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 @functools.lru_cache(maxsize=1)
