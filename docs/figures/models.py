@@ -14,9 +14,13 @@ HEAD = """# Trained networks
 
 These pages are made from the cards of the networks by `python -m docs.figures.models`. A card lies in the folder of the
 network's experiment, as `card.yaml`. Its figures come from the commands in `experiments/judge/README.md`. Intervals are
-of the mean, 95 %, by the bootstrap over subjects. Phantoms are simulated; their figures are no validation. Real scans
-are few, and nothing was chosen by them. `musclesense models` lists the networks that come with the package ([which one
-segments](command-line-networks.md#which-network)).
+of the mean, 95 %, by the bootstrap over subjects. Phantoms are simulated; their figures are no validation. `musclesense
+models` lists the networks that come with the package ([which one segments](command-line-networks.md#which-network)).
+
+[Real scans](../reports/index.md#the-real-scans) are few. No checkpoint and no threshold was chosen by them. Some
+settings of `any_scanner_fat` were changed after looks at `ideal_thigh`, so its figure there is optimistic
+([report](../reports/2026-11-any-scanner.md#how-certain-this-is)). Cards may differ in how many phantoms they were
+measured on: compare rows only where subjects and slices are as many.
 
 | network | title | in the package |
 |---|---|---|
@@ -84,13 +88,10 @@ def page(file: Path, card: Mapping[str, Any]) -> str:
         "takes": card["takes"],
         "gives": card["gives"],
         "trained on": card["trained_on"],
-        "training": f"`{card['training']}`, see `{folder}/README.md`",
+        "training": f"`{card['training']}`, see `{folder}/README.md`; measured by Musclesense {card['musclesense']}",
         "for": card["use"],
-        "not for": "; ".join(card["not_for"]),
         "images, regions": f"{', '.join(spec['channels'])}; {', '.join(spec['regions'])}",
-        "grid": f"{grid['spacing_mm']:g} mm, {grid['rows']} x {grid['columns']}",
-        "threshold": f"{spec['threshold']:g}",
-        "measured by Musclesense": card["musclesense"],
+        "grid, threshold": f"{grid['spacing_mm']:g} mm, {grid['rows']} x {grid['columns']}; {spec['threshold']:g}",
     }
     lines = [
         f"# {card['title']}",
@@ -100,6 +101,10 @@ def page(file: Path, card: Mapping[str, Any]) -> str:
         "| | |",
         "|---|---|",
         *(f"| {name} | {said} |" for name, said in facts.items()),
+        "",
+        "**Do not use it** for",
+        "",
+        *(f"- {said}" for said in card["not_for"]),
     ]
     for title, rows in (("On held-out phantoms", card["figures"]), ("On real scans", card["real_scans"])):
         if rows:
