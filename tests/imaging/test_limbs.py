@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fuzz.case import Draw
 from fuzz.meaning.limbs import SCENES, scene
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -72,6 +72,7 @@ def test_sides_are_the_subjects_own_however_stored(codes: str) -> None:
 
 
 @settings(deadline=None, max_examples=60)
+@example("SRA", (94.0, 59.0), (70.0, 20.0), 2, 2)
 @given(
     st.sampled_from(STORED),
     st.tuples(st.floats(70, 110), st.floats(20, 60)),
@@ -282,3 +283,23 @@ def test_limbs_of_phantoms_are_found_in_every_kind_of_frame(kind: str) -> None:
 def test_a_slice_without_anything_shows_no_limb() -> None:
     geometry = stored_as("RAS")
     assert [seen.count for seen in found(np.zeros(geometry.shape), geometry).slices] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("origin", "limbs"),
+    [
+        ((40, -60, 30), Limbs.RIGHT),
+        ((-160, -60, 0), Limbs.LEFT),
+        ((40, 0, 0), Limbs.ONE),
+        ((0, 0, 0), Limbs.ONE),
+        ((390, -60, 30), Limbs.ONE),
+    ],
+)
+def test_coordinates_that_no_scanner_has_tell_no_side(origin: tuple[float, float, float], limbs: Limbs) -> None:
+    """Counted from a corner of the image and cut along an axis, or beyond any bore."""
+    affine = np.diag([2.0, 2.0, 10.0, 1.0])
+    x, y = np.meshgrid(np.arange(60), np.arange(60), indexing="ij")
+    image = discs(Geometry.from_affine((60, 60, 1), affine)) + np.where(np.hypot(x - 30, y - 30) < 26, 90, 0)[..., None]
+    affine[:3, 3] = origin
+    seen = found(image.astype(np.float32), Geometry.from_affine((60, 60, 1), affine))
+    assert seen.limbs is limbs and seen.by_place is (limbs is not Limbs.ONE)

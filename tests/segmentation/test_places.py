@@ -78,6 +78,17 @@ def test_the_side_is_told_where_it_is_sure(left: float, limbs: Limbs) -> None:
     assert found([Place.HEAD] * 3, left=left).sided(ONE) is ONE
 
 
+@pytest.mark.parametrize(
+    ("left", "limbs"), [(4.0, Limbs.ONE), (-4.0, Limbs.RIGHT), (0.5, Limbs.RIGHT), (-0.5, Limbs.RIGHT)]
+)
+def test_no_side_is_told_where_anatomy_surely_speaks_against_the_place(left: float, limbs: Limbs) -> None:
+    why = "since 3 of 3 slices show one limb, 90 mm beside the scanner's middle"
+    by_place = FoundLimbs(Limbs.RIGHT, True, (), why, by_place=True)
+    told = found([Place.THIGH] * 3, left=left).sided(by_place)
+    assert told.limbs is limbs and why in told.why
+    assert ("but of the left side by its anatomy" in told.why) is (limbs is Limbs.ONE)
+
+
 @pytest.mark.parametrize("contrast", [Contrast.DIXON_FAT, Contrast.DIXON_WATER, Contrast.SPIN_ECHO])
 @pytest.mark.parametrize(("region", "levels"), [(Region.CALF, (0.35, 0.6)), (Region.THIGH, (0.4, 0.7))])
 def test_limbs_of_phantoms_are_recognised(region: Region, levels: tuple[float, float], contrast: Contrast) -> None:

@@ -59,6 +59,15 @@ def right_to_left(geometry: Geometry) -> tuple[int, bool]:
     return axis - (axis > slice_axis(geometry)), sign > 0
 
 
+def runs_back(geometry: Geometry) -> bool:
+    """Tell whether the index of a slice's other axis grows from anterior to posterior.
+
+    >>> runs_back(Geometry.from_affine((320, 160, 11), np.diag([-1.25, 1.25, 10.0, 1.0])))
+    False
+    """
+    return _axis_along(geometry, _ANTERIOR_POSTERIOR)[1] > 0
+
+
 def slice_zooms(geometry: Geometry) -> tuple[float, float]:
     """Give the voxel size in mm along the two axes of a slice, in storage order.
 

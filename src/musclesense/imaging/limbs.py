@@ -12,8 +12,9 @@ from musclesense.imaging.nifti import Geometry
 from musclesense.imaging.outline import Seen, look
 from musclesense.vocabulary import Limbs, Side
 
-_OFF_MM = 50.0
-"""A limb that lies so far beside the scanner's middle is that of this side."""
+_OFF_MM, _BORE_MM = 50.0, 250.0
+"""A limb that lies so far beside the scanner's middle is that of this side; none lies further than the second."""
+_BY_PLACE = "mm beside the scanner's middle"
 # Of the width of a limb: so far from the middle of the image the other would have had room.
 _BESIDE = 0.4
 # The cut lies in this middle part of the body's width where nothing is seen to part the limbs.
@@ -29,12 +30,14 @@ class FoundLimbs:
         sure: Whether no slice speaks against it, and an outline is seen in one.
         slices: What each of its slices shows.
         why: What speaks for it, in words.
+        by_place: Whether the side of a single limb is told by its place in the scanner alone.
     """
 
     limbs: Limbs
     sure: bool
     slices: Sequence[Seen]
     why: str
+    by_place: bool = False
 
     @property
     def clear(self) -> bool:
@@ -64,7 +67,8 @@ def sum_up(slices: Sequence[Seen], geometry: Geometry) -> FoundLimbs:
     if two >= one:
         return FoundLimbs(Limbs.BOTH, not one and outlined, slices, f"seen in {two} of {len(slices)} slices")
     limbs, why = _side(slices, geometry)
-    return FoundLimbs(limbs, not two and outlined, slices, f"since {one} of {len(slices)} slices show one limb, {why}")
+    said = f"since {one} of {len(slices)} slices show one limb, {why}"
+    return FoundLimbs(limbs, not two and outlined, slices, said, why.endswith(_BY_PLACE))
 
 
 def part_limbs(
@@ -141,9 +145,9 @@ def _side(slices: Sequence[Seen], geometry: Geometry) -> tuple[Limbs, str]:
     if abs(middle - 0.5) >= _BESIDE * width:
         return Limbs.RIGHT if middle < 0.5 else Limbs.LEFT, "with room for the other beside it"
     right_mm = _right_mm(geometry, middle)
-    # Without an origin there are no coordinates of a scanner.
-    if geometry.affine[:3, 3].any() and abs(right_mm) >= _OFF_MM:
-        return Limbs.RIGHT if right_mm > 0 else Limbs.LEFT, f"{abs(right_mm):.0f} mm beside the scanner's middle"
+    # Counted from a corner of the image, they are no coordinates of a scanner; a cut along one axis leaves two zeros.
+    if np.count_nonzero(geometry.affine[:3, 3]) > 1 and _OFF_MM <= abs(right_mm) <= _BORE_MM:
+        return Limbs.RIGHT if right_mm > 0 else Limbs.LEFT, f"{abs(right_mm):.0f} {_BY_PLACE}"
     return Limbs.ONE, "of a side that is not known"
 
 

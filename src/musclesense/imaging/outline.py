@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from musclesense.imaging.body import fill
-from musclesense.imaging.grid import right_to_left, slice_zooms
+from musclesense.imaging.grid import right_to_left, runs_back, slice_zooms
 from musclesense.imaging.nifti import Geometry
 from musclesense.vocabulary import Side
 
@@ -86,8 +86,8 @@ def look(image: NDArray[Any], body: NDArray[np.bool_], geometry: Geometry) -> Se
     zooms = slice_zooms(geometry)
     if axis == 0:
         image, body, zooms = image.T, body.T, zooms[::-1]
-    if not to_left:
-        image, body = image[:, ::-1], body[:, ::-1]
+    display = tuple(slice(None, None, 1 if onward else -1) for onward in (runs_back(geometry), to_left))
+    image, body = image[display], body[display]
     pixel = min(_PIXEL_MM, float(np.ptp(np.flatnonzero(body.any(axis=0))) + 1) * zooms[1] / _LEAST_PIXELS)
     most = [-(-length // _MOST_PIXELS) for length in image.shape]
     steps = (max(1, round(pixel / zooms[0]), most[0]), max(1, round(pixel / zooms[1]), most[1]))
@@ -104,8 +104,7 @@ def look(image: NDArray[Any], body: NDArray[np.bool_], geometry: Geometry) -> Se
     if seen.clear and not others:
         near = _near(outline | faint | small, seen.cut)
         near = near.repeat(steps[0], axis=0).repeat(steps[1], axis=1)[: len(image), : image.shape[1]]
-        near = near if to_left else near[:, ::-1]
-        seen = replace(seen, near=near.T if axis == 0 else near)
+        seen = replace(seen, near=near[display].T if axis == 0 else near[display])
     cut = None if seen.cut is None else _refined(seen.cut, body, steps[1])
     return replace(seen, cut=cut, clear=seen.clear and not others)
 

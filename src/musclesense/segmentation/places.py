@@ -68,14 +68,18 @@ class FoundPlaces:
         }
 
     def sided(self, found: FoundLimbs) -> FoundLimbs:
-        """Tell the side of a single limb by its anatomy, where that is sure."""
+        """Tell the side of a single limb by its anatomy, where that is sure; its place must not speak for the other."""
         legs = [place in _SIDED for place in self.places]
         odds = float(self.left[legs].mean()) if any(legs) else 0.0
         sure = float(1 / (1 + np.exp(-abs(odds))))
         if sure < SURE_OF_SIDE:
             return found
+        side = Limbs.LEFT if odds > 0 else Limbs.RIGHT
+        if found.by_place:
+            said = f"{found.why}, but of the {side} side by its anatomy ({sure:.0%} sure)"
+            return found if found.limbs is side else replace(found, limbs=Limbs.ONE, why=said)
         said = f"{found.why.rpartition(',')[0]}, of this side by its anatomy ({sure:.0%} sure)"
-        return replace(found, limbs=Limbs.LEFT if odds > 0 else Limbs.RIGHT, why=said)
+        return replace(found, limbs=side, why=said)
 
 
 def find_places(image: NDArray[Any], bodies: NDArray[np.bool_], geometry: Geometry) -> FoundPlaces:

@@ -72,7 +72,7 @@ class Scan:
     def limbs(self) -> FoundLimbs:
         """Which limbs the reference image shows."""
         found = find_limbs(self.channels[self.reference], self.bodies, self.geometry)
-        return self.places.sided(found) if found.limbs is Limbs.ONE else found
+        return self.places.sided(found) if found.limbs is Limbs.ONE or found.by_place else found
 
     @cached_property
     def places(self) -> FoundPlaces:
