@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -14,8 +16,10 @@ from musclesense.cohort.table import read_table, write_table
 from musclesense.errors import InputError
 from musclesense.imaging.digests import image_digest
 from musclesense.imaging.nifti import read_volume, write_volume
+from musclesense.intake import batch
 from musclesense.intake.batch import How, segment_table
 from musclesense.segmentation.measuring import COLUMNS, ERODED_COLUMNS
+from musclesense.segmentation.segmenter import Segmenter
 from musclesense.studies.layout import StudyFolder
 
 from ..segmentation.conftest import FOLDS, fat_of, write_run
@@ -193,8 +197,6 @@ def test_a_corrected_mask_is_kept(cohort: Path, model: Path, tmp_path: Path) -> 
     corrected = mask.read_bytes()
     assert segment_table(cohort, out, How(model=model)) == []
     write_run(model, channels=["fat"], bias=-3.0)
-    from musclesense.intake import batch
-
     batch._networks.cache_clear()
     batch._digest_of_network.cache_clear()
     (problem,) = segment_table(cohort, out, How(model=model))
@@ -209,6 +211,61 @@ def test_several_at_once_give_the_same(cohort: Path, model: Path, tmp_path: Path
     assert one == two
     with pytest.raises(InputError, match="--jobs 0: is too few"):
         segment_table(cohort, tmp_path / "0", How(model=model, jobs=0))
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_parts_of_a_table_are_all_of_it(cohort: Path, model: Path, tmp_path: Path, parts: int) -> None:
+    """The last call does what no part has done, and writes the tables; there are five scans."""
+    how = How(model=model, effort="fast")
+    assert segment_table(cohort, tmp_path / "whole", how) == []
+    out, each = tmp_path / "parts", []
+    for number in range(1, parts + 1):
+        before = {*written(out)}
+        assert segment_table(cohort, out, replace(how, part=(number, parts))) == []
+        each.append({*written(out)} - before)
+        assert not (out / "cohort.csv").exists() and not (out / "measurements.csv").exists()
+    assert sum(map(len, each)) == 5 and max(map(len, each)) - min(map(len, each)) <= 1
+    before_tables = written(out)
+    assert segment_table(cohort, out, how) == []
+    assert written(out) == before_tables
+    tables = [(folder / "measurements.csv").read_bytes() for folder in (out, tmp_path / "whole")]
+    assert tables[0] == tables[1]
+
+
+def test_a_part_ends_with_a_scan_that_it_cannot_use(cohort: Path, model: Path, tmp_path: Path, capsys) -> None:
+    fat_of(cohort, 1).write_bytes(b"")
+    asked = ["segment", "--cohort", str(cohort), "--model", str(model), "--out", str(tmp_path / "out")]
+    main([*asked, "--part", "1/2"])
+    assert "part 1 of 2; after all parts, the same command without --part writes tables" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="1"):
+        main([*asked, "--part", "2/2"])
+    assert len(written(tmp_path / "out")) == 4 and not (tmp_path / "out" / "cohort.csv").exists()
+    with pytest.raises(SystemExit, match="1"):
+        main(asked)
+    assert (tmp_path / "out" / "cohort.csv").exists()
+
+
+@pytest.mark.parametrize("part", ["0/3", "4/3", "3", "1/0", "-1/2", "a/b", "1/2/3", ""])
+def test_a_part_that_is_none_is_refused(cohort: Path, tmp_path: Path, capsys, part: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["segment", "--cohort", str(cohort), "--out", str(tmp_path / "out"), f"--part={part}"])
+    assert f"error: --part {part}: is no part; give its number" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["segment", str(fat_of(cohort, 0)), "--out", str(tmp_path / "out"), "--part", "1/2"])
+    assert "error: --part 1/2: goes with --cohort" in capsys.readouterr().err
+
+
+def test_a_network_is_loaded_once_for_all_scans(cohort: Path, tmp_path: Path, monkeypatch) -> None:
+    loaded, load = list[str](), Segmenter.load
+
+    def counted(model: str, *asked: Any) -> Segmenter:
+        loaded.append(str(model))
+        return load(model, *asked)
+
+    batch._networks.cache_clear()
+    monkeypatch.setattr(Segmenter, "load", counted)
+    assert segment_table(cohort, tmp_path / "out", How(model=None, effort="fast", device="cpu")) == []
+    assert loaded == ["any_scanner_fat"] and len(written(tmp_path / "out")) == 5
 
 
 def test_a_row_may_name_a_scan_instead_of_images(cohort: Path, model: Path, tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--image", type=Path, metavar="IMAGE", help="image of any contrast, for a model that takes one"),
         _takes("--cohort", type=Path, metavar="TABLE", help="segment every scan of a cohort table"),
         _takes("--jobs", type=int, default=1, metavar="N", help="with --cohort: so many scans at once (default 1)"),
+        _takes("--part", metavar="I/N", help="with --cohort: the I-th of N parts of the table alone, without tables"),
         _takes("--region", choices=_REGIONS, help="what the images show (default: found in them)"),
         _takes("--limbs", choices=_LIMBS, default="auto", help="limbs in the image"),
         _MODEL,

@@ -117,6 +117,7 @@ def segment(
     *,
     cohort: Path | None,
     jobs: int,
+    part: str | None,
     path: Path | None,
     model: str | None,
     allow_class: list[str],
@@ -142,8 +143,12 @@ def segment(
         given = {"SCAN": path, "--region": region, "--limbs": limbs if limbs != "auto" else None}
         _refuse_beside_cohort(given | {f"--{name.replace('_', '-')}": value for name, value in asked.items()})
         how = {"model": model, "device": device, "allow_class": tuple(allow_class), "out_of_fold": out_of_fold}
-        _segment_table(cohort, out, **how, effort=effort, anonymous=anonymous, measuring=measuring, jobs=jobs)
+        _segment_table(
+            cohort, out, **how, effort=effort, anonymous=anonymous, measuring=measuring, jobs=jobs, part=part
+        )
         return
+    if part is not None:
+        raise InputError(f"--part {part}: goes with --cohort; leave it out")
     scan = read_given(path, **{name: _image(value) for name, value in asked.items()})
     require_place(out, files_of(scan))
     measuring.require_slices(scan.geometry)
@@ -172,12 +177,16 @@ def _refuse_beside_cohort(given: Mapping[str, Any]) -> None:
 
 def _segment_table(cohort: Path, out: Path, **how: Any) -> None:
     """Segment all scans of a table; exit code 1 where one has no result."""
-    from musclesense.intake.batch import TABLE, How, segment_table
+    from musclesense.intake.batch import TABLE, How, part_of, segment_table
 
-    problems = segment_table(cohort, out, How(**how))
+    part = part_of(how.pop("part"))
+    problems = segment_table(cohort, out, How(**how, part=part))
     for problem in problems:
         log.error(f"{cohort}, {problem}")
-    print(out / TABLE)
+    if part is None:
+        print(out / TABLE)
+    else:
+        log.info(f"{out}: part {part[0]} of {part[1]}; after all parts, the same command without --part writes tables")
     if problems:
         log.error(f"scans without a result: {len(problems)}; the same command does these alone")
         sys.exit(1)

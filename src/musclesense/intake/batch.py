@@ -19,6 +19,7 @@ from musclesense.imaging.nifti import read_geometry
 from musclesense.intake.found import read
 from musclesense.messages import log
 from musclesense.networks.predictor import AUTO
+from musclesense.networks.shipped import default_model
 from musclesense.networks.spec import Effort
 from musclesense.segmentation.cohort import unseen_networks
 from musclesense.segmentation.measured import MASK, read_record, require_place
@@ -52,6 +53,8 @@ class How:
         anonymous: Leave the names of files out of each ``run.json``.
         measuring: How the masks are measured.
         jobs: How many scans are segmented at once.
+        part: Number of a part, from 1, and of all parts: only its scans are segmented, and no tables are written, so
+            that parts may run beside each other; None: all.
     """
 
     model: str | Path | None
@@ -62,6 +65,24 @@ class How:
     anonymous: bool = False
     measuring: Measuring = PLAIN
     jobs: int = 1
+    part: tuple[int, int] | None = None
+
+
+def part_of(said: str | None) -> tuple[int, int] | None:
+    """Understand which part of a table is asked for.
+
+    >>> part_of("3/10")
+    (3, 10)
+
+    Raises:
+        InputError: It is none.
+    """
+    if said is None:
+        return None
+    own, _, parts = said.partition("/")
+    if own.isdecimal() and parts.isdecimal() and 1 <= int(own) <= int(parts):
+        return int(own), int(parts)
+    raise InputError(f"--part {said}: is no part; give its number and that of all parts, such as 3/10")
 
 
 @dataclass(frozen=True)
@@ -95,20 +116,31 @@ def segment_table(table: Path, out: Path, how: How) -> list[str]:
     tasks = _tasks(table, out, how)
     require_writable(out)
     _require_own_tables(out)
-    with locked(out):
-        problems = dict[str, str]()
-        done = in_processes(partial(_finish, how), tasks, how.jobs)
-        for number, (task, wrong) in enumerate(zip(tasks, done, strict=True), start=1):
-            log.info(f"{number} of {len(tasks)}: {task.place}" + (": no result" if wrong else ""))
-            if wrong is not None:
-                problems[task.place.name] = wrong
-        _write_tables(out, [task for task in tasks if task.place.name not in problems], how, problems)
+    if how.part is not None:
+        number, parts = how.part
+        tasks = tasks[number - 1 :: parts]
+        problems = _done(tasks, how)
+    else:
+        with locked(out):
+            problems = _done(tasks, how)
+            _write_tables(out, [task for task in tasks if task.place.name not in problems], how, problems)
     return [f"line {task.row.line}: {problems[name]}" for task in tasks if (name := task.place.name) in problems]
+
+
+def _done(tasks: Sequence[_Task], how: How) -> dict[str, str]:
+    """Segment scans; gives what is wrong with those that have no result, by the names of their folders."""
+    problems = dict[str, str]()
+    done = in_processes(partial(_finish, how), tasks, how.jobs)
+    for number, (task, wrong) in enumerate(zip(tasks, done, strict=True), start=1):
+        log.info(f"{number} of {len(tasks)}: {task.place}" + (": no result" if wrong else ""))
+        if wrong is not None:
+            problems[task.place.name] = wrong
+    return problems
 
 
 def _tasks(table: Path, out: Path, how: How) -> list[_Task]:
     """Give what is to be done, after all that can be checked before the work."""
-    segmenter = None if how.model is None else _networks(how)
+    segmenter = None if how.model is None else _networks(how, how.model)
     unseen: Mapping[str, tuple[int, ...]] | None = None
     column = LABEL_COLUMNS[0]
     if how.out_of_fold:
@@ -167,10 +199,11 @@ def _finish(how: How, task: _Task) -> str | None:
             return None
         require_place(task.place)
         row = task.row
-        networks = None if how.model is None else _networks(how)
+        scan = _read(row, None if how.model is None else _networks(how, how.model))
+        networks = _networks(how, how.model or default_model(scan.channels, [row.region]))
         made = segment(
-            _read(row, networks),
-            model=networks if networks is None or task.networks is None else networks.only(task.networks),
+            scan,
+            model=networks if task.networks is None else networks.only(task.networks),
             region=row.region,
             limbs=row.limbs if row.limbs_known else AUTO,
             device=how.device,
@@ -198,7 +231,7 @@ def _read(row: Acquisition, networks: Segmenter | None) -> Scan:
 
 def _asked(how: How, task: _Task) -> str:
     """Give a digest of all that a result comes from."""
-    files = _networks(how).files if how.model is not None else ()
+    files = () if how.model is None else _networks(how, how.model).files
     chosen = files if task.networks is None else [files[number] for number in task.networks]
     content = {
         "musclesense": __version__,
@@ -224,11 +257,10 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
-@functools.lru_cache(maxsize=1)
-def _networks(how: How) -> Segmenter:
+@functools.lru_cache(maxsize=4)
+def _networks(how: How, model: str | Path) -> Segmenter:
     """Load networks, once in each process."""
-    assert how.model is not None
-    return Segmenter.load(how.model, how.device, how.allow_class, how.effort)
+    return Segmenter.load(model, how.device, how.allow_class, how.effort)
 
 
 def _share_cores(jobs: int) -> None:
