@@ -6,7 +6,7 @@ from functools import cache
 from typing import Literal
 
 from musclesense.errors import InputError
-from musclesense.phantom.tables import read_table
+from musclesense.phantom.tables import names_in, read_table
 from musclesense.vocabulary import Region
 
 BOTH_REGIONS = (Region.CALF, Region.THIGH)
@@ -76,8 +76,8 @@ class Preset:
     alternate: bool = False  # subjects are scanned at the calf or at the thigh, in turn, rather than at both
 
 
-PRESETS = ("smoke", "demo", "paper", "secondary", "any_scanner", "any_contrast", "any_dixon")
-"""The names of those in ``presets.yaml``, which the command line tells without reading them."""
+PRESETS = names_in("cohorts/presets.yaml")
+"""The names of those in ``presets.yaml``."""
 
 
 @cache
