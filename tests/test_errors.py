@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from musclesense.errors import ArgumentError, InputError, one_line, report_input_errors
+from musclesense.errors import ArgumentError, InputError, one_line, refuse, report_input_errors
 
 
 def test_each_problem_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -98,3 +98,10 @@ def test_the_command_line_tells_of_options_in_place_of_arguments(capsys: pytest.
         raise error
     assert capsys.readouterr().err == "error: give --te345 MAG PHASE with --phase-unit, or --fat {x}\n"
     assert isinstance(error, ValueError)
+
+
+def test_all_problems_are_refused_together_and_none_is_no_problem() -> None:
+    refuse(iter([]))
+    with pytest.raises(InputError) as raised:
+        refuse(problem for problem in ("a.csv: is empty", "b.csv: is empty"))
+    assert raised.value.problems == ("a.csv: is empty", "b.csv: is empty")

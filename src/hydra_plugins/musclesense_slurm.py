@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
@@ -14,7 +13,6 @@ from hydra_plugins.hydra_submitit_launcher.config import SlurmQueueConf
 class SlurmConf(SlurmQueueConf):  # type: ignore[misc]  # untyped
     """What the launcher can be told: all of submitit's, and how it waits."""
 
-    _target_: str = "hydra_plugins.musclesense_slurm.SlurmLauncher"
     wait: bool = True
     look_every_s: float = 20.0
 
@@ -24,10 +22,6 @@ ConfigStore.instance().store(group="hydra/launcher", name="slurm_schema", node=S
 
 class SlurmLauncher(submitit_launcher.SlurmLauncher):  # type: ignore[misc]  # untyped
     """Submitit's launcher that sends only what is left to do, and waits until every run has ended, well or not."""
-
-    def __init__(self, *, wait: bool, look_every_s: float, **parameters: Any) -> None:
-        super().__init__(**parameters)
-        self.wait, self.look_every_s = wait, look_every_s
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Do the runs of a sweep as jobs of an array."""

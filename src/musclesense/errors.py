@@ -1,7 +1,7 @@
 """The one family of errors that a user can mend: shown as a line without a traceback, exit code 2."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from musclesense.endings import say
@@ -64,6 +64,12 @@ def _as_option(name: str, value: str | tuple[str, ...]) -> str:
 
 class DiskError(InputError):
     """A disk that is full or read-only: whatever is written there next would fare no better."""
+
+
+def refuse(problems: Iterable[str]) -> None:
+    """Raise an `InputError` of all problems, unless there are none."""
+    if found := list(problems):
+        raise InputError(*found)
 
 
 @contextmanager

@@ -228,7 +228,9 @@ def test_the_exit_code_is_that_of_the_conclusion(launched: Launch, monkeypatch: 
     assert launched("-m", "experiment=smoke") == 1
 
 
-def test_joblib_is_told_how_many_runs_train_at_once(launched: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joblib_is_told_how_many_runs_train_at_once(
+    launched: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told: list[int] = []
 
     class Spy(LaunchCallback):
@@ -243,6 +245,11 @@ def test_joblib_is_told_how_many_runs_train_at_once(launched: Launch, monkeypatc
     launched(*joblib)
     launched(*joblib, "hydra.launcher.n_jobs=3")
     assert told == [7, 3]
+    launched(*joblib, "hydra.launcher.n_jobs=-1")
+    launched.conf = shutil.copytree(config_folder(), tmp_path / "conf")
+    (launched.conf / "hydra" / "launcher" / "own.yaml").write_text("defaults: [joblib]\nn_jobs: 4\n")
+    launched("-m", "experiment=smoke", "outer=0,1", "hydra/launcher=own")
+    assert told[2:] == [-1, 4]
 
 
 @pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "Ctrl+C"), (signal.SIGTERM, "SIGTERM")])

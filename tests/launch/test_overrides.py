@@ -75,6 +75,14 @@ def test_a_key_is_given_once(pair: tuple[str, str]) -> None:
     assert len(read(["~model.width", "+model.width=3"])[1]) == 2
 
 
+def test_all_that_is_wrong_in_form_is_told_at_once() -> None:
+    with pytest.raises(InputError) as raised:
+        read(["labels.threshold=0.4", "seed=1", "hydra.run.dir=/tmp", "seed=2", "runs=r", "x=" + "[" * 9])
+    former, ours, twice, deep = raised.value.problems
+    assert former.endswith("give inference.threshold=0.4") and ours.startswith("hydra.run.dir=/tmp: is set by")
+    assert twice.startswith("seed=2: seed is given twice") and "too deep" in deep
+
+
 @pytest.mark.parametrize(
     ("argument", "said"),
     [

@@ -17,7 +17,7 @@ from musclesense.cohort.folds import shortage
 from musclesense.cohort.images import first_place
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, CohortTable
 from musclesense.dixon.swaps import SWAPPED, FewSlices, few_slices, find_swaps
-from musclesense.errors import InputError
+from musclesense.errors import InputError, refuse
 from musclesense.imaging.air import nan_as_air
 from musclesense.imaging.frame import reference_channel
 from musclesense.imaging.grid import slice_count, slices_with, take_slice
@@ -101,8 +101,7 @@ def check(
         subjects = len({row.subject for row in rows}) + len(table.problems)
         problem = shortage(subjects, folds, folds if inner_folds is None else inner_folds)
         problems.extend([f"{table.path}: {problem}"] if problem else [])
-    if problems:
-        raise InputError(*problems)
+    refuse(problems)
     for line, remark in evidence.remarks(label_values):
         log.warning(f"{table.path}, line {line}: {remark}")
 

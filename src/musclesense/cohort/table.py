@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from musclesense.cohort.dialects import MOST_COLUMNS, MOST_ROWS, known_columns, read_rows
-from musclesense.errors import InputError
+from musclesense.errors import InputError, refuse
 from musclesense.messages import log
 from musclesense.names import folded, looks, name_problem
 from musclesense.storage.paths import at_home, require_file
@@ -214,8 +214,7 @@ def write_table(path: Path, acquisitions: Sequence[Acquisition]) -> None:
     problems = [
         f"{column} {cell!r}: {why}; rename it" for column, cell in cells if (why := _cell_problem(column, cell))
     ]
-    if problems:
-        raise InputError(*problems)
+    refuse(problems)
     write_csv(path, (*COLUMNS, SCAN) if scans else COLUMNS, rows)
 
 
@@ -247,8 +246,7 @@ def _acquisition(table: Path, line: int, row: dict[str, str]) -> Acquisition:
     labelled = re.fullmatch(r"([0-9]{1,6})([.,]0+)?", row.get("slice", ""))
     if row.get("slice") and not labelled:
         problem("slice", "not a slice number; count from 0, or leave it blank")
-    if problems:
-        raise InputError(*problems)
+    refuse(problems)
 
     def file(column: str) -> Path | None:
         return table.parent / at_home(Path(row[column])) if row.get(column) else None

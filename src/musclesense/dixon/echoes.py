@@ -1,13 +1,13 @@
 """Magnitude and phase of three echoes, or real and imaginary images, read as complex ones; and what no echo can be."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.dixon.phase import TURNS, PhaseUnit, find_unit
-from musclesense.errors import ArgumentError, InputError
+from musclesense.errors import ArgumentError, refuse
 from musclesense.imaging.air import nan_as_air
 from musclesense.imaging.nifti import Geometry, Volume, value_problems
 from musclesense.imaging.reader import ImageLike, image_name, read_image
@@ -61,9 +61,9 @@ def read_echoes(
     firsts, seconds = [volume.data for volume in volumes[::2]], [volume.data for volume in volumes[1::2]]
     del volumes
     if real_imaginary:
-        _refuse(_problems_of_parts(names, [*firsts, *seconds]))
+        refuse(_problems_of_parts(names, [*firsts, *seconds]))
         return Echoes(_complex(firsts, seconds, None), geometry, "real and imaginary")
-    _refuse(_problems_of_magnitude(names[::2], firsts))
+    refuse(_problems_of_magnitude(names[::2], firsts))
     if phase_turn is not None:
         return Echoes(_complex(firsts, seconds, phase_turn), geometry, f"{phase_turn:g} a turn")
     # One unit for all three: an echo whose phase happens to stay small would be taken for another.
@@ -77,13 +77,13 @@ def _read_images(pairs: Sequence[Pair], kinds: tuple[str, str]) -> tuple[list[st
     arguments = [f"{echo}_{kind}" for echo in Echo for kind in kinds]
     images = [image for pair in pairs for image in pair]
     names = [image_name(image, argument) for image, argument in zip(images, arguments, strict=True)]
-    _refuse(f"{name}: given twice; name six different files" for name in {*names} if names.count(name) > 1)
+    refuse(f"{name}: given twice; name six different files" for name in {*names} if names.count(name) > 1)
     volumes = [read_image(image, argument) for image, argument in zip(images, arguments, strict=True)]
     volumes = [turned(volume, volumes[2].geometry) for volume in volumes]
-    _refuse(_problems_of_place(names, volumes))
+    refuse(_problems_of_place(names, volumes))
     body = np.hypot(volumes[2].data, volumes[3].data) if "real" in kinds else volumes[2].data
     volumes = [nan_as_air(volume, name, body) for name, volume in zip(names, volumes, strict=True)]
-    _refuse(
+    refuse(
         f"{name}: {problem}"
         for name, volume in zip(names, volumes, strict=True)
         for problem in value_problems(volume.data)
@@ -182,8 +182,3 @@ def _refuse_storage(phase_unit: str, phase_turn: float | None, real_imaginary: b
         raise ArgumentError(
             f"{{{named[0]}}}: does not go with {{{named[1]}}}; leave one out", **dict.fromkeys(named, "")
         )
-
-
-def _refuse(problems: Iterable[str]) -> None:
-    if found := list(problems):
-        raise InputError(*found)

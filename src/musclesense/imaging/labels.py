@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.errors import InputError
+from musclesense.errors import InputError, refuse
 from musclesense.names import name_problem
 from musclesense.vocabulary import Side
 
@@ -29,8 +29,7 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         problems = _problems(self.names, self.values)
-        if problems:
-            raise InputError(*problems)
+        refuse(problems)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Sequence[int]]) -> Self:

@@ -11,7 +11,8 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,9 +22,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
 
+from musclesense.cohort.table import CohortTable
 from musclesense.endings import GO_ON, told
 from musclesense.errors import InputError, report_input_errors
-from musclesense.launch import estimate
 from musclesense.launch import overrides as given
 from musclesense.launch.plan import Plan, check, make_plan
 from musclesense.launch.progress import progress_of
@@ -32,7 +33,7 @@ from musclesense.storage.paths import is_file
 from musclesense.storage.processes import end_with_parent
 from musclesense.studies.layout import StudyFolder
 from musclesense.studies.writing import write_command
-from musclesense.training import inputs
+from musclesense.training import estimate, inputs
 from musclesense.training.composition import explain
 from musclesense.training.config import register
 from musclesense.training.machine import threads
@@ -116,7 +117,8 @@ class LaunchCallback(Callback):
             raise SystemExit(0)
         if plan.launcher._target_.endswith(".JoblibLauncher"):
             plan.launcher._target_ = "hydra_plugins.musclesense_joblib.JoblibLauncher"
-            if not any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra):
+            asked = any(line.startswith("hydra.launcher.n_jobs=") for line in config.hydra.overrides.hydra)
+            if plan.launcher.n_jobs == -1 and not asked:  # nor does a launcher of one's own say so
                 plan.launcher.n_jobs = runs_at_once(plan.runs[0].config.trainer)
         announce(plan)
         this.shown.enter_context(progress_of(plan))
@@ -150,11 +152,17 @@ def announce(plan: Plan) -> None:
     if hardware.accelerator == "cpu":
         for study in plan.studies:
             threads.agree(study, side_by_side=plan.launcher.get("n_jobs", 1))
-    if (seconds := estimate.seconds_of(plan, tables)) > _LONG_SECONDS:
+    if (seconds := seconds_of(plan, tables)) > _LONG_SECONDS:
         drawn = any(settings.synthesis is not None for settings in plan.studies.values())
         left_out = ", drawing slices not included" if drawn else ""
         lighter = "experiment=demo is lighter, and takes minutes"
         log.info(f"this may take about {in_words(seconds)} on this machine{left_out}; {lighter}")
+
+
+def seconds_of(plan: Plan, tables: Mapping[StudyFolder, CohortTable]) -> float:
+    """Estimate the training of every unfinished run."""
+    runs = Counter(run.study for run in plan.unfinished)
+    return sum(runs[study] * estimate.seconds_of(run, tables[study]) for study, run in plan.studies.items())
 
 
 def _without_paths(command: str) -> str:

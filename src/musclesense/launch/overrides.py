@@ -1,10 +1,9 @@
 """The command line of a training before Hydra reads it."""
 
-import functools
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,23 +11,24 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Quote, QuotedString, RangeSweep, Sweep
 
-from musclesense.errors import InputError
+from musclesense.errors import InputError, refuse
 from musclesense.storage.paths import at_home, is_file, is_there
 from musclesense.studies.identity import MOVED_KEYS
-from musclesense.training.composition import explain, with_own_classes
+from musclesense.training.composition import explained, with_own_classes
 
 MOST_VALUES = 2500
 """Of one override, and runs of one command: every subject left out in turn among fifty."""
 _LONGEST, _DEEPEST = 2000, 8
 _FLAGS = re.compile(
-    "-m|--multirun|-h|--help|--hydra-help|--version|--cfg=(job|hydra|all)|--resolve|"
+    "--multirun|--help|--hydra-help|--version|--cfg=(job|hydra|all)|--resolve|"
     r"--package=[\w.@/]+|--info(=(all|config|defaults|defaults-tree|plugins|searchpath))?"
 )
-_LONG = {"-c": "--cfg", "-p": "--package", "-i": "--info"}
-_VALUED = (*_LONG, *_LONG.values())
-_MULTIRUN = ("-m", "--multirun")
+_LONG = {"-m": "--multirun", "-h": "--help", "-c": "--cfg", "-p": "--package", "-i": "--info"}
+_VALUED = ("--cfg", "--package", "--info")
 _FOLD_RANGE = re.compile(r"([^=]+)=(\d{1,18})\.\.(\d{1,18})")
 _PATHS = ("cohort.path", "runs", "data", "study")
+_FORMER = {re.escape(old) + "(=.*)?": rf"{new}\1" for old, new in MOVED_KEYS.items()}
+_FORMER |= yaml.safe_load(Path(__file__).with_name("former.yaml").read_text(encoding="utf-8"))
 # Where runs lie is this project's to say; who draws and who launches them is the user's.
 _OF_HYDRA = re.compile(r"\+{,2}hydra(/launcher|/sweeper|\.(launcher|sweeper)(\.\w*[^\W_])+)=[^$]*", re.DOTALL)
 
@@ -45,7 +45,7 @@ def read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     for before, word in itertools.pairwise(("", *arguments)):
         if word.startswith("-"):
             flags.append(_LONG.get(word, word))
-        elif before in _VALUED and "=" not in word and not word.startswith("~"):
+        elif _LONG.get(before, before) in _VALUED and "=" not in word and not word.startswith("~"):
             flags[-1] += f"={word}"
         else:
             overrides.append(_path_quoted(_expanded(word)))
@@ -55,7 +55,7 @@ def read(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         if not any(other.startswith("--cfg") for other in flags):
             raise InputError(f"{flag}: goes with --cfg; add --cfg=job")
     require_sound(overrides)
-    shown = [flag for flag in flags if flag not in _MULTIRUN]
+    shown = [flag for flag in flags if flag != "--multirun"]
     if shown and len(shown) < len(flags):
         flags, overrides = shown, [choices(one)[0] for one in overrides]
     return flags, with_own_classes(overrides)
@@ -82,13 +82,11 @@ def _path_quoted(argument: str) -> str:
     text = str(at_home(Path(text))) if text.startswith("~") else text
     with suppress(Exception):  # beside Hydra's own errors those of its parser
         value = OverridesParser.create().parse_override(f"{key}={text}").value()
-        means_more = not is_there(Path(text)) and (value is None or isinstance(value, Sweep) or text[0] in "'\"")
-        escaped = "\\" in text and not is_there(Path(text))
-        if means_more or value == text or escaped or "${" in text:
+        on_purpose = value is None or isinstance(value, Sweep) or text[0] in "'\"" or "\\" in text
+        if value == text or "${" in text or (on_purpose and not is_there(Path(text))):
             return f"{key}={text}"
-    several = text.split(",")
-    whole = is_there(Path(text)) or not all(is_there(Path(path)) for path in several)
-    paths = [text] if whole else several
+    several = [path for path in text.split(",") if is_there(Path(path))]
+    paths = several if ",".join(several) == text and not is_there(Path(text)) else [text]
     return f"{key}={','.join(QuotedString(path, Quote.single).with_quotes() for path in paths)}"
 
 
@@ -98,21 +96,22 @@ def require_sound(overrides: Sequence[str]) -> None:
     Raises:
         InputError: What is wrong.
     """
-    for override in overrides:
-        # Hydra's parser recurses into brackets, and its time grows with more than the length.
-        if len(override) > _LONGEST or _depth(override) > _DEEPEST:
-            most = f"{_LONGEST} characters and {_DEEPEST} brackets in one another"
-            raise InputError(f"{override}: too long or too deep; give {most} at most")
-    if former := [f"{one}: is no longer an option; give {new}" for one in overrides if (new := what_to_give(one))]:
-        raise InputError(*former)
+    refuse(_problems(overrides))
+
+
+def _problems(overrides: Sequence[str]) -> Iterator[str]:
     there = dict[str, str]()
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0]
-        if re.split("[./@:]", key)[0] == "hydra" and not _OF_HYDRA.fullmatch(override):
-            ours = "is set by this project; of Hydra give hydra/launcher, hydra/sweeper and their keys"
-            raise InputError(f"{override}: {ours}")
-        if key in there and not (there[key].startswith("~") and override.startswith("+")):  # to replace one is sound
-            raise InputError(f"{override}: {key} is given twice; give it once")
+        # Hydra's parser recurses into brackets, and its time grows with more than the length.
+        if len(override) > _LONGEST or _depth(override) > _DEEPEST:
+            yield f"{override}: too long or too deep; give {_LONGEST} characters and {_DEEPEST} open brackets at most"
+        elif new := what_to_give(override):
+            yield f"{override}: is no longer an option; give {new}"
+        elif re.split("[./@:]", key)[0] == "hydra" and not _OF_HYDRA.fullmatch(override):
+            yield f"{override}: is set by this project; of Hydra give hydra/launcher, hydra/sweeper and their keys"
+        elif key in there and not (there[key].startswith("~") and override.startswith("+")):  # to replace one is sound
+            yield f"{override}: {key} is given twice; give it once"
         there[key] = override
 
 
@@ -124,16 +123,8 @@ def what_to_give(override: str) -> str | None:
     >>> what_to_give("synthesis=none,robust")
     'synthesis=none,any_scanner'
     """
-    given = override.lstrip("+~")
-    found = ((re.fullmatch(pattern, given, re.DOTALL), new) for pattern, new in _former().items())
+    found = ((re.fullmatch(pattern, override.lstrip("+~"), re.DOTALL), new) for pattern, new in _FORMER.items())
     return next((match.expand(new) for match, new in found if match), None)
-
-
-@functools.cache
-def _former() -> dict[str, str]:
-    moved = {re.escape(old) + "(=.*)?": rf"{new}\1" for old, new in MOVED_KEYS.items()}
-    former: dict[str, str] = yaml.safe_load(Path(__file__).with_name("former.yaml").read_text(encoding="utf-8"))
-    return moved | former
 
 
 def _depth(argument: str) -> int:
@@ -149,13 +140,11 @@ def choices(line: str) -> list[str]:
         InputError: It cannot be read, has no values or too many, or those cannot be enumerated.
     """
     parser = OverridesParser.create()
-    try:
+    with explained([line]):
         (override,) = parser.parse_overrides([line])
         if not (override.is_sweep_override() or override.is_delete()):
             # The sweeper writes it anew, which what is quoted in an interpolation does not survive.
             parser.parse_overrides([f"{override.get_key_element()}={override.get_value_element_as_str()}"])
-    except Exception as error:  # beside Hydra's own errors those of its parser and of Python's numbers
-        raise explain(error, [line]) from error
     if not override.is_sweep_override():
         return [line]
     sweep = override.value()

@@ -11,16 +11,15 @@ from pathlib import Path
 
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from musclesense.cohort.table import scan_table
-from musclesense.errors import InputError, collected, first_line
+from musclesense.errors import InputError, collected, refuse
 from musclesense.launch import overrides as given
 from musclesense.storage.paths import require_writable, size_and_change
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import read_done
 from musclesense.training import inputs
-from musclesense.training.composition import compose_run, resolved, written
+from musclesense.training.composition import compose_run, explained, resolved, written
 from musclesense.training.machine import devices
 from musclesense.training.run import require_trainable
 from musclesense.training.settings import Settings, build_runs
@@ -91,10 +90,8 @@ def make_plan(config: DictConfig, *, multirun: bool) -> Plan:
     plan = Plan(tuple(build_jobs(config, jobs)), launcher, multirun, whole, ablation)
     if not (plan.here or multirun):
         raise InputError("hydra/launcher: one run is trained here, and several are launched; add -m")
-    try:
+    with explained(["hydra.launcher"]):
         OmegaConf.to_container(launcher, resolve=True)
-    except OmegaConfBaseException as error:
-        raise InputError(f"hydra.launcher: {first_line(error)}; correct the value") from error
     return plan
 
 
@@ -140,8 +137,7 @@ def build_jobs(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Settin
             composed = compose_run(config, overrides)
             own = resolved(composed, written(composed.hydra.overrides.task))
             runs |= zip(folds_of, build_runs(own, folds_of.values()), strict=True)
-    if problems:
-        raise InputError(*problems)
+    refuse(problems)
     return [runs[number] for number in range(len(jobs))]
 
 
@@ -165,25 +161,18 @@ def check(plan: Plan) -> None:
     if len({run.run for run in plan.runs}) < len(plan.runs):
         named = "leave study=... to be named by the configuration, and give values that make different configurations"
         problems.append(f"the same run is asked for twice under one study; {named}")
-    told = set[str]()
+    for table in dict.fromkeys(filter(None, (settings.config.cohort.path for settings in plan.studies.values()))):
+        with collected(problems):
+            scan_table(Path(table)).tell()
     for settings in plan.studies.values():
         with collected(problems):
-            if (table := settings.config.cohort.path) is not None and table not in told:
-                told.add(table)
-                scan_table(Path(table)).tell()
             inputs.check(settings)
             if plan.here:
                 devices.require_here(settings.config.trainer)
             require_trainable(settings)
     look = functools.cache(require_writable)
-    for run, places in itertools.product(() if problems else plan.unfinished, (inputs.folders, _folders)):
+    for folders in {} if problems else dict.fromkeys(itertools.chain(*map(inputs.folders, plan.unfinished))):
         with collected(problems):
-            for place in places(run):  # what lies below a folder that is refused is not told of
-                look(place)
-    if problems:
-        raise InputError(*problems)
-
-
-def _folders(run: Settings) -> tuple[Path, ...]:
-    """Give the folders that a run writes its results to, from the outermost."""
-    return (run.study.path.parent, run.study.path, run.run.path, run.run.checkpoints.path)
+            for folder in folders:  # what lies below a folder that is refused is not told of
+                look(folder)
+    refuse(problems)

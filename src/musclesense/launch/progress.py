@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -19,30 +20,24 @@ _LOOK_EVERY_SECONDS = 0.5
 @contextmanager
 def progress_of(plan: Plan, console: Console | None = None) -> Iterator[None]:
     """Show how far the runs of a plan are during the block."""
-    with bars(console) as display:
-        tell, stopping = _teller(plan, display), threading.Event()
-
-        def watch() -> None:
-            while not stopping.wait(_LOOK_EVERY_SECONDS):
-                tell()
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
+    over, before = threading.Event(), len(plan.runs) - len(plan.unfinished)
+    with bars(console) as display, ThreadPoolExecutor(1) as beside:
+        telling = beside.submit(_tell, plan, before, display, over)
         try:
             yield
         finally:
-            stopping.set()
-            thread.join()
-            tell()
+            over.set()
+            telling.result()
 
 
-def _teller(plan: Plan, display: Progress) -> Callable[[], None]:
-    """Give what tells, whenever it is called, of the runs that have ended since."""
-    before, said, started = len(plan.runs) - len(plan.unfinished), set[RunFolder](), time.monotonic()
+def _tell(plan: Plan, before: int, display: Progress, over: threading.Event) -> None:
+    """Tell of each run that ends, until the sweep is over; ``before`` it so many were finished."""
+    said, started = set[RunFolder](), time.monotonic()
     total, several = len(plan.runs) if plan.whole else None, len(plan.studies) > 1 or not plan.whole
     bar = display.add_task("runs", total=total, completed=before, visible=total != 1)
-
-    def tell() -> None:
+    last = False
+    while not last:
+        last = over.wait(_LOOK_EVERY_SECONDS)
         for run in (run for run in plan.ended() if run not in said):
             said.add(run)
             ended = before + len(said)
@@ -52,8 +47,6 @@ def _teller(plan: Plan, display: Progress) -> Callable[[], None]:
                 place += f", {in_words((time.monotonic() - started) / len(said) * (total - ended))} left"
             name = f"{run.path.parent.name}/{run.name}" if several else run.name
             log.info(f"{name}  {outcome(run)}  ({place})")
-
-    return tell
 
 
 def outcome(run: RunFolder) -> str:

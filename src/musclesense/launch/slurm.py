@@ -68,8 +68,8 @@ def launch(launcher: Any, job_overrides: Sequence[Sequence[str]], first: int) ->
             jobs[job.job_id] = runs[number]
         name, ids = runs[new[0]].run.slurm_log.name, _in_words(job.job_id for job in sent)
         log.info(f"{len(new)} jobs sent: {ids}; {name} in each run's folder")
-    if launcher.wait:
-        _wait(jobs, look_every_s=launcher.look_every_s)
+    if launcher.params["wait"]:
+        _wait(jobs, look_every_s=launcher.params["look_every_s"])
     return [result_of(run.run) for run in runs]
 
 
@@ -77,9 +77,9 @@ def _submit(launcher: Any, runs: Sequence[tuple[list[str], int]], settings: Sett
     """Send one array of jobs, each of which calls the launcher with the arguments that it takes from Hydra."""
     launcher.task_function = functools.partial(_job, launcher.task_function)
     asked = launcher.params | {"teardown": _AFTER_JOB.read_text(encoding="utf-8").splitlines()}
+    folder, timeouts, *_ = map(asked.pop, ("submitit_folder", "max_num_timeout", "wait", "look_every_s"))
     if settings.config.trainer.accelerator == "cpu":
         asked["gpus_per_node"] = None
-    folder, timeouts = asked.pop("submitit_folder"), asked.pop("max_num_timeout")
     singletons = Singleton.get_state()
     calls = [(overrides, "hydra.sweep.dir", number, f"job_{number}", singletons) for overrides, number in runs]
     try:
@@ -107,18 +107,16 @@ def _recorded(run: RunFolder) -> str:
 
 def _wait(jobs: dict[str, Settings], *, look_every_s: float) -> None:
     """Wait until each run is finished, has failed or has lost its job, which is written down as a failure."""
-    waiting, missed = dict(jobs), Counter[str]()
+    waiting, missed = jobs, Counter[str]()
     try:
         while waiting:
             time.sleep(look_every_s)
             queue = _queue()
-            for job, settings in list(waiting.items()):
-                ended = settings.run.has_ended
+            for job, settings in waiting.items():
                 missed[job] = 0 if queue is None or job in queue else missed[job] + 1
-                if missed[job] == _LOOKS and not ended:
+                if missed[job] == _LOOKS and not settings.run.has_ended:
                     _record_loss(settings, job)
-                if missed[job] == _LOOKS or ended:
-                    del waiting[job]
+            waiting = {job: settings for job, settings in waiting.items() if not settings.run.has_ended}
     except Stopped as stop:
         way_on = f"the jobs go on; the same command waits for them again, and scancel {_in_words(waiting)} stops them"
         raise Stopped(stop.number, way_on) from None

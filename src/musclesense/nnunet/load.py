@@ -11,7 +11,7 @@ import yaml
 
 from musclesense.cohort.folds import MOST_FOLDS, nest
 from musclesense.cohort.table import Acquisition, read_table, write_table
-from musclesense.errors import InputError
+from musclesense.errors import InputError, refuse
 from musclesense.imaging.grid import take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import write_volume
@@ -143,8 +143,7 @@ def _load_other(
         )
     if not cases:
         problems.append(f"{dataset / 'labelsTr'}: holds no labels *{ending}; correct the folder")
-    if problems:
-        raise InputError(*problems)
+    refuse(problems)
     outer = _outer_folds(dataset / SPLITS, who) if is_there(dataset / SPLITS) else None
     with atomic_folder(out) as draft:
         # Paths are written relative to the draft, which lies beside what it becomes.

@@ -14,7 +14,7 @@ from musclesense.dixon.echoes import Pair, is_pair, pair_kinds, read_echoes, req
 from musclesense.dixon.phase import PhaseUnit
 from musclesense.dixon.separation import fat_fraction, separate
 from musclesense.dixon.swaps import SWAPPED, look_for_swaps
-from musclesense.errors import ArgumentError, InputError
+from musclesense.errors import ArgumentError, refuse
 from musclesense.imaging.air import read_body_image
 from musclesense.imaging.body import body_mask
 from musclesense.imaging.frame import reference_channel
@@ -160,8 +160,7 @@ def from_images(images: Mapping[str, ImageLike]) -> Scan:
             problems.extend(f"{names[name]}: {problem}" for problem in unusable)
         elif np.ptp(volume.data) == 0:
             problems.append(f"{names[name]}: is {volume.data.flat[0]:g} everywhere; give the {name} image")
-    if problems:
-        raise InputError(*problems)
+    refuse(problems)
     # Sums of stored integers could overflow.
     channels = {name: volume.data.astype(np.float32) for name, volume in volumes.items()}
     for name, image in channels.items():

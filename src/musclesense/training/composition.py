@@ -2,7 +2,8 @@
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -62,10 +63,8 @@ def compose_config(*overrides: str) -> DictConfig:
     around = get_gh_backup()  # a command may be at work in this process
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+        with explained(overrides), initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
             return compose_by_hydra(NAME, list(overrides))
-    except Exception as error:  # Hydra raises many kinds, AssertionError and ValueError among them
-        raise explain(error, overrides) from error
     finally:
         restore_gh_from_backup(around)
 
@@ -78,10 +77,8 @@ def compose_run(sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """
     if {*overrides} <= {*written(sweep.hydra.overrides.task)}:
         return sweep  # nothing of it is swept
-    try:
+    with explained(overrides):
         return GlobalHydra.instance().config_loader().load_sweep_config(sweep, list(overrides))
-    except Exception as error:
-        raise explain(error, overrides) from error
 
 
 def written(node: Any) -> Any:
@@ -104,6 +101,15 @@ def resolved(config: DictConfig, overrides: Iterable[str]) -> DictConfig:
         asked = " ".join(one for one in overrides if "$" in one) or "configuration"
         raise InputError(f"{asked}: cannot be resolved ({first_line(error)}); give a value") from error
     return own
+
+
+@contextmanager
+def explained(overrides: Sequence[str]) -> Iterator[None]:
+    """Turn what Hydra raises in the block into an `InputError` that names what is wrong with the overrides."""
+    try:
+        yield
+    except Exception as error:  # of many kinds, AssertionError and those of its parser among them
+        raise explain(error, overrides) from error
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> InputError:

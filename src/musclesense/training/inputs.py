@@ -62,11 +62,12 @@ def require_own_study(settings: Settings) -> None:
     require_same_study(settings.study, settings.config.plain, schema.defaults())
 
 
-def folders(settings: Settings) -> tuple[Path, ...]:
-    """Give the folders that a run needs and makes where they are not there, from the outermost."""
-    config, data = settings.config, Path(settings.config.data)
+def folders(settings: Settings) -> tuple[tuple[Path, ...], ...]:
+    """Give the folders of a run's inputs and of its results, which it makes; each from the outermost."""
+    config, data, study, run = settings.config, Path(settings.config.data), settings.study.path, settings.run
     made = (data / "cache", *([_phantom_folder(config)] if config.cohort.path is None else []))
-    return (data, *(folder for folder in made if not is_folder(folder)))
+    own = (data, *(folder for folder in made if not is_folder(folder)))
+    return own, (study.parent, study, run.path, run.checkpoints.path)
 
 
 def prepare(settings: Settings) -> Inputs:

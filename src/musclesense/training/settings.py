@@ -14,7 +14,7 @@ from typing import Self, cast
 from omegaconf import DictConfig, OmegaConf
 
 from musclesense.cohort.table import scan_table
-from musclesense.errors import InputError, collected
+from musclesense.errors import InputError, collected, refuse
 from musclesense.imaging.frame import reference_channel
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
@@ -88,8 +88,7 @@ def build_runs(config: DictConfig, folds: Iterable[Mapping[str, int]]) -> list[S
     problems = list(dict.fromkeys(problem for own in numbers for problem in typed.folds.lacks(**own)))
     with collected(problems):
         first = _build(typed)
-    if problems:
-        raise InputError(*problems)
+    refuse(problems)
     return [first.at(**own) for own in numbers]
 
 
@@ -107,8 +106,7 @@ def _build(config: schema.Config) -> Settings:
         drawn = synthesis.build(config, spec)
     with collected(problems):
         study = _study(config)
-    if problems:
-        raise InputError(*problems)
+    refuse(problems)
     return Settings(config=config, study=study, spec=spec, synthesis=drawn)
 
 
@@ -119,8 +117,7 @@ def _require_folders(config: schema.Config) -> None:
         for name, place in (("runs", config.runs), ("data", config.data))
         if not place.isprintable() or any(len(os.fsencode(part)) > _LONGEST_FOLDER for part in Path(place).parts)
     ]
-    if problems:
-        raise InputError(*problems)
+    refuse(problems)
 
 
 def _require_devices(config: schema.Config) -> None:
