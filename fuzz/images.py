@@ -74,6 +74,7 @@ def _datatype(draw: Draw, draft: Draft) -> Verdict:
             code, kind = draw.one_of(((32, "c8"), (1792, "c16")))
             draft.header["datatype"], draft.voxels = code, draft.voxels.astype(kind)
             draft.header["bitpix"] = 8 * draft.voxels.itemsize
+            return ACCEPT  # as its magnitude
         case "colour":
             code, bytes_ = draw.one_of(((128, 3), (2304, 4)))
             draft.header["datatype"], draft.header["bitpix"] = code, 8 * bytes_

@@ -203,15 +203,11 @@ def segment(
     'result'
     """
     from musclesense.segmentation.measuring import Measuring
-    from musclesense.segmentation.scan import Scan
     from musclesense.segmentation.segmenter import segment
 
     measuring = Measuring.asked(erode, slices, with_cut)
-    if isinstance(scan, str | os.PathLike):
-        scan = read_scan(scan)
-    given = scan if isinstance(scan, Scan) else read_scan(fat=scan)
     return segment(
-        given,
+        _scan_of(scan),
         model=model,
         region=region,
         limbs=limbs,
@@ -220,6 +216,15 @@ def segment(
         out_of_fold=out_of_fold,
         measuring=measuring,
     )
+
+
+def _scan_of(scan: "Scan | ImageLike") -> "Scan":
+    """Read a scan that is given as a path or as an image in memory."""
+    from musclesense.segmentation.scan import Scan
+
+    if isinstance(scan, str | os.PathLike):
+        return read_scan(scan)
+    return scan if isinstance(scan, Scan) else read_scan(fat=scan)
 
 
 def measure(
@@ -240,7 +245,7 @@ def measure(
 
     Args:
         mask: Whole numbers, 0 is background; NIfTI or NRRD.
-        scan: From `read_scan`; or one image, which is taken for the fat image.
+        scan: As of `segment`.
         labels: Values of each label, such as ``{"vasti": [3, 4]}``. None: those of the automatic mask; without one,
             all of the mask is muscle, or each value a label of its own where there are several.
         limbs: As of `segment`; ``auto``: those of the automatic mask, or what is found in the images.
@@ -267,12 +272,11 @@ def measure(
     from musclesense.imaging.labels import LabelSet
     from musclesense.segmentation import corrected
     from musclesense.segmentation.measuring import Measuring
-    from musclesense.segmentation.scan import Scan, read_scan
 
     measuring = Measuring.asked(erode, slices, with_cut)
     return corrected.measure(
         mask,
-        scan if isinstance(scan, Scan) else read_scan(fat=scan),
+        _scan_of(scan),
         labels=None if labels is None else LabelSet.from_config(labels),
         limbs=limbs,
         automatic=None if automatic is None else Path(automatic),

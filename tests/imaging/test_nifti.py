@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from musclesense.errors import InputError
-from musclesense.imaging.nifti import Geometry, read_volume, write_volume
+from musclesense.imaging.nifti import Geometry, is_complex, read_volume, write_volume
 
 QFORM = np.array([[-0.8, 0, 0, 91.5], [0, 0.8, 0, -70.25], [0, 0, 5.0, 12], [0, 0, 0, 1]])
 SFORM = np.array([[0, 0.8, 0, -33.3], [-0.8, 0, 0.1, 10], [0, 0, 5.0, -8], [0, 0, 0, 1]])
@@ -159,10 +159,6 @@ def two_axes(path):
     nib.save(nib.Nifti1Image(np.zeros((4, 4), dtype=np.int16), np.eye(4)), path)
 
 
-def complex_voxels(path):
-    save(path, VOXELS.astype(np.complex64))
-
-
 def colours(path):
     save(path, np.zeros((4, 4, 3), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")]))
 
@@ -175,6 +171,21 @@ def not_finite(path):
     save(path, qform=(None, 0), sform=(np.diag([0.8, np.nan, 5, 1]), 1))
 
 
+@pytest.mark.parametrize("kind", [np.complex64, np.complex128])
+@pytest.mark.parametrize(("slope", "inter"), [(1.0, 0.0), (0.5, 0.0)])
+def test_of_complex_voxels_the_magnitude_is_read(tmp_path, kind, slope, inter):
+    values = (VOXELS + 1j * VOXELS[::-1]).astype(kind)
+    image = nib.Nifti1Image(values, np.diag([0.8, 0.8, 5, 1]))
+    image.header.set_slope_inter(slope, inter)
+    nib.save(image, tmp_path / "x.nii.gz")
+    volume = read_volume(tmp_path / "x.nii.gz")
+    assert volume.data.dtype == np.float32
+    assert np.allclose(volume.data, np.abs(np.asanyarray(nib.load(tmp_path / "x.nii.gz").dataobj)), rtol=1e-6)
+    assert is_complex(tmp_path / "x.nii.gz") and volume.data.any()
+    save(tmp_path / "real.nii.gz", VOXELS)
+    assert not is_complex(tmp_path / "real.nii.gz")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -183,7 +194,6 @@ def not_finite(path):
         (short_inside_whole_gzip, "voxels cannot be read"),
         (four_axes, "has shape 4x4x3x2, not three axes"),
         (two_axes, "has shape 4x4, not three axes"),
-        (complex_voxels, "voxels of type complex64 cannot be used"),
         (colours, "cannot be used; store real numbers"),
         (singular, "affine is singular or not finite"),
         (not_finite, "affine is singular or not finite"),

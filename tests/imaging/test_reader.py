@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import Volume, read_volume, write_volume
-from musclesense.imaging.reader import image_file, image_name, read_image
+from musclesense.imaging.reader import ImageLike, image_file, image_name, parts_of_complex, read_image
 
 AFFINE = np.array([[-1.5, 0, 0, 30], [0, 2, 0.25, -40], [0, -0.5, 10, 7], [0, 0, 0, 1]])
 DATA = np.random.default_rng(0).integers(-300, 3000, (6, 5, 4)).astype(np.int16)
@@ -89,12 +89,11 @@ def test_scale_factors_are_obeyed(tmp_path: Path) -> None:
         ((DATA,), "water=tuple: cannot be read as an image"),
         ((DATA[0], AFFINE), r"water: an array of shape \(5, 4\); give three axes"),
         ((DATA[:0], AFFINE), r"water: an array of shape \(0, 5, 4\)"),
-        ((DATA.astype(complex), AFFINE), "water: voxels of type complex128 cannot be used"),
+        ((DATA.astype("U4"), AFFINE), "water: voxels of type <U4 cannot be used"),
         ((DATA, AFFINE[:3]), r"water: an affine of shape \(3, 4\); give 4 x 4 numbers"),
         ((DATA, np.zeros((4, 4))), "water: affine is singular or not finite; give the affine of the image"),
         ((DATA, np.diag([900.0, 1, 1, 1])), "water: voxel size 900x1x1 mm lies outside"),
         (nib.Nifti1Image(DATA[..., None].repeat(2, 3), AFFINE), "water: has shape 6x5x4x2, not three axes"),
-        (nib.Nifti1Image(DATA.astype(np.complex64), AFFINE), "water: voxels of type complex64 cannot be used"),
         (nib.AnalyzeImage(DATA, None), "water: Analyze does not tell left from right; give NIfTI"),
     ],
 )
@@ -132,3 +131,28 @@ def test_an_axis_longer_than_any_scan_is_refused_before_it_is_read(tmp_path: Pat
     with pytest.raises(InputError, match="give three axes of at most"):
         read_image((np.zeros(shape), np.eye(4)), "fat")
     assert read_image((np.zeros((2, 4096, 1)), np.eye(4)), "fat").data.shape == (2, 4096, 1)
+
+
+COMPLEX = (DATA * np.exp(1j * DATA)).astype(np.complex64)
+
+
+@pytest.mark.parametrize("given", ["array", "nibabel", "file"])
+def test_a_complex_image_is_its_magnitude_and_has_two_parts(tmp_path: Path, given: str) -> None:
+    nib.save(nib.Nifti1Image(COMPLEX, AFFINE), tmp_path / "x.nii.gz")
+    images: dict[str, ImageLike] = {
+        "array": (COMPLEX, AFFINE),
+        "nibabel": nib.Nifti1Image(COMPLEX, AFFINE),
+        "file": tmp_path / "x.nii.gz",
+    }
+    image = images[given]
+    assert np.allclose(read_image(image, "water").data, np.abs(COMPLEX), rtol=1e-6)
+    both: dict[bool, tuple[Any, Any]] = {False: (np.abs, np.angle), True: (np.real, np.imag)}
+    for real_imaginary, wanted in both.items():
+        parts = parts_of_complex(image, real_imaginary)
+        assert parts is not None
+        for part, function in zip(parts, wanted, strict=True):
+            volume = read_image(part, "water")
+            assert np.allclose(volume.data, function(COMPLEX), atol=1e-5)
+            assert np.allclose(volume.geometry.affine, AFFINE)
+    for real in ((DATA, AFFINE), nib.Nifti1Image(DATA.astype(np.float32), AFFINE)):
+        assert parts_of_complex(real) is None

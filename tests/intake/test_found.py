@@ -8,6 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import musclesense as ms
 from musclesense.cli.main import main
@@ -236,6 +237,50 @@ def test_images_beside_a_path_are_refused(limbs: TwoLimbs, run: Path, tmp_path: 
         main(["segment", str(limbs.fat.parent), *asked])
     assert capsys.readouterr().err == "error: --fat: does not go with a path, in which images are found\n"
     assert not (tmp_path / "out").exists()
+
+
+def complex_echoes() -> dict[str, NDArray[np.complex64]]:
+    """Echoes of fat and water, the phase of which turns from place to place."""
+    rng = np.random.default_rng(1)
+    fat, water = rng.uniform(10, 500, (2, 24, 20, 2))
+    turn = np.exp(1j * np.linspace(-2, 2, 24))[:, None, None]
+    return {
+        str(echo): ((water + sign * fat) * turn).astype(np.complex64)
+        for echo, sign in zip(ms.Echo, (-1, 1, -1), strict=True)
+    }
+
+
+@pytest.mark.parametrize("stored", ["files", "4-D", "named"])
+def test_complex_echoes_are_separated_as_their_parts_are(tmp_path: Path, stored: str, capsys) -> None:
+    echoes, folder = complex_echoes(), tmp_path / "scan"
+    folder.mkdir()
+    pairs: dict[str, Any] = {n: ((np.abs(data), AFFINE), (np.angle(data), AFFINE)) for n, data in echoes.items()}
+    wanted = ms.read_scan(**pairs, phase_unit="radians")
+    if stored == "4-D":
+        nib.save(nib.Nifti1Image(np.stack([*echoes.values()], axis=-1), AFFINE), folder / "s_MEGRE.nii.gz")
+        (folder / "s_MEGRE.json").write_text(json.dumps({"EchoTime": [*TIMES]}))
+        scan = ms.read_scan(folder)
+    else:
+        files: dict[str, Any] = {name: folder / f"{name}.nii.gz" for name in echoes}
+        for name, data in echoes.items():
+            nib.save(nib.Nifti1Image(data, AFFINE), files[name])
+        scan = ms.read_scan(folder) if stored == "files" else ms.read_scan(**files)
+        assert {*scan.files.values()} == {*files.values()}
+    assert scan.phase_unit == "radians"
+    for name in ("fat", "water", "te345"):
+        np.testing.assert_allclose(scan.channels[name], wanted.channels[name], rtol=1e-3, atol=0.1)
+    if stored == "named":
+        parts = ms.read_scan(**files, real_imaginary=True)
+        np.testing.assert_allclose(parts.channels["fat"], wanted.channels["fat"], rtol=1e-3, atol=0.1)
+
+
+def test_one_complex_image_is_its_magnitude(tmp_path: Path, capsys) -> None:
+    data = complex_echoes()["te460"]
+    nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "scan.nii.gz")
+    for scan in (ms.read_scan(tmp_path / "scan.nii.gz"), ms.read_scan(image=tmp_path / "scan.nii.gz")):
+        assert [*scan.channels] == ["image"] and scan.files == {"image": tmp_path / "scan.nii.gz"}
+        np.testing.assert_allclose(scan.channels["image"], np.abs(data), rtol=1e-5)
+    assert "taken: image scan.nii.gz, magnitude" in capsys.readouterr().err
 
 
 def test_several_echoes_of_a_file_give_what_single_files_give(tmp_path: Path) -> None:

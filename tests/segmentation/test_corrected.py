@@ -43,6 +43,33 @@ def automatic(limbs: TwoLimbs, scan: Scan, tmp_path: Path) -> Path:
     return tmp_path / "result"
 
 
+def test_a_path_is_the_scan_as_for_segment(limbs: TwoLimbs, automatic: Path, tmp_path: Path, capsys) -> None:
+    mask = str(automatic / "mask.nii.gz")
+    main(["measure", str(limbs.fat.parent), "--mask", mask, "--out", str(tmp_path / "path")])
+    assert "taken: fat fat.nii.gz; water water.nii.gz" in capsys.readouterr().err
+    main(
+        [
+            "measure",
+            "--mask",
+            mask,
+            "--fat",
+            str(limbs.fat),
+            "--water",
+            str(limbs.water),
+            "--out",
+            str(tmp_path / "named"),
+        ]
+    )
+    tables = [(tmp_path / name / "measurements.csv").read_bytes() for name in ("path", "named")]
+    assert tables[0] == tables[1]
+    by_path = ms.measure(mask, str(limbs.fat.parent))
+    assert by_path.table.fat_fraction_percent.notna().any()
+    asked = ["measure", str(limbs.fat.parent), "--fat", str(limbs.fat), "--mask", mask, "--out", str(tmp_path / "both")]
+    with pytest.raises(SystemExit, match="2"):
+        main(asked)
+    assert capsys.readouterr().err.endswith("error: --fat: does not go with a path, in which images are found\n")
+
+
 def corrected(automatic: Path, limbs: TwoLimbs) -> NDArray[np.uint16]:
     """Give the mask with the right limb back in its first slice, and the left one out of its last."""
     mask = read_volume(automatic / "mask.nii.gz").data.copy()

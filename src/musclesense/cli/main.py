@@ -95,6 +95,10 @@ _IMAGES = (
         if channel not in (Channel.FAT, Channel.IMAGE) and not channel.is_echo
     ),
 )
+_SCAN = (
+    _takes("path", type=Path, nargs="?", metavar="SCAN", help="an image, a folder of one scan's images, or DICOM"),
+    _takes("--echo-times", type=float, nargs="+", metavar="MS", help="of the echoes of SCAN, where no file tells"),
+)
 _FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
 _FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
 
@@ -165,7 +169,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--label-all", action="store_true", help="let every slice count as labelled, not the mid one"),
     ],
     verbs.separate: [
-        *_echoes("magnitude and phase at this echo time", nargs=2, required=True),
+        *_echoes("magnitude and phase at this echo time, or one complex image", nargs="+", required=True),
         _OUT,
         _takes("--fat-peaks", type=int, choices=(1, 6), default=1, help=_FAT_PEAKS),
         _takes("--larmor-mhz", type=float, metavar="MHZ", help="the scanner's, for 6 peaks (default 127.74)"),
@@ -174,8 +178,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--fat-shift", type=float, nargs=2, default=(0.0, 0.0), metavar=("I", "J"), help=_FAT_SHIFT),
     ],
     verbs.segment: [
-        _takes("path", type=Path, nargs="?", metavar="SCAN", help="an image, a folder of one scan's images, or DICOM"),
-        _takes("--echo-times", type=float, nargs="+", metavar="MS", help="of the echoes of SCAN, where no file tells"),
+        *_SCAN,
         *_echoes("magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+"),
         *_IMAGES,
         _takes("--image", type=Path, metavar="IMAGE", help="image of any contrast, for a model that takes one"),
@@ -194,6 +197,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _OUT,
     ],
     verbs.measure: [
+        *_SCAN,
         _takes("--mask", type=Path, required=True, metavar="MASK", help="NIfTI or NRRD, in the voxels of the images"),
         *_IMAGES,
         _takes("--image", type=Path, metavar="IMAGE", help="image of any contrast, instead of --fat"),

@@ -104,7 +104,7 @@ def separate(out: Path, *, fat_shift: Sequence[float], **asked: Any) -> None:
     from musclesense.dixon.scan import require_free_images, separate_scan
 
     require_free_images(out)
-    echoes = {str(echo): asked.pop(echo) for echo in Echo}
+    echoes = {str(echo): _image(asked.pop(echo)) for echo in Echo}
     stored = {name: asked.pop(name) for name in STORED}
     model = FatModel.described(fat_shift=(fat_shift[0], fat_shift[1]), **asked)
     parts = separate_scan(echoes, model=model, **stored)
@@ -203,18 +203,18 @@ def measure(
     erode: float | None,
     slices: str | None,
     with_cut: bool,
-    **images: Any,
+    **asked: Any,
 ) -> None:
     """Measure a mask that was corrected by hand, and say what was changed."""
     from musclesense.cohort.images import read_labels
+    from musclesense.intake.found import read_given
     from musclesense.segmentation import corrected
     from musclesense.segmentation.measured import CHANGES, TABLE, files_of, require_place
     from musclesense.segmentation.measuring import Measuring
-    from musclesense.segmentation.scan import read_scan
 
     measuring = Measuring.asked(erode, slices, with_cut)
     known = None if labels is None else read_labels(labels)[0]
-    scan = read_scan(**images)
+    scan = read_given(asked.pop("path"), **asked)
     require_place(out, (CHANGES, *files_of(scan)), corrected=True)
     made = corrected.measure(mask, scan, labels=known, limbs=limbs, automatic=automatic, measuring=measuring)
     print(made.save(out, anonymous=anonymous) / TABLE)

@@ -1,16 +1,17 @@
 """Magnitude and phase of three echoes, or real and imaginary images, read as complex ones; and what no echo can be."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.dixon.phase import TURNS, PhaseUnit, find_unit
-from musclesense.errors import ArgumentError, refuse
+from musclesense.errors import ArgumentError, InputError, refuse
 from musclesense.imaging.air import nan_as_air
 from musclesense.imaging.nifti import Geometry, Volume, value_problems
-from musclesense.imaging.reader import ImageLike, image_name, read_image
+from musclesense.imaging.reader import ImageLike, image_name, parts_of_complex, read_image
 from musclesense.imaging.turning import turned
 from musclesense.vocabulary import Echo
 
@@ -121,13 +122,17 @@ def is_pair(image: Any) -> bool:
     return isinstance(image, list | tuple) and not (image and isinstance(image[0], np.ndarray))
 
 
-def require_pairs(echoes: Mapping[str, Any]) -> list[Pair]:
-    """Give magnitude and phase of the three echoes, out of what was given by their names.
+def require_pairs(echoes: Mapping[str, Any], real_imaginary: bool = False) -> list[Pair]:
+    """Give magnitude and phase of the three echoes, out of what was given by their names: pairs, or complex images.
 
     Raises:
         InputError: An echo lacks one of the two.
     """
     pairs: dict[str, Any] = {str(echo): echoes.get(echo) for echo in Echo}
+    for name, given in pairs.items():
+        if given is not None and not is_pair(given):
+            with suppress(InputError):  # what is no image is no pair either
+                pairs[name] = parts_of_complex(given, real_imaginary)
     wrong = [name for name, pair in pairs.items() if not is_pair(pair) or len(pair) != 2]
     if wrong:
         asked = " ".join(f"{{{name}}}" for name in wrong)

@@ -65,7 +65,7 @@ def separate_scan(echoes: Mapping[str, Pair], *, model: FatModel = ONE_PEAK, **s
     Raises:
         InputError: An image cannot be used.
     """
-    signal, geometry, unit = read_echoes(require_pairs(echoes), **stored)
+    signal, geometry, unit = read_echoes(require_pairs(echoes, stored.get("real_imaginary", False)), **stored)
     parts = separate(signal, slice_axis=slice_axis(geometry), model=model)
     look_for_swaps(parts.fat, parts.water, geometry).warn("separation")
     return SeparatedScan(**vars(parts), geometry=geometry, phase_unit=unit)

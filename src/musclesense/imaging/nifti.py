@@ -41,6 +41,7 @@ _LEAST_VOLUME = 0.5
 _LARGEST_OFFSET = 64 * 1024**2
 _CHUNK = 1024**2
 _HEADERS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_COMPLEX = (32, 1792)
 _OTHER_OF_PAIR = {".hdr": ".img", ".img": ".hdr"}
 # What says where voxels lie; all else in a header speaks of the voxels, or may name a patient.
 _GEOMETRY_FIELDS = (
@@ -129,11 +130,17 @@ class Volume:
 def read_volume(path: Path) -> Volume:
     """Read a 3-D NIfTI image, scaled, as float32 (integers without a scale factor stay integers).
 
-    What float32 cannot hold becomes infinite.
+    What float32 cannot hold becomes infinite. Of complex voxels the magnitude is taken.
 
     Raises:
-        InputError: The file is missing, truncated, no NIfTI, not 3-D, complex, coloured or larger than `MOST_VOXELS`.
+        InputError: The file is missing, truncated, no NIfTI, not 3-D, coloured or larger than `MOST_VOXELS`.
     """
+    volume = read_values(path)
+    return Volume(np.abs(volume.data), volume.geometry) if volume.data.dtype.kind == "c" else volume
+
+
+def read_values(path: Path) -> Volume:
+    """Read as `read_volume`, but complex voxels as they are, complex64."""
     header, voxels = _read_header(path)
     geometry, dtype = geometry_of(header), header.get_data_dtype()
     stored = _read_voxels(voxels, int(header["vox_offset"]), geometry.shape, dtype)
@@ -143,8 +150,9 @@ def read_volume(path: Path) -> Volume:
     if dtype.kind in "iu" and (slope, inter) == (1, 0):
         return Volume(stored.astype(dtype.newbyteorder("="), copy=False), geometry)
     with np.errstate(over="ignore", invalid="ignore"):
-        scaled = stored if (slope, inter) == (1, 0) else np.multiply(stored, slope, dtype=np.float64) + inter
-        return Volume(scaled.astype(np.float32, copy=False), geometry)
+        wide, narrow = (np.complex128, np.complex64) if dtype.kind == "c" else (np.float64, np.float32)
+        scaled = stored if (slope, inter) == (1, 0) else np.multiply(stored, slope, dtype=wide) + inter
+        return Volume(scaled.astype(narrow, copy=False), geometry)
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -197,6 +205,15 @@ def volume_count(path: Path) -> int:
     """
     shape = _shape(_stored_header(_files(path)[0]))
     return shape[3] if len(shape) == 4 and 1 <= shape[3] <= LONGEST_AXIS else 1
+
+
+def is_complex(path: Path) -> bool:
+    """Tell whether the voxels of a NIfTI file are complex numbers.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    return int(_stored_header(_files(path)[0])["datatype"]) in _COMPLEX
 
 
 def _read_header(path: Path) -> tuple[Any, Path]:
@@ -262,7 +279,7 @@ def header_problem(header: Any, *, pair: bool) -> str | None:
         dtype = header.get_data_dtype()
     except (HeaderDataError, KeyError):
         return f"voxels of type code {int(header['datatype'])} cannot be used; store real numbers"
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+    if dtype.kind not in "iufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
         return f"voxels of type {dtype} cannot be used; store real numbers"
     first = 0 if pair else int(header["sizeof_hdr"]) + 4
     if not first <= (offset := float(header["vox_offset"])) <= _LARGEST_OFFSET or offset % 1:

@@ -20,6 +20,8 @@ from musclesense.imaging.nifti import (
     affine_problem,
     geometry_of,
     header_problem,
+    is_complex,
+    read_values,
     read_volume,
 )
 from musclesense.imaging.nrrd import is_nrrd, read_nrrd
@@ -39,7 +41,7 @@ def read_image(image: ImageLike, argument: str) -> Volume:
         argument: What the caller calls it, for messages.
 
     Returns:
-        Float32, or integers where integers are stored without a scale factor.
+        Float32, or integers where integers are stored without a scale factor. Of complex numbers the magnitude.
 
     Raises:
         InputError: It cannot be read, is not 3-D, or does not say where its voxels lie.
@@ -76,6 +78,36 @@ def _read(image: ImageLike, argument: str) -> Volume:
         return _from_array(image[0], np.asarray(image[1]), argument)
     wanted = "give a path, a nibabel image, or an array with its affine"
     raise ArgumentError(f"{{{argument}}}: cannot be read as an image; {wanted}", **{argument: type(image).__name__})
+
+
+def parts_of_complex(image: ImageLike, real_imaginary: bool = False) -> tuple[ImageLike, ImageLike] | None:
+    """Give magnitude and phase in radians of a complex image, or its real and imaginary part; None where it is none.
+
+    >>> magnitude, phase = parts_of_complex((np.full((2, 2, 1), -2j), np.eye(4)))
+    >>> float(magnitude[0].max()), round(float(phase[0].max()), 3)
+    (2.0, -1.571)
+    """
+    if isinstance(image, str | os.PathLike):
+        file = Path(image)
+        if is_folder(file) or is_nrrd(file) or not is_complex(file):
+            return None
+        volume = read_values(file)
+        image = nib.Nifti1Image(volume.data, volume.geometry.affine, volume.geometry.header)
+    if not isinstance(image, SpatialImage | tuple):
+        return None
+    values = np.asanyarray(image.dataobj) if isinstance(image, SpatialImage) else image[0]
+    if values.dtype.kind != "c":
+        return None
+    parts = (values.real, values.imag) if real_imaginary else (np.abs(values), np.angle(values))
+    if isinstance(image, SpatialImage):
+        return tuple(type(image)(part.astype(np.float32), image.affine, _of_reals(image.header)) for part in parts)
+    return (parts[0], image[1]), (parts[1], image[1])
+
+
+def _of_reals(header: Any) -> Any:
+    made = header.copy()
+    made.set_data_dtype(np.float32)
+    return made
 
 
 def image_file(image: ImageLike) -> Path | None:
@@ -116,8 +148,8 @@ def _array_problem(data: NDArray[Any], affine: NDArray[Any]) -> str | None:
     if data.ndim != 3 or not data.size or data.size > MOST_VOXELS or max(data.shape) > LONGEST_AXIS:
         most = f"{MOST_VOXELS} voxels in all, {LONGEST_AXIS} along one"
         return f"an array of shape {data.shape}; give three axes of at most {most}"
-    if data.dtype.kind not in "iufb":
-        return f"voxels of type {data.dtype} cannot be used; give real numbers"
+    if data.dtype.kind not in "iufcb":
+        return f"voxels of type {data.dtype} cannot be used; give numbers"
     if affine.shape != (4, 4) or affine.dtype.kind not in "iuf":
         return f"an affine of shape {affine.shape}; give 4 x 4 numbers"
     if problem := affine_problem(affine.astype(np.float64)):
@@ -126,9 +158,11 @@ def _array_problem(data: NDArray[Any], affine: NDArray[Any]) -> str | None:
 
 
 def _plain_numbers(data: NDArray[Any]) -> NDArray[Any]:
-    """Give float32, or integers as they are."""
+    """Give float32, or integers as they are; of complex numbers the magnitude."""
     if data.dtype.kind in "iu":
         return data
+    if data.dtype.kind == "c":
+        data = np.abs(data)
     with np.errstate(over="ignore"):
         return data.astype(np.uint8 if data.dtype.kind == "b" else np.float32, copy=False)
 

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import numpy as np
 
 from musclesense.dicom.kinds import Kind
 from musclesense.errors import ArgumentError, InputError, plain
-from musclesense.imaging.nifti import volume_count
+from musclesense.imaging.nifti import is_complex, volume_count
 from musclesense.imaging.nrrd import is_nrrd
-from musclesense.imaging.reader import ImageLike, read_image
+from musclesense.imaging.reader import ImageLike, parts_of_complex, read_image
 from musclesense.intake.names import beside, echo_times, is_image, kind_by_tags, named
 from musclesense.messages import log
 from musclesense.segmentation.scan import DICOM, Scan, read_scan
@@ -43,6 +44,7 @@ class Shown:
         number: Which echo it is by its name, or by its place in a file of several.
         volume: Its place in a file of several images, from 0.
         brief: As of `Named`.
+        of_complex: Whether it is the magnitude or the phase of complex voxels.
     """
 
     file: Path
@@ -51,19 +53,27 @@ class Shown:
     number: int | None = None
     volume: int | None = None
     brief: bool = False
+    of_complex: bool = False
 
     @property
     def image(self) -> ImageLike:
         """The image, to be read."""
-        if self.volume is None:
-            return self.file
+        image: ImageLike = self.file
         with unreadable(self.file, OSError, EOFError, ValueError, remedy="export the file again"):
-            image: ImageLike = nib.load(self.file).slicer[..., self.volume]
-        return image
+            if self.volume is not None:
+                image = nib.load(self.file).slicer[..., self.volume]
+            parts = parts_of_complex(image) if self.of_complex else None
+        return image if parts is None else parts[self.kind is Kind.PHASE]
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is all that its file holds."""
+        return self.volume is None and not self.of_complex
 
     def __str__(self) -> str:
         """Name it, for messages."""
-        return self.file.name if self.volume is None else f"{self.file.name}, image {self.volume + 1}"
+        part = f", {self.kind.words}" if self.of_complex and self.kind else ""
+        return self.file.name + ("" if self.volume is None else f", image {self.volume + 1}") + part
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,7 @@ class Found:
             f"{name}_{one.kind}" if isinstance(image, tuple) else name: one.file
             for name, image in self.images.items()
             for one in (image if isinstance(image, tuple) else (image,))
-            if one.volume is not None
+            if not one.is_file
         }
         return replace(scan, files={**scan.files, **several})
 
@@ -200,20 +210,23 @@ def _of_file(file: Path) -> Iterator[Shown]:
     """Give the images of a file, which may be several: echoes, as a rule."""
     name, header = named(file.name), beside(file)
     kind, times = kind_by_tags(header) or name.kind, echo_times(header)
-    if (count := _volumes(file)) == 1:
-        time = times[0] if len(times) == 1 else name.echo_ms
-        yield Shown(file, kind, time, name.number, brief=name.brief)
-        return
-    for volume in range(count):
-        time = times[volume] if len(times) == count else None
-        yield Shown(file, kind or Kind.MAGNITUDE, time, volume + 1, volume)
+    count, of_complex = _volumes(file)
+    of_complex = of_complex and (kind is None or kind.is_part)
+    kinds: tuple[Kind | None, ...] = (Kind.MAGNITUDE, Kind.PHASE) if of_complex else (kind,)
+    for volume, own in product(range(count), kinds):
+        if count == 1:
+            time = times[0] if len(times) == 1 else name.echo_ms
+            yield Shown(file, own, time, name.number, brief=name.brief, of_complex=of_complex)
+        else:
+            time = times[volume] if len(times) == count else None
+            yield Shown(file, own or Kind.MAGNITUDE, time, volume + 1, volume, of_complex=of_complex)
 
 
-def _volumes(file: Path) -> int:
-    """Count the images of a file by its header; one that cannot be read is told of when it is."""
+def _volumes(file: Path) -> tuple[int, bool]:
+    """Count the images of a file and tell complex ones, by its header; one that cannot be read is told of later."""
     with suppress(InputError):
-        return 1 if is_nrrd(file) else volume_count(file)
-    return 1
+        return (1, False) if is_nrrd(file) else (volume_count(file), is_complex(file))
+    return 1, False
 
 
 def _timed(shown: Sequence[Shown], times: Sequence[float], path: Path) -> list[Shown]:

@@ -1,7 +1,7 @@
 """One scan to be segmented: its images, from fat and water or from three echoes, in one place."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -109,7 +109,9 @@ def read_scan(
                     f"{{{name}}}: goes with {{fat}}; give {{fat}} as well, or three echoes with their phases",
                     **{name: "", "fat": ""},
                 )
-        return from_echoes(*require_pairs(given), **stored)
+        scan = from_echoes(*require_pairs(given, real_imaginary), **stored)
+        of_complex = {name: image for name, image in given.items() if not is_pair(image)}
+        return replace(scan, files={**scan.files, **_files(of_complex)})
     for name in [name for name, value in stored.items() if value not in (PhaseUnit.AUTO, None, False)]:
         raise ArgumentError(f"{{{name}}}: of no use beside {{{ready}}}; leave one out", **{name: "", ready: ""})
     for name, image in given.items():
