@@ -99,6 +99,7 @@ _SCAN = (
     _takes("path", type=Path, nargs="?", metavar="SCAN", help="an image, a folder of one scan's images, or DICOM"),
     _takes("--echo-times", type=float, nargs="+", metavar="MS", help="of the echoes of SCAN, where no file tells"),
 )
+_NAME = "under which others reach the page, by a proxy (may be given several times)"
 _FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
 _FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
 
@@ -221,6 +222,20 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--anonymous", action="store_true", help="leave the names of files out of record.json"),
         _CLASSES,
         _DEVICE,
+    ],
+    verbs.serve: [
+        _takes("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1: this machine alone)"),
+        _takes("--port", type=int, default=8000, help="(default 8000; 0: any that is free)"),
+        _takes("--name", dest="names", action="append", default=[], metavar="NAME", help=_NAME),
+        _takes("--token-file", type=Path, metavar="FILE", help="what visitors have to know; needed where others come"),
+        _takes("--data", type=Path, metavar="DIR", help="of uploads and results (default: ~/.musclesense/serve)"),
+        _MODEL,
+        _DEVICE,
+        _takes("--jobs", type=int, default=1, metavar="N", help="scans segmented at once (default 1)"),
+        _takes("--queue", type=int, default=20, metavar="N", help="scans that may wait (default 20)"),
+        _takes("--minutes", type=float, default=60, metavar="N", help="that a scan may take (default 60)"),
+        _takes("--keep-hours", type=float, default=24, metavar="N", help="until all is removed (default 24)"),
+        _takes("--upload-mb", type=int, default=1024, metavar="N", help="size of an upload in MiB (default 1024)"),
     ],
     verbs.models: [_takes("name", nargs="?", metavar="NAME", help="show the card of this one, or of a bundle")],
     verbs.export_bundle: [

@@ -245,6 +245,19 @@ def score(
     print(as_markdown(scores), end="")
 
 
+def serve(data: Path | None, **asked: Any) -> None:
+    """Serve a page: upload a scan, get its mask and numbers, correct it; and the same by HTTP."""
+    from importlib.util import find_spec
+
+    if not all(map(find_spec, ("fastapi", "uvicorn", "python_multipart"))):
+        raise InputError("serve: its packages are not installed; pip install 'musclesense[serve]'")
+    from musclesense.serve import main
+    from musclesense.serve.settings import Settings
+
+    asked["names"] = tuple(name.lower() for name in asked["names"])
+    main.serve(Settings.asked(data=data or main.default_data(), **asked))
+
+
 def models(name: str | None) -> None:
     """List the networks that come with the package, or show the card of one."""
     from musclesense.networks.shipped import card_of, listed

@@ -1,0 +1,168 @@
+"""The page in a browser: upload, mask, brush, undo, measure again, download; by keyboard, and as axe judges it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from musclesense.imaging.nifti import read_volume
+
+from ..segmentation.conftest import TwoLimbs
+from ..shared.waiting import LONGEST_SECONDS, end
+from .conftest import BUNDLE
+from .test_main import started
+
+BROWSER = Path(os.environ.get("MUSCLESENSE_BROWSER", "/usr/bin/chromium"))
+AXE = Path(os.environ.get("MUSCLESENSE_AXE", "axe.min.js"))
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+pytestmark = [
+    pytest.mark.skipif(not BROWSER.is_file(), reason="needs a browser (Chromium), MUSCLESENSE_BROWSER names it"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    process, address = started(tmp_path_factory.mktemp("data"), "--model", str(BUNDLE))
+    yield address
+    end(process)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as own:
+        one = own.chromium.launch(executable_path=str(BROWSER), args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """A tab that takes nothing amiss: no error of a script, no policy that is broken, no address elsewhere."""
+    said: list[str] = []
+    own = browser.new_page(viewport={"width": 1280, "height": 900})
+    own.set_default_timeout(1000 * LONGEST_SECONDS)
+    own.on("pageerror", lambda error: said.append(str(error)))
+    own.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    own.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith((address, "blob:")) else None)
+    own.goto(address)
+    yield own
+    own.close()
+    assert [one for one in said if "status of 410" not in one] == []  # of what was deleted
+
+
+def judged(page: Any) -> list[str]:
+    """What axe finds wrong, where it is there."""
+    if not AXE.is_file():
+        return []
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice']})")
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found["violations"]]
+
+
+def pixels(page: Any) -> Any:
+    """The canvas, as numbers."""
+    told = page.evaluate("[...document.querySelector('#canvas').getContext('2d').getImageData(0, 0, 300, 300).data]")
+    return np.array(told)
+
+
+def saved(page: Any, selector: str, out: Path) -> Path:
+    with page.expect_download() as download:
+        page.click(selector)
+    download.value.save_as(out)
+    return out
+
+
+def test_from_the_upload_to_the_corrected_mask(page: Any, limbs: TwoLimbs, tmp_path: Path) -> None:
+    assert judged(page) == []
+    page.set_input_files("#files", [str(limbs.fat), str(limbs.water)])
+    assert page.locator("#list li").count() == 2
+    page.select_option("#region", "thigh")
+    page.select_option("#limbs", "both")
+    page.click("#send")
+    page.wait_for_selector("#totals")
+    page.wait_for_function("document.querySelector('#viewer-said').textContent === ''")
+    assert judged(page) == []
+    automatic = saved(page, "a[href$='files/mask.nii.gz']", tmp_path / "mask.nii.gz")
+    before = page.inner_text("#totals tbody tr:nth-child(2) td.main")
+
+    page.focus("#canvas")
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('#where').textContent.startsWith('slice 1 ')")
+    page.keyboard.press("e")
+    assert page.get_attribute("#eraser", "aria-pressed") == "true"
+    for _ in range(40):
+        page.keyboard.press("]")
+    box = page.locator("#canvas").bounding_box()
+    _stroke(page, box, 0.6, 0.95)
+    page.wait_for_function("document.querySelector('#paint-said').textContent.startsWith('1 slice changed')")
+    page.keyboard.press("Control+z")
+    page.wait_for_function("document.querySelector('#save').disabled")
+    page.keyboard.press("Control+y")
+    page.wait_for_function("!document.querySelector('#save').disabled")
+    page.click("#save")
+    page.wait_for_selector("#changes")
+    assert (
+        page.inner_text("#totals tbody tr:nth-child(2) td.main") != before or page.locator("#changes tr").count() == 3
+    )
+    assert int(page.inner_text("#changes tbody tr:nth-child(2) td:nth-child(4)")) > 0
+
+    corrected = saved(page, ".downloads >> nth=0 >> a[href$='mask.nii.gz']", tmp_path / "corrected.nii.gz")
+    old, new = read_volume(automatic), read_volume(corrected)
+    assert np.allclose(nib.load(corrected).affine, limbs.geometry.affine)
+    assert np.flatnonzero((old.data != new.data).any(axis=(1, 2))).tolist() == [1]
+    gone = (old.data > 0) & (new.data == 0)
+    assert gone.any() and not (new.data > old.data).any() and not gone[:, limbs.right.any(axis=(0, 2))].any()
+
+
+def _stroke(page: Any, box: dict[str, float], first: float, last: float) -> None:
+    """Draw over the left limb, which is on the right."""
+    for step, part in enumerate((first, (first + last) / 2, last)):
+        page.mouse.move(box["x"] + part * box["width"], box["y"] + 0.5 * box["height"], steps=5)
+        if not step:
+            page.mouse.down()
+    page.mouse.up()
+
+
+def test_the_picture_follows_what_is_chosen(page: Any) -> None:
+    page.click("text=Example: thighs")
+    page.wait_for_selector("#totals")
+    page.wait_for_function("document.querySelector('#viewer-said').textContent === ''")
+    seen = [pixels(page)]
+    for change in ("#image >> option", "white", "opacity", "contour"):
+        if change.startswith("#"):
+            page.select_option("#image", "water")
+        elif change == "contour":
+            page.uncheck("#contour")
+        else:
+            page.evaluate(f"document.querySelector('#{change}').value = 0.9")
+            page.dispatch_event(f"#{change}", "input")
+        page.wait_for_function("document.querySelector('#viewer-said').textContent === ''")
+        seen.append(pixels(page))
+    assert len({one.tobytes() for one in seen}) >= 3
+
+
+def test_a_text_file_is_answered_with_what_is_wrong(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no scan")
+    page.set_input_files("#files", str(tmp_path / "notes.txt"))
+    page.click("#send")
+    page.wait_for_selector("h1:has-text('was not segmented')")
+    assert "holds no image" in page.inner_text(".problem")
+    assert judged(page) == []
+    page.click("text=Delete it now")
+    page.wait_for_selector("h1:has-text('is deleted')")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [820, 640, 360])
+def test_it_fits_a_tablet_and_large_letters(scheme: str, width: int, browser: Any, address: str) -> None:
+    own = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    own.goto(address)
+    assert own.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert judged(own) == []
+    own.close()
