@@ -78,7 +78,7 @@ def _of_sets(folder: Path, sets: Mapping[str, str], digest: str) -> Iterator[dic
         if (folder / name / SCANS).exists():
             _require_network(folder / name / RECORD, digest)
             for row in _rows(folder / name / SCANS):
-                if row["subject"] == "all":
+                if row["subject"] == "all" and not row.get("group"):
                     yield {"on": on} | _figures(row)
 
 

@@ -215,7 +215,7 @@ def test_results_are_written_as_csv_latex_and_pictures(write_study, make_case, t
     study = visited(write_study(finished=[(0, 0), (0, 1)]), make_case, FOUR)
     out = retest([study], visits=visits(tmp_path, *TIMES)).save(tmp_path / "out")
     names = {f"{name}.{kind}" for name in ("retest", "retest_subjects") for kind in ("csv", "tex")}
-    assert {file.name for file in out.iterdir()} == names | {"retest_calf.png", "retest_calf.svg"}
+    assert {file.name for file in out.iterdir()} == names | {"retest_calf.png", "retest_calf.svg", "retest_calf.pdf"}
     for name, columns in (("retest", COLUMNS), ("retest_subjects", SUBJECT_COLUMNS)):
         assert (out / f"{name}.csv").read_text().splitlines()[0] == ",".join(columns)
 

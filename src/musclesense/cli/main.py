@@ -220,6 +220,8 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--ignore", type=int, action="append", default=[], metavar="VALUE", help="of voxels not to be judged"),
         _takes("--no-pictures", dest="pictures", action="store_false", help="write tables alone"),
         _takes("--anonymous", action="store_true", help="leave the names of files out of record.json"),
+        _takes("--out-of-fold", action="store_true", help="COHORT is the study's: by networks that have not seen each"),
+        _takes("--worst-first", action="store_true", help="let galleries show the worst scans"),
         _CLASSES,
         _DEVICE,
     ],

@@ -232,17 +232,33 @@ def score(
     anonymous: bool,
     allow_class: list[str],
     device: str,
+    out_of_fold: bool,
+    worst_first: bool,
 ) -> None:
     """Score networks on scans with masks of one's own: tables and pictures."""
     from musclesense.cohort.images import read_labels
-    from musclesense.evaluation.scoring import Reference, as_markdown, default_of, score_cohort
+    from musclesense.evaluation.ensembles import Ensembles
+    from musclesense.evaluation.scoring import Reference, as_markdown, default_of, score_cohort, summarise
     from musclesense.segmentation.segmenter import Segmenter
+    from musclesense.studies.reading import read_study
 
+    for name, value in {"--labels": labels, "--column": column, "--ignore": ignore}.items():
+        if out_of_fold and value:
+            raise InputError(f"{name}: does not go with --out-of-fold, whose masks are the study's; leave it out")
     known, of_labels = read_labels(labels, column)
     reference = Reference(labels=known if labels else None, column=of_labels, ignored=tuple(ignore))
     networks = Segmenter.load(default_of(cohort) if model is None else model, device, allow_class)
-    scores = score_cohort(cohort, out, networks, reference, pictures=pictures, anonymous=anonymous)
-    print(as_markdown(scores), end="")
+    if worst_first and not pictures:
+        raise InputError("--worst-first: is of pictures, and --no-pictures asks for none; leave one out")
+    study = Path(model or "") if out_of_fold else None
+    how = {"pictures": pictures, "anonymous": anonymous, "worst_first": worst_first}
+    cases = score_cohort(cohort, out, networks, reference, study=study, **how)
+    if study is None:
+        print(as_markdown(summarise(cases)), end="")
+        return
+    beside = Ensembles.of(read_study(study), cases)
+    beside.save(out)
+    print(beside.table.text)
 
 
 def serve(data: Path | None, **asked: Any) -> None:

@@ -76,7 +76,7 @@ class Change:
         )
 
     def save(self, folder: Path) -> Path:
-        """Write ``change`` as CSV, LaTeX, PNG and SVG, and ``change_subjects.csv``."""
+        """Write ``change`` as CSV, LaTeX, PNG, SVG and PDF, and ``change_subjects.csv``."""
         from musclesense.evaluation.report.differences import save_figure
         from musclesense.evaluation.report.written import write_numbers
 

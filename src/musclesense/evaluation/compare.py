@@ -106,7 +106,7 @@ class Comparison:
         )
 
     def save(self, folder: Path) -> Path:
-        """Write ``compare.csv``, ``compare.tex``, ``compare.png`` and ``compare.svg``."""
+        """Write ``compare`` as CSV, LaTeX, PNG, SVG and PDF."""
         from musclesense.evaluation.report.differences import save_figure
 
         require_writable(folder)

@@ -99,7 +99,7 @@ class Retest:
         }
 
     def save(self, folder: Path) -> Path:
-        """Write ``retest_subjects`` and ``retest`` as CSV and LaTeX, and pictures of each region as PNG and SVG."""
+        """Write ``retest_subjects`` and ``retest`` as CSV and LaTeX, a picture of each region as PNG, SVG and PDF."""
         from musclesense.evaluation.report.differences import save_figure
 
         require_writable(folder)

@@ -4,7 +4,7 @@ Slices count by the fixed threshold of the networks; nothing is chosen by them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from musclesense.cohort.images import read_reference
 from musclesense.cohort.table import Acquisition, read_table
 from musclesense.errors import InputError
+from musclesense.evaluation.gallery import chosen, save_gallery, shown
 from musclesense.evaluation.intervals import interval_by_subject
 from musclesense.evaluation.sheets import write_sheets
 from musclesense.imaging.grid import slices_with, take_slice
@@ -21,8 +22,10 @@ from musclesense.imaging.labels import LabelSet, without_side
 from musclesense.imaging.turning import turned
 from musclesense.messages import log
 from musclesense.metrics.case import Case, score_slice
+from musclesense.names import ALL
 from musclesense.networks.shipped import default_model
 from musclesense.phantom.anatomy.templates import TEMPLATES
+from musclesense.segmentation.cohort import unseen_networks
 from musclesense.segmentation.measured import named
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import from_images
@@ -70,7 +73,9 @@ def score_cohort(
     *,
     pictures: bool = True,
     anonymous: bool = False,
-) -> list[dict[str, Any]]:
+    study: Path | None = None,
+    worst_first: bool = False,
+) -> list[Case]:
     """Segment every scan of a table, and score those with a mask.
 
     Args:
@@ -78,36 +83,65 @@ def score_cohort(
         out: Folder to make: `SLICES`, `SCANS`, `SCORES`, `RECORD` and, with ``pictures``, `PICTURES`.
         segmenter: The networks.
         reference: What the masks hold.
-        pictures: Whether to draw outlines.
+        pictures: Whether to draw outlines, and a gallery of each region.
         anonymous: Leave the names of files out of the record.
+        study: The networks' own, whose cohort the table is: each subject is segmented by those that have not seen it.
+        worst_first: Whether galleries show the worst scans, rather than scans from the best to the worst.
 
     Returns:
-        The rows of `SCANS`: each scan and label, then all scans of each label.
+        The scores of each slice and label.
 
     Raises:
         InputError: No row is of a region that the networks know, they have none of the labels, a scan cannot be used,
             or ``out`` is in use.
     """
-    rows = _rows_of(table, segmenter)
+    if study is None:
+        scans = [(row, segmenter) for row in _rows_of(table, segmenter)]
+    else:
+        rows, unseen, column = unseen_networks(study, table, segmenter)
+        scans = [(row, segmenter.only(unseen[row.subject])) for row in rows]
+        reference = replace(reference, column=column)
     labels = reference.labels or segmenter.spec.labels
     classes = match_labels(labels, segmenter.spec.labels)
     require_free(out, or_empty=True)
     cases: list[Case] = []
     with atomic_folder(out) as draft:
-        for number, row in enumerate(rows, start=1):
-            log.info(f"score: {number} of {len(rows)}: {_name(row)}")
-            found = _segmented(row, segmenter)
+        for number, (row, networks) in enumerate(scans, start=1):
+            log.info(f"score: {number} of {len(scans)}: {_name(row)}")
+            found = _segmented(row, networks)
             truth = None if row.labels(reference.column) is None else _truth(row, found, labels, reference)
             own = [] if truth is None else score_scan(row, found, *truth, labels=labels, classes=classes)
             cases += own
             if pictures:
                 write_sheets(draft / PICTURES, f"{number:03}-{_name(row)}", found, truth and truth[0], own)
+        if pictures:
+            _write_galleries(draft, scans, cases, labels, reference, worst_first=worst_first)
         write_csv(draft / SLICES, SLICE_COLUMNS, [_slice_row(case) for case in cases])
         scores = summarise(cases)
         write_csv(draft / SCANS, SCAN_COLUMNS, scores)
         write_text(draft / SCORES, as_markdown(scores))
         write_json(draft / RECORD, _record(table, segmenter, reference, labels, anonymous))
-    return scores
+    return cases
+
+
+def _write_galleries(
+    folder: Path,
+    scans: Iterable[tuple[Acquisition, Segmenter]],
+    cases: Sequence[Case],
+    labels: LabelSet,
+    reference: Reference,
+    *,
+    worst_first: bool,
+) -> None:
+    """Segment the scans of each gallery once more: all of a table would not fit into memory."""
+    by_line = {row.line: (row, segmenter) for row, segmenter in scans}
+    for region, own in chosen(cases, worst_first=worst_first).items():
+        rows = []
+        for of_scan in own:
+            row, segmenter = by_line[of_scan[0].line]
+            found = _segmented(row, segmenter)
+            rows.append(shown(found, _truth(row, found, labels, reference)[0], of_scan))
+        save_gallery(folder / f"gallery_{region}", rows)
 
 
 def default_of(table: Path) -> str:
@@ -188,13 +222,15 @@ def score_scan(
 
 
 def summarise(cases: Iterable[Case]) -> list[dict[str, Any]]:
-    """Give the mean over the slices of each scan and label, and over those of all scans, with its interval."""
+    """Give the mean over the slices of each scan and label, then of each group where there are several, and of all."""
     cases = list(cases)
-    of_scan, of_label = dict[tuple[str, ...], list[Case]](), dict[tuple[str, ...], list[Case]]()
+    of_scan, of_group, of_label = (dict[tuple[str, ...], list[Case]]() for _ in range(3))
     for case in cases:
         of_scan.setdefault(tuple(str(getattr(case, name)) for name in WHOSE), []).append(case)
-        of_label.setdefault(("all", "", "", case.region, case.label), []).append(case)
-    return [_means(whose, own) for groups in (of_scan, of_label) for whose, own in groups.items()]
+        of_group.setdefault((ALL, "", case.group, case.region, case.label), []).append(case)
+        of_label.setdefault((ALL, "", "", case.region, case.label), []).append(case)
+    parts = (of_scan, of_group if len({case.group for case in cases}) > 1 else {}, of_label)
+    return [_means(whose, own) for part in parts for whose, own in part.items()]
 
 
 def files_of(files: Iterable[Path], anonymous: bool = False) -> list[dict[str, str]]:
@@ -208,7 +244,8 @@ def as_markdown(scores: Sequence[Mapping[str, Any]]) -> str:
     more = ("HD95, mm", "volume, %", "fat fraction, points", "the same, size")
     lines = ["| " + " | ".join((*heads, *more)) + " |", "|---" * len((*heads, *more)) + "|"]
     for row in scores:
-        scan = " ".join(filter(None, (row["subject"], row["session"])))
+        group = row["group"] if row["subject"] == ALL else ""
+        scan = " ".join(filter(None, (row["subject"], row["session"], group)))
         between = "" if row["dice_low"] is None else f"{row['dice_low']:.3f} to {row['dice_high']:.3f}"
         shown = [_shown(row[name], 3) for name in ("dice", "recall", "precision")]
         rest = [_shown(row[name], digits) for name, digits in _DIGITS.items()]

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.evaluation.report.overlays import draw
-from musclesense.imaging.boxes import box_around
+from musclesense.imaging.boxes import Box, box_around
 from musclesense.imaging.contact_sheet import Captions, contact_sheet
 from musclesense.imaging.grid import slices_with
+from musclesense.imaging.nifti import Geometry
 from musclesense.metrics.case import Case
 from musclesense.segmentation.pictures import MARGIN_MM, upright, upright_zooms
 from musclesense.segmentation.result import Segmentation
@@ -57,13 +59,22 @@ def _panels(found: Segmentation, truth: NDArray[np.uint8] | None, numbers: Seque
         upright(volume, geometry)[numbers]
         for volume in (found.scan.channels[found.scan.reference], found.classes, reference, found.scan.bodies)
     )
-    down, along = (round(MARGIN_MM / zoom) for zoom in upright_zooms(geometry))
-    body = np.logical_or.reduce(bodies)
-    window = box_around(body if body.any() else ~body, (down, along))
-    drawn = []
-    for grey, predicted, known in zip(image, classes, true, strict=True):
-        own = np.maximum(grey[window], 0)
-        bright = max(float(np.percentile(own, 99.5)), 1e-6)
-        shown = (255 * np.sqrt(np.clip(own / bright, 0, 1))).astype(np.uint8)
-        drawn.append(draw(shown, known[window], predicted[window]))
+    window = window_of(np.logical_or.reduce(bodies), geometry)
+    drawn = [
+        draw(brightened(grey[window]), known[window], predicted[window])
+        for grey, predicted, known in zip(image, classes, true, strict=True)
+    ]
     return drawn
+
+
+def window_of(body: NDArray[np.bool_], geometry: Geometry) -> Box:
+    """Give the part of an upright slice in which a body lies, with a margin; all of it where there is none."""
+    down, along = (round(MARGIN_MM / zoom) for zoom in upright_zooms(geometry))
+    return box_around(body if body.any() else ~body, (down, along))
+
+
+def brightened(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Give an image as grey values, as bright as the root of the signal."""
+    signal = np.maximum(image, 0)
+    bright = max(float(np.percentile(signal, 99.5)), 1e-6)
+    return np.asarray(255 * np.sqrt(np.clip(signal / bright, 0, 1)), dtype=np.uint8)

@@ -58,9 +58,10 @@ def draw_differences(ways: Mapping[str, tuple[Floats, Floats]], *, x: str, y: st
 
 
 def save_figure(figure: Figure, path: Path) -> list[Path]:
-    """Write a figure as PNG and SVG, under a name without its ending; the same figure gives the same bytes."""
+    """Write a figure as PNG, SVG and PDF, under a name without its ending; the same figure gives the same bytes."""
+    undated = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
     written = []
-    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+    for kind, metadata in undated.items():
         written.append(path.with_suffix(f".{kind}"))
         with atomic_path(written[-1]) as draft, rc_context({"svg.hashsalt": path.name}):
             figure.savefig(draft, format=kind, dpi=DPI, metadata=metadata)
