@@ -47,6 +47,18 @@ def test_group_chart_has_a_point_for_each_case(write_study: StudyWriter) -> None
     assert axes.get_xlim() == axes_of(thigh).get_xlim()
 
 
+def test_fold_chart_counts_each_subject_once(write_study: StudyWriter) -> None:
+    study = read_study(write_study(finished=[(0, 0), (0, 1), (3, 2)], subjects=23))
+    axes = axes_of(charts(study)["run"][-1])
+    counted = {(round(text.get_position()[0]), round(text.get_position()[1])): text.get_text() for text in axes.texts}
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(study.groups)
+    for row, group in enumerate(study.groups):
+        for outer in range(5):
+            subjects = {case.subject for case in study.cases if (case.group, case.outer) == (group, outer)}
+            assert counted[outer, row] == str(len(subjects))
+    assert sum(map(int, counted.values())) == len({case.subject for case in study.cases})
+
+
 def test_run_chart_tells_failed_from_missing(write_study: StudyWriter) -> None:
     folder = write_study(finished=[(0, 0), (4, 4)])
     (folder / "outer0_inner1").mkdir()

@@ -1,7 +1,11 @@
 """The page as a reader gets it."""
 
+import csv
+import html
+import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,9 +14,11 @@ import pytest
 import yaml
 
 from musclesense.errors import InputError
+from musclesense.evaluation.report.methods import claim, methods
 from musclesense.evaluation.report.page import write_report
 from musclesense.evaluation.report.tables import study_table
 from musclesense.studies.layout import StudyFolder
+from musclesense.studies.reading import read_study
 
 StudyWriter = Callable[..., Path]
 VOID = {"meta", "img", "source", "br"}
@@ -47,8 +53,9 @@ def test_page_is_whole_and_needs_nothing_from_outside(reported_study: Path) -> N
     parsed = Page(text)
     assert parsed.open == []
     assert parsed.links
-    assert all(link.startswith("data:image/png;base64,") for link in parsed.links)
-    assert not re.search(r"https?:|@import|url\(|<script|<link", re.sub(r'"data:[^"]*"', "", text))
+    files = [link for link in parsed.links if not link.startswith("data:image/png;base64,")]
+    assert files and all((report / link).is_file() for link in files)
+    assert not re.search(r"https?:|@import|url\(|<script[^>]|<link", re.sub(r'"data:[^"]*"', "", text))
     assert all(parsed.pictures)
     assert {path.name for path in report.iterdir()} == {
         "index.html",
@@ -95,6 +102,37 @@ def test_banner_stands_exactly_where_data_are_phantom(write_study: StudyWriter, 
     assert "not comparable with patients" in phantom
     assert 'class="banner"' not in patients
     assert "not comparable" not in patients
+
+
+def test_methods_tell_what_the_records_do(write_study: StudyWriter) -> None:
+    study = StudyFolder(write_study(finished=[(0, 0), (1, 1)]))
+    for inner, version in enumerate(("1.2", "1.3")):
+        done = json.loads(study.run(inner, inner).done.read_text())
+        made = {"versions": {"musclesense": version, "torch": "2.9"}, "accelerator": "cpu", "precision": "32-true"}
+        study.run(inner, inner).done.write_text(json.dumps(done | made))
+    text = html.unescape(write_report(study.path).read_text())
+    for said in (
+        "SHA-256: " + "0" * 64,
+        "5 outer folds for testing, each with 5 inner folds for validation, drawn with seed 1",
+        "2 of 25 runs are finished.",
+        "Network: unet, width 16, depth 4.",
+        "from a foreground probability of 0.5 on",
+        "Versions: musclesense 1.2, musclesense 1.3, torch 2.9. Trained on: cpu, 32-true.",
+        "6 of 10 subjects are not tested yet.",
+    ):
+        assert said in text, said
+
+
+@pytest.mark.parametrize("phantom", [True, False])
+def test_the_checklist_says_what_is_known_and_leaves_the_rest_to_the_authors(
+    write_study: StudyWriter, tmp_path: Path, phantom: bool
+) -> None:
+    study = read_study(write_study(finished=[(0, 0)], table=None if phantom else tmp_path / "cohort.csv"))
+    rows = {number: answer for number, _, answer in claim(study, methods(study, [("Data", "made")], []))}
+    assert sorted(rows) == list(range(1, 43))
+    assert rows[21] == "subject" and rows[7] == ("phantom, simulated scans" if phantom else "Methods: Data")
+    assert rows[42] == rows[25] == "not told by the study", "no settings were given"
+    assert (rows[14] == "not told by the study") is not phantom
 
 
 def test_report_is_the_same_when_written_again(reported_study: Path, tmp_path: Path) -> None:
@@ -200,3 +238,46 @@ def test_nothing_is_written_through_a_link_out_of_the_study(
     with pytest.raises(InputError, match=rf"{name}.*: a link out of "):
         write_report(study)
     assert list(elsewhere.iterdir()) == []
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SORTS = """
+<script>
+const table = document.querySelector('[aria-label="Worst cases"] table');
+const links = [...document.querySelectorAll('[aria-label="Worst cases"] + .export a')];
+const column = number => [...table.tBodies[0].rows].map(row => row.cells[number].textContent);
+const result = { tables: document.querySelectorAll("main table").length };
+result.exports = document.querySelectorAll(".export").length;
+table.querySelectorAll("th button")[0].click();
+result.up = column(0);
+table.querySelectorAll("th button")[0].click();
+result.down = column(0);
+result.sorted = table.querySelectorAll("th")[0].getAttribute("aria-sort");
+links.forEach(link => link.addEventListener("click", event => event.preventDefault()));
+links.forEach(link => link.click());
+[result.csv, result.tex] = links.map(link => decodeURIComponent(link.href.split(",").slice(1).join(",")));
+result.names = links.map(link => link.download);
+const answer = document.createElement("pre");
+answer.id = "answer";
+answer.textContent = JSON.stringify(result);
+document.body.append(answer);
+</script>
+"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
+def test_tables_are_sorted_and_taken_along_in_a_browser(write_study: StudyWriter, tmp_path: Path) -> None:
+    text = write_report(write_study(finished=[(0, 0)])).read_text()
+    page = tmp_path / "page.html"
+    page.write_text(text.replace("</body>", SORTS + "</body>"))
+    options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom")
+    shown = subprocess.run([str(BROWSER), *options, page.as_uri()], capture_output=True, text=True, timeout=300).stdout
+    (found,) = re.findall(r'<pre id="answer">(.*?)</pre>', shown, re.DOTALL)
+    result = json.loads(html.unescape(found))
+    assert result["tables"] == result["exports"] == text.count("<table>")
+    assert result["up"] == sorted(result["up"], key=float) and len({*result["up"]}) > 2
+    assert result["down"] == sorted(result["up"], key=float, reverse=True) and result["sorted"] == "descending"
+    rows = list(csv.reader(result["csv"].splitlines()))
+    assert rows[0][:2] == ["Dice", "True voxels"] and [row[0] for row in rows[1:]] == result["down"]
+    assert result["tex"].startswith("\\begin{tabular}{llllllllll}\n\\toprule\nDice & True voxels &")
+    assert result["tex"].count("\\\\\n") == len(rows) and result["names"] == ["worst_cases.csv", "worst_cases.tex"]

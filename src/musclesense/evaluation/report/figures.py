@@ -1,6 +1,7 @@
 """The charts of a report, each small enough to be read on a phone, in the colours of a light or a dark page."""
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -61,6 +62,7 @@ def charts(study: Study) -> dict[str, list[Chart]]:
     by_label = "Mean Dice with one standard deviation in the {region} for each label."
     by_group = "Box plot of Dice in the {region} for each group, with a point for each test case."
     by_run = "Heat map of mean Dice in the {region} for each run, outer folds down, inner folds across."
+    folds = Chart("folds", "Subjects of each group in each outer fold.", partial(_draw_folds, study))
     lines = "a thin line for each run and a thick one for their mean"
     scatter = "Scatter plot of mean fat fraction in the predicted mask against that in the true mask."
     difference = "Bland-Altman plot of the difference in mean fat fraction, with bias and 95 % limits of agreement."
@@ -80,7 +82,7 @@ def charts(study: Study) -> dict[str, list[Chart]]:
         "headline": [Chart("dice", overall, partial(_draw_headline, study))] if study.cases else [],
         "label": _by_region(study, "dice_by_label", by_label, _draw_labels) if study.many_labels else [],
         "group": _by_region(study, "dice_by_group", by_group, _draw_groups),
-        "run": _by_region(study, "runs", by_run, _draw_runs),
+        "run": [*_by_region(study, "runs", by_run, _draw_runs), *([folds] if study.cases else [])],
         "learning": learning if any(run.epochs for run in study.runs) else [],
         "fat_fraction": fat_fraction if measured else [],
     }
@@ -184,6 +186,19 @@ def _draw_runs(study: Study, region: str, theme: Theme) -> Figure:
         axes.text(run.inner, run.outer, text, ha="center", va="center", color=colour, fontsize=9)
     axes.set(xticks=range(study.inner_folds), yticks=range(study.outer_folds))
     axes.tick_params(length=0)
+    return figure
+
+
+def _draw_folds(study: Study, theme: Theme) -> Figure:
+    tested = Counter(key[:2] for key in {(case.group, case.outer, case.subject) for case in study.cases})
+    counts = np.array([[tested[group, outer] for outer in range(study.outer_folds)] for group in study.groups])
+    figure, axes = begin_chart(theme, height=1.0 + 0.3 * len(counts), x="outer fold")
+    axes.imshow(counts, cmap="cividis", aspect="auto", vmin=0)
+    for (row, outer), count in np.ndenumerate(counts):
+        colour = "white" if 2 * count < counts.max() else "black"
+        axes.text(outer, row, str(count), ha="center", va="center", color=colour, fontsize=9)
+    name_rows(axes, [group or "no group" for group in study.groups])
+    axes.set_xticks(range(study.outer_folds))
     return figure
 
 

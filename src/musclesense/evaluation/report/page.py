@@ -13,6 +13,7 @@ from musclesense.evaluation.pooling import pool, select
 from musclesense.evaluation.report import figures, tables
 from musclesense.evaluation.report.acquisitions import Described
 from musclesense.evaluation.report.figures import DARK, LIGHT
+from musclesense.evaluation.report.methods import claim, methods
 from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, Overlay, overlays
 from musclesense.evaluation.report.tables import FAILURES, GROUPS, LABELS, REGIONS, Measure, paper_dice
 from musclesense.names import ALL
@@ -85,6 +86,8 @@ def _content(study: Study) -> dict[str, Any]:
     # Of single muscles the page shows the mean, and each of them once; the tables beside it have them all.
     labels = (None,) if study.many_labels else study.labels
     command, shown = study.folder.command, with_edition(study.config)
+    data, settings = _data(study), _settings(shown)
+    described = methods(study, data, settings)
     return {
         "study": study,
         "phantom_notice": tables.PHANTOM_NOTICE if study.phantom else None,
@@ -97,8 +100,10 @@ def _content(study: Study) -> dict[str, Any]:
         "fat_fractions": tables.measured_fat_fractions(study),
         "unknown": tables.unknown_columns(study),
         "columns": {table: _columns(table) for table in (REGIONS, LABELS, GROUPS, FAILURES)},
-        "data": _data(study),
-        "settings": _settings(shown),
+        "data": data,
+        "settings": settings,
+        "methods": described,
+        "claim": [*claim(study, described)],
         "configuration": yaml.safe_dump(shown, sort_keys=False, allow_unicode=True),
         "regions": _score_rows(study, groups=[None], labels=labels),
         "labels": _score_rows(study, groups=[None], labels=study.labels) if study.many_labels else [],

@@ -140,9 +140,9 @@ def write_tables(study: Study, folder: ReportFolder) -> None:
     for path, columns, rows in (
         (folder.nested_cv, NESTED_CV_COLUMNS, nested_cv_rows(study, study.labels)),
         (folder.summary, SUMMARY_COLUMNS, summary_rows(study)),
-        (folder.cases, tuple(COLUMNS), [_case_cells(case) for case in study.cases]),
     ):
         write_csv(path, columns, [{column: row[column] for column in columns} for row in rows])
+    write_csv(folder.cases, tuple(COLUMNS), [vars(case) for case in study.cases])
 
 
 def unknown_columns(study: Study) -> list[str]:
@@ -251,7 +251,3 @@ def _terminal_rows(study: Study) -> list[list[str]]:
 def _cells(cases: Sequence[Case]) -> dict[str, str]:
     scores = pool(cases)
     return {measure.name: measure.cell(scores) for measure in MEASURES}
-
-
-def _case_cells(case: Case) -> dict[str, str]:
-    return {name: value if isinstance(value, str) else written(value) for name, value in vars(case).items()}
