@@ -148,7 +148,7 @@ def end_children() -> None:
 
     for number in [child.pid for child in active_children() if child.pid]:
         with suppress(OSError):
-            os.kill(number, signal.SIGKILL)
+            os.kill(number, getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has but the second
 
 
 def leave_signals_to_parent() -> None:

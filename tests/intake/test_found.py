@@ -205,6 +205,13 @@ def test_one_image_is_what_its_name_says_or_any_image(tmp_path: Path) -> None:
     assert [*ms.read_scan(str(tmp_path / "sub-1_fat.nii.gz")).channels] == ["fat"]
 
 
+@pytest.mark.parametrize("content", ['{"echo_times_ms": [3.45, 4.6, 5.75]}', "{}", "[]", '"scan"', "1"])
+def test_a_scan_json_of_another_program_tells_nothing(tmp_path: Path, content: str) -> None:
+    put(tmp_path, "fat", "water", "te345_magnitude", "te345_phase", "compartments", "true_fat_fraction")
+    (tmp_path / "scan.json").write_text(content)
+    assert taken(find(tmp_path)) == {"fat": "fat", "water": "water", "te345": "te345_magnitude"}
+
+
 # From a path to a mask
 
 

@@ -178,8 +178,8 @@ def find(path: Path, times: Sequence[float] = ()) -> Found:
 
 def look_at(path: Path, files: Sequence[Path]) -> list[Shown]:
     """Say what each image shows, by the record of `import-dicom`, by its name, or by the json file beside it."""
-    if is_folder(path) and is_file(path / HEADER):
-        return list(_recorded(path / HEADER))
+    if is_folder(path) and is_file(path / HEADER) and (known := [*_recorded(path / HEADER)]):
+        return known
     shown = [one for file in files for one in _of_file(file)]
     if len({one.kind for one in shown if one.brief}) == 1:
         return [replace(one, kind=None) if one.brief else one for one in shown]
@@ -195,9 +195,11 @@ def images_in(path: Path, *patterns: str) -> list[Path]:
 
 
 def _recorded(header: Path) -> Iterator[Shown]:
-    """Give the images that `import-dicom` wrote."""
+    """Give the images that `import-dicom` wrote; none where the file is another's, as a phantom's."""
     remedy = "import the scan again"
     content = read_json(header, remedy=remedy)
+    if not isinstance(content, dict) or "images" not in content:
+        return
     require_format(header, content, newest=FORMAT)
     kinds = {kind.words: kind for kind in Kind}
     with unreadable(header, KeyError, TypeError, AttributeError, ValueError, remedy=remedy):

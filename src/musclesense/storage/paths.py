@@ -143,7 +143,8 @@ def require_writable(folder: Path) -> None:
         if not there.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if not os.access(there, os.W_OK | os.X_OK):
-            reason = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+            read_only = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY
+            reason = errno.EROFS if read_only else errno.EACCES
             raise OSError(reason, os.strerror(reason))
         if shutil.disk_usage(there).free < _LEAST_FREE_BYTES or not _takes_files(there):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
