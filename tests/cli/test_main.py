@@ -31,6 +31,7 @@ VERBS = (
     "score",
     "models",
     "export-bundle",
+    "export-onnx",
     "report",
 )
 

@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -15,7 +17,10 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.networks.build import build_network
 from musclesense.networks.bundle import read_bundle, read_networks, write_bundle
 from musclesense.networks.card import WEIGHTS, read_card
-from musclesense.segmentation.export import export_bundle
+from musclesense.networks.shipped import place_of
+from musclesense.networks.spec import Effort
+from musclesense.networks.torch_predictor import TorchPredictor
+from musclesense.segmentation.export import export_bundle, export_onnx
 from musclesense.segmentation.scan import read_scan
 from musclesense.segmentation.segmenter import Segmenter, segment
 
@@ -196,3 +201,33 @@ def test_a_network_of_the_package_is_exported_by_its_name(tmp_path: Path) -> Non
     given = read_bundle(export_bundle("any_scanner_fat", tmp_path / "bundle"))[0]
     assert given.spec.labels == LabelSet.from_config({"muscle": []})
     assert given.card["about"]["title"] == "Whole muscle in fat images of any scanner"
+
+
+@pytest.mark.parametrize("model", ["any_scanner_fat", "any_contrast", str(PUBLISHED)])
+def test_an_onnx_file_gives_the_probabilities_of_pytorch(tmp_path: Path, capsys, model: str) -> None:
+    out = tmp_path / "network.onnx"
+    main(["export-onnx", model, "--out", str(out)])
+    assert capsys.readouterr().out == f"{out}\n"
+    made = onnx.load(out)
+    onnx.checker.check_model(made, full_check=True)
+    (trained,) = read_networks(place_of(model))
+    spec = trained.spec.at(Effort.FAST)
+    assert {one.key: json.loads(one.value) for one in made.metadata_props} == {"spec": trained.spec.to_config()}
+    images = np.random.default_rng(0).normal(size=(2, len(spec.channels), 64, 96)).astype(np.float32)
+    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    found = session.run(["probabilities"], {"images": images})[0]
+    wanted = TorchPredictor(trained.network, spec, "cpu").probabilities(images)
+    assert np.abs(found[:, 1:] - wanted).max() < 1e-4 and wanted.std() > 0.01
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_what_is_no_single_network_of_the_project_is_no_onnx_file(tmp_path: Path) -> None:
+    out = tmp_path / "network.onnx"
+    study = write_study(tmp_path / "runs" / "mine", (0, 0), (0, 1))
+    with pytest.raises(InputError, match=r"mine: holds 2 networks; give a run, a checkpoint or a bundle of one"):
+        export_onnx(study, out)
+    assert not out.exists()
+    out.write_text("mine")
+    with pytest.raises(InputError, match=r"network\.onnx: exists already"):
+        export_onnx("any_contrast", out)
+    assert out.read_text() == "mine"

@@ -247,6 +247,11 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--half", action="store_true", help="store weights in half precision, in half the room"),
         _CLASSES,
     ],
+    verbs.export_onnx: [
+        _takes("model", metavar="MODEL", help="a network of the package, a run, a checkpoint or a bundle of one"),
+        _takes("--out", type=Path, required=True, metavar="FILE", help="file to write, such as network.onnx"),
+        _CLASSES,
+    ],
     verbs.train: [],
     verbs.report: [_takes("study", type=Path, metavar="STUDY", help="a folder below runs/")],
     verbs.compare: [

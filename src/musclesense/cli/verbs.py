@@ -288,6 +288,13 @@ def export_bundle(model: str, out: Path, **asked: Any) -> None:
     print(export_bundle(model, out, **asked))
 
 
+def export_onnx(model: str, out: Path, **asked: Any) -> None:
+    """Write one network as an ONNX model, for other programs."""
+    from musclesense.segmentation.export import export_onnx
+
+    print(export_onnx(model, out, **asked))
+
+
 def train() -> None:
     """Train and test networks: as python train.py; train --help tells of its words."""
     import hydra

@@ -27,9 +27,8 @@ HEADER, FORMAT = "scan.json", 1
 """What `import-dicom` writes beside images, and its newest format that is known."""
 # Scanners round echo times: of the time of one turn of fat, this is a fiftieth.
 _NEAR_MS = 0.05
-_MOST_NAMED = 12
-_MOST_LABELS = 100
-"""An image has more values; a mask has no more."""
+_MOST_NAMED, _MOST_LABELS = 12, 100
+"""Of images in a message; of values in a mask, where an image has more."""
 _PAIRS = ((Kind.REAL, Kind.IMAGINARY), (Kind.MAGNITUDE, Kind.PHASE))
 
 
@@ -72,8 +71,8 @@ class Shown:
 
     def __str__(self) -> str:
         """Name it, for messages."""
-        part = f", {self.kind.words}" if self.of_complex and self.kind else ""
-        return self.file.name + ("" if self.volume is None else f", image {self.volume + 1}") + part
+        which = "" if self.volume is None else f", image {self.volume + 1}"
+        return self.file.name + which + (f", {self.kind.words}" if self.of_complex and self.kind else "")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ is read from a file, where it could be any program, and no other package is need
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def multiple_of(network: Mapping[str, Any]) -> int:
     return fold << (depth - 1)
 
 
-def onnx_model(spec: NetworkSpec, weights: Weights) -> bytes:
+def onnx_model(spec: NetworkSpec, weights: Weights, about: Mapping[str, str] = MappingProxyType({})) -> bytes:
     """Give a model that maps ``images`` to ``probabilities`` of background and foreground classes, in 32 bit.
 
     Both are (slices, channels or classes, rows, columns), of any number of slices, rows and columns, if these are what
@@ -43,6 +44,7 @@ def onnx_model(spec: NetworkSpec, weights: Weights) -> bytes:
     Args:
         spec: Whose network is ``unet`` or ``folded_unet``.
         weights: The state of the network, by PyTorch's names.
+        about: What the model says of itself, by keys of its metadata.
 
     Raises:
         UnsuitedError: The network is another one, or its weights are not as they must be.
@@ -68,7 +70,8 @@ def onnx_model(spec: NetworkSpec, weights: Weights) -> bytes:
         raise UnsuitedError("too large")
     shapes = ((11, IMAGES, channels), (12, PROBABILITIES, spec.classes))
     content = b"".join([*graph.parts, *(_field(number, _value(one, depth)) for number, one, depth in shapes)])
-    return _field(1, _IR_VERSION) + _field(7, _field(2, name) + content) + _field(8, _field(2, _OPSET))
+    said = b"".join(_field(14, _field(1, key) + _field(2, value)) for key, value in about.items())
+    return _field(1, _IR_VERSION) + _field(7, _field(2, name) + content) + _field(8, _field(2, _OPSET)) + said
 
 
 def _unet(graph: "_Graph", images: str, channels: int, out: int, *, width: int, depth: int, at: str = "") -> str:

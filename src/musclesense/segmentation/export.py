@@ -15,8 +15,10 @@ from musclesense.errors import ArgumentError, InputError
 from musclesense.messages import log
 from musclesense.metrics.case import Case
 from musclesense.networks.bundle import TrainedNetwork, write_bundle
+from musclesense.networks.onnx import UnsuitedError, onnx_model
 from musclesense.networks.shipped import place_of
 from musclesense.segmentation.segmenter import trained_networks
+from musclesense.storage.atomic import atomic_path
 from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.paths import is_file, require_free
 from musclesense.storage.records import read_yaml
@@ -62,6 +64,38 @@ def export_bundle(
     about = {"title": place_of(model).absolute().name, **_of_study(networks), **said, "made_of": made_of}
     states = [one.network.state_dict() for one in networks]
     write_bundle(out, networks[0].spec, [*map(_in_half, states)] if half else states, about)
+    return out
+
+
+def export_onnx(model: str | os.PathLike[str], out: Path, *, allow_class: Collection[str] = ()) -> Path:
+    """Write one network as an ONNX model, for other programs.
+
+    It maps ``images`` to ``probabilities``, as `musclesense.networks.onnx` says. Its metadata hold the network's
+    specification as JSON, under the key ``spec``.
+
+    Args:
+        model: As of `export_bundle`, of one network.
+        out: File to write.
+        allow_class: Likewise.
+
+    Returns:
+        The file.
+
+    Raises:
+        InputError: Nothing usable is there, there are several networks or one of another kind, or ``out`` is in use.
+    """
+    require_free(out)
+    first, *others = trained_networks(model, allow_class)
+    if others:
+        raise InputError(f"{model}: holds {1 + len(others)} networks; give a run, a checkpoint or a bundle of one")
+    weights = {name: value.numpy() for name, value in first.network.state_dict().items()}
+    try:
+        content = onnx_model(first.spec, weights, {"spec": json.dumps(first.spec.to_config())})
+    except UnsuitedError as error:
+        said = f"{model}: cannot be written as ONNX ({error}); the project's U-Nets can, others by torch.onnx.export"
+        raise InputError(said) from error
+    with atomic_path(out) as draft:
+        draft.write_bytes(content)
     return out
 
 
