@@ -1,87 +1,20 @@
 """Checks of a cohort: each problem is found and named, all of them at once, and a sound cohort passes."""
 
-import gzip
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pytest
 
 from musclesense.cohort import checks
-from musclesense.cohort.cache import labelled_slices
 from musclesense.cohort.checks import check, summary
-from musclesense.cohort.images import read_reference
-from musclesense.cohort.table import Acquisition, CohortTable, read_table, scan_table, write_table
+from musclesense.cohort.table import Acquisition, CohortTable, scan_table, write_table
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume
 from musclesense.vocabulary import Limbs, Region
 
 from ..dixon import test_swaps as swaps
-
-SHAPE = (6, 5, 4)
-AFFINE = np.diag([2.0, 2.0, 10.0, 1.0])
-
-
-def save(path: Path, data: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(data, affine), path)
-    return path
-
-
-def image(seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).uniform(10, 90, SHAPE).astype(np.float32)
-
-
-def mask() -> np.ndarray:
-    data = np.zeros(SHAPE, np.uint8)
-    data[2:4, 2:4, 1:3] = 1
-    return data
-
-
-class Cohort:
-    """A sound cohort of six subjects, two groups and both regions, to be spoilt row by row."""
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "cohort.csv"
-        self.rows = []
-        for number in range(6):
-            region = list(Region)[number % 2]
-            files = {name: folder / f"S{number}_{name}.nii.gz" for name in ("fat", "water", "mask", "fat_fraction")}
-            for seed, name in enumerate(("fat", "water", "fat_fraction")):
-                save(files[name], image(10 * number + seed))
-            save(files["mask"], mask())
-            self.rows.append(
-                Acquisition(
-                    line=number + 2,
-                    subject=f"S{number}",
-                    group=f"g{number // 3}",
-                    region=region,
-                    channels={name: files[name] for name in ("fat", "water")},
-                    mask=files["mask"],
-                    slice=1,
-                    fat_fraction=files["fat_fraction"],
-                )
-            )
-
-    def change(self, number: int, **values: Any) -> None:
-        self.rows[number] = replace(self.rows[number], **values)
-
-    def read(self) -> CohortTable:
-        write_table(self.path, self.rows)
-        return read_table(self.path)
-
-    def problems(self, **options: Any) -> list[str]:
-        with pytest.raises(InputError) as caught:
-            check(self.read(), **options)
-        folder = str(self.path.parent) + "/"
-        return [problem.replace(folder, "") for problem in caught.value.problems]
-
-
-@pytest.fixture
-def cohort(tmp_path: Path) -> Cohort:
-    return Cohort(tmp_path)
+from .conftest import AFFINE, SHAPE, image, mask, save
 
 
 def test_a_sound_cohort_passes(cohort):
@@ -118,26 +51,6 @@ def test_more_groups_than_a_report_can_show(cohort, monkeypatch, most, passes):
         assert cohort.problems() == ["cohort.csv: 2 groups, of which 1 are taken; put like ones together"]
 
 
-@pytest.mark.parametrize("column", ["water", "mask", "fat_fraction"])
-def test_another_shape(cohort, column):
-    save(cohort.path.parent / f"S2_{column}.nii.gz", np.pad(image(99) if column != "mask" else mask(), (0, 1)))
-    assert cohort.problems() == [
-        f"cohort.csv, line 4: {column} S2_{column}.nii.gz: shape 7x6x5 differs from 6x5x4 from that of fat; "
-        "bring both to the same voxels"
-    ]
-
-
-@pytest.mark.parametrize("column", ["water", "mask", "fat_fraction"])
-def test_another_affine(cohort, column):
-    moved = AFFINE.copy()
-    moved[0, 3] = 3
-    save(cohort.path.parent / f"S2_{column}.nii.gz", image(99) if column != "mask" else mask(), moved)
-    assert cohort.problems() == [
-        f"cohort.csv, line 4: {column} S2_{column}.nii.gz: "
-        "affine differs: corners lie up to 3 mm apart from that of fat; bring both to the same voxels"
-    ]
-
-
 def test_an_empty_mask(cohort):
     save(cohort.rows[0].mask, np.zeros(SHAPE, np.uint8))
     assert cohort.problems() == [
@@ -162,26 +75,6 @@ def test_a_mask_without_the_labels_that_count(cohort):
     )
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("column", ["fat", "mask", "fat_fraction"])
-def test_values_that_are_not_finite(cohort, value, column):
-    data = mask().astype(np.float32) if column == "mask" else np.full(SHAPE, 50, np.float32)
-    data[0], data[3, 2, :2] = 0, value
-    save(cohort.path.parent / f"S0_{column}.nii.gz", data)
-    assert cohort.problems() == [
-        f"cohort.csv, line 2: {column} S0_{column}.nii.gz: 2 voxels are NaN or infinite; export the image again"
-    ]
-
-
-@pytest.mark.parametrize("column", ["fat", "fat_fraction"])
-def test_nan_in_air_is_taken_and_said(cohort, column, caplog):
-    data = image()
-    data[:2] = np.nan
-    file = save(cohort.path.parent / f"S0_{column}.nii.gz", data)
-    check(cohort.read(), folds=2)
-    assert caplog.messages == [f"{column} {file}: {2 * 5 * 4} voxels outside the body are NaN; taken as air"]
-
-
 @pytest.mark.parametrize("limbs", ["both", "right"])
 def test_fat_and_water_that_are_exchanged(cohort, limbs, caplog):
     """In all limbs: refused. In one, which a scanner may have swapped: a warning."""
@@ -203,15 +96,6 @@ def test_fat_and_water_that_are_exchanged(cohort, limbs, caplog):
         )
 
 
-def test_values_that_float32_cannot_hold(cohort):
-    data = image().astype(np.float64)
-    data[0, 0, 0] = 1e300
-    save(cohort.rows[0].channels["fat"], data)
-    assert cohort.problems() == [
-        "cohort.csv, line 2: fat S0_fat.nii.gz: 1 voxels are NaN or infinite; export the image again"
-    ]
-
-
 @pytest.mark.parametrize("column", ["fat", "fat_fraction"])
 def test_a_constant_image(cohort, column):
     save(cohort.path.parent / f"S0_{column}.nii.gz", np.full(SHAPE, 7.5, np.float32))
@@ -230,27 +114,6 @@ def test_a_constant_labelled_slice(cohort, labelled):
     assert cohort.problems() == [
         "cohort.csv, line 2: fat S0_fat.nii.gz: every voxel of labelled slice 1 is 0; correct the slice or the image"
     ]
-
-
-def test_labels_that_are_no_integers(cohort):
-    data = mask().astype(np.float32)
-    data[2, 2, 1:3] = 0.5
-    save(cohort.rows[0].mask, data)
-    assert cohort.problems() == [
-        "cohort.csv, line 2: mask S0_mask.nii.gz: 2 labels are no integers, such as 0.5; save integer labels"
-    ]
-
-
-def test_whole_numbers_stored_as_floats_are_labels(cohort):
-    save(cohort.rows[0].mask, mask().astype(np.float32))
-    check(cohort.read())
-
-
-def test_negative_labels(cohort):
-    data = mask().astype(np.int16)
-    data[0, 0, 0] = -2
-    save(cohort.rows[0].mask, data)
-    assert cohort.problems() == ["cohort.csv, line 2: mask S0_mask.nii.gz: label -2 is negative; count labels from 0"]
 
 
 def test_a_slice_out_of_range(cohort):
@@ -343,29 +206,6 @@ def test_a_subject_in_two_groups(cohort):
     ]
 
 
-def test_one_image_under_two_subjects(cohort):
-    table = cohort.read()
-    detour = cohort.path.parent / "x" / ".." / "S0_fat.nii.gz"
-    rows = [*table.acquisitions, replace(cohort.rows[0], line=8, subject="S9", channels={"fat": detour})]
-    detour.parent.parent.mkdir()
-    with pytest.raises(InputError) as caught:
-        check(replace(table, acquisitions=tuple(rows)))
-    shared = {"fat": detour, "mask": cohort.rows[0].mask}
-    assert list(caught.value.problems) == [
-        f"{cohort.path}, line 8: {column} {file}: belongs to subject 'S0' in line 2; "
-        "correct the path, or give one subject one name"
-        for column, file in shared.items()
-    ]
-
-
-def test_one_file_as_image_and_labels_but_it_may_be_the_labels_of_both_kinds(cohort):
-    row = cohort.rows[0]
-    cohort.change(0, compartments=row.mask)
-    check(cohort.read())
-    cohort.change(0, compartments=row.channels["fat"])
-    assert "cohort.csv, line 2: compartments S0_fat.nii.gz: is the fat image too; correct one path" in cohort.problems()
-
-
 def test_compartments_are_read_where_nothing_else_is_asked_for(cohort):
     folder = cohort.path.parent
     moved = AFFINE.copy()
@@ -392,12 +232,6 @@ def test_images_must_show_something_wherever_either_kind_of_labels_is(cohort):
     assert cohort.problems() == [
         "cohort.csv, line 2: fat S0_fat.nii.gz: every voxel of labelled slice 3 is 0; correct the slice or the image"
     ]
-
-
-def test_one_image_as_two_channels(cohort):
-    fat = cohort.rows[0].channels["fat"]
-    cohort.change(0, channels={"fat": fat, "water": fat})
-    assert cohort.problems() == ["cohort.csv, line 2: water S0_fat.nii.gz: is the fat image too; correct one path"]
 
 
 @pytest.mark.parametrize(("folds", "inner", "needed"), [(7, None, 9), (5, 5, 7), (2, 6, 12)])
@@ -488,139 +322,3 @@ def test_a_channel_or_mask_that_no_row_has_is_one_line(tmp_path: Path) -> None:
         "no row has the channel 'te460'; choose from none",
         "no row has mask to train on; add a column 'mask'",
     ]
-
-
-def copied(kind: str, source: Path, copy: Path) -> None:
-    """Save what a file shows under another name."""
-    copy.unlink()
-    stored = nib.load(source)
-    data = np.asanyarray(stored.dataobj)
-    match kind:
-        case "copy":
-            copy.write_bytes(source.read_bytes())
-        case "hard link":
-            copy.hardlink_to(source)
-        case "link":
-            copy.symlink_to(source)
-        case "compression":
-            copy.write_bytes(gzip.compress(gzip.decompress(source.read_bytes()), 1, mtime=7))
-        case "doubles":
-            save(copy, data.astype(np.float64))
-        case "slope":
-            header = nib.Nifti1Header()
-            header.set_data_dtype(np.int16)
-            nib.save(nib.Nifti1Image(stored.get_fdata(), AFFINE, header), copy)
-        case "8 bits":
-            header = nib.Nifti1Header()
-            header.set_data_dtype(np.uint8)
-            nib.save(nib.Nifti1Image(stored.get_fdata(), AFFINE, header), copy)
-        case "brighter":
-            save(copy, data * np.float32(3.7))
-        case "order of axes":
-            flipped = AFFINE @ np.array([[-1, 0, 0, SHAPE[0] - 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
-            save(copy, data[::-1], flipped)
-
-
-KINDS = ("copy", "hard link", "link", "compression", "doubles", "slope", "8 bits", "brighter", "order of axes")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("column", ["fat", "water", "fat_fraction"])
-def test_one_scan_under_two_subjects_is_refused_however_it_was_saved(cohort, kind, column):
-    folder = cohort.path.parent
-    copied(kind, folder / f"S1_{column}.nii.gz", folder / f"S4_{column}.nii.gz")
-    said = [problem for problem in cohort.problems() if "corners lie" not in problem]
-    assert said == [
-        f"cohort.csv, line 6: {column} S4_{column}.nii.gz: shows the same as {column} S1_{column}.nii.gz in line 3, "
-        "of subject 'S1'; correct the path, or give one subject one name"
-    ]
-
-
-@pytest.mark.parametrize("kind", ["copy", "link", "compression", "doubles"])
-def test_one_scan_twice_within_a_subject_is_told_of(cohort, kind, caplog):
-    folder = cohort.path.parent
-    copied(kind, folder / "S0_fat.nii.gz", folder / "S1_fat.nii.gz")
-    cohort.change(1, subject="S0")
-    check(cohort.read())
-    (said,) = caplog.messages
-    assert "line 3: fat " in said
-    assert "S1_fat.nii.gz: shows the same as fat " in said
-    assert said.endswith("S0_fat.nii.gz in line 2; correct one path if it is wrong")
-
-
-def test_scans_that_differ_are_no_copies(cohort, caplog):
-    folder = cohort.path.parent
-    first = image()
-    # The same subject again, echoes that are nearly alike, another slice of nearly the same.
-    save(folder / "S1_fat.nii.gz", first + np.random.default_rng(5).normal(0, 0.01, SHAPE).astype(np.float32))
-    cohort.change(1, subject="S0")
-    save(folder / "S2_fat.nii.gz", first[::-1])
-    save(folder / "S3_fat.nii.gz", np.roll(first, 1, axis=1))
-    save(folder / "S4_fat.nii.gz", first + np.random.default_rng(6).normal(0, 2, SHAPE).astype(np.float32))
-    check(cohort.read())
-    assert caplog.messages == []
-
-
-def test_one_file_for_both_limbs_of_a_subject_is_no_copy(cohort, caplog):
-    shared = cohort.rows[0]
-    cohort.rows[0] = replace(shared, limbs=Limbs.LEFT)
-    cohort.rows.append(replace(shared, limbs=Limbs.RIGHT, line=8))
-    check(cohort.read())
-    assert caplog.messages == []
-
-
-def test_a_copy_is_refused_before_training_whatever_else_is_wrong(cohort):
-    folder = cohort.path.parent
-    copied("slope", folder / "S0_fat.nii.gz", folder / "S2_fat.nii.gz")
-    cohort.rows[5].channels["fat"].unlink()
-    found = cohort.problems(channels=["fat"], regions=list(Region), folds=3, inner_folds=3, label_column="mask")
-    assert [problem.partition(":")[0] for problem in found] == ["cohort.csv, line 7", "cohort.csv, line 4"]
-
-
-@pytest.mark.parametrize("codes", ["LPS", "RAI", "SAL", "PIR"])
-def test_a_mask_in_another_order_of_axes_is_the_same_mask(cohort: Cohort, codes: str) -> None:
-    file = cohort.rows[0].mask
-    assert file is not None
-    stored = nib.load(file)
-    turn = nib.orientations.ornt_transform(nib.io_orientation(AFFINE), nib.orientations.axcodes2ornt(codes))
-    other = stored.as_reoriented(turn)
-    nib.save(nib.Nifti1Image(np.asarray(other.dataobj), other.affine.round(4)), file)
-    table = cohort.read()
-    check(table, label_column="mask")
-    row = table.acquisitions[0]
-    assert np.array_equal(read_reference(row, "mask").data, mask())
-    assert labelled_slices(replace(row, slice=None), "mask") == [1, 2]
-    moved = other.affine.copy()
-    moved[:3, 3] += 3
-    nib.save(nib.Nifti1Image(np.asarray(other.dataobj), moved), file)
-    (problem,) = cohort.problems()
-    assert "from that of fat; bring both to the same voxels" in problem
-
-
-@pytest.mark.parametrize("largest", [1, 3, 11, 40])
-def test_labels_resaved_with_a_scale_factor_are_labels(cohort: Cohort, largest: int) -> None:
-    data = mask().astype(np.float64) * largest
-    file = cohort.rows[0].mask
-    assert file is not None
-    image = nib.Nifti1Image(data + 1e-5, AFFINE)
-    image.set_data_dtype(np.int16)
-    nib.save(image, file)
-    assert not np.array_equal(read_volume(file).data, data), "stored as the nearest step"
-    check(cohort.read(), label_column="mask", label_values=[1, largest])
-    assert labelled_slices(replace(cohort.read().acquisitions[0], slice=None), "mask") == [1, 2]
-
-
-def test_what_is_peculiar_of_an_image_is_said_of_it_and_not_of_the_mask(
-    cohort: Cohort, caplog: pytest.LogCaptureFixture
-) -> None:
-    file = cohort.rows[0].channels["fat"]
-    image = nib.load(file)
-    data, header = np.asarray(image.dataobj), image.header.copy()
-    other = AFFINE.copy()
-    other[0, 3] += 5
-    header.set_sform(other, 1)
-    header.set_qform(AFFINE, 1)
-    nib.save(nib.Nifti1Image(data, None, header), file)
-    check(cohort.read())
-    (said,) = (record.getMessage() for record in caplog.records if "sform" in record.getMessage())
-    assert str(file) in said and "sform is taken" in said

@@ -16,7 +16,7 @@ from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume
 from musclesense.intake.found import Found, Shown, find, read, read_given
 
-from ..segmentation.conftest import TwoLimbs, odd_geometry, write_limbs, write_run
+from ..segmentation.conftest import TwoLimbs
 
 TIMES = (3.45, 4.6, 5.75)
 PAIRS = {name: (f"{name}_magnitude", f"{name}_phase") for name in ("te345", "te460", "te575")}
@@ -213,16 +213,6 @@ def test_a_scan_json_of_another_program_tells_nothing(tmp_path: Path, content: s
 
 
 # From a path to a mask
-
-
-@pytest.fixture
-def limbs(tmp_path: Path) -> TwoLimbs:
-    return write_limbs(tmp_path / "scan", odd_geometry())
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return write_run(tmp_path / "runs" / "study" / "outer0_inner0")
 
 
 def test_a_folder_gives_the_same_mask_as_its_images(limbs: TwoLimbs, run: Path, tmp_path: Path, capsys) -> None:
