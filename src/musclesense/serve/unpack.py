@@ -197,7 +197,7 @@ def words_of(said: Named) -> str:
     """
     if said.kind is Kind.NO_SCAN:
         return _WORDS[Kind.NO_SCAN]
-    time = "" if said.echo_ms is None else f"_te{said.echo_ms:.6f}".rstrip("0") + "0"
+    time = "" if said.echo_ms is None else re.sub(r"(?<=\d)0+$", "", f"_te{said.echo_ms:.6f}")  # 345.0 is not 345
     number = "" if said.number is None else f"_echo-{said.number}"
     return f"{time}{number}{'' if said.kind is None else (_BRIEF if said.brief else _WORDS)[said.kind]}"
 
