@@ -112,6 +112,33 @@ def test_an_ablation_without_arms_of_its_own_is_refused(plan_of: PlanOf, overrid
     assert problem.startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "problems"),
+    [
+        (["+ablation=[channels,edition]"], 5),
+        (["+ablation=edition", "channels=[fat]"], 1),
+        (["arm=a,b"], 1),
+        (["arm=a,b", "seed=0,1"], 2),
+        (["edition=professional,simplified"], 0),
+        (["study=a,b"], 0),  # to see how far chance goes
+        (["seed=0,1", "outer=0,1"], 0),
+    ],
+)
+def test_what_would_be_trained_twice_under_two_names_is_refused(
+    plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], problems: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of("experiment=smoke", *overrides)
+    if not problems:
+        check(plan)
+        return
+    with pytest.raises(InputError) as raised:
+        check(plan)
+    assert len(raised.value.problems) == problems
+    assert all("would be the same training; give" in problem for problem in raised.value.problems)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_arm_that_was_trained_under_another_name_is_found(
     plan_of: PlanOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

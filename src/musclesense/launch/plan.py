@@ -5,7 +5,7 @@ import itertools
 import math
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from musclesense.cohort.table import scan_table
 from musclesense.errors import InputError, collected, refuse
 from musclesense.launch import overrides as given
 from musclesense.storage.paths import require_writable, size_and_change
+from musclesense.studies.identity import identity
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import read_done
 from musclesense.training import inputs
@@ -157,10 +158,7 @@ def check(plan: Plan) -> None:
         from musclesense.launch import slurm
 
         slurm.require_slurm()
-    problems: list[str] = []
-    if len({run.run for run in plan.runs}) < len(plan.runs):
-        named = "leave study=... to be named by the configuration, and give values that make different configurations"
-        problems.append(f"the same run is asked for twice under one study; {named}")
+    problems = list(_asked_twice(plan))
     for table in dict.fromkeys(filter(None, (settings.config.cohort.path for settings in plan.studies.values()))):
         with collected(problems):
             scan_table(Path(table)).tell()
@@ -176,3 +174,15 @@ def check(plan: Plan) -> None:
             for folder in folders:  # what lies below a folder that is refused is not told of
                 look(folder)
     refuse(problems)
+
+
+def _asked_twice(plan: Plan) -> Iterator[str]:
+    """Say which runs have one folder, and which studies would be the same training in two."""
+    if len({run.run for run in plan.runs}) < len(plan.runs):
+        named = "leave study=... to be named by the configuration, and give values that make different configurations"
+        yield f"the same run is asked for twice under one study; {named}"
+    alike = defaultdict[tuple[object, ...], list[str]](list)
+    for study, run in plan.studies.items():
+        alike[repr(identity(run.config.plain)), run.config.cohort.path, run.config.study].append(str(study.path))
+    for studies in (studies for studies in alike.values() if len(studies) > 1):
+        yield f"{' and '.join(studies)}: would be the same training; give values that make different configurations"
