@@ -27,7 +27,7 @@ from musclesense.segmentation.measured import TABLE as MEASUREMENTS
 from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.scan import Scan, from_images
 from musclesense.segmentation.segmenter import Segmenter, segment
-from musclesense.storage.digests import digest_of_bytes, digest_of_input
+from musclesense.storage.digests import digest_of_bytes, digest_of_input, sha256_of
 from musclesense.storage.locks import locked
 from musclesense.storage.paths import is_dicom, is_file, is_folder, is_there, require_writable
 from musclesense.storage.processes import in_processes
@@ -253,7 +253,7 @@ def _digest(path: Path) -> str:
     if is_dicom(path) or not is_folder(path):
         return digest_of_input(path)
     files = {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if is_file(file)}
-    digests = {name: hashlib.sha256(file.read_bytes()).hexdigest() for name, file in files.items()}
+    digests = {name: sha256_of(file) for name, file in files.items()}
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 

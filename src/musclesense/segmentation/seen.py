@@ -7,14 +7,13 @@ from pathlib import Path
 
 from musclesense.cohort.folds import NestedFolds
 from musclesense.errors import ArgumentError, InputError
-from musclesense.imaging.digests import voxel_digest, voxels_of
+from musclesense.imaging.digests import voxel_digest
 from musclesense.imaging.nifti import Volume
 from musclesense.imaging.reader import read_image
 from musclesense.messages import log
 from musclesense.segmentation.scan import Scan
-from musclesense.studies.content import read_content
+from musclesense.studies.content import read_content, voxels_in
 from musclesense.studies.layout import RunFolder, StudyFolder
-from musclesense.vocabulary import CHANNELS
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,8 @@ def look_up(scan: Scan, weights: Sequence[Path]) -> Seen | None:
     Raises:
         InputError: The study's records cannot be used.
     """
-    runs = [RunFolder(file.absolute().parent.parent) for file in weights]
-    best = [run.checkpoints.best for run in runs]
-    if len({run.path.parent for run in runs}) != 1 or best != [file.absolute() for file in weights]:
+    runs = [run for run in map(RunFolder.of, weights) if run is not None]
+    if len(runs) < len(weights) or len({run.path.parent for run in runs}) != 1:
         return None
     study = StudyFolder(runs[0].path.parent)
     subject = _subject_of(scan, study)
@@ -94,6 +92,6 @@ def _subject_of(scan: Scan, study: StudyFolder) -> str | None:
             volumes.append(read_image(file, ""))
     shown = {voxel_digest(volume) for volume in volumes}
     for row in rows:
-        if shown.intersection(voxels_of(digest) for name, digest in row["images"].items() if name in CHANNELS):
+        if shown & voxels_in(row):
             return str(row["subject"])
     return None

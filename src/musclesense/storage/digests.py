@@ -29,6 +29,11 @@ def digest_of_bytes(path: Path) -> str:
         InputError: There is no file, or it is empty.
     """
     require_file(path)
+    return sha256_of(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Give the same of any file that is there, be it empty."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -42,8 +47,7 @@ def digest_of_input(path: Path) -> str:
     if not is_dicom(path):
         return digest_of_bytes(path)
     files = [file for file in (path.rglob("*") if is_folder(path) else [path]) if size_and_change(file)]
-    digests = sorted(hashlib.sha256(file.read_bytes()).digest() for file in files)
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+    return hashlib.sha256(bytes.fromhex("".join(sorted(map(sha256_of, files))))).hexdigest()
 
 
 def digests_of(files: Iterable[Path], find: Callable[[Path], str], *, kept: Path, keep: bool = True) -> dict[Path, str]:

@@ -18,6 +18,7 @@ from musclesense.storage.paths import is_file
 from musclesense.storage.records import read_json, require_format, unreadable, write_json
 from musclesense.studies.layout import StudyFolder
 from musclesense.studies.study import FORMAT
+from musclesense.vocabulary import CHANNELS
 
 _WHO = ("subject", "session", "region", "limbs")
 _MEANT = ("group", "slice")
@@ -77,6 +78,11 @@ def read_content(folder: StudyFolder) -> list[dict[str, Any]] | None:
     if not is_file(folder.folds) or digest_of_bytes(folder.folds) != drawn:
         raise InputError(f"{folder.folds}: changed since the study began; {_DAMAGED}")
     return list(rows)
+
+
+def voxels_in(row: Mapping[str, Any]) -> set[str]:
+    """Give the `voxel_digest` of each image of a row that `read_content` gives, labels left out."""
+    return {voxels_of(digest) for name, digest in row["images"].items() if name in CHANNELS}
 
 
 def require_same_content(

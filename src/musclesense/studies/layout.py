@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from musclesense.storage.paths import is_file
 
@@ -75,6 +76,16 @@ class RunFolder(_Folder):
     """Which job of Slurm trains it."""
     slurm_log = _File("slurm.log")
     """A link to that job's log."""
+
+    @classmethod
+    def of(cls, checkpoint: Path) -> Self | None:
+        """Give the run that trained a checkpoint by where it lies; None where that is in no run's folder of weights.
+
+        >>> RunFolder.of(Path("/runs/mine/outer0_inner2/checkpoints/best.ckpt")).name
+        'outer0_inner2'
+        """
+        run = cls(checkpoint.absolute().parent.parent)
+        return run if run.folds and run.checkpoints.path == checkpoint.absolute().parent else None
 
     @property
     def checkpoints(self) -> CheckpointFolder:

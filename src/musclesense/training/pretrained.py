@@ -9,13 +9,11 @@ from torch import Tensor, nn
 
 from musclesense.cohort.folds import NestedFolds
 from musclesense.errors import InputError
-from musclesense.imaging.digests import voxels_of
 from musclesense.networks.bundle import read_trained
 from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.paths import is_file
-from musclesense.studies.content import read_content
+from musclesense.studies.content import read_content, voxels_in
 from musclesense.studies.layout import RunFolder, StudyFolder
-from musclesense.vocabulary import CHANNELS
 
 _LEAST_SHARE = 0.5
 """Of the parameters, fewer that fit are not the same kind of network."""
@@ -70,19 +68,17 @@ def require_unseen(model: Path, cohort: Sequence[Mapping[str, Any]], subjects: C
     Raises:
         InputError: Names one of them.
     """
-    run = RunFolder(model.absolute().parent.parent)
-    study, fold = StudyFolder(run.path.parent), run.folds
-    if fold is None or not is_file(study.folds):
+    run = RunFolder.of(model)
+    if run is None or run.folds is None:
         return
-    learnt = NestedFolds.load(study.folds).split(*fold).train
-    known = {voxels for row in read_content(study) or [] if row["subject"] in learnt for voxels in _voxels(row)}
+    study = StudyFolder(run.path.parent)
+    if not is_file(study.folds):
+        return
+    learnt = NestedFolds.load(study.folds).split(*run.folds).train
+    known = {voxels for row in read_content(study) or [] if row["subject"] in learnt for voxels in voxels_in(row)}
     for row in cohort:
-        if row["subject"] in subjects and known.intersection(_voxels(row)):
+        if row["subject"] in subjects and known.intersection(voxels_in(row)):
             raise InputError(
                 f"pretrained={model}: was trained on subject {row['subject']!r}, whom this run validates or tests by; "
                 "give a network that has not seen the subject"
             )
-
-
-def _voxels(row: Mapping[str, Any]) -> set[str]:
-    return {voxels_of(digest) for name, digest in row["images"].items() if name in CHANNELS}
