@@ -30,7 +30,7 @@ OVERRIDE = re.compile(
     r"\b(experiment|labels|grid|augmentation|synthesis|model|region|edition|logger|trainer|schedule)=(\w++)(?!\.)"
 )
 # What is no file of a group, but a name that the reader makes up or a module of somebody else.
-OWN_NAMES = {"labels": {"quadriceps", "other"}, "model": {"my_net", "model"}}
+OWN_NAMES = {"labels": {"quadriceps", "front_of_thigh", "other"}, "model": {"my_net", "model"}}
 FOREIGN = {"venv", "pip", "mkdocs", "build", "pytest"}
 
 
