@@ -4,7 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from musclesense.imaging.grid import Grid, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import read_volume
 from musclesense.metrics.fat_fraction import mean_fat_fraction
+from musclesense.networks.predictor import Predictor
 from musclesense.networks.spec import NetworkSpec
 from musclesense.networks.torch_predictor import TorchPredictor
 from musclesense.segmentation.scan import read_scan
@@ -35,7 +36,7 @@ from ..shared.runs import rows_of
 PHANTOM = BEFORE / "phantom-smoke-1"
 
 
-class Recorder:
+class Recorder(Predictor):
     """A predictor that keeps what it is given."""
 
     def __init__(self, spec: NetworkSpec) -> None:
@@ -43,9 +44,9 @@ class Recorder:
         self.seen: list[NDArray[np.float32]] = []
         self.runtime: dict[str, str] = {}
 
-    def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def looks(self, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
         self.seen.extend(images)
-        return np.zeros((len(images), 1, *images.shape[2:]), np.float32)
+        yield np.zeros((len(images), 1, *images.shape[2:]), np.float32)
 
 
 def stored_otherwise(acquisition: Acquisition, codes: str, folder: Path) -> Acquisition:

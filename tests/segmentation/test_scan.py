@@ -47,6 +47,13 @@ def test_fat_alone_has_no_fraction(limbs: TwoLimbs) -> None:
     assert list(scan.channels) == ["fat"]
 
 
+def test_the_same_image_as_fat_and_water_is_told(limbs: TwoLimbs, caplog: pytest.LogCaptureFixture) -> None:
+    said = f"{limbs.fat}, {limbs.fat}: hold the same values; give fat and water"
+    for water in (limbs.water, limbs.fat):
+        from_images({"fat": limbs.fat, "water": water})
+        assert (said in caplog.messages) is (water == limbs.fat)
+
+
 def test_an_image_of_any_contrast_stands_alone_or_beside_others(limbs: TwoLimbs) -> None:
     assert list(read_scan(image=limbs.water).channels) == ["image"]
     both = read_scan(image=limbs.water, fat=limbs.fat, water=limbs.water)

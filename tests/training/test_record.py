@@ -1,6 +1,7 @@
 """Scores of one case."""
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -8,24 +9,22 @@ from numpy.typing import NDArray
 
 from musclesense.cohort.cache import Case
 from musclesense.imaging.nifti import read_volume
+from musclesense.networks.predictor import Predictor
 from musclesense.networks.spec import NetworkSpec
 from musclesense.training.record import score_scan
 from musclesense.training.run import make_module
 
 
 @dataclasses.dataclass
-class Always:
+class Always(Predictor):
     """What predicts the same of every slice: ``found``, (classes, rows, columns)."""
 
     spec: NetworkSpec
     found: NDArray[np.float32]
+    runtime: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    @property
-    def runtime(self) -> dict[str, str]:
-        return {}
-
-    def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.stack([self.found] * len(images))
+    def looks(self, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        yield np.stack([self.found] * len(images))
 
 
 @pytest.fixture

@@ -231,6 +231,17 @@ class Placement:
         largest: NDArray[np.uint8] = np.argmax([background, *shares], axis=0).astype(np.uint8)
         return largest
 
+    def nearest(self, native: NDArray[Any], every: int = 1) -> NDArray[Any]:
+        """Give the voxels of a native slice that lie nearest to every so many-th grid pixel; 0 beyond the slice."""
+        self._require(native, self.native_shape, "native")
+        oriented = native.T if self.transposed else native
+        places = zip(self.start, self.step, self.grid_shape, strict=True)
+        at = [np.rint(start + step * np.arange(0, size, every)).astype(int) for start, step, size in places]
+        there = [(own >= 0) & (own < length) for own, length in zip(at, oriented.shape, strict=True)]
+        found = np.zeros([len(own) for own in at], native.dtype)
+        found[np.ix_(*there)] = oriented[np.ix_(*(own[inside] for own, inside in zip(at, there, strict=True)))]
+        return found
+
     @staticmethod
     def _require(array: NDArray[Any], shape: tuple[int, int], name: str) -> None:
         if array.shape[-2:] != shape:

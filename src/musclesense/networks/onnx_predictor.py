@@ -1,24 +1,21 @@
 """Probabilities by ONNX Runtime, on the processor, of the project's own networks; PyTorch is not imported."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
 from musclesense.errors import InputError
 from musclesense.networks.card import read_card, read_weights
 from musclesense.networks.onnx import IMAGES, PROBABILITIES, UnsuitedError, Weights, multiple_of, onnx_model
-from musclesense.networks.predictor import STRIDE
+from musclesense.networks.predictor import STRIDE, Array, Predictor
 from musclesense.networks.spec import Effort, NetworkSpec
 
-Array = NDArray[np.float32]
 
-
-class OnnxPredictor:
+class OnnxPredictor(Predictor):
     """A network of ONNX Runtime, in 32 bit.
 
     Args:
@@ -42,30 +39,26 @@ class OnnxPredictor:
         self.spec = spec
         self.runtime = {"onnxruntime": onnxruntime.__version__}
 
-    def probabilities(self, images: Array) -> Array:
-        """Give the probability of each foreground class: (slices, classes, rows, columns)."""
+    def looks(self, images: Array) -> Iterator[Array]:
+        """Give what is found at each size, in the images and their mirror images."""
         # One slice at a time: several are no faster, and take as many times the memory.
-        return np.concatenate([self._of_slice(images[number : number + 1]) for number in range(len(images))])
+        for parts in zip(*map(self._of_slice, np.split(images, len(images))), strict=True):
+            yield np.concatenate(parts)
 
-    def _of_slice(self, image: Array) -> Array:
-        found = [self._at_scale(image, scale) for scale in self.spec.scales]
-        mean: Array = np.mean(found, axis=0, dtype=np.float32)
-        return mean
-
-    def _at_scale(self, image: Array, scale: float) -> Array:
+    def _of_slice(self, image: Array) -> Iterator[Array]:
         own = image.shape[-2:]
-        if scale == 1:
-            return self._at_own_size(image)
-        scaled = round(scale * own[0]), round(scale * own[1])
-        found = self._at_own_size(_padded(_resized(image, scaled), STRIDE))
-        return _resized(found[..., : scaled[0], : scaled[1]], own)
+        for scale in self.spec.scales:
+            if scale == 1:
+                yield from self._both_ways(image)
+                continue
+            scaled = round(scale * own[0]), round(scale * own[1])
+            for found in self._both_ways(_padded(_resized(image, scaled), STRIDE)):
+                yield _resized(found[..., : scaled[0], : scaled[1]], own)
 
-    def _at_own_size(self, image: Array) -> Array:
-        found = self._run(image)[:, 1:]
-        if not self.spec.flip:
-            return found
-        other = self._run(image[..., ::-1])[:, list(self.spec.labels.mirror[1:])]
-        return (found + other[..., ::-1]) / np.float32(2)
+    def _both_ways(self, image: Array) -> Iterator[Array]:
+        yield self._run(image)[:, 1:]
+        if self.spec.flip:
+            yield self._run(image[..., ::-1])[:, list(self.spec.labels.mirror[1:])][..., ::-1]
 
     def _run(self, image: Array) -> Array:
         given = np.ascontiguousarray(_padded(image, self._multiple))

@@ -4,15 +4,18 @@ Test-time augmentation is the mean of what a network finds in an image, in its m
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.networks.spec import NetworkSpec
 
+Array = NDArray[np.float32]
 AUTO = "auto"
 STRIDE = 64
 """The project's networks pad frames themselves; others' take multiples of a power of two, and all take this one's."""
@@ -34,40 +37,59 @@ def on_processor(device: str) -> bool:
     return find_device(device).type == "cpu"
 
 
-class Predictor(Protocol):
-    """What turns slices on the grid into probabilities."""
+class Found(NamedTuple):
+    """What networks find in slices."""
 
-    @property
-    def spec(self) -> NetworkSpec:
-        """What it takes and what it gives."""
+    probabilities: Array  # (slices, classes, rows, columns), the mean over all looks
+    apart: Array  # (slices, rows, columns): standard deviation of all classes together over the looks
 
-    @property
-    def runtime(self) -> Mapping[str, str]:
-        """The library that computes, and its version."""
 
-    def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the probability of each foreground class.
+class Predictor(ABC):
+    """What turns slices on the grid into probabilities.
+
+    Attributes:
+        spec: What it takes and what it gives.
+        runtime: The library that computes, and its version.
+    """
+
+    spec: NetworkSpec
+    runtime: Mapping[str, str]
+
+    @abstractmethod
+    def looks(self, images: Array) -> Iterator[Array]:
+        """Give what is found by each look: by each network, at each size, in the image and its mirror image.
 
         Args:
             images: (slices, channels, rows, columns), as `Frame.prepare` gives them.
 
         Returns:
-            (slices, classes, rows, columns).
+            The probability of each foreground class, (slices, classes, rows, columns).
         """
 
+    def probabilities(self, images: Array) -> Array:
+        """Give the mean over all `looks`."""
+        return self.find(images).probabilities
 
-class Ensemble:
-    """The mean of one or more networks, which differ in their weights alone."""
+    def find(self, images: Array) -> Found:
+        """Give the mean over all `looks`, and how far they are apart."""
+        looks = self.looks(images)
+        total = next(looks).copy()
+        whole = [total.sum(axis=1)]
+        for one in looks:
+            total += one
+            whole.append(one.sum(axis=1))
+        total /= len(whole)
+        return Found(total, np.std(whole, axis=0))
+
+
+class Ensemble(Predictor):
+    """One or more networks, which differ in their weights alone."""
 
     def __init__(self, members: Sequence[Predictor]) -> None:
         self.members = tuple(members)
         self.spec = members[0].spec
         self.runtime = members[0].runtime
 
-    def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the mean probability of each foreground class: (slices, classes, rows, columns)."""
-        total = self.members[0].probabilities(images)
-        for member in self.members[1:]:
-            total += member.probabilities(images)
-        total /= len(self.members)
-        return total
+    def looks(self, images: Array) -> Iterator[Array]:
+        """Give what each of the networks finds."""
+        return chain.from_iterable(member.looks(images) for member in self.members)

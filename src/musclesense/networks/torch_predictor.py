@@ -1,22 +1,20 @@
 """Probabilities by PyTorch, on any device, of any network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from musclesense.errors import ArgumentError
-from musclesense.networks.predictor import AUTO, STRIDE
+from musclesense.networks.predictor import AUTO, STRIDE, Array, Predictor
 from musclesense.networks.spec import NetworkSpec
 from musclesense.networks.unet import pad_to_multiple
 
 Function = Callable[[Tensor], Tensor]
 
 
-class TorchPredictor:
+class TorchPredictor(Predictor):
     """A network of PyTorch, in 32 bit.
 
     Args:
@@ -34,12 +32,12 @@ class TorchPredictor:
         self.runtime = {"torch": torch.__version__}
 
     @torch.inference_mode()
-    def probabilities(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give the probability of each foreground class: (slices, classes, rows, columns)."""
+    def looks(self, images: Array) -> Iterator[Array]:
+        """Give what is found at each size, in the images and their mirror images."""
         mirror = self.spec.labels.mirror if self.spec.flip else None
         given = torch.from_numpy(images).to(self._device)
-        found = foreground(self._logits, given, scales=self.spec.scales, mirror=mirror)
-        return found.cpu().numpy()
+        for found in looks(self._logits, given, scales=self.spec.scales, mirror=mirror):
+            yield found.cpu().numpy()
 
     def _logits(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images.contiguous(memory_format=torch.channels_last))
@@ -67,27 +65,35 @@ def find_device(name: str) -> torch.device:
 def foreground(
     network: Function, images: Tensor, *, scales: Sequence[float] = (1.0,), mirror: Sequence[int] | None = None
 ) -> Tensor:
-    """Give the probability of each foreground class.
+    """Give the probability of each foreground class: (batch, classes, rows, columns) float32, the mean of `looks`."""
+    return torch.stack([*looks(network, images, scales=scales, mirror=mirror)]).mean(dim=0)
+
+
+def looks(
+    network: Function, images: Tensor, *, scales: Sequence[float] = (1.0,), mirror: Sequence[int] | None = None
+) -> Iterator[Tensor]:
+    """Give the probability of each foreground class by each look.
 
     Args:
         network: Maps images (batch, channels, rows, columns) to logits (batch, 1 + classes, rows, columns).
         images: What it is given.
-        scales: Sizes of the image relative to its own; the mean over all of them is given.
-        mirror: Class index of each class after a left-right flip, from `LabelSet.mirror`: at each size, the mean over
-            the image and its mirror image is taken. None: no flip.
+        scales: Sizes of the image relative to its own.
+        mirror: Class index of each class after a left-right flip, from `LabelSet.mirror`: the mirror image is looked
+            at, too, at each size. None: no flip.
 
     Returns:
         (batch, classes, rows, columns) float32.
     """
 
-    def at_own_size(given: Tensor) -> Tensor:
-        found = network(given).float().softmax(dim=1)[:, 1:]
-        if mirror is None:
-            return found
-        other = network(given.flip(-1)).float().softmax(dim=1)[:, list(mirror[1:])]
-        return (found + other.flip(-1)) / 2
+    def straight(given: Tensor) -> Tensor:
+        return network(given).float().softmax(dim=1)[:, 1:]
 
-    return torch.stack([at_scale(at_own_size, images, scale) for scale in scales]).mean(dim=0)
+    def mirrored(given: Tensor) -> Tensor:
+        return network(given.flip(-1)).float().softmax(dim=1)[:, list((mirror or ())[1:])].flip(-1)
+
+    for scale in scales:
+        for way in (straight,) if mirror is None else (straight, mirrored):
+            yield at_scale(way, images, scale)
 
 
 def at_scale(segment: Function, images: Tensor, scale: float) -> Tensor:

@@ -19,8 +19,9 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.limbs import part_limbs
 from musclesense.imaging.nifti import Geometry, write_volume
 from musclesense.messages import log
-from musclesense.segmentation.measuring import CUT, DIGITS, LEFT_OUT, OFF_LEVEL, PLAIN, Measuring, measure
+from musclesense.segmentation.measuring import CUT, DIGITS, DOUBTFUL, LEFT_OUT, OFF_LEVEL, PLAIN, Measuring, measure
 from musclesense.segmentation.scan import FAT_FRACTION, Scan
+from musclesense.segmentation.trust import Key
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.digests import digest_of_bytes, digest_of_input
 from musclesense.storage.paths import is_there, require_writable
@@ -63,6 +64,7 @@ class MeasuredMask:
         measuring: How it is measured.
         place: Lays the networks' frame over a slice; None where no network made the mask.
         off: Slices that show something else than the region, and what; totals leave them out.
+        scored: Scores its limbs in each slice; None where no network made the mask.
     """
 
     scan: Scan
@@ -72,6 +74,7 @@ class MeasuredMask:
     measuring: Measuring = PLAIN
     place: Callable[[int], Placement] | None = None
     off: Mapping[int, str] = field(default_factory=dict)
+    scored: "Callable[[MeasuredMask], Mapping[Key, float]] | None" = None
 
     @property
     def geometry(self) -> Geometry:
@@ -103,7 +106,10 @@ class MeasuredMask:
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """The rows of `table`; what is not known is None."""
-        return measure(self.scan, self.classes, self.labels, self.halves, self.beyond, self.measuring, self.off)
+        quality = {} if self.scored is None else self.scored(self)
+        return measure(
+            self.scan, self.classes, self.labels, self.halves, self.beyond, self.measuring, self.off, quality
+        )
 
     @cached_property
     def table(self) -> "DataFrame":
@@ -133,7 +139,11 @@ class MeasuredMask:
         for place in dict.fromkeys(self.off.values()):
             own = [str(number) for number, other in self.off.items() if other == place]
             log.warning(f"measurements: the {place} is seen in slice {', '.join(own)}; totals leave that out")
-        cut = {row["slice"] for row in self.rows[: -len(self.halves) * self.labels.n_classes] if _is_lost(row)}
+        slices = self.rows[: -len(self.halves) * self.labels.n_classes]
+        doubtful = {row["slice"]: None for row in slices if DOUBTFUL in row["flags"].split()}
+        if shown := ", ".join(map(str, doubtful)):
+            log.warning(f"quality: the mask is doubtful in slice {shown}; look at qc.html")
+        cut = {row["slice"] for row in slices if _is_lost(row)}
         if cut:
             count = slice_count(self.geometry)
             log.warning(

@@ -5,6 +5,7 @@ import operator
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -17,28 +18,29 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry
 from musclesense.metrics.depots import fat_depots
 from musclesense.segmentation.scan import Scan
+from musclesense.segmentation.trust import DOUBTED_BELOW, Key
 from musclesense.vocabulary import Channel, Limbs, Side
 
 COLUMNS = (
     *("slice", "limb", "label", "voxels", "volume_ml", "fat_fraction_percent", "beyond_frame_percent"),
     *("fat_fraction_median_percent", "fat_fraction_sd_percent", "area_cm2", "largest_area_cm2", "largest_area_slice"),
     *("subcutaneous_fat_cm2", "intermuscular_fat_cm2", "subcutaneous_fat_ml", "intermuscular_fat_ml"),
-    *("counted_slices", "flags"),
+    *("counted_slices", "flags", "quality"),
 )
 """Of a table of measurements; new ones stand behind those of earlier releases."""
 ERODED_COLUMNS = (
     *("eroded_voxels", "eroded_fat_fraction_percent", "eroded_fat_fraction_median_percent"),
     "eroded_fat_fraction_sd_percent",
 )
-DIGITS = {"volume_ml": ".3f", "beyond_frame_percent": ".1f", "largest_area_slice": ".0f"} | {
+DIGITS = {"quality": ".2f", "volume_ml": ".3f", "beyond_frame_percent": ".1f", "largest_area_slice": ".0f"} | {
     name: ".3f" if name.endswith("_ml") else ".2f"
     for name in (*COLUMNS, *ERODED_COLUMNS)
     if name.endswith(("_cm2", "_ml")) or "fat_fraction" in name
 }
 """How numbers are written, with as many digits as mean something."""
-CUT, LIMB_CUT, LEFT_OUT, OFF_LEVEL = "cut", "limb_cut", "left_out", "off_level"
+CUT, LIMB_CUT, LEFT_OUT, OFF_LEVEL, DOUBTFUL = "cut", "limb_cut", "left_out", "off_level", "doubtful"
 """Flags: the edge of the image cuts the region, or the fat of the limb; the slice is not among those asked for, or
-shows another place than the region."""
+shows another place than the region; the mask of the limb is likely wrong."""
 _MOST_EROSION_MM = 100.0
 
 
@@ -116,6 +118,7 @@ class _Limb:
     fat: tuple[int, int] | None
     counted: bool
     fat_counted: bool
+    quality: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +142,7 @@ def measure(
     beyond: NDArray[np.bool_] | None,
     how: Measuring,
     off: Collection[int] = (),
+    quality: Mapping[Key, float] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
     """Measure each label of each limb, slice by slice, then over ``all`` slices that are counted.
 
@@ -150,6 +154,7 @@ def measure(
         beyond: The body beyond the networks' frame, None where there is no frame.
         how: What is asked for.
         off: Slices that show another place than the region.
+        quality: Scores of the mask of a limb in a slice, where they are known.
 
     Returns:
         Rows of ``how.columns``; what is not known is None.
@@ -157,7 +162,8 @@ def measure(
     parts: dict[tuple[Side | Limbs, int], list[_Part]] = {}
     limbs: dict[Side | Limbs, list[_Limb]] = {}
     for number, limb in product(range(slice_count(scan.geometry)), halves):
-        shown, found = _measure_limb(scan, classes, labels, halves[limb], beyond, how, number, number in off)
+        score = quality.get((number, limb))
+        shown, found = _measure_limb(scan, classes, labels, halves[limb], beyond, how, number, number in off, score)
         limbs.setdefault(limb, []).append(shown)
         for index, part in enumerate(found):
             parts.setdefault((limb, index), []).append(part)
@@ -183,6 +189,7 @@ def _measure_limb(
     how: Measuring,
     number: int,
     off: bool,
+    quality: float | None,
 ) -> tuple[_Limb, list[_Part]]:
     """Measure one limb in one slice."""
 
@@ -204,13 +211,15 @@ def _measure_limb(
         fat=None if depots is None else (_count(depots[0]), _count(depots[1])),
         counted=asked and not off,
         fat_counted=asked and not off and (how.with_cut or not limb_cut),
+        quality=quality,
     )
+    doubted = quality is not None and quality < DOUBTED_BELOW
     parts = []
     for index in range(1, len(labels.names) + 1):
         mask = found == index
         eroded = mask if how.erode is None else _eroded(mask, zooms, how.erode)
         cut = _touches_edge(mask)
-        flags = ((CUT, cut), (LIMB_CUT, limb_cut), (LEFT_OUT, not asked), (OFF_LEVEL, off))
+        flags = ((CUT, cut), (LIMB_CUT, limb_cut), (LEFT_OUT, not asked), (OFF_LEVEL, off), (DOUBTFUL, doubted))
         parts.append(
             _Part(
                 number=number,
@@ -263,6 +272,7 @@ class _Scale:
             "largest_area_cm2": largest.voxels * self._voxel_cm2 if largest else None,
             "largest_area_slice": largest.number if largest else None,
             "counted_slices": len(counted),
+            "quality": min((limb.quality for limb in shown if limb.quality is not None), default=None),
             "flags": " ".join(dict.fromkeys(flag for part in parts for flag in part.flags)),
         }
 
@@ -274,6 +284,7 @@ class _Scale:
             "subcutaneous_fat_cm2": None if subcutaneous is None else subcutaneous * self._voxel_cm2,
             "intermuscular_fat_cm2": None if intermuscular is None else intermuscular * self._voxel_cm2,
             "counted_slices": int(part.counted),
+            "quality": limb.quality,
             "flags": " ".join(part.flags),
         }
 

@@ -1,8 +1,8 @@
 """A segmented scan: mask, measurements, pictures to judge it by, and what made it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from musclesense.segmentation.measuring import COLUMNS as COLUMNS
 from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.place import Place
 from musclesense.segmentation.scan import Scan
+from musclesense.segmentation.trust import Looked, Trust, fit_of, judge
 from musclesense.vocabulary import Limbs, Region, Side
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Segmentation:
         limbs: Both limbs side by side, or the one that it shows, as given or found.
         measuring: How it is measured.
         runtime: The library that the networks computed with, and its version.
+        looked: What they found in each slice, on a coarse grid; empty where that is not known.
     """
 
     scan: Scan
@@ -51,12 +53,26 @@ class Segmentation:
     limbs: Limbs
     measuring: Measuring = PLAIN
     runtime: Mapping[str, str] = field(default_factory=dict)
+    looked: Sequence[Looked] = ()
 
     @cached_property
     def measured(self) -> MeasuredMask:
         """The mask, and what is measured in it."""
-        off = self.scan.places.beyond(self.region)
-        return MeasuredMask(self.scan, self.classes, self.spec.labels, self.limbs, self.measuring, self.placement, off)
+        return MeasuredMask(
+            scan=self.scan,
+            classes=self.classes,
+            labels=self.spec.labels,
+            limbs=self.limbs,
+            measuring=self.measuring,
+            place=self.placement,
+            off=self.scan.places.beyond(self.region),
+            scored=partial(judge, looked=self.looked, threshold=self.spec.threshold, fit=self.fit[0]),
+        )
+
+    @cached_property
+    def fit(self) -> tuple[Trust, bool]:
+        """What scores the mask, and whether it was calibrated for these networks."""
+        return fit_of(self.networks, self.spec)
 
     @property
     def geometry(self) -> Geometry:
@@ -129,6 +145,7 @@ class Segmentation:
             "region": str(self.region),
             "region_sure": round(self.scan.places.sureness(Place(self.region)), 3),
             "off_level": {str(number): str(place) for number, place in self.measured.off.items()},
+            "quality_calibrated": self.fit[1],
             "limbs": str(self.limbs),
             "phase_unit": self.scan.phase_unit,
             "inputs": {name: named(path, anonymous) for name, path in self.scan.files.items()},

@@ -24,6 +24,7 @@ from musclesense.imaging.nifti import Geometry, value_problems
 from musclesense.imaging.reader import ImageLike, image_file, image_name
 from musclesense.imaging.turning import turned
 from musclesense.messages import log
+from musclesense.segmentation.oddities import odd_values
 from musclesense.segmentation.places import FoundPlaces, find_places
 from musclesense.vocabulary import CHANNELS, Channel, Echo, Limbs, Region
 
@@ -31,8 +32,6 @@ SURELY_ANOTHER = 0.9
 FAT_FRACTION = "fat_fraction"
 DICOM = "dicom"
 """Among the files of a scan, the folder or file of DICOM that its images were made of."""
-_NEGATIVE, _BELOW_AIR = 0.02, 0.1
-"""So many voxels lie so far below 0, in parts of the brightest: noise and interpolation leave others there."""
 _Word = TypeVar("_Word", bound=StrEnum)
 
 
@@ -166,13 +165,12 @@ def from_images(images: Mapping[str, ImageLike]) -> Scan:
     # Sums of stored integers could overflow.
     channels = {name: volume.data.astype(np.float32) for name, volume in volumes.items()}
     for name, image in channels.items():
-        if (negative := float(np.mean(image < -_BELOW_AIR * np.percentile(image, 99)))) > _NEGATIVE:
-            said = (
-                f"{100 * negative:.0f} % of voxels are far below 0, as in CT and phase images; give a magnitude image"
-            )
+        for said in odd_values(image, geometry):
             log.warning(f"{names[name]}: {said}")
     if Channel.FAT not in channels or Channel.WATER not in channels:
         return Scan(channels, None, geometry, _files(images))
+    if np.array_equal(channels[Channel.FAT], channels[Channel.WATER]):
+        log.warning(f"{names[Channel.FAT]}, {names[Channel.WATER]}: hold the same values; give fat and water")
     fat, water = channels[Channel.FAT], channels[Channel.WATER]
     swaps = look_for_swaps(fat, water, geometry)
     if swaps.whole:

@@ -20,9 +20,11 @@ from musclesense.networks.predictor import AUTO, Ensemble, Predictor, on_process
 from musclesense.networks.shipped import default_model, place_of, shipped
 from musclesense.networks.spec import Effort, NetworkSpec
 from musclesense.segmentation.measuring import PLAIN, Measuring
+from musclesense.segmentation.oddities import like_water, odd_bodies
 from musclesense.segmentation.result import Segmentation
 from musclesense.segmentation.scan import Scan, compare_region, limbs_of, region_of, word_of
 from musclesense.segmentation.seen import tell, unseen_by
+from musclesense.segmentation.trust import Looked
 from musclesense.storage.paths import is_file, is_folder, refuse_dicom
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.reading import finished_runs, require_own_file
@@ -98,6 +100,7 @@ class Segmenter:
         images: Mapping[str, NDArray[Any]],
         geometry: Geometry,
         bodies: Mapping[str, NDArray[np.bool_]] | None = None,
+        looked: list[Looked] | None = None,
     ) -> NDArray[np.uint8]:
         """Segment every slice of a scan, a few slices at a time.
 
@@ -106,6 +109,7 @@ class Segmenter:
                 alone.
             geometry: Where the voxels lie.
             bodies: ``body_mask`` of every slice of images for which it is known, likewise.
+            looked: What is found in each slice is appended to it.
 
         Returns:
             Class indices of shape ``geometry.shape``, 0 is background.
@@ -126,13 +130,15 @@ class Segmenter:
                 for volumes in (images, bodies or {})
             )
             prepared = [frame.prepare(geometry, one, own) for one, own in zip(slices, known, strict=True)]
-            found = self.predictor.probabilities(np.stack([one.images for one in prepared]))
+            found, apart = self.predictor.find(np.stack([one.images for one in prepared]))
             if not np.isfinite(found).all():
                 raise InputError(
                     f"{self.files[0]}: gives probabilities that are not finite for this scan; give another model"
                 )
-            for number, one, probabilities in zip(numbers, prepared, found, strict=True):
+            for number, one, probabilities, own in zip(numbers, prepared, found, apart, strict=True):
                 take_slice(classes, geometry, number)[:] = decide(one.placement.to_scanner(probabilities), threshold)
+                if looked is not None:
+                    looked.append(Looked.coarse(one.placement, probabilities, own))
         return classes
 
 
@@ -164,17 +170,21 @@ def segment(
         tell(scan, segmenter.files)
     shows_body = scan.channels[scan.reference]
     if Channel.IMAGE in segmenter.spec.channels and Channel.IMAGE not in scan.channels:  # any image will do
-        looked = {name: found for name, found in vars(scan).items() if name in ("bodies", "places")}
+        known = {name: found for name, found in vars(scan).items() if name in ("bodies", "places")}
         scan = replace(scan, channels={**scan.channels, Channel.IMAGE.value: shows_body})
-        vars(scan).update(looked)
+        vars(scan).update(known)
     bodies = {name: scan.bodies for name, image in scan.channels.items() if image is shows_body}
-    classes = segmenter.segment(scan.channels, scan.geometry, bodies)
+    looked: list[Looked] = []
+    classes = segmenter.segment(scan.channels, scan.geometry, bodies, looked)
     where = seen or limbs_of(scan)
     by = segmenter.predictor.runtime
-    made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, where, measuring, by)
+    made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, where, measuring, by, looked)
     if region is not None:
         compare_region(made.scan, shown)
     _say_beyond(made)
+    _say_odd(made)
+    if not made.fit[1]:
+        log.info("quality: was not calibrated for this network; take the scores and the flag doubtful as hints")
     made.measured.tell()
     return made
 
@@ -189,6 +199,18 @@ def _say_beyond(made: Segmentation) -> None:
             f"frame: {100 * beyond / body:.1f} % of the body lies beyond the networks' frame of {size}, "
             "where nothing is segmented; look at qc.html, or train with a larger grid"
         )
+
+
+def _say_odd(made: Segmentation) -> None:
+    """Warn of bodies unlike limbs, and of limbs as in a water image where only fat is given."""
+    scan = made.scan
+    for said in odd_bodies(scan.channels[scan.reference], scan.bodies, scan.geometry):
+        log.warning(f"{scan.reference}: {said}")
+    if Channel.FAT not in made.scan.channels or Channel.WATER in made.scan.channels:
+        return
+    if limbs := like_water(made.measured, made.looked, made.spec.threshold):
+        said = "is brighter than all around it, as in a water image; give a fat image, or this one as any image"
+        log.warning(f"fat: muscle of the {' and '.join(limbs)} limb {said}")
 
 
 def _predictors(place: Path, device: str, classes: Collection[str], effort: Effort) -> list[tuple[Path, Predictor]]:
