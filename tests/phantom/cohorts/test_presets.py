@@ -67,6 +67,14 @@ def test_demo_has_thirty_subjects_and_72_acquisitions() -> None:
     assert sum(acquisitions(subjects).values()) == 72
 
 
+def test_in_visits_some_come_again_after_two_weeks_and_some_after_a_year() -> None:
+    subjects = list_subjects(find_preset("visits"))
+    assert groups(subjects) == {"control": 5, "CMT": 5, "IBM": 5}
+    assert acquisitions(subjects) == {Region.CALF: 34, Region.THIGH: 34}
+    assert len(retested(subjects)) == 7
+    assert sum(visit.weeks == 52 for one in subjects for visit in one.visits) == 12
+
+
 def test_smoke_has_twelve_subjects_of_three_groups() -> None:
     subjects = list_subjects(find_preset("smoke"))
     assert groups(subjects) == {"control": 6, "IBM": 3, "CMT": 3}
