@@ -85,7 +85,7 @@ def test_results_are_written_and_the_interval_of_the_srm_holds_it(write_study, m
     study = visited(write_study(finished=[(0, 0), (0, 1)]), make_case, fractions)
     found = change([study], visits=visits(tmp_path, *times))
     out = found.save(tmp_path / "out")
-    names = {"change_subjects.csv", *(f"change.{kind}" for kind in ("csv", "tex", "png", "svg"))}
+    names = {"change_subjects.csv", *(f"change.{kind}" for kind in ("csv", "tex", "png", "svg", "pdf"))}
     assert {file.name for file in out.iterdir()} == names
     for name, columns in (("change", COLUMNS), ("change_subjects", SUBJECT_COLUMNS)):
         assert (out / f"{name}.csv").read_text().splitlines()[0] == ",".join(columns)

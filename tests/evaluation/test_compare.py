@@ -192,7 +192,7 @@ def test_it_is_written_as_csv_latex_and_pictures(write_study: StudyWriter, tmp_p
     first, second = write_study("first", finished=SOME), write_study("second", finished=SOME)
     comparison = compare([first, second, first], margin=0.01)
     out = comparison.save(tmp_path / "out")
-    assert {file.name for file in out.iterdir()} == {f"compare.{kind}" for kind in ("csv", "tex", "png", "svg")}
+    assert {file.name for file in out.iterdir()} == {f"compare.{kind}" for kind in ("csv", "tex", "png", "svg", "pdf")}
     rows = [*csv.DictReader((out / "compare.csv").read_text().splitlines())]
     assert tuple(rows[0]) == COLUMNS and len(rows) == len(comparison.rows) == len(comparison.frame)
     before = {file.name: file.read_bytes() for file in out.iterdir()}
