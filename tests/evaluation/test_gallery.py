@@ -88,3 +88,15 @@ def test_rows_without_water_take_it_from_all(tmp_path: Path) -> None:
         save_gallery(tmp_path / "gallery", own)
         text = (tmp_path / "gallery.svg").read_text()
         assert "<!-- fat -->" in text and ("<!-- water -->" in text) is named
+
+
+@pytest.mark.parametrize(
+    ("says", "written"),
+    [
+        ("sub-001, ses-2, control, Dice 0.958", "sub-001, ses-2, control, Dice 0.958"),
+        (f"{'s' * 60}, CMT, Dice 0.5", f"{'s' * 14}…{'s' * 14}, CMT, Dice 0.5"),
+    ],
+)
+def test_a_row_says_all_and_of_long_names_the_ends(says: str, written: str, tmp_path: Path) -> None:
+    save_gallery(tmp_path / "gallery", [Shown(says, {"fat": np.zeros((20, 40), np.uint8)}, 0.5)])
+    assert f"<!-- {written} -->" in (tmp_path / "gallery.svg").read_text(encoding="utf-8")

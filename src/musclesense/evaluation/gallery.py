@@ -81,9 +81,9 @@ def save_gallery(path: Path, rows: Sequence[Shown]) -> list[Path]:
     figure = Figure(figsize=(COLUMN_INCHES, total), facecolor="white")
 
     def write(text: str, x: float, top: float, *, weight: str = "normal") -> None:
-        (plain,), fonts = drawable((text,))
+        parts, fonts = drawable(tuple(text.split(", ")))  # each is shortened alone: the group and Dice stay
         place = (x / COLUMN_INCHES, 1 - (top + 0.03) / total)
-        figure.text(*place, plain, fontsize=6, va="top", family=fonts, parse_math=False, fontweight=weight)
+        figure.text(*place, ", ".join(parts), fontsize=6, va="top", family=fonts, parse_math=False, fontweight=weight)
 
     lefts = [number * (wide + _GAP) for number in range(len(names))]
     for name, left in zip(names, lefts, strict=True):
