@@ -1,5 +1,6 @@
 """One line and the shell's exit code where a command is stopped, or nobody listens to it."""
 
+import io
 import os
 import signal
 import subprocess
@@ -285,3 +286,18 @@ def test_a_command_listens_from_its_beginning_to_its_end(words: list[str]) -> No
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     heard = done.stdout.splitlines()[-1].removeprefix("heard: ").split()
     assert heard[0] == "1" and heard.count("0") == 1 and heard[-1] == "0", done.stderr
+
+
+def test_a_line_is_written_at_once_so_that_no_signal_comes_before_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str, /) -> int:
+            if text:
+                written.append(text)
+            return super().write(text)
+
+    monkeypatch.setattr("sys.stderr", Stream())
+    endings.say("one line")
+    endings.say("an open one", end="")
+    assert written == ["one line\n", "an open one"]

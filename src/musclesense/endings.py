@@ -216,7 +216,7 @@ class _Output:
 def say(line: str, end: str = "\n") -> None:
     """Write a line to stderr; where it cannot be written, there is nobody to tell, and nothing ends for that."""
     try:
-        print(line, end=end, file=sys.stderr, flush=True)
+        print(f"{line}{end}", end="", file=sys.stderr, flush=True)  # at once: a signal does not come before the end
     except OSError:
         _silence(sys.stderr)
 
