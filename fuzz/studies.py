@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,8 +13,11 @@ import numpy as np
 from fuzz.case import Case, Draw
 from fuzz.seeds import Seeds
 from fuzz.tables import PATHS, TEXTS
+from musclesense.evaluation import report
 from musclesense.studies.layout import StudyFolder
 
+SCRIPT = re.compile(r"<script.*?(?:</script>|\Z)", re.DOTALL | re.IGNORECASE)
+OWN_SCRIPTS = SCRIPT.findall((Path(report.__file__).parent / "template.html").read_text(encoding="utf-8"))
 NUMBERS = (
     "",
     "nan",
@@ -236,7 +240,7 @@ def _page(folder: Path, said: str) -> str | None:
     page = StudyFolder(folder / "study").report.page
     if not page.is_file() or not said.startswith("Study study: "):
         return "no page or no table"
-    if "<script" in page.read_text(encoding="utf-8"):
-        return "a script on the page"
+    if SCRIPT.findall(page.read_text(encoding="utf-8")) != OWN_SCRIPTS:
+        return "another script on the page than its own"
     outside = [path for path in folder.rglob("*.png") if not path.is_relative_to(page.parent)]
     return f"{outside[0]} lies outside the report" if outside else None

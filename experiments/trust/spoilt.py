@@ -38,7 +38,15 @@ WITHOUT = (
 )
 AXIAL = np.diag([-PIXEL_MM, -PIXEL_MM, SLICE_MM, 1.0])
 RIGHT = "as it should be"
-QUIET = ("model: ", "region: ", "quality: was not calibrated", "limbs: ", "frame: ", "measurements: the edge")
+QUIET = (
+    "model: ",
+    "region: ",
+    "quality: was not calibrated",
+    "limbs: ",
+    "frame: ",
+    "measurements: the edge",
+    "segment: ",
+)
 """Lines that any scan may get."""
 TOLD = ("region: given", "region: calf")
 """Those that no thigh may get."""

@@ -6,7 +6,7 @@ nothing is configured, and configures the logger as any other.
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,22 @@ def bars(console: "Console | None" = None) -> "Iterator[Progress]":
 def open_display() -> "Progress | None":
     """Give the display of this process, where one is open."""
     return _handler.display
+
+
+def in_runs(numbers: Iterable[int]) -> str:
+    """Say which whole numbers these are, in order, three and more in a row by their ends.
+
+    Examples:
+        >>> in_runs([4, 0, 1, 2, 3, 7, 8])
+        '0 to 4, 7, 8'
+    """
+    runs: list[list[int]] = []
+    for number in sorted({*numbers}):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
 def in_words(seconds: float) -> str:

@@ -146,7 +146,7 @@ def test_quality_stands_in_the_table_and_flags_follow_it(thighs: Scan, caplog: p
     assert own[-1] == min(own[:-1])
     assert all(row["quality"] is None for row in replace(made, scored=None).rows)
     made.tell()
-    assert "quality: the mask is doubtful in slice 0, 1, 2; look at qc.html" in caplog.messages
+    assert "quality: the mask is doubtful in slice 0 to 2; look at qc.html" in caplog.messages
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -18,7 +18,7 @@ from musclesense.imaging.label_files import bids_table, itk_snap_labels, slicer_
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.limbs import part_limbs
 from musclesense.imaging.nifti import Geometry, write_volume
-from musclesense.messages import log
+from musclesense.messages import in_runs, log
 from musclesense.segmentation.measuring import CUT, DIGITS, DOUBTFUL, LEFT_OUT, OFF_LEVEL, PLAIN, Measuring, measure
 from musclesense.segmentation.scan import FAT_FRACTION, Scan
 from musclesense.segmentation.trust import Key
@@ -137,11 +137,10 @@ class MeasuredMask:
     def tell(self) -> None:
         """Warn of slices that totals leave out: they show another place, or the edge of the image cuts them."""
         for place in dict.fromkeys(self.off.values()):
-            own = [str(number) for number, other in self.off.items() if other == place]
-            log.warning(f"measurements: the {place} is seen in slice {', '.join(own)}; totals leave that out")
+            own = in_runs(number for number, other in self.off.items() if other == place)
+            log.warning(f"measurements: the {place} is seen in slice {own}; totals leave that out")
         slices = self.rows[: -len(self.halves) * self.labels.n_classes]
-        doubtful = {row["slice"]: None for row in slices if DOUBTFUL in row["flags"].split()}
-        if shown := ", ".join(map(str, doubtful)):
+        if shown := in_runs(row["slice"] for row in slices if DOUBTFUL in row["flags"].split()):
             log.warning(f"quality: the mask is doubtful in slice {shown}; look at qc.html")
         cut = {row["slice"] for row in slices if _is_lost(row)}
         if cut:
