@@ -78,6 +78,14 @@ def test_a_mask_is_told(count: int) -> None:
     assert f"holds {count} values alone" in said_of(labels)
 
 
+@pytest.mark.parametrize("shape", [(1, 50, 4), (60, 1, 4), (2, 2, 1), (60, 50, 1)])
+def test_an_image_with_hardly_a_neighbour_is_told_of_nothing(shape: tuple[int, int, int]) -> None:
+    image = np.zeros(shape, np.float32)
+    image[0, 0] = np.linspace(1, 1000, shape[2])
+    geometry = Geometry.from_affine(shape, np.diag([-2.0, -2.0, 10.0, 1.0]))
+    assert [said for said in odd_values(image, geometry) if "leap" in said] == []
+
+
 def test_few_values_that_are_no_labels_are_an_image() -> None:
     assert said_of(np.where(BODY, 0.5, 0.25) + 0.125 * np.where(DISC[..., None], 1, 0)) == []
 

@@ -47,10 +47,12 @@ def odd_values(image: NDArray[Any], geometry: Geometry) -> Iterator[str]:
         yield f"holds {len(values)} values alone, as a mask does; give the image"
     one, other = slices[:, 1:], slices[:, :-1]
     there = (one != 0) & (other != 0)
-    low, high = np.percentile(slices, (0.5, 99.5))
     steps = np.abs(one - other)[there]
+    if len(steps) <= _LEAST_VOXELS:
+        return
+    low, high = np.percentile(slices, (0.5, 99.5))
     wraps = np.mean(slices == 0) > _MASKED and np.mean(steps > _WHOLE * np.ptp(slices)) > _WRAPS
-    if len(steps) > _LEAST_VOXELS and (wraps or np.mean(steps > _FAR * (high - low)) > _LEAPS):
+    if wraps or np.mean(steps > _FAR * (high - low)) > _LEAPS:
         yield "neighbouring voxels leap from end to end of the range, as in phase images and noise; give a magnitude"
 
 
