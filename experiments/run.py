@@ -26,6 +26,7 @@ from hydra.types import RunMode
 
 from musclesense.cohort.table import Acquisition, CohortTable, read_table
 from musclesense.errors import InputError, report_input_errors
+from musclesense.evaluation.report.written import LATEX
 from musclesense.launch import overrides as given
 from musclesense.launch.plan import Plan, make_plan
 from musclesense.messages import in_words, to_console
@@ -47,7 +48,6 @@ from musclesense.version import __version__
 
 HERE = Path(__file__).parent
 RECORD, PRINTED = "record.json", "printed.txt"
-KEPT = ("summary.csv", "nested_cv.csv", "agreement.csv", "statistics.tex")
 SMALL_BYTES = 300_000
 """Larger files are left where they were made."""
 Work = tuple[tuple[object, ...], int, int]
@@ -253,10 +253,11 @@ def table_of(preset: str, data: Path) -> Path:
 def keep_small(draft: Path, studies: Sequence[StudyFolder]) -> None:
     """Add tables of the studies, and leave out what is large."""
     for study in studies:
-        for name in KEPT:
-            if is_file(file := study.report.path / name):
-                (draft / study.path.name).mkdir(exist_ok=True)
-                shutil.copyfile(file, draft / study.path.name / name)
+        tables = study.report
+        latex = tables.statistics.with_suffix(LATEX)
+        for file in filter(is_file, (tables.summary, tables.nested_cv, tables.agreement, latex)):
+            (draft / study.path.name).mkdir(exist_ok=True)
+            shutil.copyfile(file, draft / study.path.name / file.name)
     for file in [path for path in draft.rglob("*") if path.is_file() and path.stat().st_size > SMALL_BYTES]:
         file.unlink()
 
