@@ -5,7 +5,10 @@ const EVERY_MS = 700, LARGEST = 1400;
 const images = new Map();
 let view, box, drawing, number = 0, tool = null, last = null, hover = null, saving = false, scale = 1;
 
+// A page without a server holds the scan itself: `get` gives what the server would, `take` keeps what is painted.
+const twin = globalThis.twin;
 async function get(path, kind) {
+  if (twin) return twin.get(path);
   const answer = await fetch(`/api/jobs/${job}/${path}`);
   if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail || "The server does not answer.");
   return kind === "json" ? answer.json() : answer.arrayBuffer();
@@ -166,6 +169,11 @@ function back(step) {
   told();
 }
 async function save() {
+  if (twin) {
+    twin.take(drawing);
+    told();
+    return;
+  }
   saving = true;
   told();
   const done = said => { saving = false; told(); at("paint-said").textContent = said; };
