@@ -96,8 +96,7 @@ def load_model(
             name is that network, whatever lies in the working folder; ``./NAME`` and a ``Path`` are files.
         device: ``auto`` (a GPU where there is one), or a device of PyTorch such as ``cpu`` or ``cuda:1``.
         allow_class: Networks of your own that the files may name, such as ``["mypackage.MyNet"]``. Their code is run.
-        effort: How often the networks look at a slice: ``fast``, once; ``default``, as they were trained to be used;
-            ``best``, more often.
+        effort: How often the networks look at a slice: ``fast``, once; ``default``, as they were trained to be used.
 
     Raises:
         InputError: Nothing usable is there, or the networks differ in channels, labels or grid.

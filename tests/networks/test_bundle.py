@@ -25,7 +25,7 @@ from musclesense.networks.bundle import (
     read_trained,
     write_bundle,
 )
-from musclesense.networks.card import CARD, WEIGHTS
+from musclesense.networks.card import CARD, SUFFIX, WEIGHTS, digest_of_weights, is_bundle, read_card
 from musclesense.networks.torch_predictor import TorchPredictor
 
 from ..shared.networks import BEFORE, PUBLISHED, checkpoint_of, lay_bare, spec_of
@@ -309,3 +309,62 @@ def test_a_bundle_that_was_changed_is_refused(bundled: Path) -> None:
         with pytest.raises(InputError, match=said) as raised:
             read_networks(bundled)
         assert "\n" not in str(raised.value)
+
+
+def packed(file: Path, **parts: bytes) -> Path:
+    """Write a bundle of one file, with other parts in place of its own."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    return file
+
+
+@pytest.mark.parametrize("name", [f"net{SUFFIX}", "net.zip", "net"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_bundle_of_one_file_is_that_of_a_folder_whatever_its_name(name: str, count: int, tmp_path: Path) -> None:
+    """Programs that mail files call them otherwise."""
+    states = [build_network(spec_of()).state_dict() for _ in range(count)]
+    for out in (tmp_path / "folder", tmp_path / f"one{SUFFIX}", tmp_path / f"two{SUFFIX}"):
+        write_bundle(out, spec_of(), states, {"title": "Mine"})
+    file = (tmp_path / f"one{SUFFIX}").rename(tmp_path / name)
+    assert is_bundle(file) and file.read_bytes() == (tmp_path / f"two{SUFFIX}").read_bytes()
+    assert read_card(file) == read_card(tmp_path / "folder")
+    assert digest_of_weights(file) == digest_of_weights(tmp_path / "folder" / WEIGHTS)
+    for one, other in zip(read_networks(file), read_networks(tmp_path / "folder"), strict=True):
+        mine, theirs = one.network.state_dict(), other.network.state_dict()
+        assert one.weights_file == file and mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[key], theirs[key]) for key in mine)
+
+
+@pytest.mark.parametrize(
+    "damage", ["cut", "text", "changed", "other", "path", "compressed", "twice", "no card", "empty"]
+)
+def test_a_damaged_bundle_of_one_file_is_named(damage: str, tmp_path: Path) -> None:
+    file = tmp_path / f"net{SUFFIX}"
+    write_bundle(file, spec_of(), [build_network(spec_of()).state_dict()], {})
+    with zipfile.ZipFile(file) as archive:
+        card, weights = (archive.read(name) for name in (CARD, WEIGHTS))
+    match damage:
+        case "cut":
+            file.write_bytes(file.read_bytes()[:-500])
+        case "text" | "empty":
+            file.write_bytes(b"hello" * (damage == "text"))
+        case "changed":
+            packed(file, **{CARD: card, WEIGHTS: weights[:-1] + b"!"})
+        case "other":
+            packed(file, **{CARD: card, WEIGHTS: weights, "more.py": b"print()"})
+        case "path":
+            packed(file, **{f"../{CARD}": card, WEIGHTS: weights})
+        case "no card":
+            packed(file, **{"notes.txt": card, WEIGHTS: weights})
+        case "twice":
+            packed(file, **{CARD: card})
+            with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+                archive.writestr(CARD, card)
+        case _:
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(CARD, card)
+                archive.writestr(WEIGHTS, weights)
+    with pytest.raises(InputError, match=r"net\.musclesense: not a usable bundle \(.+\); fetch it again$"):
+        read_networks(file)
+    assert [*tmp_path.iterdir()] == [file]

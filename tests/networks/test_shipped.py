@@ -169,7 +169,7 @@ def test_models_lists_what_is_there_and_shows_cards(ship: Ship, capsys: pytest.C
     with pytest.raises(SystemExit) as stopped:
         main(["models", "side"])
     assert stopped.value.code == 2
-    assert capsys.readouterr() == ("", "error: side: no bundle; give pair or sides or the folder of one\n")
+    assert capsys.readouterr() == ("", "error: side: no bundle; give pair or sides or a bundle\n")
 
 
 def test_listing_needs_no_torch() -> None:

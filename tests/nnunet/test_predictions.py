@@ -148,7 +148,7 @@ def test_a_study_whose_name_is_too_long_is_refused(dataset, masks, tmp_path) -> 
 def test_a_folder_under_the_name_of_the_run_is_refused_before_the_study_is_written(dataset, masks, tmp_path) -> None:
     run = tmp_path / "nnunet" / "outer1_inner0"
     run.mkdir(parents=True)
-    assert refusal(dataset, masks, run.parent) == (f"{run}: exists already; remove it or give another folder",)
+    assert refusal(dataset, masks, run.parent) == (f"{run}: exists already; remove it or give another name",)
     assert list(run.parent.iterdir()) == [run]
 
 

@@ -164,7 +164,7 @@ CHECKPOINT = Path(__file__).parents[2] / "experiments" / "any_scanner_fat" / "mo
 
 
 @pytest.mark.parametrize(
-    ("model", "by_torch"), [(["--model", str(CHECKPOINT)], True), ([], False), (["--device", "cpu", "--best"], False)]
+    ("model", "by_torch"), [(["--model", str(CHECKPOINT)], True), ([], False), (["--device", "cpu", "--fast"], False)]
 )
 def test_segmenting_loads_nothing_of_training_and_a_network_of_the_package_no_torch(
     model: list[str], by_torch: bool, tmp_path: Path

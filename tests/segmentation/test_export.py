@@ -186,6 +186,18 @@ def test_what_is_there_is_not_replaced(tmp_path: Path, capsys: pytest.CaptureFix
     assert {file: file.read_bytes() for file in used.iterdir()} == before and not (tmp_path / "x").exists()
 
 
+def test_a_network_of_the_package_is_the_same_in_one_file(tmp_path: Path) -> None:
+    file = tmp_path / "mailed.musclesense"
+    main(["export-bundle", "any_scanner_fat", "--half", "--out", str(file)])
+    scan = read_scan(fat=BEFORE / "phantom-smoke-1" / "sub-004" / "ses-1" / "thigh" / "fat.nii.gz")
+    one, other = (segment(scan, model=model, region="thigh", effort="fast") for model in (file, "any_scanner_fat"))
+    assert one.networks == (file,) and np.array_equal(one.classes, other.classes) and one.classes.any()
+    assert one.runtime == other.runtime and "onnxruntime" in one.runtime
+    assert one.fit[1] and one.rows == other.rows
+    with pytest.raises(InputError, match=r"mailed\.musclesense: exists already; remove it or give another name"):
+        export_bundle(PUBLISHED, file)
+
+
 @pytest.mark.parametrize("name", ["encoder.0.1.running_var", "encoder.0.0.weight", "head.bias"])
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_weights_of_a_bundle_that_are_no_finite_numbers_are_refused(name: str, value: float, tmp_path: Path) -> None:

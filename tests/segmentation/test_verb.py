@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from musclesense.cli.main import main
+from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume, write_volume
 from musclesense.networks import shipped
 from musclesense.segmentation.export import export_bundle
 from musclesense.segmentation.result import FILES
+from musclesense.segmentation.segmenter import Segmenter
 from musclesense.vocabulary import Region
 
 from ..shared.networks import write_checkpoint
@@ -122,25 +124,22 @@ def test_one_limb_is_found_and_said(
 def test_how_often_a_network_looks_is_chosen_and_recorded(limbs: TwoLimbs, tmp_path: Path) -> None:
     given = ["segment", "--fat", str(limbs.fat), "--water", str(limbs.water), "--region", "thigh", "--device", "cpu"]
     records = {}
-    for name, flags in {"fast": ["--fast"], "default": [], "best": ["--best"]}.items():
+    for name, flags in {"fast": ["--fast"], "default": []}.items():
         main([*given, *flags, "--out", str(tmp_path / name)])
         records[name] = json.loads((tmp_path / name / "run.json").read_text())
-    assert [(one["flip"], one["scales"]) for one in records.values()] == [
-        (False, [1.0]),
-        (True, [1.0, 1.3]),
-        (True, [0.85, 1.0, 1.15, 1.3]),
-    ]
+    assert [(one["flip"], one["scales"]) for one in records.values()] == [(False, [1.0]), (True, [1.0, 1.3])]
     assert {*records["fast"]["versions"]} == {"musclesense", "python", "numpy", "onnxruntime"}
 
 
-def test_looking_once_and_often_at_a_time_is_refused(
-    limbs: TwoLimbs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("flags", [["--best"], ["--fast", "--best"], ["--best", "--nothing"]])
+def test_looking_more_often_was_taken_out_and_is_answered(
+    limbs: TwoLimbs, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(
-            ["segment", "--fat", str(limbs.fat), "--region", "thigh", "--fast", "--best", "--out", str(tmp_path / "o")]
-        )
-    assert ended.value.code == 2 and "--best: not allowed with argument --fast" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["segment", "--fat", str(limbs.fat), *flags, "--out", str(tmp_path / "o")])
+    assert capsys.readouterr().err == "error: --best: gave no better masks and was taken out; leave it out\n"
+    with pytest.raises(InputError, match="effort=best: unknown; give fast or default"):
+        Segmenter.load("any_scanner_fat", effort="best")
     assert not (tmp_path / "o").exists()
 
 

@@ -110,7 +110,7 @@ def test_a_folder_to_be_made_must_have_a_free_name(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
     require_free(tmp_path / "empty", or_empty=True)
-    taken = "exists already; remove it or give another folder"
+    taken = "exists already; remove it or give another name"
     cases = [("empty", False, taken), *((name, True, taken) for name in ("file", "loop", "."))]
     cases += [("file/x", True, "cannot be written (Not a directory); give a writable place with free space")]
     for long in ("x" * 300, f"{'x' * 300}/y"):

@@ -42,6 +42,8 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are lines like all others."""
 
     def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized") and "--best" in message.split():
+            raise InputError("--best: gave no better masks and was taken out; leave it out")
         raise InputError(f"{message}; see {self.prog} --help")
 
 
@@ -80,6 +82,7 @@ _ALLOWED = "a network of your own that the model may name: its code is run (may 
 _CLASSES = _takes("--allow-class", action="append", default=[], metavar="my.Net", help=_ALLOWED)
 _MODEL_HELP = "a network that comes with the package, by its name (default: the one that takes the images; see models)"
 _MODEL = _takes("--model", metavar="NAME|PATH", help=f"{_MODEL_HELP}; or a study, a run, a checkpoint, a bundle")
+_FAST_HELP = "look at each slice once: the least time"
 _COLUMN = _takes("--column", choices=("mask", "compartments"), help="of the labels (default: the file's, or mask)")
 _ANONYMOUS = _takes("--anonymous", action="store_true", help="leave the names of files out of run.json")
 _MEASURING = (
@@ -102,14 +105,6 @@ _SCAN = (
 _NAME = "under which others reach the page, by a proxy (may be given several times)"
 _FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
 _FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
-
-
-def _effort(parser: argparse.ArgumentParser) -> None:
-    """Add how often networks look at a slice."""
-    looks = parser.add_mutually_exclusive_group()
-    fast, best = "look at each slice once: the least time", "look at each slice from more sides: the most time"
-    for name, said in (("fast", fast), ("best", best)):
-        looks.add_argument(f"--{name}", dest="effort", action="store_const", const=name, default="default", help=said)
 
 
 def _folds_or_seed(parser: argparse.ArgumentParser) -> None:
@@ -189,7 +184,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--region", choices=_REGIONS, help="what the images show (default: found in them)"),
         _takes("--limbs", choices=_LIMBS, default="auto", help="limbs in the image"),
         _MODEL,
-        _effort,
+        _takes("--fast", dest="effort", action="store_const", const="fast", default="default", help=_FAST_HELP),
         _CLASSES,
         _DEVICE,
         _takes("--out-of-fold", action="store_true", help="of a study, the networks that have not seen the subject"),
@@ -242,7 +237,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
     verbs.models: [_takes("name", nargs="?", metavar="NAME", help="show the card of this one, or of a bundle")],
     verbs.export_bundle: [
         _takes("model", metavar="MODEL", help="a study below runs/, a run, a checkpoint or a bundle"),
-        _takes("--out", type=Path, required=True, metavar="DIR", help="folder to make"),
+        _takes("--out", type=Path, required=True, metavar="OUT", help="folder to make, or a file NAME.musclesense"),
         _takes("--card", type=Path, metavar="FILE", help="what people say of the networks, as YAML: title, use, ..."),
         _takes("--half", action="store_true", help="store weights in half precision, in half the room"),
         _CLASSES,

@@ -1,6 +1,6 @@
 """Label sets: which values of a mask make which class, and which classes trade places in a mirror."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -28,8 +28,7 @@ class LabelSet:
     """Mask values of each class; the empty tuple stands for any positive value and stands alone."""
 
     def __post_init__(self) -> None:
-        problems = _problems(self.names, self.values)
-        refuse(problems)
+        refuse(_problems(self.names, self.values))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Sequence[int]]) -> Self:
@@ -115,28 +114,22 @@ def mirrored_name(name: str) -> str:
     return stem + underscore + _OTHER_SIDE.get(side, side)
 
 
-def _problems(names: tuple[str, ...], values: tuple[tuple[int, ...], ...]) -> list[str]:
-    problems = []
+def _problems(names: tuple[str, ...], values: tuple[tuple[int, ...], ...]) -> Iterator[str]:
     if not names or len(names) > MOST_CLASSES or len(set(names)) != len(names) or len(names) != len(values):
-        problems.append(f"labels: {list(names)} must be 1 to {MOST_CLASSES} different names, each with its values")
+        yield f"labels: {list(names)} must be 1 to {MOST_CLASSES} different names, each with its values"
     owner: dict[int, str] = {}
     for name, own in zip(names, values, strict=False):
         if why := name_problem(name):
-            problems.append(f"labels: {name!r} {why}; give a plain name")
+            yield f"labels: {name!r} {why}; give a plain name"
         if not own and len(names) > 1:
-            problems.append(f"labels: {name} takes any positive value beside other classes; list its values")
+            yield f"labels: {name} takes any positive value beside other classes; list its values"
         for value in own:
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _LARGEST_VALUE:
-                problems.append(
-                    f"labels: {name} has the value {value!r}; give whole numbers from 1 up to {_LARGEST_VALUE} "
-                    "(0 is background)"
-                )
+                wanted = f"give whole numbers from 1 up to {_LARGEST_VALUE} (0 is background)"
+                yield f"labels: {name} has the value {value!r}; {wanted}"
             elif value in owner:
-                problems.append(f"labels: value {value} is given to {owner[value]} and again to {name}; give it to one")
+                yield f"labels: value {value} is given to {owner[value]} and again to {name}; give it to one"
             else:
                 owner[value] = name
         if mirrored_name(name) not in names:
-            problems.append(
-                f"labels: {name} has no other side; add {mirrored_name(name)} or take the side off the name"
-            )
-    return problems
+            yield f"labels: {name} has no other side; add {mirrored_name(name)} or take the side off the name"

@@ -14,7 +14,6 @@ from musclesense.vocabulary import Limbs, Side
 
 _OFF_MM, _BORE_MM = 50.0, 250.0
 """A limb that lies so far beside the scanner's middle is that of this side; none lies further than the second."""
-_BY_PLACE = "mm beside the scanner's middle"
 # Of the width of a limb: so far from the middle of the image the other would have had room.
 _BESIDE = 0.4
 # The cut lies in this middle part of the body's width where nothing is seen to part the limbs.
@@ -66,9 +65,9 @@ def sum_up(slices: Sequence[Seen], geometry: Geometry) -> FoundLimbs:
     outlined = any(seen.count and seen.outlined for seen in slices)
     if two >= one:
         return FoundLimbs(Limbs.BOTH, not one and outlined, slices, f"seen in {two} of {len(slices)} slices")
-    limbs, why = _side(slices, geometry)
+    limbs, why, by_place = _side(slices, geometry)
     said = f"since {one} of {len(slices)} slices show one limb, {why}"
-    return FoundLimbs(limbs, not two and outlined, slices, said, why.endswith(_BY_PLACE))
+    return FoundLimbs(limbs, not two and outlined, slices, said, by_place)
 
 
 def part_limbs(
@@ -134,21 +133,25 @@ def _middle_cut(profile: NDArray[np.integer[Any]]) -> int:
     return int(thinnest[len(thinnest) // 2])
 
 
-def _side(slices: Sequence[Seen], geometry: Geometry) -> tuple[Limbs, str]:
-    """Tell the side of one limb, and by what: a piece of the other, the room beside it, its place in the scanner."""
+def _side(slices: Sequence[Seen], geometry: Geometry) -> tuple[Limbs, str, bool]:
+    """Tell the side of one limb, by what, and whether by its place in the scanner alone.
+
+    Before that count a piece of the other limb, and the room beside it.
+    """
     ones = [seen for seen in slices if seen.count == 1]
     pieces = [seen.main for seen in ones if seen.piece]
     if 3 * len(pieces) >= len(ones):
-        return Limbs(max(Side, key=pieces.count)), "and a piece of the other, which is not counted"
+        return Limbs(max(Side, key=pieces.count)), "and a piece of the other, which is not counted", False
     start, end = np.median([seen.across for seen in ones], axis=0)
     middle, width = (start + end) / 2, end - start
     if abs(middle - 0.5) >= _BESIDE * width:
-        return Limbs.RIGHT if middle < 0.5 else Limbs.LEFT, "with room for the other beside it"
+        return Limbs.RIGHT if middle < 0.5 else Limbs.LEFT, "with room for the other beside it", False
     right_mm = _right_mm(geometry, middle)
     # Counted from a corner of the image, they are no coordinates of a scanner; a cut along one axis leaves two zeros.
     if np.count_nonzero(geometry.affine[:3, 3]) > 1 and _OFF_MM <= abs(right_mm) <= _BORE_MM:
-        return Limbs.RIGHT if right_mm > 0 else Limbs.LEFT, f"{abs(right_mm):.0f} {_BY_PLACE}"
-    return Limbs.ONE, "of a side that is not known"
+        side = Limbs.RIGHT if right_mm > 0 else Limbs.LEFT
+        return side, f"{abs(right_mm):.0f} mm beside the scanner's middle", True
+    return Limbs.ONE, "of a side that is not known", False
 
 
 def _right_mm(geometry: Geometry, place: float) -> float:

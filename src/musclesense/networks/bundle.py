@@ -1,6 +1,6 @@
 """What a trained network is stored as: a bundle to give away, and the checkpoints of training.
 
-A bundle is a folder of ``card.json`` (what the networks are, and what they were trained on) and
+A bundle is a folder, or one file, of ``card.json`` (what the networks are, and what they were trained on) and
 ``weights.safetensors``: the weights of one network, or of several of one study, each name after the network's number.
 Checkpoints are PyTorch's archives: format 2 as `SegmentationModule` writes it, format 1 as earlier versions did.
 Neither runs anything that a file holds or names, and what is read is proved to be a network that can be used. What it
@@ -21,11 +21,22 @@ from torch import Tensor, nn
 
 from musclesense.errors import InputError
 from musclesense.networks.build import build_network, require_fit
-from musclesense.networks.card import CARD, FORMAT, WEIGHTS, is_bundle, read_card, read_weights, usable
+from musclesense.networks.card import (
+    CARD,
+    FORMAT,
+    SUFFIX,
+    WEIGHTS,
+    is_bundle,
+    read_card,
+    read_weights,
+    usable,
+    weights_file,
+    write_packed,
+)
 from musclesense.networks.registry import LOSS, NETWORK, OPTIMIZER, SCHEDULE, Kind, named, of_file
 from musclesense.networks.spec import NetworkSpec
-from musclesense.storage.atomic import atomic_folder
-from musclesense.storage.paths import is_folder, require_file
+from musclesense.storage.atomic import atomic_folder, atomic_path
+from musclesense.storage.paths import require_file
 from musclesense.storage.records import require_format, require_modest, write_json
 from musclesense.version import __version__
 
@@ -49,7 +60,7 @@ class TrainedNetwork:
     @property
     def weights_file(self) -> Path:
         """The file of the weights."""
-        return self.path / WEIGHTS if is_folder(self.path) else self.path
+        return weights_file(self.path)
 
 
 def read_networks(path: Path, classes: Collection[str] = ()) -> tuple[TrainedNetwork, ...]:
@@ -96,12 +107,12 @@ def read_bundle(folder: Path, classes: Collection[str] = ()) -> tuple[TrainedNet
 
 
 def write_bundle(
-    folder: Path, spec: NetworkSpec, networks: Sequence[Mapping[str, Tensor]], about: Mapping[str, Any]
+    out: Path, spec: NetworkSpec, networks: Sequence[Mapping[str, Tensor]], about: Mapping[str, Any]
 ) -> None:
     """Write a bundle, whole or not at all.
 
     Args:
-        folder: To be made.
+        out: Folder to be made; where its name ends with `SUFFIX`, a file.
         spec: What the networks were trained as.
         networks: The state of each, by the names of the network.
         about: For the card: plain values such as ``title`` and ``use``.
@@ -126,7 +137,11 @@ def write_bundle(
         "versions": {"musclesense": __version__, "python": platform.python_version(), "torch": torch.__version__},
         "weights_sha256": hashlib.sha256(content).hexdigest(),
     }
-    with atomic_folder(folder) as draft:
+    if out.suffix == SUFFIX:
+        with atomic_path(out) as draft:
+            write_packed(draft, card, content)
+        return
+    with atomic_folder(out) as draft:
         (draft / WEIGHTS).write_bytes(content)
         write_json(draft / CARD, card)
 

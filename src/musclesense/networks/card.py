@@ -1,6 +1,11 @@
-"""The card of a bundle: what its networks are, take and give. It is read without PyTorch."""
+"""The card of a bundle: what its networks are, take and give. It is read without PyTorch.
+
+A bundle is a folder, or one file that holds the same two files as they are: an archive that is not compressed.
+"""
 
 import hashlib
+import json
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +17,14 @@ import yaml
 
 from musclesense.errors import InputError
 from musclesense.networks.spec import NetworkSpec
-from musclesense.storage.paths import is_folder, require_file
-from musclesense.storage.records import read_json, require_format
+from musclesense.storage.digests import digest_of_bytes
+from musclesense.storage.paths import is_file, is_folder, require_file
+from musclesense.storage.records import LARGEST_RECORD_BYTES, read_json, require_format, require_modest
 
 FORMAT = 2
 CARD, WEIGHTS = "card.json", "weights.safetensors"
+SUFFIX = ".musclesense"
+"""Of a bundle that is one file."""
 
 _Tensor = TypeVar("_Tensor")
 
@@ -50,8 +58,44 @@ class Card:
 
 
 def is_bundle(path: Path) -> bool:
-    """Tell whether a folder is a bundle."""
-    return is_folder(path) and (path / CARD).is_file()
+    """Tell whether a folder is a bundle, or a file: one of another name is looked into."""
+    if not is_file(path):
+        return is_folder(path) and (path / CARD).is_file()
+    if path.suffix == SUFFIX:
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return CARD in archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def weights_file(bundle: Path) -> Path:
+    """Give the file that holds the weights."""
+    return bundle / WEIGHTS if is_folder(bundle) else bundle
+
+
+def digest_of_weights(file: Path) -> str:
+    """Give the SHA-256 of the weights in a file: of those in a bundle of one file, or of all its bytes."""
+    return hashlib.sha256(_packed(file, WEIGHTS)).hexdigest() if is_bundle(file) else digest_of_bytes(file)
+
+
+def write_packed(file: Path, card: Mapping[str, Any], weights: bytes) -> None:
+    """Write a bundle of one file; the same content gives the same bytes."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in ((CARD, json.dumps(card, indent=2).encode()), (WEIGHTS, weights)):
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def _packed(file: Path, name: str) -> bytes:
+    """Read a part of a bundle of one file. It is no larger than the file, since nothing is compressed."""
+    with zipfile.ZipFile(file) as archive:
+        sizes = {part.filename: part.file_size for part in archive.infolist()}
+        if len(archive.infolist()) != 2 or {*sizes} != {CARD, WEIGHTS} or sizes[CARD] > LARGEST_RECORD_BYTES:
+            raise InputError(f"holds something else than a {CARD} and its {WEIGHTS}")
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise InputError("its parts are compressed")
+        return archive.read(name)
 
 
 def read_card(folder: Path) -> Card:
@@ -61,7 +105,11 @@ def read_card(folder: Path) -> Card:
         InputError: It is damaged, of a newer format, or describes no network.
     """
     with usable(folder, "bundle", "fetch it again"):
-        content = read_json(folder / CARD, remedy="fetch the bundle again")
+        if is_file(folder):
+            content = json.loads(_packed(folder, CARD))
+            require_modest(content, CARD, most=LARGEST_RECORD_BYTES)
+        else:
+            content = read_json(folder / CARD, remedy="fetch the bundle again")
         number = require_format(folder / CARD, content, newest=FORMAT)
         networks = None if number == 1 else content["networks"]
         return Card(NetworkSpec.from_config(content["spec"]), networks, content["weights_sha256"], content)
@@ -78,8 +126,8 @@ def read_weights(folder: Path, card: Card, load: Callable[[bytes], dict[str, _Te
     Raises:
         InputError: They are missing, or are not those.
     """
-    require_file(folder / WEIGHTS)
-    content = (folder / WEIGHTS).read_bytes()
+    require_file(weights_file(folder))
+    content = _packed(folder, WEIGHTS) if is_file(folder) else (folder / WEIGHTS).read_bytes()
     if hashlib.sha256(content).hexdigest() != card.weights_sha256:
         raise InputError(f"{WEIGHTS} is not the file of which {CARD} tells")
     weights = load(content)

@@ -46,7 +46,7 @@ def card_of(model: str) -> str:
     """
     folder = place_of(model)
     if not is_bundle(folder):
-        raise InputError(f"{model}: no bundle; give {' or '.join((*shipped(), 'the folder of one'))}")
+        raise InputError(f"{model}: no bundle; give {' or '.join((*shipped(), 'a bundle'))}")
     return read_card(folder).as_text()
 
 

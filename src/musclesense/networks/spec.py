@@ -14,7 +14,6 @@ from musclesense.vocabulary import CHANNELS, Region
 _SMALLEST_SCALE, _LARGEST_SCALE, _MOST_SCALES = 0.5, 2.0, 32
 WIDEST, DEEPEST, MOST_FOLDED = 1024, 10, 8
 """Features of the finest stage, stages, and pixels along a folded square that a U-Net may have."""
-BEST_SCALES = (0.85, 1.0, 1.15)
 MOST_FEATURES = 2**28
 """Of a layer for one image, each of 4 bytes; several layers are in memory at once."""
 
@@ -24,7 +23,6 @@ class Effort(StrEnum):
 
     FAST = "fast"  # once
     DEFAULT = "default"  # as the network was trained to be used
-    BEST = "best"  # with its mirror image, at each of `BEST_SCALES` and of the network's own sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +73,7 @@ class NetworkSpec:
 
     def at(self, effort: Effort) -> Self:
         """Give the same network with as much test-time augmentation as is asked for."""
-        if effort == Effort.DEFAULT:
-            return self
-        if effort == Effort.FAST:
-            return replace(self, flip=False, scales=(1.0,))
-        return replace(self, flip=True, scales=tuple(sorted({*self.scales, *BEST_SCALES})))
+        return replace(self, flip=False, scales=(1.0,)) if effort == Effort.FAST else self
 
     @property
     def frame(self) -> Frame:

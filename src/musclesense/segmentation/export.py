@@ -15,11 +15,11 @@ from musclesense.errors import ArgumentError, InputError
 from musclesense.messages import log
 from musclesense.metrics.case import Case
 from musclesense.networks.bundle import TrainedNetwork, write_bundle
+from musclesense.networks.card import SUFFIX, digest_of_weights
 from musclesense.networks.onnx import UnsuitedError, onnx_model
 from musclesense.networks.shipped import place_of
 from musclesense.segmentation.segmenter import trained_networks
 from musclesense.storage.atomic import atomic_path
-from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.paths import is_file, require_free
 from musclesense.storage.records import read_yaml
 from musclesense.studies.layout import RunFolder, StudyFolder
@@ -41,7 +41,7 @@ def export_bundle(
 
     Args:
         model: A study's folder, a run's folder, a checkpoint or a bundle.
-        out: Folder to make.
+        out: Folder to make, or a file whose name ends with ``.musclesense``.
         card: A YAML file of what people say of the networks, such as ``title``, ``use`` and ``not_for``.
         half: Store weights in half precision, in half the room.
         allow_class: Networks of the user's own that the model may name.
@@ -53,13 +53,13 @@ def export_bundle(
         InputError: Nothing usable is there, a study has unfinished runs, the card is of another network, or ``out`` is
             in use.
     """
-    require_free(out, or_empty=True)
+    require_free(out, or_empty=out.suffix != SUFFIX)
     _require_finished(place_of(model))
     networks = trained_networks(model, allow_class)
     for other in networks:
         if other.spec != networks[0].spec:
             raise InputError(f"{other.path}: is not of the network of {networks[0].path}; give networks of one study")
-    made_of = [digest_of_bytes(file) for file in dict.fromkeys(one.weights_file for one in networks)]
+    made_of = [digest_of_weights(file) for file in dict.fromkeys(one.weights_file for one in networks)]
     said = {} if card is None else _words(card, made_of)
     about = {"title": place_of(model).absolute().name, **_of_study(networks), **said, "made_of": made_of}
     states = [one.network.state_dict() for one in networks]

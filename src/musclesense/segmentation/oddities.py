@@ -38,11 +38,13 @@ def odd_values(image: NDArray[Any], geometry: Geometry) -> Iterator[str]:
     >>> [said.partition(",")[0] for said in odd_values(phase, geometry)]
     ['neighbouring voxels leap from end to end of the range']
     """
-    if (negative := float(np.mean(image < -_BELOW_AIR * np.percentile(image, 99)))) > _NEGATIVE:
-        yield f"{100 * negative:.0f} % of voxels are far below 0, as in CT and phase images; give a magnitude image"
     slices = np.moveaxis(image, slice_axis(geometry), 0)
     slices = slices[:: max(1, len(slices) // _SLICES)].astype(np.float32)
-    few = len(np.unique(slices[:, ::2, ::2])) <= _FEW_VALUES and (slices == slices.round()).all()
+    sample = slices[:, ::2, ::2]
+    low, bright, high = np.percentile(sample, (0.5, 99, 99.5))
+    if (negative := float(np.mean(sample < -_BELOW_AIR * bright))) > _NEGATIVE:
+        yield f"{100 * negative:.0f} % of voxels are far below 0, as in CT and phase images; give a magnitude image"
+    few = len(np.unique(sample)) <= _FEW_VALUES and (slices == slices.round()).all()
     if few and (len(values := np.unique(slices)) == 2 or np.ptp(values) < 2 * _FEW_VALUES):
         yield f"holds {len(values)} values alone, as a mask does; give the image"
     one, other = slices[:, 1:], slices[:, :-1]
@@ -50,7 +52,6 @@ def odd_values(image: NDArray[Any], geometry: Geometry) -> Iterator[str]:
     steps = np.abs(one - other)[there]
     if len(steps) <= _LEAST_VOXELS:
         return
-    low, high = np.percentile(slices, (0.5, 99.5))
     wraps = np.mean(slices == 0) > _MASKED and np.mean(steps > _WHOLE * np.ptp(slices)) > _WRAPS
     if wraps or np.mean(steps > _FAR * (high - low)) > _LEAPS:
         yield "neighbouring voxels leap from end to end of the range, as in phase images and noise; give a magnitude"

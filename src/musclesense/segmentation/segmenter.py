@@ -15,7 +15,7 @@ from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.labels import decide
 from musclesense.imaging.nifti import Geometry
 from musclesense.messages import in_words, log
-from musclesense.networks.card import WEIGHTS, is_bundle
+from musclesense.networks.card import is_bundle, weights_file
 from musclesense.networks.predictor import AUTO, Ensemble, Predictor, on_processor
 from musclesense.networks.shipped import default_model, place_of, shipped
 from musclesense.networks.spec import Effort, NetworkSpec
@@ -219,7 +219,7 @@ def _predictors(place: Path, device: str, classes: Collection[str], effort: Effo
         from musclesense.networks.onnx_predictor import read_onnx
 
         if members := read_onnx(place, effort):
-            return [(place / WEIGHTS, one) for one in members]
+            return [(weights_file(place), one) for one in members]
     from musclesense.networks.torch_predictor import TorchPredictor
 
     trained = trained_networks(place, classes)

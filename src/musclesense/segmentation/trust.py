@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from musclesense.imaging.grid import Placement, slice_zooms, take_slice
+from musclesense.networks.card import digest_of_weights
 from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.place import PLACES
-from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.records import read_json, require_format
 from musclesense.vocabulary import Limbs, Side
 
@@ -127,7 +127,7 @@ def fit_of(weights: Sequence[Path], spec: NetworkSpec) -> tuple[Trust, bool]:
     """Choose the fit for networks, and say whether it was made for them."""
     files = {*weights}
     several = spec.flip or len(spec.scales) > 1 or len(weights) > 1
-    own = fits().get((digest_of_bytes(files.pop()), several)) if len(files) == 1 else None
+    own = fits().get((digest_of_weights(files.pop()), several)) if len(files) == 1 else None
     return own or fits()[OTHER, several], own is not None
 
 

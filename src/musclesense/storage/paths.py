@@ -116,7 +116,7 @@ def require_file(path: Path, *, missing: str = _NO_FILE) -> int:
 
 
 def require_free(folder: Path, *, or_empty: bool = False) -> None:
-    """Refuse the name of a folder to be made where something is already, be it a link that leads nowhere.
+    """Refuse the name of a file or folder to be made where something is already, be it a link that leads nowhere.
 
     With ``or_empty``, an empty folder may be there, which `atomic_folder` replaces.
 
@@ -126,7 +126,7 @@ def require_free(folder: Path, *, or_empty: bool = False) -> None:
     with unwritable_errors(folder), suppress(FileNotFoundError):
         folder.lstat()
         if not (or_empty and folder.is_dir() and not any(folder.iterdir())):
-            raise InputError(f"{folder}: exists already; remove it or give another folder")
+            raise InputError(f"{folder}: exists already; remove it or give another name")
 
 
 def require_writable(folder: Path) -> None:
