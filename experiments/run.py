@@ -25,6 +25,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from musclesense.cohort.table import Acquisition, CohortTable, read_table
+from musclesense.endings import GO_ON, held, stopped_together, told
 from musclesense.errors import InputError, report_input_errors
 from musclesense.evaluation.report.written import LATEX
 from musclesense.launch import overrides as given
@@ -111,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--data", type=Path, default=Path("data"))
     asked = parser.parse_intermixed_args(arguments)
-    with report_input_errors(debug=False):
+    with told(GO_ON), report_input_errors(debug=False):
         to_console()
         register()
         tasks, places = tasks_of(table, asked.size, asked.words, asked.out), Places(asked.runs, asked.data)
@@ -206,7 +207,7 @@ def make(task: Task, places: Places) -> bool:
     try:
         for words in task.train:
             train = [sys.executable, str(HERE.parent / "train.py"), "-m", *words, *task.common, *places.words]
-            subprocess.run(train, check=True)
+            run(train)
         write_results(task, places)
     except subprocess.CalledProcessError as error:
         if (code := error.returncode) < 0 or code > 128:  # a signal has ended it: what follows is not begun
@@ -214,6 +215,18 @@ def make(task: Task, places: Places) -> bool:
         return False
     print(f"{task.name}: {task.results}", flush=True)
     return True
+
+
+def run(words: Sequence[str], stdout: int | None = None) -> str:
+    """Run a command, which ends with this one where a signal stops it; give what it printed into a pipe."""
+    commands: list[subprocess.Popen[str]] = []
+    with stopped_together(commands):
+        with held():
+            commands.append(subprocess.Popen(words, stdout=stdout, text=True))
+        printed, _ = commands[0].communicate()
+    if code := commands[0].returncode:
+        raise subprocess.CalledProcessError(code, words)
+    return printed or ""
 
 
 def write_results(task: Task, places: Places) -> None:
@@ -226,7 +239,7 @@ def write_results(task: Task, places: Places) -> None:
         said = ""
         for line in task.then:
             words = [sys.executable, "-m", "musclesense", *filled(line, studies, out=str(draft), **found)]
-            printed = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
+            printed = run(words, stdout=subprocess.PIPE)
             print(printed, end="", flush=True)
             said += f"$ musclesense {line}\n\n{printed}\n"
         write_text(draft / PRINTED, said)

@@ -14,6 +14,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+from musclesense.endings import GO_ON, held, stopped_together, told
 from musclesense.segmentation.export import export_bundle
 from musclesense.storage.atomic import atomic_path
 from musclesense.studies.layout import RunFolder, StudyFolder
@@ -33,27 +34,32 @@ def main() -> int:
     options.only = options.only or NETWORKS
     options.out.mkdir(parents=True, exist_ok=True)
     machine = [] if options.machine is None else [f"machine={options.machine}"]
-    told = {name: (options.out / f"{name}.log").open("w") for name in options.only}
-    trainings = {
-        name: subprocess.Popen(
-            [
-                *(sys.executable, str(ROOT / "train.py"), f"experiment={name}", *machine),
-                *(f"study={name}", f"runs={options.runs}", *overrides),
-            ],
-            stdout=told[name],
-            stderr=subprocess.STDOUT,
+    with told(GO_ON):
+        failed = train(
+            {name: options.out / f"{name}.log" for name in options.only}, [*machine, *overrides], options.runs
         )
-        for name in options.only
-    }
-    failed = [name for name, training in trainings.items() if training.wait() != 0]
-    for name, log in told.items():
-        log.close()
-        print(f"{name}: {'failed' if name in failed else 'trained'}; see {log.name}")
-    finished = {name: run for name in options.only if (run := StudyFolder(options.runs / name).run(0, 0)).is_finished}
-    for name, run in finished.items():
-        keep_network(run, options.out / f"{name}.ckpt")
-    keep_records(finished, options.out / "records.zip")
+        folders = {name: StudyFolder(options.runs / name).run(0, 0) for name in options.only}
+        finished = {name: run for name, run in folders.items() if run.is_finished}
+        for name, run in finished.items():
+            keep_network(run, options.out / f"{name}.ckpt")
+        keep_records(finished, options.out / "records.zip")
     return 1 if failed else 0
+
+
+def train(logs: dict[str, Path], overrides: list[str], runs: Path) -> list[str]:
+    """Train networks side by side, each with its log, and name those that failed."""
+    trainings: list[subprocess.Popen[str]] = []
+    with stopped_together(trainings):
+        for name, log in logs.items():
+            words = [str(ROOT / "train.py"), f"experiment={name}", *overrides, f"study={name}", f"runs={runs}"]
+            with log.open("w") as said, held():
+                trainings.append(
+                    subprocess.Popen([sys.executable, *words], stdout=said, stderr=subprocess.STDOUT, text=True)
+                )
+        codes = dict(zip(logs, [training.wait() for training in trainings], strict=True))
+    for name, log in logs.items():
+        print(f"{name}: {'failed' if codes[name] else 'trained'}; see {log}")
+    return [name for name, code in codes.items() if code]
 
 
 def keep_network(run: RunFolder, out: Path) -> None:

@@ -7,9 +7,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 _NAMES = {"SIGINT": "Ctrl+C", "SIGTERM": "SIGTERM", "SIGHUP": "SIGHUP, as when its terminal is closed"}
 _PATIENT = 2  # signals, since `timeout` sends two at once; the third ends the process wherever it is
@@ -140,6 +143,23 @@ def held() -> Iterator[None]:
         _holding.pop()
         if came:
             raise Stopped(came[0])
+
+
+@contextmanager
+def stopped_together(commands: Sequence["Popen[str]"]) -> Iterator[None]:
+    """Let a signal that stops the block stop these commands, too, and wait until they have ended.
+
+    Args:
+        commands: Processes that the block starts, each in a `held` block: none is left out.
+    """
+    try:
+        yield
+    except Stopped as stop:
+        for one in commands:
+            one.send_signal(stop.number)
+        for one in commands:
+            one.communicate()
+        raise
 
 
 def end_children() -> None:

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from musclesense.endings import GO_ON
 from musclesense.errors import InputError
 from musclesense.phantom.cohorts.generate import generate
 from musclesense.phantom.cohorts.presets import Preset
@@ -21,6 +24,7 @@ from musclesense.studies.layout import StudyFolder
 from musclesense.vocabulary import Region
 
 from ..shared.runs import rows_of
+from ..shared.waiting import LONGEST_SECONDS, end, wait_until
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 STUDIES = yaml.safe_load((EXPERIMENTS / "studies.yaml").read_text())["studies"]
@@ -126,12 +130,12 @@ def test_a_study_that_fails_is_named_and_leaves_nothing_behind(
 ) -> None:
     """The last command of the first study fails; the second goes on."""
 
-    def fails(words: list[str], **how: Any) -> "subprocess.CompletedProcess[str]":
+    def fails(words: list[str], **how: Any) -> str:
         if "retest" in words:
             raise subprocess.CalledProcessError(2, words)
-        return subprocess.CompletedProcess(words, 0, "change\n" * ("change" in words), "")
+        return "change\n" * ("change" in words)
 
-    monkeypatch.setattr(run.subprocess, "run", fails)
+    monkeypatch.setattr(run, "run", fails)
     monkeypatch.setattr(run, "find_table", lambda settings: run.CohortTable(tmp_path / "cohort.csv", (), ""))
     monkeypatch.setattr(run, "say_left", lambda tasks, places: None)
     command = ["test_retest", "responsiveness", "--size=smoke", f"--out={tmp_path}", f"--runs={tmp_path / 'runs'}"]
@@ -151,11 +155,54 @@ def test_a_signal_ends_all_studies(
         begun.append(words)
         raise subprocess.CalledProcessError(code, words)
 
-    monkeypatch.setattr(run.subprocess, "run", stopped)
+    monkeypatch.setattr(run, "run", stopped)
     monkeypatch.setattr(run, "say_left", lambda tasks, places: None)
     with pytest.raises(SystemExit) as ended:
         run.main(["--size=smoke", f"--out={tmp_path}"])
     assert ended.value.code == left and len(begun) == 1
+
+
+STANDS_IN = """
+import os, signal, sys
+from musclesense.endings import told
+with told():
+    print("trains", os.getpid(), flush=True)
+    signal.pause()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("script", ["run.py", "train_all.py"])
+def test_what_trains_ends_with_the_script(script: str, number: int, tmp_path: Path) -> None:
+    """``train.py`` stands for a command that waits to be told to end; only the script is told."""
+    for name in (script, "studies.yaml"):
+        (tmp_path / "experiments" / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(EXPERIMENTS / name, tmp_path / "experiments" / name)
+    (tmp_path / "train.py").write_text(STANDS_IN)
+    words = {"run.py": ["test_retest", "--size=smoke"], "train_all.py": ["out"]}[script]
+    command, pipe = [sys.executable, str(tmp_path / "experiments" / script), *words], subprocess.PIPE
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    try:
+        trainings = begun(process) if script == "run.py" else logged(tmp_path / "out", process)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=LONGEST_SECONDS)
+        assert process.returncode == 128 + number and said.splitlines()[-1].endswith(GO_ON), said
+        assert not [one for one in trainings if Path(f"/proc/{one}").exists()], "waited for, and gone"
+    finally:
+        end(process)
+
+
+def begun(process: "subprocess.Popen[str]") -> list[int]:
+    assert process.stdout is not None
+    return [int(next(line for line in process.stdout if line.startswith("trains")).split()[1])]
+
+
+def logged(folder: Path, process: "subprocess.Popen[str]") -> list[int]:
+    def said() -> list[str]:
+        return [line for log in folder.glob("*.log") for line in log.read_text().splitlines(keepends=True)]
+
+    wait_until(lambda: sum(line.endswith("\n") for line in said()) == 3, process)
+    return [int(line.split()[1]) for line in said()]
 
 
 def test_folders_go_into_commands_as_one_word_each(run: ModuleType) -> None:
