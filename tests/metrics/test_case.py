@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from musclesense.cohort.table import Acquisition, read_table
 from musclesense.imaging.grid import take_slice
-from musclesense.imaging.labels import LabelSet
+from musclesense.imaging.labels import LabelSet, decide
 from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.metrics.case import COLUMNS, Case, Masks, score_slice
 
@@ -109,6 +109,39 @@ def test_the_truth_of_a_phantom_and_what_fat_and_water_say_are_two_columns(data,
         true_map = nib.load(row.fat_fraction).get_fdata()[..., row.slice or 0]
         assert case.fat_fraction_true_mask == pytest.approx(true_map[truth > 0].mean(), abs=0.01)
         assert case.measured_fat_fraction_bias == pytest.approx(expected[1] - true_map[truth > 0].mean(), abs=0.02)
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), threshold=st.floats(0.05, 0.95), classes=st.integers(1, 3))
+def test_the_oracle_is_at_least_the_score_of_each_class(data, seed, threshold, classes) -> None:
+    """Each class has its own best threshold, at which the masks of `decide` are those that are compared."""
+    row, mask, shown = first_case(data)
+    rng = np.random.default_rng(seed)
+    labels = LabelSet.from_config({f"c{n}": [n] for n in range(1, classes + 1)})
+    found = (rng.dirichlet(np.ones(classes + 1), shown.shape)[..., 1:] ** 0.4).transpose(2, 0, 1).astype(np.float32)
+    found /= np.maximum(1, found.sum(axis=0))
+    truth = np.where(shown > 0, rng.integers(1, classes + 1, shown.shape), 0).astype(np.uint8)
+    usual: dict[str, Any] = {"outer": 0, "inner": 0, "labels": labels, "truth": truth, "probabilities": found}
+    every = range(1, classes + 1)
+    cases = score_slice(row, row.slice or 0, mask.geometry, classes=every, predicted=decide(found, threshold), **usual)
+    for index, case in zip(every, cases, strict=True):
+        at = [np.float32(n / 100) for n in range(101)]
+        predicted = [decide(found, float(one)) == index for one in (*at, threshold)]
+        dice = [2 * np.sum(one & (truth == index)) / (one.sum() + np.sum(truth == index)) for one in predicted]
+        assert case.dice is not None and case.oracle_dice == pytest.approx(max(dice))
+        assert case.oracle_dice >= case.dice
+
+
+def test_the_oracle_is_unknown_without_probabilities_and_undefined_without_a_truth(data) -> None:
+    row, mask, truth = first_case(data)
+    usual: dict[str, Any] = {"outer": 0, "inner": 0, "labels": LabelSet.from_config({"muscle": []})}
+    (case,) = score_slice(row, row.slice or 0, mask.geometry, classes={1}, truth=truth, predicted=truth, **usual)
+    assert case.dice == 1 and case.oracle_dice is None
+    none, found = np.zeros_like(truth), np.ones((1, *truth.shape), np.float32)
+    for predicted in (none, truth):
+        own = usual | {"truth": none, "predicted": predicted, "probabilities": found}
+        (case,) = score_slice(row, row.slice or 0, mask.geometry, classes={1}, **own)
+        assert case.oracle_dice is None
 
 
 def test_a_water_image_that_is_of_no_use_costs_the_measured_column_alone(data, tmp_path) -> None:

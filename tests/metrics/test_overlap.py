@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-from musclesense.metrics.overlap import Overlap, SurfaceDistances, overlap, volume_ml
+from musclesense.metrics.overlap import Overlap, SurfaceDistances, oracle_dice, overlap, volume_ml
 
 Mask = NDArray[np.bool_]
 
@@ -130,3 +130,27 @@ def test_spacing_that_does_not_fit_is_refused(spacing: tuple[float, ...]) -> Non
     mask = np.ones((2, 2), dtype=bool)
     with pytest.raises(ValueError, match="2 positive sizes"):
         hd95_mm(mask, mask, spacing)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    truth=arrays(bool, (5, 6)),
+    probability=arrays(
+        np.float32,
+        (5, 6),
+        elements=st.one_of(
+            st.floats(0, 1, width=32), st.sampled_from([np.float32(n / 100) for n in range(101)]), st.just(-1.0)
+        ),
+    ),
+)
+def test_the_oracle_is_the_best_of_all_thresholds_tried_one_by_one(truth: Mask, probability) -> None:
+    tried = [overlap(truth, probability >= np.float32(n / 100)).dice for n in range(101)]
+    assert oracle_dice(truth, probability) == (
+        pytest.approx(max(dice for dice in tried if dice is not None)) if truth.any() else None
+    )
+
+
+@pytest.mark.parametrize(("probability", "best"), [(np.nan, 0), (-1, 0), (0, 1), (1, 1), (1 + 1e-6, 1)])
+def test_the_oracle_finds_what_some_threshold_finds(probability: float, best: float) -> None:
+    truth = np.ones((3, 3), bool)
+    assert oracle_dice(truth, np.full((3, 3), probability, np.float32)) == best

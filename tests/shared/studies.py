@@ -82,6 +82,7 @@ def write_run(folder: RunFolder, outer: int, inner: int, subjects: Iterable[str]
                     measured_fat_fraction_predicted_mask=found,
                     asd_mm=distance / 3,
                     asd_penalised_mm=distance / 3,
+                    oracle_dice=(2 * tp / (2 * tp + fp + fn) + 1) / 2,
                 )
             )
             pictures = (plane.astype(np.uint8) for plane in (image, truth, prediction))

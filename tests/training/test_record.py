@@ -64,6 +64,13 @@ def test_truth_itself_scores_nearly_one(scored, slices):
     assert image.dtype == np.uint8 and image.min() == 0 and image.max() == 255
 
 
+def test_what_lies_below_the_threshold_scores_nothing_and_the_oracle_finds_it(scored, slices):
+    truth = (slices.slices.classes[:1] == 1).astype(np.float32)
+    (whole,), (faint,) = (scored(truth * np.float32(part)).scores for part in (1, 0.4))
+    assert faint.dice == 0 and faint.oracle_dice == pytest.approx(whole.oracle_dice, abs=0.01)
+    assert whole.oracle_dice >= whole.dice > 0.75
+
+
 def test_fat_fraction_comes_from_the_table_else_from_fat_and_water_else_from_nowhere(scored, slices):
     acquisition = slices.slices.cases[0].acquisition
     (given,) = scored(everywhere(1.0)).scores

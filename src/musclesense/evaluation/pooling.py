@@ -50,6 +50,7 @@ class Scores:
     measured_fat_fraction_bias: MeanSD | None  # that of fat and water in the predicted mask minus that in the true mask
     voxels_true_min: int | None  # of the smallest true mask that is not empty
     runs: int  # different runs among the cases
+    oracle_dice: MeanSD | None  # Dice at each case's best threshold; no score
 
     @property
     def dice_sd_outer(self) -> float | None:
@@ -92,6 +93,7 @@ def pool(cases: Iterable[Case]) -> Scores:
         measured_fat_fraction_bias=_mean_sd(case.measured_fat_fraction_bias for case in cases),
         voxels_true_min=min((case.voxels_true for case in cases if case.voxels_true), default=None),
         runs=len({(case.outer, case.inner) for case in cases}),
+        oracle_dice=_mean_sd(case.oracle_dice for case in cases),
     )
 
 

@@ -32,6 +32,8 @@ class Masks:
     voxel_mm3: float  # volume of a voxel
     fat_fraction: NDArray[np.float32] | None  # (rows, columns), percent; None where the scan has no fat fraction
     measured: NDArray[np.float32] | None  # the same from the fat and the water image; None where the scan lacks one
+    probability: NDArray[np.float32] | None = None
+    """(rows, columns), of all classes together; below 0 where another class is likelier; None where it is unknown."""
 
     @cached_property
     def counts(self) -> overlap.Overlap:
@@ -57,6 +59,13 @@ class Masks:
         """Give a distance, and the slice's diagonal where one mask is empty and the other is not."""
         failed = self.truth.any() != self.predicted.any()
         return overlap.diagonal_mm(self.truth.shape, self.spacing) if failed else distance
+
+    @property
+    def oracle_dice(self) -> float | None:
+        """Dice at the threshold that is best here, the fixed one among them; None where there is none."""
+        fixed = self.counts.dice
+        best = None if self.probability is None else overlap.oracle_dice(self.truth, self.probability)
+        return best if best is None or fixed is None else max(best, fixed)
 
     def volume_ml(self, mask: NDArray[np.bool_]) -> float:
         """Give the volume of one of the masks."""
@@ -157,12 +166,17 @@ class Case:
             "ASD, the slice's diagonal where one mask is empty", "mm", lambda masks: masks.penalised_mm(masks.asd_mm)
         ),
     ] = None
+    oracle_dice: Annotated[
+        float | None,
+        Column("Dice at the threshold best for this case: no score", "0 to 1", lambda masks: masks.oracle_dice),
+    ] = None
 
     def __post_init__(self) -> None:
         if self.region not in tuple(Region):
             raise ValueError(f"region {self.region!r} is none")
-        if self.dice is not None and not 0 <= self.dice <= 1:
-            raise ValueError(f"Dice {self.dice} lies outside 0 to 1")
+        for dice in (self.dice, self.oracle_dice):
+            if dice is not None and not 0 <= dice <= 1:
+                raise ValueError(f"Dice {dice} lies outside 0 to 1")
 
     @property
     def fat_fraction_bias(self) -> float | None:
@@ -212,6 +226,7 @@ def score_slice(
     classes: Collection[int],
     truth: NDArray[np.uint8],
     predicted: NDArray[np.uint8],
+    probabilities: NDArray[np.float32] | None = None,
 ) -> tuple[Case, ...]:
     """Compare a prediction with the labels of one slice.
 
@@ -228,12 +243,14 @@ def score_slice(
         classes: Class indices that some case of the region has.
         truth: Class indices of the slice, as ``take_slice`` gives it.
         predicted: Class indices of the same shape.
+        probabilities: Those of the classes that they were decided by, (classes, rows, columns), where they are known.
 
     Returns:
         A case for each class.
     """
     measured = _of_fat_and_water(acquisition, number, truth.shape)
     fraction = _fat_fraction(acquisition, number, measured)
+    found = None if probabilities is None else (probabilities.argmax(axis=0) + 1, probabilities.sum(axis=0))
     return tuple(
         Case(
             outer=outer,
@@ -253,6 +270,7 @@ def score_slice(
                     voxel_mm3=float(np.prod(geometry.zooms)),
                     fat_fraction=fraction,
                     measured=measured,
+                    probability=None if found is None else np.where(found[0] == index, found[1], -1),
                 )
             ),
         )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,27 @@ def overlap(truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> Overlap:
     _check_pair(truth, prediction)
     tp = int(np.count_nonzero(truth & prediction))
     return Overlap(tp, int(np.count_nonzero(prediction)) - tp, int(np.count_nonzero(truth)) - tp)
+
+
+def oracle_dice(truth: NDArray[np.bool_], probability: NDArray[np.floating[Any]]) -> float | None:
+    """Give the best Dice of all thresholds 0, 0.01, ... 1: chosen with the truth at hand, so it is no score.
+
+    Args:
+        truth: Mask.
+        probability: Of the same shape; below 0 or no number where no threshold predicts anything.
+
+    Returns:
+        None where the truth is empty, since the best of all then predicts nothing.
+
+    >>> oracle_dice(np.array([True, True, False]), np.array([0.9, 0.3, 0.2], np.float32))
+    1.0
+    """
+    if not truth.any():
+        return None
+    thresholds = np.linspace(0, 1, 101, dtype=np.float32)
+    passed = np.searchsorted(thresholds, np.nan_to_num(probability, nan=-1), side="right")  # so many it reaches
+    found, true = (np.bincount(own, minlength=102)[:0:-1].cumsum() for own in (passed.ravel(), passed[truth]))
+    return float((2 * true / (found + np.count_nonzero(truth))).max())
 
 
 @dataclass(frozen=True, eq=False)

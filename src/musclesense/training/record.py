@@ -115,6 +115,7 @@ def score_scan(
         }
         prepared = spec.frame.prepare(images[spec.placed_by].geometry, slices)
         (probabilities,) = predictor.probabilities(prepared.images[None])
+        found = prepared.placement.to_scanner(probabilities)
         scores = score_slice(
             acquisition,
             number,
@@ -124,7 +125,8 @@ def score_scan(
             labels=spec.labels,
             classes=cache.classes_of[acquisition.region],
             truth=spec.labels.encode(take_slice(mask.data, mask.geometry, number)),
-            predicted=decide(prepared.placement.to_scanner(probabilities), spec.threshold),
+            predicted=decide(found, spec.threshold),
+            probabilities=found,
         )
         overlay = KeptSlice(
             acquisition.line,

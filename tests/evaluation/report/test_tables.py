@@ -164,6 +164,7 @@ def test_each_column_of_scores_stands_once_in_each_table() -> None:
         *("outer", "inner", "region", "label", "cases", "dice_mean", "dice_sd", "dice_undefined", "hd95_mm_mean"),
         *("volume_bias_ml", "fat_fraction_bias", "hd95_undefined", "fat_fraction_undefined", "both_empty"),
         *("prediction_empty", "truth_empty", "hd95_penalised_mm_mean", "measured_fat_fraction_bias", "voxels_true_min"),
+        "oracle_dice_mean",
     ) == NESTED_CV_COLUMNS
 
 

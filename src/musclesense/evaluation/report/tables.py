@@ -105,6 +105,9 @@ MEASURES = (
     Measure("measured_fat_fraction_bias_sd", of="measured_fat_fraction_bias", sd=True, by_run=False),
     Measure("voxels_true_min", title="Smallest truth, voxels", on=(FAILURES,)),
     Measure("runs", by_run=False),
+    Measure(
+        "oracle_dice_mean", of="oracle_dice", title="Oracle Dice: best threshold, no score", form=".3f", on=(REGIONS,)
+    ),
 )
 """Every column of scores, in the order of the tables."""
 
