@@ -55,6 +55,11 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     assert [one for one in said if "status of 410" not in one] == []  # of what was deleted
 
 
+def has(page: Any, selector: str, text: str) -> None:
+    """Wait for a text; by no code that the page itself would have to evaluate, which its policy forbids."""
+    playwright.expect(page.locator(selector)).to_have_text(text, timeout=1000 * LONGEST_SECONDS)
+
+
 def judged(page: Any) -> list[str]:
     """What axe finds wrong, where it is there."""
     if not AXE.is_file():
@@ -85,7 +90,7 @@ def test_from_the_upload_to_the_corrected_mask(page: Any, limbs: TwoLimbs, tmp_p
     page.select_option("#limbs", "both")
     page.click("#send")
     page.wait_for_selector("#totals")
-    page.wait_for_function("document.querySelector('#viewer-said').textContent === ''")
+    has(page, "#viewer-said", "")
     assert judged(page) == []
     automatic = saved(page, "a[href$='files/mask.nii.gz']", tmp_path / "mask.nii.gz")
     before = page.inner_text("#totals tbody tr:nth-child(2) td.main")
@@ -93,18 +98,18 @@ def test_from_the_upload_to_the_corrected_mask(page: Any, limbs: TwoLimbs, tmp_p
     page.focus("#canvas")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('#where').textContent.startsWith('slice 1 ')")
+    has(page, "#where", "slice 1 of 0–3")  # noqa: RUF001
     page.keyboard.press("e")
     assert page.get_attribute("#eraser", "aria-pressed") == "true"
     for _ in range(40):
         page.keyboard.press("]")
     box = page.locator("#canvas").bounding_box()
     _stroke(page, box, 0.6, 0.95)
-    page.wait_for_function("document.querySelector('#paint-said').textContent.startsWith('1 slice changed')")
+    has(page, "#paint-said", "1 slice changed, not measured yet")
     page.keyboard.press("Control+z")
-    page.wait_for_function("document.querySelector('#save').disabled")
+    playwright.expect(page.locator("#save")).to_be_disabled()
     page.keyboard.press("Control+y")
-    page.wait_for_function("!document.querySelector('#save').disabled")
+    playwright.expect(page.locator("#save")).to_be_enabled()
     page.click("#save")
     page.wait_for_selector("#changes")
     assert (
@@ -132,7 +137,7 @@ def _stroke(page: Any, box: dict[str, float], first: float, last: float) -> None
 def test_the_picture_follows_what_is_chosen(page: Any) -> None:
     page.click("text=Example: thighs")
     page.wait_for_selector("#totals")
-    page.wait_for_function("document.querySelector('#viewer-said').textContent === ''")
+    has(page, "#viewer-said", "")
     seen = [pixels(page)]
     for change in ("#image >> option", "white", "opacity", "contour"):
         if change.startswith("#"):
@@ -142,7 +147,7 @@ def test_the_picture_follows_what_is_chosen(page: Any) -> None:
         else:
             page.evaluate(f"document.querySelector('#{change}').value = 0.9")
             page.dispatch_event(f"#{change}", "input")
-        page.wait_for_function("document.querySelector('#viewer-said').textContent === ''")
+        has(page, "#viewer-said", "")
         seen.append(pixels(page))
     assert len({one.tobytes() for one in seen}) >= 3
 

@@ -6,7 +6,7 @@ import pytest
 
 from musclesense.segmentation import measuring
 from musclesense.serve import work
-from musclesense.serve.pages import FLAGS
+from musclesense.serve.shell import FLAGS
 from musclesense.serve.store import State, Store
 
 from ..shared.waiting import wait_until
@@ -84,4 +84,5 @@ def test_a_form_that_is_refused_gets_a_page(serve: Serve) -> None:
 
 
 def test_every_flag_is_explained() -> None:
-    assert {*FLAGS} == {measuring.CUT, measuring.LIMB_CUT, measuring.LEFT_OUT, measuring.OFF_LEVEL}
+    flags = {measuring.CUT, measuring.LIMB_CUT, measuring.LEFT_OUT, measuring.OFF_LEVEL, measuring.DOUBTFUL}
+    assert {*FLAGS} == flags

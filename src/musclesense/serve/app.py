@@ -10,7 +10,7 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from musclesense.errors import InputError
-from musclesense.serve import pages, view
+from musclesense.serve import pages, shell, view
 from musclesense.serve.answers import FILES, Result, Status, result_of
 from musclesense.serve.desk import CHOICES, Desk
 from musclesense.serve.jobs import Jobs
@@ -108,9 +108,7 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
         place = desk.store.folder(desk.job(name, done=True).id) / RESULT / (file if file in FILES else "-")
         if not place.is_file():
             raise HTTPException(404, "The result has no such file.")
-        # A page of its own scripts, which must reach nothing of this one even if it is opened here.
-        own = {"Content-Security-Policy": "sandbox allow-scripts allow-downloads"} if file.endswith(".html") else {}
-        return FileResponse(place, media_type=FILES[file], filename=f"musclesense-{name[:6]}-{file}", headers=own)
+        return shell.download(place, f"{name[:6]}-{file}")
 
     @app.post(
         "/api/jobs/{name}/painted",

@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +76,7 @@ class Desk:
     async def paint(self, job: Job, request: Request) -> str:
         """Take painted slices of a mask, and let them be measured; gives the name of that job."""
         base = self.store.latest(job)
-        told = view.read_view(self.store.folder(job.id) / SHOWN)
-        most, edits = told["slices"] * (4 + told["rows"] * told["columns"]), bytearray()
-        async for piece in _steady(request.stream()):
-            edits += piece
-            if len(edits) > most:
-                raise HTTPException(413, "This is more than the mask of the scan.")
-        if not edits or len(edits) % (4 + told["rows"] * told["columns"]):
-            raise HTTPException(422, "These are no whole slices of the scan.")
+        edits = await edits_of(request, view.read_view(self.store.folder(job.id) / SHOWN))
         name, folder = self.store.new_folder()
         (folder / PAINTED).write_bytes(edits)
         try:
@@ -108,6 +101,18 @@ class Desk:
     def status(self, job: Job) -> Status:
         """Say where a job stands."""
         return status_of(job, self.store, self.settings)
+
+
+async def edits_of(request: Request, told: Mapping[str, Any]) -> bytes:
+    """Take painted slices of the mask of a view, or answer that they are none."""
+    one, edits = 4 + told["rows"] * told["columns"], bytearray()
+    async for piece in _steady(request.stream()):
+        edits += piece
+        if len(edits) > told["slices"] * one:
+            raise HTTPException(413, "This is more than the mask of the scan.")
+    if not edits or len(edits) % one:
+        raise HTTPException(422, "These are no whole slices of the scan.")
+    return bytes(edits)
 
 
 async def _steady(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

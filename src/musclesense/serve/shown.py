@@ -13,7 +13,7 @@ from musclesense.imaging.nifti import Geometry, read_volume, write_volume
 from musclesense.segmentation.measured import MeasuredMask
 from musclesense.segmentation.pictures import around, upright, upright_zooms
 from musclesense.segmentation.scan import FAT_FRACTION, Scan
-from musclesense.serve.view import MASK, VIEW
+from musclesense.serve.view import VIEW
 from musclesense.storage.records import write_json
 
 _KEPT = ".nii"
@@ -23,25 +23,32 @@ _USUAL_WINDOW = 99.0
 
 
 def write_view(folder: Path, found: MeasuredMask) -> None:
-    """Write what the page shows of a mask and its images: arrays of (slices, rows, columns)."""
+    """Write what the page shows of a mask and its images."""
     folder.mkdir()
+    told, arrays = view_of(found)
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    write_json(folder / VIEW, told)
+
+
+def view_of(found: MeasuredMask) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Give what the page shows of a mask and its images, and arrays of (slices, rows, columns) by name."""
     scan, geometry = found.scan, found.geometry
     shown = around(np.logical_or.reduce(upright(scan.bodies, geometry)), upright_zooms(geometry))
-    images = [_write_image(folder, name, image, found) for name, image in _images(scan)]
-    np.save(folder / MASK, upright(found.classes, geometry))
-    slices, rows, columns = upright(found.classes, geometry).shape
-    write_json(
-        folder / VIEW,
-        {
-            "slices": slices,
-            "rows": rows,
-            "columns": columns,
-            "zooms": upright_zooms(geometry),
-            "body": [[max(0, round(first + 0.5)), round(last + 0.5)] for first, last in shown],
-            "images": images,
-            "labels": [{"name": name, "colour": colour(index)} for index, name in enumerate(found.labels.names)],
-        },
-    )
+    arrays, images = {"mask": upright(found.classes, geometry)}, list[dict[str, Any]]()
+    for name, image in _images(scan):
+        told, arrays[name] = _as_numbers(name, image, found)
+        images.append(told)
+    slices, rows, columns = arrays["mask"].shape
+    return {
+        "slices": slices,
+        "rows": rows,
+        "columns": columns,
+        "zooms": upright_zooms(geometry),
+        "body": [[max(0, round(first + 0.5)), round(last + 0.5)] for first, last in shown],
+        "images": images,
+        "labels": [{"name": name, "colour": colour(index)} for index, name in enumerate(found.labels.names)],
+    }, arrays
 
 
 def _images(scan: Scan) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -55,16 +62,16 @@ def _images(scan: Scan) -> Iterator[tuple[str, NDArray[Any]]]:
         yield FAT_FRACTION, scan.fat_fraction
 
 
-def _write_image(folder: Path, name: str, image: NDArray[Any], found: MeasuredMask) -> dict[str, Any]:
-    """Write an image as whole numbers; gives what black and white are in it."""
+def _as_numbers(name: str, image: NDArray[Any], found: MeasuredMask) -> tuple[dict[str, Any], NDArray[np.uint16]]:
+    """Give what black and white are in an image, and the image as whole numbers."""
     percent = name == FAT_FRACTION
     finite = np.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
     low, high = (0.0, 100.0) if percent else (float(min(finite.min(), 0.0)), float(finite.max()))
     scaled = (finite - low) * (_GREATEST / max(high - low, 1e-12))
-    np.save(folder / f"{name}.npy", upright(np.clip(np.rint(scaled), 0, _GREATEST).astype("<u2"), found.geometry))
     inside = image[found.scan.bodies & np.isfinite(image)]
     white = high if percent or not inside.size else float(np.percentile(inside, _USUAL_WINDOW))
-    return {"name": name, "low": low, "high": high, "black": max(low, 0.0), "white": max(white, low + 1e-6)}
+    told = {"name": name, "low": low, "high": high, "black": max(low, 0.0), "white": max(white, low + 1e-6)}
+    return told, upright(np.clip(np.rint(scaled), 0, _GREATEST).astype("<u2"), found.geometry)
 
 
 def laid_down(shown: NDArray[np.uint8], geometry: Geometry) -> NDArray[np.uint8]:

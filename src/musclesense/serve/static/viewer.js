@@ -1,15 +1,16 @@
 // Slices of the scan with the mask over them: window, opacity, outline, brush and eraser.
 "use strict";
-const at = id => document.getElementById(id), job = at("job").dataset.id, canvas = at("canvas"), pen = canvas.getContext("2d");
+const at = id => document.getElementById(id), api = at("job").dataset.api, canvas = at("canvas"), pen = canvas.getContext("2d");
 const EVERY_MS = 700, LARGEST = 1400;
 const images = new Map();
+let asked = () => "";  // what else is sent with a painted mask
 let view, box, drawing, number = 0, tool = null, last = null, hover = null, saving = false, scale = 1;
 
 // A page without a server holds the scan itself: `get` gives what the server would, `take` keeps what is painted.
 const twin = globalThis.twin;
 async function get(path, kind) {
   if (twin) return twin.get(path);
-  const answer = await fetch(`/api/jobs/${job}/${path}`);
+  const answer = await fetch(`${api}/${path}`);
   if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).detail || "The server does not answer.");
   return kind === "json" ? answer.json() : answer.arrayBuffer();
 }
@@ -61,7 +62,7 @@ function draw(image, labels) {
   pen.drawImage(small, 0, 0, canvas.width, canvas.height);
   if (at("contour").checked) outline(labels);
   if (hover && tool) ring();
-  at("where").textContent = `slice ${number} of 0–${view.slices - 1}`;
+  at("where").textContent = view.numbers ? `slice ${view.numbers[number]} (${number + 1} of ${view.slices})` : `slice ${number} of 0–${view.slices - 1}`;
 }
 function outline(labels) {
   const [[top, bottom], [left, right]] = box, across = canvas.width / (right - left), down = canvas.height / (bottom - top);
@@ -179,17 +180,16 @@ async function save() {
   const done = said => { saving = false; told(); at("paint-said").textContent = said; };
   at("paint-said").textContent = "measuring the corrected mask";
   try {
-    const answer = await fetch(`/api/jobs/${job}/painted`, {
+    const answer = await fetch(`${api}/painted?${asked()}`, {
       method: "POST", headers: {"Content-Type": "application/octet-stream"}, body: drawing.bytes(),
     });
-    const own = await answer.json();
-    if (!answer.ok) { done(own.detail); return; }
-    for (;;) {
-      await new Promise(ready => setTimeout(ready, EVERY_MS));
-      const status = await (await fetch(`/api/jobs/${own.id}`, {cache: "no-store"})).json();
+    let status = await answer.json();
+    if (!answer.ok) { done(status.detail); return; }
+    while (status.state !== "done") {
       if (status.state === "failed") { done(status.problems.join(" ")); return; }
-      if (status.state === "done") break;
       at("paint-said").textContent = status.state === "queued" ? "waiting to be measured" : status.step || "measuring";
+      await new Promise(ready => setTimeout(ready, EVERY_MS));
+      status = await (await fetch(api.replace(/[^/]*$/, status.id), {cache: "no-store"})).json();
     }
     leaving = true;
     location.hash = `slice-${number}`;
