@@ -102,6 +102,8 @@ _SCAN = (
     _takes("path", type=Path, nargs="?", metavar="SCAN", help="an image, a folder of one scan's images, or DICOM"),
     _takes("--echo-times", type=float, nargs="+", metavar="MS", help="of the echoes of SCAN, where no file tells"),
 )
+_SITE_MODEL = "a network of the package, or a bundle, that takes one image (default: those of the package; repeatable)"
+_SITE_RUNTIME = "npm's package onnxruntime-web, packed or unpacked (default: fetched)"
 _NAME = "under which others reach the page, by a proxy (may be given several times)"
 _FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
 _FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
@@ -233,6 +235,12 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--minutes", type=float, default=60, metavar="N", help="that a scan may take (default 60)"),
         _takes("--keep-hours", type=float, default=24, metavar="N", help="until all is removed (default 24)"),
         _takes("--upload-mb", type=int, default=1024, metavar="N", help="size of an upload in MiB (default 1024)"),
+    ],
+    verbs.site: [
+        _takes("--out", type=Path, required=True, metavar="DIR", help="folder to make"),
+        _takes("--model", dest="models", action="append", default=[], metavar="NAME|PATH", help=_SITE_MODEL),
+        _takes("--runtime", type=Path, metavar="FILE|DIR", help=_SITE_RUNTIME),
+        _takes("--registry", default="https://registry.npmjs.org", metavar="URL", help="to fetch it from"),
     ],
     verbs.models: [_takes("name", nargs="?", metavar="NAME", help="show the card of this one, or of a bundle")],
     verbs.export_bundle: [

@@ -274,6 +274,13 @@ def serve(data: Path | None, **asked: Any) -> None:
     main.serve(Settings.asked(data=data or main.default_data(), **asked))
 
 
+def site(out: Path, models: list[str], **asked: Any) -> None:
+    """Write a page that segments in the browser, for any web server that gives out files."""
+    from musclesense.site.writing import write_site
+
+    print(write_site(out, models, **asked))
+
+
 def models(name: str | None) -> None:
     """List the networks that come with the package, or show the card of one."""
     from musclesense.networks.shipped import card_of, listed

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musclesense.networks.predictor import STRIDE
 from musclesense.networks.spec import DEEPEST, MOST_FEATURES, MOST_FOLDED, WIDEST, NetworkSpec
 
 IMAGES, PROBABILITIES = "images", "probabilities"
@@ -33,6 +34,17 @@ def multiple_of(network: Mapping[str, Any]) -> int:
     """Give what rows and columns must be multiples of."""
     fold, depth = int(network.get("fold", 1)), int(network["depth"])
     return fold << (depth - 1)
+
+
+def require_whole_frames(spec: NetworkSpec) -> None:
+    """Refuse a network whose frames have to be made up: a folded one does so when they are folded, and not as others.
+
+    Raises:
+        UnsuitedError: It is such a one.
+    """
+    sides = (spec.grid.rows, spec.grid.columns, *([STRIDE] if {*spec.scales} != {1.0} else []))
+    if "fold" in spec.network and any(side % multiple_of(spec.network) for side in sides):
+        raise UnsuitedError("it makes up frames when they are folded")
 
 
 def onnx_model(spec: NetworkSpec, weights: Weights, about: Mapping[str, str] = MappingProxyType({})) -> bytes:

@@ -10,7 +10,15 @@ import onnxruntime
 
 from musclesense.errors import InputError
 from musclesense.networks.card import read_card, read_weights
-from musclesense.networks.onnx import IMAGES, PROBABILITIES, UnsuitedError, Weights, multiple_of, onnx_model
+from musclesense.networks.onnx import (
+    IMAGES,
+    PROBABILITIES,
+    UnsuitedError,
+    Weights,
+    multiple_of,
+    onnx_model,
+    require_whole_frames,
+)
 from musclesense.networks.predictor import STRIDE, Array, Predictor
 from musclesense.networks.spec import Effort, NetworkSpec
 
@@ -29,9 +37,7 @@ class OnnxPredictor(Predictor):
     def __init__(self, spec: NetworkSpec, weights: Weights) -> None:
         model = onnx_model(spec, weights)
         self._multiple = multiple_of(spec.network)
-        sides = (spec.grid.rows, spec.grid.columns, *([STRIDE] if {*spec.scales} != {1.0} else []))
-        if "fold" in spec.network and any(side % self._multiple for side in sides):
-            raise UnsuitedError("it makes up frames when they are folded")
+        require_whole_frames(spec)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = _threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting would take a core
