@@ -191,6 +191,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _DEVICE,
         _takes("--out-of-fold", action="store_true", help="of a study, the networks that have not seen the subject"),
         _ANONYMOUS,
+        _takes("--dicom-seg", action="store_true", help="of DICOM: write mask.dcm, too, which holds who is shown"),
         *_MEASURING,
         _OUT,
     ],

@@ -127,22 +127,27 @@ def segment(
     device: str,
     out_of_fold: bool,
     anonymous: bool,
+    dicom_seg: bool,
     erode: float | None,
     slices: str | None,
     with_cut: bool,
     **asked: Any,
 ) -> None:
     """Segment a scan, or all of a table: mask, measurements, a page to judge them by."""
+    from musclesense.intake import dicom_seg as segmentation
     from musclesense.intake.found import read_given
     from musclesense.segmentation import segmenter
-    from musclesense.segmentation.measured import MASK, files_of, require_place
+    from musclesense.segmentation.measured import MASK, NOTHING, SEGMENTATION, files_of, require_place
     from musclesense.segmentation.measuring import Measuring
 
     measuring = Measuring.asked(erode, slices, with_cut)
+    if dicom_seg:
+        segmentation.require_dicom_seg(anonymous)
     if cohort is not None:
         given = {"SCAN": path, "--region": region, "--limbs": limbs if limbs != "auto" else None}
         _refuse_beside_cohort(given | {f"--{name.replace('_', '-')}": value for name, value in asked.items()})
         how = {"model": model, "device": device, "allow_class": tuple(allow_class), "out_of_fold": out_of_fold}
+        how["dicom_seg"] = dicom_seg
         _segment_table(
             cohort, out, **how, effort=effort, anonymous=anonymous, measuring=measuring, jobs=jobs, part=part
         )
@@ -150,7 +155,9 @@ def segment(
     if part is not None:
         raise InputError(f"--part {part}: goes with --cohort; leave it out")
     scan = read_given(path, **{name: _image(value) for name, value in asked.items()})
-    require_place(out, files_of(scan))
+    if dicom_seg:
+        segmentation.require_dicom_seg(anonymous, scan)
+    require_place(out, ((SEGMENTATION,) if dicom_seg else ()) + files_of(scan))
     measuring.require_slices(scan.geometry)
     networks = None if model is None else segmenter.Segmenter.load(model, device, allow_class, effort)
     made = segmenter.segment(
@@ -163,7 +170,8 @@ def segment(
         out_of_fold=out_of_fold,
         measuring=measuring,
     )
-    saved = made.save(out, anonymous=anonymous) / MASK
+    more = segmentation.dicom_seg(made) if dicom_seg else NOTHING
+    saved = made.save(out, anonymous=anonymous, more=more) / MASK
     if scan.phase_unit is not None:
         log.info(f"phases: {scan.phase_unit}")
     print(saved)

@@ -113,12 +113,13 @@ def stacks_of(frames: Sequence[Frame], path: Path, series: Sequence[int] = ()) -
         raise InputError(f"{path}: holds maps, localizers or projections alone; export the images of the scan")
     if len({frame.header.get("PatientID") for frame in scans}) > 1:
         raise InputError(f"{path}: holds images of several persons; give a folder of one examination of one person")
-    stacks = sorted(_grouped(scans), key=lambda stack: ([*Kind].index(stack.kind), stack.echo_ms or 0.0))
+    stacks = sorted(grouped(scans), key=lambda stack: ([*Kind].index(stack.kind), stack.echo_ms or 0.0))
     _refuse_ambiguous(stacks, path)
     return stacks
 
 
-def _grouped(frames: Sequence[Frame]) -> Iterator[Stack]:
+def grouped(frames: Sequence[Frame]) -> Iterator[Stack]:
+    """Put frames of a series, a kind and an echo time together."""
     groups: dict[_Key, list[Frame]] = defaultdict(list)
     for frame in frames:
         uid = str(frame.header.get("SeriesInstanceUID", ""))

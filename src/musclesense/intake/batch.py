@@ -16,13 +16,14 @@ from typing import Any
 from musclesense.cohort.table import LABEL_COLUMNS, Acquisition, read_table, write_table
 from musclesense.errors import ArgumentError, DiskError, InputError, first_line
 from musclesense.imaging.nifti import read_geometry
+from musclesense.intake.dicom_seg import dicom_seg
 from musclesense.intake.found import read
 from musclesense.messages import log
 from musclesense.networks.predictor import AUTO
 from musclesense.networks.shipped import default_model
 from musclesense.networks.spec import Effort
 from musclesense.segmentation.cohort import unseen_networks
-from musclesense.segmentation.measured import MASK, read_record, require_place
+from musclesense.segmentation.measured import MASK, NOTHING, read_record, require_place
 from musclesense.segmentation.measured import TABLE as MEASUREMENTS
 from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.scan import Scan, from_images
@@ -51,6 +52,7 @@ class How:
         effort: How often networks look at a slice, of `Effort`.
         out_of_fold: Of a study, each subject by the networks that have not seen it.
         anonymous: Leave the names of files out of each ``run.json``.
+        dicom_seg: Write a DICOM segmentation, too, of each scan that is DICOM.
         measuring: How the masks are measured.
         jobs: How many scans are segmented at once.
         part: Number of a part, from 1, and of all parts: only its scans are segmented, and no tables are written, so
@@ -63,6 +65,7 @@ class How:
     effort: str = Effort.DEFAULT
     out_of_fold: bool = False
     anonymous: bool = False
+    dicom_seg: bool = False
     measuring: Measuring = PLAIN
     jobs: int = 1
     part: tuple[int, int] | None = None
@@ -211,7 +214,8 @@ def _finish(how: How, task: _Task) -> str | None:
             told=how.out_of_fold,
             measuring=how.measuring,
         )
-        made.measured.save(task.place, made.record(how.anonymous) | {"asked": asked})
+        more = dicom_seg(made) if how.dicom_seg else NOTHING
+        made.measured.save(task.place, made.record(how.anonymous) | {"asked": asked}, more)
     except DiskError:
         raise
     except InputError as error:
@@ -241,6 +245,7 @@ def _asked(how: How, task: _Task) -> str:
         "region": str(task.row.region),
         "limbs": str(task.row.limbs) if task.row.limbs_known else AUTO,
         "measuring": how.measuring.to_record(),
+        **({"dicom_seg": True} if how.dicom_seg else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

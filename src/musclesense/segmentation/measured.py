@@ -23,8 +23,8 @@ from musclesense.segmentation.measuring import CUT, DIGITS, DOUBTFUL, LEFT_OUT, 
 from musclesense.segmentation.scan import FAT_FRACTION, Scan
 from musclesense.segmentation.trust import Key
 from musclesense.storage.atomic import atomic_path
-from musclesense.storage.digests import digest_of_bytes, digest_of_input
-from musclesense.storage.paths import is_there, require_writable
+from musclesense.storage.digests import digest_of_bytes, digest_of_input, sha256_of
+from musclesense.storage.paths import is_dicom, is_file, is_there, require_writable
 from musclesense.storage.records import read_json, write_csv, write_json, write_text
 from musclesense.version import __version__
 from musclesense.vocabulary import Channel, Limbs, Side
@@ -44,6 +44,8 @@ LABEL_FILES: Mapping[str, Callable[[LabelSet], str]] = {
 FILES = (MASK, TABLE, OLD_TABLE, *LABEL_FILES, PICTURE, PAGE, RECORD)
 MAPS = tuple(f"{name}.nii.gz" for name in (Channel.FAT, Channel.WATER, Channel.IMAGE, FAT_FRACTION))
 """What may be kept beside them: images that were made from echoes or of DICOM."""
+SEGMENTATION = "mask.dcm"
+"""The mask as a DICOM segmentation, where that is asked for."""
 CHANGES = "changes.csv"
 """What was changed in a mask that somebody corrected."""
 RECORD_FORMAT = 2
@@ -180,7 +182,7 @@ class MeasuredMask:
                 write_volume(places[f"{name}.nii.gz"], self._map(name), self.geometry, np.float32)
             self.figure().save(places[PICTURE], "PNG", compress_level=_PNG_EFFORT)
             write_text(places[PAGE], quality_page(self, digest_of_bytes(places[MASK])))
-            results = {name: digest_of_bytes(place) for name, place in places.items() if name != RECORD}
+            results = {name: _digest(place) for name, place in places.items() if name != RECORD}
             others = dict(replaced.items() - results.items())
             own = {"format": RECORD_FORMAT, **record, "measured": self.measuring.to_record()}
             write_json(places[RECORD], own | {"results": results, "replaced": others})
@@ -246,7 +248,7 @@ def require_place(folder: Path, names: tuple[str, ...] = FILES, *, corrected: bo
     if record is not None and "corrected" in record and not corrected:
         raise InputError(f"{folder}: holds a corrected mask, which is kept; give another folder")
     kept = {*names[:-1], *_further(record)}
-    there = {name: digest_of_bytes(folder / name) for name in sorted(kept) if _holds_something(folder / name)}
+    there = {name: _digest(folder / name) for name in sorted(kept) if _holds_something(folder / name)}
     changed = [name for name, digest in there.items() if not is_of(record or {}, folder / name, digest)]
     if changed:
         keep = "move it away or give another folder to keep it, or remove it"
@@ -257,7 +259,17 @@ def require_place(folder: Path, names: tuple[str, ...] = FILES, *, corrected: bo
 def _further(record: Mapping[str, Any] | None) -> set[str]:
     """Name what an earlier call wrote beside the files that every call writes."""
     told = [(record or {}).get(key) for key in ("results", "replaced")]
-    return {name for digests in told if isinstance(digests, dict) for name in digests if name in (*MAPS, CHANGES)}
+    return {
+        name
+        for digests in told
+        if isinstance(digests, dict)
+        for name in digests
+        if name in (*MAPS, CHANGES, SEGMENTATION)
+    }
+
+
+def _digest(file: Path) -> str:
+    return sha256_of(file) if is_file(file) and is_dicom(file) else digest_of_bytes(file)
 
 
 def _holds_something(file: Path) -> bool:

@@ -15,13 +15,14 @@ from musclesense.networks.shipped import shipped
 from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.measured import FILES as FILES
 from musclesense.segmentation.measured import MASK as MASK
-from musclesense.segmentation.measured import MeasuredMask, named, versions
+from musclesense.segmentation.measured import NOTHING, MeasuredMask, Writer, named, versions
 from musclesense.segmentation.measured import require_place as require_place
 from musclesense.segmentation.measuring import COLUMNS as COLUMNS
 from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.place import Place
 from musclesense.segmentation.scan import Scan
 from musclesense.segmentation.trust import Looked, Trust, fit_of, judge
+from musclesense.storage.digests import digest_of_input
 from musclesense.vocabulary import Limbs, Region, Side
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class Segmentation:
         return fit_of(self.networks, self.spec)
 
     @property
+    def network(self) -> str:
+        """The networks in a few words: their name in the package, or the SHA-256 of the first ones' weights."""
+        return _own_name(self.networks[0]) or f"weights {digest_of_input(self.networks[0])[:16]}"
+
+    @property
     def geometry(self) -> Geometry:
         """Where the voxels lie."""
         return self.scan.geometry
@@ -119,7 +125,7 @@ class Segmentation:
         """Draw the outline of the mask on slices of the scan."""
         return self.measured.figure()
 
-    def save(self, folder: str | Path, *, anonymous: bool = False) -> Path:
+    def save(self, folder: str | Path, *, anonymous: bool = False, more: Mapping[str, Writer] = NOTHING) -> Path:
         """Write mask, table, label names, ``qc.html``, ``qc.png`` and ``run.json``, all of them or none.
 
         Where fat and water were separated from echoes, they and the fat fraction are written, too.
@@ -127,6 +133,7 @@ class Segmentation:
         Args:
             folder: Made where it is missing. Results of an earlier call are replaced, unless somebody changed them.
             anonymous: Leave the names of files out of ``run.json``; their SHA-256 stay.
+            more: What else is written beside them, by name.
 
         Returns:
             The folder.
@@ -135,7 +142,7 @@ class Segmentation:
             InputError: It cannot be written, or holds a file of another origin, or a changed one, under one of the
                 names.
         """
-        return self.measured.save(Path(folder), self.record(anonymous))
+        return self.measured.save(Path(folder), self.record(anonymous), more)
 
     def record(self, anonymous: bool = False) -> dict[str, Any]:
         """Say what made the mask, so that it can be made again; ``anonymous`` as of `save`."""
@@ -159,7 +166,12 @@ class Segmentation:
         }
 
 
+def _own_name(weights: Path) -> str | None:
+    """Give the name of networks that come with the package."""
+    return {folder: name for name, folder in shipped().items()}.get(weights.parent)
+
+
 def _named_network(weights: Path, anonymous: bool) -> dict[str, str]:
     """Say which weights were used, and their name where they come with the package."""
-    own = {folder: name for name, folder in shipped().items()}.get(weights.parent)
+    own = _own_name(weights)
     return ({} if own is None else {"name": own}) | named(weights, anonymous)

@@ -1,0 +1,46 @@
+"""A segmented scan as a DICOM segmentation, where it was read from DICOM and that was asked for."""
+
+from collections.abc import Mapping
+from functools import partial
+from importlib.util import find_spec
+
+from musclesense.errors import InputError
+from musclesense.segmentation.measured import SEGMENTATION, Writer
+from musclesense.segmentation.result import Segmentation
+from musclesense.segmentation.scan import DICOM, Scan
+
+
+def require_dicom_seg(anonymous: bool, scan: Scan | None = None) -> None:
+    """Refuse to write DICOM segmentations where they cannot be, before the work.
+
+    Args:
+        anonymous: Whether results must not tell who is shown.
+        scan: What will be segmented, where it is one.
+
+    Raises:
+        InputError: They must not, the scan is not of DICOM, or a package is missing.
+    """
+    if anonymous:
+        raise InputError("--dicom-seg: holds the patient's name and number, as DICOM does; leave out --anonymous or it")
+    if find_spec("highdicom") is None:
+        raise InputError("--dicom-seg: its package is not installed; pip install 'musclesense[dicom]'")
+    if scan is not None and DICOM not in scan.files:
+        raise InputError("--dicom-seg: goes with a scan that is DICOM; leave it out")
+
+
+def dicom_seg(made: Segmentation) -> Mapping[str, Writer]:
+    """Give what writes the DICOM segmentation of a scan, by the name of its file; nothing where it is not of DICOM."""
+    if (source := made.scan.files.get(DICOM)) is None:
+        return {}
+    from musclesense.dicom.segmentation import write_segmentation  # takes long to import
+
+    return {
+        SEGMENTATION: partial(
+            write_segmentation,
+            source=source,
+            classes=made.classes,
+            geometry=made.geometry,
+            labels=made.spec.labels,
+            network=made.network,
+        )
+    }
