@@ -4,7 +4,8 @@ import os
 import time
 
 from musclesense.serve.store import OUTCOME, State
-from musclesense.serve.work import RESULT, Task
+from musclesense.serve.work import RESULT, SHOWN, UPLOAD, Task
+from musclesense.storage.processes import end_with_parent
 from musclesense.storage.records import write_json
 
 
@@ -21,6 +22,20 @@ def at_once(task: Task) -> None:
     write_json(task.folder / OUTCOME, {"state": State.DONE, "notes": notes})
 
 
+def shows(task: Task) -> None:
+    """A job of a scan of two slices, which the page can show; what is painted on it is taken as it is."""
+    import numpy as np
+
+    from musclesense.serve.view import MASK, VIEW
+
+    (task.folder / SHOWN).mkdir()
+    for name, kind in ((MASK, "u1"), ("fat.npy", "<u2")):
+        np.save(task.folder / SHOWN / name, np.zeros((2, 3, 4), kind))
+    view = {"slices": 2, "rows": 3, "columns": 4, "images": [{"name": "fat"}], "labels": [{"name": "muscle"}]}
+    write_json(task.folder / SHOWN / VIEW, view)
+    at_once(task)
+
+
 def fails(task: Task) -> None:
     """A job whose scan cannot be used."""
     write_json(task.folder / OUTCOME, {"state": State.FAILED, "problems": ["image-001.nii.gz: <i>"], "notes": []})
@@ -29,6 +44,23 @@ def fails(task: Task) -> None:
 def crashes(task: Task) -> None:
     """A job that takes its process along."""
     os._exit(9)
+
+
+def copies(task: Task) -> None:
+    """A job whose mask is what was uploaded."""
+    at_once(task)
+    (task.folder / RESULT / "mask.nii.gz").write_bytes((task.folder / UPLOAD / "000001").read_bytes())
+
+
+def waits_if_calf(task: Task) -> None:
+    """A job that has nothing to do, or of a calf waits until a file says that it may go on."""
+    end_with_parent()
+    if task.options["example"] == "calf":
+        (task.folder / "pid").write_text(str(os.getpid()))
+        (task.folder / "pid").rename(task.folder / "begun")
+        while not (task.folder.parent / "go").exists():
+            time.sleep(0.02)
+    at_once(task)
 
 
 def hangs(task: Task) -> None:

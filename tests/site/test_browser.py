@@ -150,3 +150,30 @@ def test_what_is_no_image_is_told(content: bytes, said: str, page: Any, tmp_path
     page.wait_for_selector(f"#problem:has-text('{said}')")
     assert judged(page) == []
     assert page.is_enabled("#send") and page.is_hidden("#working")
+
+
+def test_what_a_browser_does_not_hold_and_several_files_are_told(page: Any, tmp_path: Path) -> None:
+    for name, size in (("large.nii", 257 * 2**20), ("one.nii", 1)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)  # takes no room
+    page.set_input_files("#file", str(tmp_path / "large.nii"))
+    page.wait_for_selector("#problem:has-text('more than 256 MiB')")
+    assert page.is_disabled("#send")
+    page.set_input_files("#file", str(tmp_path / "one.nii"))
+    page.wait_for_selector("#problem", state="hidden")
+    assert page.is_enabled("#send")
+
+
+def test_it_can_be_stopped_and_begun_again(page: Any, tmp_path: Path) -> None:
+    _write_example(tmp_path / "scan", "calf")
+    page.set_input_files("#file", str(tmp_path / "scan" / "image-001_fat.nii.gz"))
+    page.select_option("#region", "calf")
+    page.select_option("#limbs", "one")
+    page.click("#send")
+    page.wait_for_selector("#said:has-text('slice 1 of 5')")
+    page.click("#stop")
+    page.wait_for_selector("#working", state="hidden")
+    page.click("#send")
+    page.wait_for_selector("#totals tr")
+    assert page.locator("#totals th").all_inner_texts() == ["one", "one"]
+    assert page.inner_text("#values") == "1 muscle, 2 other_muscle"

@@ -259,6 +259,9 @@ def test_files_that_python_refuses_are_refused(steps: Step, tmp_path: Path) -> N
     (tmp_path / "short.nii").write_bytes(b"\x5c\x01\0\0")
     (tmp_path / "cut.nii").write_bytes(files[1].read_bytes()[:60])
     files += [tmp_path / "text.nii", tmp_path / "short.nii", tmp_path / "cut.nii"]
+    for number, shape in enumerate([(4097, 1, 1), (1024, 1024, 129)]):  # refused before a voxel is read
+        (tmp_path / f"large{number}.nii").write_bytes(bytes(header_of("u1", shape).binaryblock) + bytes(4))
+        files.append(tmp_path / f"large{number}.nii")
     for file, found in zip(files, steps(*(("read", {"file": str(file)}) for file in files)), strict=True):
         assert re.fullmatch(r"[^\n]{10,160}", found["refused"]), (file, found)
         with pytest.raises(InputError):

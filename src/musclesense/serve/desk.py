@@ -20,7 +20,7 @@ from musclesense.vocabulary import Limbs, Region
 
 CHOICES = {"region": tuple(Region), "limbs": ("auto", *Limbs), "example": EXAMPLES}
 """What the fields of the form may be."""
-_UPLOADS_AT_ONCE = 4
+_UPLOADS_AT_ONCE, _UPLOADS_WAITING = 4, 100
 _STALLED_SECONDS = 60.0
 _FREE_FACTOR = 8
 """So many times an upload must find room on the disk: it is unpacked, kept, shown and given back."""
@@ -32,7 +32,7 @@ class Desk:
     def __init__(self, settings: Settings, jobs: Jobs | None = None) -> None:
         self.settings, self.store = settings, Store(settings.data)
         self.jobs = jobs or Jobs(self.store, settings)
-        self._uploads = 0
+        self._uploads, self._turns = 0, asyncio.Semaphore(_UPLOADS_AT_ONCE)
 
     def job(self, name: str, *, done: bool = False) -> Job:
         """Find a job, or answer that there is none."""
@@ -46,7 +46,17 @@ class Desk:
         return job
 
     async def submit(self, request: Request) -> str:
-        """Take an upload, and let it wait; gives the name of its job."""
+        """Take an upload when it is its turn, and let it wait for a process; gives the name of its job."""
+        if self._uploads >= _UPLOADS_WAITING:
+            raise HTTPException(503, "Many uploads are under way; try again in a minute.", {"Retry-After": "60"})
+        self._uploads += 1
+        try:
+            async with self._turns:
+                return await self._take(request)
+        finally:
+            self._uploads -= 1
+
+    async def _take(self, request: Request) -> str:
         most = self.settings.upload_bytes
         if int(request.headers.get("content-length") or 0) > most:
             raise HTTPException(413, f"The upload is larger than {self.settings.upload_mb} MiB.")
@@ -54,10 +64,7 @@ class Desk:
             request.headers.get("content-length") or most
         ):
             raise HTTPException(507, "The server's disk is full; try again later.")
-        if self._uploads >= _UPLOADS_AT_ONCE:
-            raise HTTPException(503, "Several uploads are under way; try again in a minute.", {"Retry-After": "60"})
         name, folder = self.store.new_folder()
-        self._uploads += 1
         try:
             fields = await receive(
                 _steady(request.stream()), request.headers.get("content-type", ""), folder / UPLOAD, most
@@ -70,8 +77,6 @@ class Desk:
             if isinstance(error, ClientDisconnect):
                 raise HTTPException(400, "The upload was cut off; send it again.") from None
             raise
-        finally:
-            self._uploads -= 1
 
     async def paint(self, job: Job, request: Request) -> str:
         """Take painted slices of a mask, and let them be measured; gives the name of that job."""

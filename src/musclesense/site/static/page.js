@@ -107,6 +107,7 @@ function show({image, classes, bodies}, spec) {
   const give = async (mask, name) => save(await gzip(writeNifti(image, mask)), name);
   const region = at("region").value;
   at("title").textContent = `${region[0].toUpperCase()}${region.slice(1)}`;
+  at("values").textContent = spec.labels.map(label => `${label.value} ${label.name}`).join(", ");
   at("start").hidden = true;
   at("job").hidden = false;
   const script = document.createElement("script");
