@@ -82,7 +82,7 @@ def masks_of(found: Any, count: int) -> NDArray[np.float64]:
     return made
 
 
-MANY = {
+MANY: dict[str, tuple[Sequence[Series], Callable[..., None]]] = {
     "siemens echoes": (siemens(), write_classic),
     "ge echoes": (ge(), write_classic),
     "philips echoes": (philips(), write_classic),
