@@ -1,6 +1,8 @@
 """The page in a browser: upload, mask, brush, undo, measure again, download; by keyboard, and as axe judges it."""
 
+import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+import musclesense as ms
 from musclesense.imaging.nifti import read_volume
 
-from ..segmentation.conftest import TwoLimbs
+from ..segmentation.conftest import TwoLimbs, found_in
 from ..shared.waiting import LONGEST_SECONDS, end
 from .conftest import BUNDLE
 from .test_main import started
@@ -40,8 +43,7 @@ def browser() -> Iterator[Any]:
         one.close()
 
 
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
+def tab(browser: Any, address: str) -> Iterator[Any]:
     """A tab that takes nothing amiss: no error of a script, no policy that is broken, no address elsewhere."""
     said: list[str] = []
     own = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -53,6 +55,12 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     yield own
     own.close()
     assert [one for one in said if "status of 410" not in one] == []  # of what was deleted
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """A tab with the first page."""
+    yield from tab(browser, address)
 
 
 def has(page: Any, selector: str, text: str) -> None:
@@ -170,4 +178,95 @@ def test_it_fits_a_tablet_and_large_letters(scheme: str, width: int, browser: An
     own.goto(address)
     assert own.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert judged(own) == []
+    own.close()
+
+
+# The list of review
+
+
+@pytest.fixture
+def reviewed(limbs: TwoLimbs, tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The list of three masks, and its folder."""
+    folder = tmp_path / "results"
+    scan = ms.read_scan(fat=limbs.fat, water=limbs.water)
+    found_in(scan, (limbs.right | limbs.left).astype(np.uint8)).save(folder / "S1")
+    for name in ("S2", "S3"):
+        shutil.copytree(folder / "S1", folder / name)
+    process, address = started(tmp_path, verb=("review", str(folder)))
+    yield address, folder
+    end(process)
+
+
+def said_of(folder: Path) -> list[tuple[str, str, str, str]]:
+    """What the record holds."""
+    entries = json.loads((folder / "review.json").read_text("utf-8"))["entries"]
+    return [(one["scan"], one["verdict"], one["comment"], one["by"]) for one in entries]
+
+
+@pytest.fixture
+def listed(browser: Any, reviewed: tuple[str, Path]) -> Iterator[Any]:
+    """A tab with the list."""
+    yield from tab(browser, reviewed[0])
+
+
+def test_a_cohort_is_looked_through_by_keys(listed: Any, reviewed: tuple[str, Path]) -> None:
+    page, (address, folder) = listed, reviewed
+    assert judged(page) == []
+    page.click("#masks tbody tr:nth-child(1) a")
+    has(page, "#viewer-said", "")
+    page.keyboard.press("1")
+    has(page, "#review-said", "Type your name first; it is kept in this browser.")
+    page.keyboard.type("A. Reader 1")
+    page.focus("#canvas")
+    page.keyboard.press("1")
+    playwright.expect(page.locator("#review-said")).to_contain_text("Saved: A. Reader 1")
+    assert page.get_attribute("button.pass", "aria-pressed") == "true"
+    assert judged(page) == []
+    page.keyboard.press("n")
+    page.wait_for_selector("h1:has-text('S2')")
+    page.keyboard.press("c")
+    page.keyboard.type("n 2")  # no keys of the list while somebody types
+    page.keyboard.press("Enter")
+    playwright.expect(page.locator("#review-said")).to_contain_text("Saved")
+    page.keyboard.press("2")
+    playwright.expect(page.locator("button.fail")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("u")
+    page.wait_for_selector("h1:has-text('S3')")
+    page.keyboard.press("p")
+    page.wait_for_selector("h1:has-text('S2')")
+    assert page.input_value("#who") == "A. Reader 1" and page.input_value("#comment") == "n 2"
+    page.keyboard.press("0")
+    playwright.expect(page.locator("button.fail")).to_have_attribute("aria-pressed", "false")
+    assert said_of(folder) == [("S1", "pass", "", "A. Reader 1"), ("S2", "", "n 2", "A. Reader 1")]
+    page.goto(f"{address}/?show=pass")
+    assert page.locator("#masks tbody tr").count() == 1
+    assert saved(page, "text=Table (CSV)", folder / "own.csv").read_text("utf-8").count("A. Reader 1") == 2
+
+
+def test_a_mask_of_the_list_is_painted_and_measured(listed: Any, reviewed: tuple[str, Path]) -> None:
+    page, (_, folder) = listed, reviewed
+    page.fill("#who", "B")
+    page.click("#masks tbody tr:nth-child(1) a")
+    has(page, "#viewer-said", "")
+    page.click("#eraser")
+    for _ in range(40):
+        page.keyboard.press("]")
+    _stroke(page, page.locator("#canvas").bounding_box(), 0.6, 0.95)
+    has(page, "#paint-said", "1 slice changed, not measured yet")
+    page.click("#save")
+    page.wait_for_selector("#changes")
+    assert "Corrected by B" in page.inner_text("#job") and judged(page) == []
+    old, new = (read_volume(folder / "S1" / part / "mask.nii.gz") for part in (".", "corrected"))
+    assert (old.data != new.data).any() and not (new.data > old.data).any()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 800, 360])
+def test_the_list_fits_every_width(scheme: str, width: int, browser: Any, reviewed: tuple[str, Path]) -> None:
+    own = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    own.goto(reviewed[0])
+    assert own.evaluate("document.documentElement.scrollWidth <= innerWidth") and judged(own) == []
+    own.click("#masks tbody tr:nth-child(1) a")
+    has(own, "#viewer-said", "")
+    assert own.evaluate("document.documentElement.scrollWidth <= innerWidth") and judged(own) == []
     own.close()

@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -15,8 +16,10 @@ from musclesense.serve.main import default_data
 from ..shared.waiting import end
 
 
-def started(data: Path, *arguments: str) -> "tuple[subprocess.Popen[str], str]":
-    command = [sys.executable, "-m", "musclesense", "serve", "--port", "0", "--data", str(data), *arguments]
+def started(data: Path, *arguments: str, verb: Sequence[str] = ()) -> "tuple[subprocess.Popen[str], str]":
+    """Start a server of the page, or of another verb; gives its address."""
+    own = verb or ("serve", "--data", str(data))
+    command = [sys.executable, "-m", "musclesense", *own, "--port", "0", *arguments]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -105,6 +105,12 @@ _SCAN = (
 _SITE_MODEL = "a network of the package, or a bundle, that takes one image (default: those of the package; repeatable)"
 _SITE_RUNTIME = "npm's package onnxruntime-web, packed or unpacked (default: fetched)"
 _NAME = "under which others reach the page, by a proxy (may be given several times)"
+_PAGE = (
+    _takes("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1: this machine alone)"),
+    _takes("--port", type=int, default=8000, help="(default 8000; 0: any that is free)"),
+    _takes("--name", dest="names", action="append", default=[], metavar="NAME", help=_NAME),
+    _takes("--token-file", type=Path, metavar="FILE", help="what visitors have to know; needed where others come"),
+)
 _FAT_PEAKS = "peaks of the fat spectrum (default 1, as the paper)"
 _FAT_SHIFT = "chemical shift of fat in voxels along the axes of a slice, 434 Hz over the bandwidth; fat is moved back"
 
@@ -224,10 +230,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _DEVICE,
     ],
     verbs.serve: [
-        _takes("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1: this machine alone)"),
-        _takes("--port", type=int, default=8000, help="(default 8000; 0: any that is free)"),
-        _takes("--name", dest="names", action="append", default=[], metavar="NAME", help=_NAME),
-        _takes("--token-file", type=Path, metavar="FILE", help="what visitors have to know; needed where others come"),
+        *_PAGE,
         _takes("--data", type=Path, metavar="DIR", help="of uploads and results (default: ~/.musclesense/serve)"),
         _MODEL,
         _DEVICE,
@@ -242,6 +245,10 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--model", dest="models", action="append", default=[], metavar="NAME|PATH", help=_SITE_MODEL),
         _takes("--runtime", type=Path, metavar="FILE|DIR", help=_SITE_RUNTIME),
         _takes("--registry", default="https://registry.npmjs.org", metavar="URL", help="to fetch it from"),
+    ],
+    verbs.review: [
+        _takes("folder", type=Path, metavar="FOLDER", help="results of segment, of one scan or many, or a study"),
+        *_PAGE,
     ],
     verbs.models: [_takes("name", nargs="?", metavar="NAME", help="show the card of this one, or of a bundle")],
     verbs.export_bundle: [

@@ -271,10 +271,7 @@ def score(
 
 def serve(data: Path | None, **asked: Any) -> None:
     """Serve a page: upload a scan, get its mask and numbers, correct it; and the same by HTTP."""
-    from importlib.util import find_spec
-
-    if not all(map(find_spec, ("fastapi", "uvicorn", "python_multipart"))):
-        raise InputError("serve: its packages are not installed; pip install 'musclesense[serve]'")
+    _require_server("serve")
     from musclesense.serve import main
     from musclesense.serve.settings import Settings
 
@@ -287,6 +284,23 @@ def site(out: Path, models: list[str], **asked: Any) -> None:
     from musclesense.site.writing import write_site
 
     print(write_site(out, models, **asked))
+
+
+def review(folder: Path, **asked: Any) -> None:
+    """Serve a page to look through masks of segment or of a study: judge, correct, take the list along."""
+    _require_server("review")
+    from musclesense.serve.review import main
+    from musclesense.serve.settings import Settings
+
+    asked["names"] = tuple(name.lower() for name in asked["names"])
+    main.review(Settings.asked(data=folder, **asked))
+
+
+def _require_server(verb: str) -> None:
+    from importlib.util import find_spec
+
+    if not all(map(find_spec, ("fastapi", "uvicorn", "python_multipart"))):
+        raise InputError(f"{verb}: its packages are not installed; pip install 'musclesense[serve]'")
 
 
 def models(name: str | None) -> None:

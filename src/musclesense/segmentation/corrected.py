@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,7 +109,9 @@ class CorrectedMask:
         assert self.automatic is not None
         return slices_with(self.automatic.classes != self.measured.classes, self.measured.geometry)
 
-    def save(self, folder: str | Path, *, anonymous: bool = False) -> Path:
+    def save(
+        self, folder: str | Path, *, anonymous: bool = False, said: Mapping[str, str] = MappingProxyType({})
+    ) -> Path:
         """Write what `Segmentation.save` writes and, where the automatic mask is known, ``changes.csv``.
 
         The mask is written in the scan's own voxels, with its affine.
@@ -116,6 +119,7 @@ class CorrectedMask:
         Args:
             folder: Another one than that of the automatic mask, which is kept.
             anonymous: Leave the names of files out of ``run.json``.
+            said: What else it tells of the correction, such as ``by`` and ``at``.
 
         Returns:
             The folder.
@@ -128,13 +132,13 @@ class CorrectedMask:
             raise InputError(f"{out}: holds the automatic mask, which is kept; give another folder")
         more = {} if rows is None else {CHANGES: partial(_write_changes, rows)}
         require_place(out, (CHANGES, *self.measured.files), corrected=True)
-        return self.measured.save(out, self._record(anonymous), more)
+        return self.measured.save(out, self._record(anonymous, said), more)
 
-    def _record(self, anonymous: bool) -> dict[str, Any]:
-        scan, compared = self.measured.scan, None
+    def _record(self, anonymous: bool, said: Mapping[str, str]) -> dict[str, Any]:
+        scan, corrected = self.measured.scan, dict[str, Any](said)
         files = dict(scan.files) if self.file is None else {**scan.files, "mask": self.file}
         if self.automatic is not None:
-            compared = {"slices_changed": self._changed_slices}
+            corrected["slices_changed"] = self._changed_slices
         return {
             "versions": versions(),
             "limbs": str(self.measured.limbs),
@@ -143,7 +147,7 @@ class CorrectedMask:
             "inputs": {name: named(path, anonymous) for name, path in files.items()},
             "labels": self.measured.labels.to_config(),
             "networks": [],
-            "corrected": compared or {},
+            "corrected": corrected,
         }
 
 
@@ -173,7 +177,7 @@ def measure(
     if automatic is not None and record is None:
         raise ArgumentError("{automatic}: holds no results of segment; give their folder", automatic=str(automatic))
     known = record or {}
-    values, names = _read_values(mask, scan.geometry), {} if file is None else _names_in(file)
+    values, names = read_values(mask, scan.geometry), {} if file is None else _names_in(file)
     if labels is None:
         labels = LabelSet.from_config(known["labels"]) if "labels" in known else _labels_of(values, names)
     classes = _encode(values, labels, names, image_name(mask, "mask"))
@@ -202,15 +206,19 @@ def _automatic(
             return None
         log.warning(f"{own}: was changed after it was written; it is compared as it is now")
     try:
-        values = _read_values(own, measured.geometry)
+        values = read_values(own, measured.geometry)
     except InputError as error:
         log.warning(f"what was changed is not known: {error}")
         return None
     return replace(measured, classes=measured.labels.encode(values))
 
 
-def _read_values(mask: ImageLike, geometry: Geometry) -> NDArray[Any]:
-    """Read whole numbers in the voxels of a scan."""
+def read_values(mask: ImageLike, geometry: Geometry) -> NDArray[Any]:
+    """Read the labels of a mask in the voxels of a scan: whole numbers of ``geometry.shape``.
+
+    Raises:
+        InputError: They are none, or lie elsewhere.
+    """
     name = image_name(mask, "mask")
     given = whole_labels(read_image(mask, "mask"))
     volume = laid(given, geometry)

@@ -10,6 +10,8 @@ from musclesense.storage.paths import is_file
 
 FOLDS = "folds.json"
 """Nested folds; beside a study an export for nnU-Net has them, too."""
+REVIEW = "review.json"
+"""What people said of masks on the page of `musclesense review`; beside a study, results of segment have it, too."""
 
 
 class _File:
@@ -156,6 +158,8 @@ class StudyFolder(_Folder):
     """What it is made from: rows of the table, and a digest of each image."""
     threads = _File("threads.json")
     """On how many threads its runs train on a CPU."""
+    review = _File(REVIEW)
+    """What people said of its cases."""
     command = _File("command.txt")
     """The command that trained it."""
 

@@ -49,14 +49,23 @@ def read_index(folder: RunFolder) -> list[tuple[int, int]]:
 
 
 def read_overlay(folder: RunFolder, line: int, number: int) -> KeptSlice:
-    """Read one slice that a run kept.
+    """Read one slice that a run kept, likewise."""
+    return next(one for one in read_overlays(folder, line) if one.slice == number)
+
+
+def read_overlays(folder: RunFolder, line: int) -> list[KeptSlice]:
+    """Read the slices of an acquisition that a run kept.
 
     Raises:
         InputError: The file is damaged or none that `write_overlays` wrote.
     """
     lines, slices, *images = _load(folder.overlays, *_INDEX, *_IMAGES)
-    at = int(np.flatnonzero((lines == line) & (slices == number))[0])
-    return KeptSlice(line=line, slice=number, **{name: stack[at] for name, stack in zip(_IMAGES, images, strict=True)})
+    return [
+        KeptSlice(
+            line=line, slice=int(slices[at]), **{name: own[at] for name, own in zip(_IMAGES, images, strict=True)}
+        )
+        for at in np.flatnonzero(lines == line)
+    ]
 
 
 def _load(path: Path, *names: str) -> list[NDArray[Any]]:

@@ -1,0 +1,1 @@
+"""A page to look through the masks of many scans: judge, comment, paint, and take the list along."""
