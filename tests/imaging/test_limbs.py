@@ -1,6 +1,7 @@
 """Left and right: parted in the right place, on the right side, however the volume is stored."""
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import nibabel as nib
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from musclesense.imaging.body import body_mask
 from musclesense.imaging.grid import slice_count, take_slice
-from musclesense.imaging.limbs import FoundLimbs, find_limbs, part_limbs, split_limbs
+from musclesense.imaging.limbs import FoundLimbs, drop_strays, find_limbs, part_limbs, split_limbs
 from musclesense.imaging.nifti import Geometry
 from musclesense.imaging.outline import look
 from musclesense.vocabulary import Limbs, Side
@@ -303,3 +304,21 @@ def test_coordinates_that_no_scanner_has_tell_no_side(origin: tuple[float, float
     affine[:3, 3] = origin
     seen = found(image.astype(np.float32), Geometry.from_affine((60, 60, 1), affine))
     assert seen.limbs is limbs and seen.by_place is (limbs is not Limbs.ONE)
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "SAR", "PIL"])
+def test_pieces_of_a_mask_that_are_apart_from_limbs_are_dropped(codes: str) -> None:
+    geometry = stored_as(codes)
+    bodies = two_discs(geometry, (90, 60), (90, 60))
+    found = find_limbs(np.where(bodies, 100.0, 0.0), bodies, geometry)
+    assert all(seen.near is not None for seen in found.slices)
+    limbs = two_discs(geometry, (90, 40), (90, 64))  # one of them reaches beyond the limb
+    towel = two_discs(geometry, (190, 6), (190, 6)) & ~bodies
+    assert towel.any() and not (limbs & towel).any()
+    classes = np.where(limbs, 1, np.where(towel, 2, 0)).astype(np.uint8)
+    drop_strays(classes, found, geometry)
+    assert np.array_equal(classes, limbs)
+    unsure = FoundLimbs(found.limbs, True, [replace(seen, near=None) for seen in found.slices], "")
+    kept = np.where(towel, 2, 0).astype(np.uint8)
+    drop_strays(kept, unsure, geometry)
+    assert np.array_equal(kept > 0, towel)

@@ -18,6 +18,7 @@ def test_plain_values_give_the_specification_again() -> None:
         flip=True,
         scales=(1.0, 1.5),
         threshold=0.25,
+        across_mm=4.0,
     )
     stored = json.loads(json.dumps(spec.to_config()))
     assert NetworkSpec.from_config(stored) == spec
@@ -29,6 +30,22 @@ def test_what_is_absent_has_its_default() -> None:
     for name in ("flip", "scales", "threshold"):
         del stored[name]
     assert NetworkSpec.from_config(stored) == spec_of()
+
+
+@pytest.mark.parametrize(
+    ("across_mm", "distance", "weight"),
+    [(0.0, 1.0, 0.0), (4.0, 0.001, 1.0), (4.0, 4.0, 0.6065), (4.0, 5.0, 0.4578), (4.0, 10.0, 0.0439), (4.0, 20.0, 0.0)],
+)
+def test_slices_beside_each_other_count_the_less_the_further_they_are(
+    across_mm: float, distance: float, weight: float
+) -> None:
+    assert spec_of(across_mm=across_mm).weight_across(distance) == pytest.approx(weight, abs=1e-4)
+
+
+@pytest.mark.parametrize("across_mm", [-1.0, 101.0, float("nan"), float("inf")])
+def test_how_far_slices_count_is_a_distance(across_mm: float) -> None:
+    with pytest.raises(InputError, match=f"across_mm={across_mm}: give 0 to 100 mm"):
+        spec_of(across_mm=across_mm)
 
 
 @pytest.mark.parametrize("placed_by", ["t2", None])

@@ -1,19 +1,26 @@
 """Networks found, fitted together, and averaged."""
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import ndimage
 
 from musclesense.errors import InputError
 from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.nifti import Geometry, read_volume
+from musclesense.networks.predictor import Predictor
+from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation import segmenter
 from musclesense.segmentation.scan import read_scan
-from musclesense.segmentation.segmenter import Segmenter
+from musclesense.segmentation.segmenter import Segmenter, _weighed
 
-from ..shared.networks import GRID, write_checkpoint
+from ..shared.networks import GRID, spec_of, write_checkpoint
 from .conftest import TwoLimbs, odd_geometry, write_limbs, write_run
 
 
@@ -136,3 +143,72 @@ def test_long_work_says_how_far_it_is(limbs: TwoLimbs, tmp_path: Path, monkeypat
     told = [re.sub(r"about .* left", "", message) for message in caplog.messages]
     assert told == [f"segment: {done} of {count} slices, " for done in range(2, count, 2)]
     assert told
+
+
+class Steady(Predictor):
+    """Finds in a slice what the mean of its image is, everywhere."""
+
+    runtime: Mapping[str, str] = {}
+
+    def __init__(self, spec: NetworkSpec, found: Sequence[float]) -> None:
+        self.spec, self._found = spec, iter(found)
+
+    def looks(self, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        shape = (len(images), 1, *images.shape[2:])
+        yield np.stack([np.full(shape[1:], next(self._found), np.float32) for _ in images])
+
+
+def segmented(found: Sequence[float], across_mm: float, zoom: float = 5.0) -> list[bool]:
+    """Say which slices a network gives a mask that is as sure of each as is said."""
+    image = np.zeros((40, 20, len(found)), np.float32)
+    image[8:32, 4:16] = 100
+    geometry = Geometry.from_affine(image.shape, np.diag([4.0, 4.0, zoom, 1.0]))
+    spec = spec_of(channels=("fat",), across_mm=across_mm)
+    made = Segmenter(Steady(spec, found), (Path("none"),)).segment({"fat": image}, geometry)
+    return [bool(made[20, 10, number]) for number in range(len(found))]
+
+
+def test_a_slice_is_weighed_with_those_beside_it() -> None:
+    lost = [0.9, 0.9, 0.3, 0.9, 0.9, *[0.9] * 6, 0.1, 0.8]  # more slices than are segmented at once
+    assert segmented(lost, 0.0) == [one >= 0.5 for one in lost]
+    assert segmented(lost, 4.0) == [True] * 11 + [False, True]  # 0.1 between 0.9 and 0.8 is 0.46
+    assert segmented(lost, 4.0, zoom=20.0) == [one >= 0.5 for one in lost]  # too far from each other
+    assert segmented([0.4], 4.0) == [False] and segmented([0.6], 4.0) == [True]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=12), st.floats(0.01, 1))
+def test_weighing_is_the_same_from_both_ends_and_keeps_what_is_alike(found: list[float], weight: float) -> None:
+    slices = np.array(found, np.float32)[:, None, None] * np.ones((1, 2), np.float32)
+    onward = [*_weighed(iter(slices), weight)]
+    back = [*_weighed(iter(slices[::-1]), weight)][::-1]
+    assert np.array_equal(onward, back) and len(onward) == len(found)
+    assert all(slices.min() - 1e-6 <= one.min() and one.max() <= slices.max() + 1e-6 for one in onward)
+    assert np.array_equal([*_weighed(iter(slices), 0.0)], slices)
+
+
+class Strewn(Steady):
+    """Finds the limbs, and something in a corner of the frame."""
+
+    def looks(self, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+        found = (images[:, :1] > 0).astype(np.float32)
+        found[..., 4:7, 4:7] = 1
+        yield found
+
+
+@pytest.mark.parametrize("across_mm", [0.0, 4.0])
+def test_pieces_apart_from_limbs_are_dropped_by_networks_that_segment_stacks(across_mm: float) -> None:
+    across, down = np.indices((200, 100))
+    limbs = (np.hypot(across - 55, down - 50) < 30) | (np.hypot(across - 145, down - 50) < 30)
+    fat = np.repeat(100 * limbs[..., None], 3, axis=2).astype(np.float32)
+    scan = read_scan(fat=(fat, np.diag([-2.0, -2.0, 5.0, 1.0])))
+    made = segmenter.segment(
+        scan,
+        model=Segmenter(Strewn(spec_of(channels=("fat",), across_mm=across_mm), ()), (Path(__file__),)),
+        region="thigh",
+    )
+    assert made.scan.limbs.clear and (made.classes[limbs] > 0).mean() > 0.9
+    far = ~ndimage.binary_dilation(limbs, iterations=5)
+    assert bool(made.classes[far].any()) is (across_mm == 0.0)
+    counted = sum(row["voxels"] for row in made.rows if row["slice"] == "all")
+    assert bool(counted == np.count_nonzero(made.classes)) is (across_mm > 0.0)

@@ -43,6 +43,14 @@ const STEPS = {
     });
   },
   find: async ({image, spec}) => told((await network.find({data: array(image), shape: image.shape}, spec, [pretended(spec.mirror.length - 1)])).data),
+  weighed: async ({slices, spec, distance}) => {
+    const weight = network.weightAcross(spec, distance), all = slices.map(own => own.map(array));
+    const mixed = all.map((own, n) => {
+      const beside = [all[n - 1], all[n + 1]].filter(Boolean);
+      return weight && beside.length ? network.weighed(own, beside, weight) : own;
+    });
+    return {weight, slices: mixed.map(own => own.map(one => told(one)))};
+  },
   decide: async ({classes, threshold}) => told(network.decide(classes.map(array), threshold)),
   write: async ({file, mask, out}) => {
     const image = await nifti.readNifti(await openAsBlob(file));

@@ -23,9 +23,11 @@ from musclesense.imaging.slicing import anatomical_axes
 from musclesense.networks.onnx_predictor import OnnxPredictor
 from musclesense.networks.spec import NetworkSpec
 from musclesense.segmentation.pictures import upright
+from musclesense.segmentation.segmenter import _weighed
 from musclesense.site.writing import _of_spec
 from musclesense.vocabulary import Region
 
+from ..shared.networks import spec_of
 from .conftest import Step, array, told
 
 CODES = ("RAS", "LPS", "LAS", "PIR", "SAL", "ASL", "IPR")
@@ -178,6 +180,19 @@ def test_the_likeliest_class(steps: Step) -> None:
     given = (("decide", {"classes": [*map(told, classes)], "threshold": threshold}) for classes, threshold in asked)
     for (classes, threshold), found in zip(asked, steps(*given), strict=True):
         assert np.array_equal(array(found), decide(classes, threshold))
+
+
+def test_slices_beside_each_other_count(steps: Step) -> None:
+    rng = np.random.default_rng(8)
+    for count, across_mm, distance in ((1, 4.0, 5.0), (2, 4.0, 1.0), (5, 4.0, 5.0), (5, 4.0, 20.0), (4, 0.0, 1.0)):
+        slices = rng.random((count, 2, 300), dtype=np.float32)
+        spec = spec_of(across_mm=across_mm)
+        weight = spec.weight_across(distance)
+        asked = {"slices": [[*map(told, own)] for own in slices], "spec": dict(_of_spec(spec)), "distance": distance}
+        (found,) = steps(("weighed", asked))
+        assert found["weight"] == pytest.approx(weight, rel=1e-12)
+        for got, wanted in zip(found["slices"], _weighed(iter(slices), weight), strict=True):
+            assert np.array_equal([array(one) for one in got], wanted)
 
 
 ORDERS: tuple[Literal["<"], Literal[">"]] = ("<", ">")

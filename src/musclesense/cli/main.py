@@ -255,6 +255,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("model", metavar="MODEL", help="a study below runs/, a run, a checkpoint or a bundle"),
         _takes("--out", type=Path, required=True, metavar="OUT", help="folder to make, or a file NAME.musclesense"),
         _takes("--card", type=Path, metavar="FILE", help="what people say of the networks, as YAML: title, use, ..."),
+        _takes("--across-mm", type=float, metavar="MM", help="let slices this far apart count for each other"),
         _takes("--half", action="store_true", help="store weights in half precision, in half the room"),
         _CLASSES,
     ],

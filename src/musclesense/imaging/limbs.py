@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from musclesense.imaging.grid import right_to_left, slice_axis, slice_count, take_slice
+from musclesense.imaging.labels import BACKGROUND
 from musclesense.imaging.nifti import Geometry
 from musclesense.imaging.outline import Seen, look
 from musclesense.vocabulary import Limbs, Side
@@ -97,6 +99,21 @@ def part_limbs(
             for half in here.values():
                 half &= seen.near
     return halves
+
+
+def drop_strays(classes: NDArray[np.uint8], found: FoundLimbs, geometry: Geometry) -> None:
+    """Take out of a mask what hangs together, in a slice, and touches nothing that is in or next to a limb.
+
+    Args:
+        classes: Class indices of ``geometry.shape``, which are changed.
+        found: From `find_limbs`; a slice in which it is not beyond doubt stays as it is.
+        geometry: Where the voxels lie.
+    """
+    for number, seen in enumerate(found.slices):
+        own = take_slice(classes, geometry, number)
+        if seen.near is not None and own[~seen.near].any():
+            pieces, _ = ndimage.label(own)
+            own[~np.isin(pieces, pieces[seen.near])] = BACKGROUND
 
 
 def split_limbs(body: NDArray[np.bool_], geometry: Geometry, seen: Seen) -> dict[Side, NDArray[np.bool_]]:

@@ -1,5 +1,6 @@
 """What a trained network is: the images it takes, how they are laid before it, and what its numbers mean."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -12,6 +13,7 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.vocabulary import CHANNELS, Region
 
 _SMALLEST_SCALE, _LARGEST_SCALE, _MOST_SCALES = 0.5, 2.0, 32
+_FARTHEST_MM, _LEAST_WEIGHT = 100.0, 0.01
 WIDEST, DEEPEST, MOST_FOLDED = 1024, 10, 8
 """Features of the finest stage, stages, and pixels along a folded square that a U-Net may have."""
 MOST_FEATURES = 2**28
@@ -53,6 +55,9 @@ class NetworkSpec:
     threshold: float = 0.5  # foreground probability from which a pixel is segmented
     flip: bool = False  # test-time augmentation: give the mean over each image and its mirror image
     scales: tuple[float, ...] = (1.0,)  # the same over sizes of the image, relative to that on the grid
+    across_mm: float = 0.0
+    """Probabilities are weighed with those of the slices beside, by a bell curve of this standard deviation, and pieces
+    apart from limbs are dropped. Training does neither: its networks have 0; a bundle may have another value."""
 
     def __post_init__(self) -> None:
         channels, regions = self.channels, self.regions
@@ -71,9 +76,20 @@ class NetworkSpec:
             limits = f"{_SMALLEST_SCALE:g} to {_LARGEST_SCALE:g}"
             raise InputError(f"inference.scales={list(self.scales)}: give 1 to {_MOST_SCALES}, each from {limits}")
 
+        if not 0 <= self.across_mm <= _FARTHEST_MM:
+            raise InputError(f"across_mm={self.across_mm}: give 0 to {_FARTHEST_MM:g} mm")
+
     def at(self, effort: Effort) -> Self:
         """Give the same network with as much test-time augmentation as is asked for."""
         return replace(self, flip=False, scales=(1.0,)) if effort == Effort.FAST else self
+
+    def weight_across(self, distance_mm: float) -> float:
+        """Give how much a slice beside another counts for it, whose own weight is 1; what is hardly any is none.
+
+        It is that of a bell curve of the distance of their middles.
+        """
+        weight = math.exp(-0.5 * (distance_mm / self.across_mm) ** 2) if self.across_mm else 0.0
+        return weight if weight >= _LEAST_WEIGHT else 0.0
 
     @property
     def frame(self) -> Frame:
@@ -98,7 +114,7 @@ class NetworkSpec:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Make the specification that ``to_config`` gave; what is absent has its default."""
-        given = {name: config[name] for name in ("threshold", "flip") if name in config}
+        given = {name: config[name] for name in ("threshold", "flip", "across_mm") if name in config}
         return cls(
             channels=tuple(config["channels"]),
             placed_by=config["placed_by"],
@@ -122,4 +138,5 @@ class NetworkSpec:
             "threshold": self.threshold,
             "flip": self.flip,
             "scales": list(self.scales),
+            "across_mm": self.across_mm,
         }

@@ -4,6 +4,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -35,6 +36,7 @@ def export_bundle(
     *,
     card: Path | None = None,
     half: bool = False,
+    across_mm: float | None = None,
     allow_class: Collection[str] = (),
 ) -> Path:
     """Write a bundle of all networks that a model holds.
@@ -44,6 +46,7 @@ def export_bundle(
         out: Folder to make, or a file whose name ends with ``.musclesense``.
         card: A YAML file of what people say of the networks, such as ``title``, ``use`` and ``not_for``.
         half: Store weights in half precision, in half the room.
+        across_mm: Of `NetworkSpec`: how far slices beside each other count; None: as it is.
         allow_class: Networks of the user's own that the model may name.
 
     Returns:
@@ -63,7 +66,8 @@ def export_bundle(
     said = {} if card is None else _words(card, made_of)
     about = {"title": place_of(model).absolute().name, **_of_study(networks), **said, "made_of": made_of}
     states = [one.network.state_dict() for one in networks]
-    write_bundle(out, networks[0].spec, [*map(_in_half, states)] if half else states, about)
+    spec = networks[0].spec if across_mm is None else replace(networks[0].spec, across_mm=across_mm)
+    write_bundle(out, spec, [*map(_in_half, states)] if half else states, about)
     return out
 
 

@@ -161,6 +161,7 @@ class Segmentation:
             "threshold": spec.threshold,
             "flip": spec.flip,
             "scales": list(spec.scales),
+            "across_mm": spec.across_mm,
             "grid": spec.grid.to_config(),
             "networks": [_named_network(path, anonymous) for path in dict.fromkeys(self.networks)],
         }

@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.errors import ArgumentError, InputError
-from musclesense.imaging.grid import slice_count, take_slice
+from musclesense.imaging.grid import slice_axis, slice_count, take_slice
 from musclesense.imaging.labels import decide
+from musclesense.imaging.limbs import drop_strays
 from musclesense.imaging.nifti import Geometry
 from musclesense.messages import in_words, log
 from musclesense.networks.card import is_bundle, weights_file
@@ -118,8 +120,22 @@ class Segmenter:
             InputError: An image is missing.
         """
         self.require_images(images)
-        frame, threshold = self.spec.frame, self.spec.threshold
-        classes, count, started = np.zeros(geometry.shape, dtype=np.uint8), slice_count(geometry), time.monotonic()
+        classes = np.zeros(geometry.shape, dtype=np.uint8)
+        found = self._found(images, geometry, bodies or {}, [] if looked is None else looked)
+        weight = self.spec.weight_across(geometry.zooms[slice_axis(geometry)])
+        for number, probabilities in enumerate(_weighed(found, weight)):
+            take_slice(classes, geometry, number)[:] = decide(probabilities, self.spec.threshold)
+        return classes
+
+    def _found(
+        self,
+        images: Mapping[str, NDArray[Any]],
+        geometry: Geometry,
+        bodies: Mapping[str, NDArray[np.bool_]],
+        looked: list[Looked],
+    ) -> Iterator[NDArray[np.float32]]:
+        """Give the probabilities of the classes in each slice, (classes, ...) in its voxels."""
+        frame, count, started = self.spec.frame, slice_count(geometry), time.monotonic()
         together = max(1, min(_SLICES_AT_ONCE, _PIXELS_AT_ONCE // self.spec.pixels))
         for first in range(0, count, together):
             if first and (took := time.monotonic() - started) > _QUIET_SECONDS:
@@ -127,7 +143,7 @@ class Segmenter:
             numbers = range(first, min(first + together, count))
             slices, known = (
                 [{name: take_slice(volume, geometry, n) for name, volume in volumes.items()} for n in numbers]
-                for volumes in (images, bodies or {})
+                for volumes in (images, bodies)
             )
             prepared = [frame.prepare(geometry, one, own) for one, own in zip(slices, known, strict=True)]
             found, apart = self.predictor.find(np.stack([one.images for one in prepared]))
@@ -135,11 +151,24 @@ class Segmenter:
                 raise InputError(
                     f"{self.files[0]}: gives probabilities that are not finite for this scan; give another model"
                 )
-            for number, one, probabilities, own in zip(numbers, prepared, found, apart, strict=True):
-                take_slice(classes, geometry, number)[:] = decide(one.placement.to_scanner(probabilities), threshold)
-                if looked is not None:
-                    looked.append(Looked.coarse(one.placement, probabilities, own))
-        return classes
+            for one, probabilities, own in zip(prepared, found, apart, strict=True):
+                looked.append(Looked.coarse(one.placement, probabilities, own))
+                yield one.placement.to_scanner(probabilities)
+
+
+def _weighed(slices: Iterator[NDArray[np.float32]], weight: float) -> Iterator[NDArray[np.float32]]:
+    """Give the mean of each slice, which counts 1, and of those beside it, each of which counts ``weight``.
+
+    Sums are the same whichever way slices are stored.
+    """
+    before: NDArray[np.float32] | None = None
+    for own, after in pairwise(chain(slices, [None])):
+        assert own is not None
+        beside = [one for one in (before, after) if one is not None]
+        before = own
+        if weight and beside:
+            own = (own + np.float32(weight) * np.sum(beside, axis=0)) / np.float32(1 + weight * len(beside))
+        yield own
 
 
 def segment(
@@ -177,6 +206,8 @@ def segment(
     looked: list[Looked] = []
     classes = segmenter.segment(scan.channels, scan.geometry, bodies, looked)
     where = seen or limbs_of(scan)
+    if segmenter.spec.across_mm and where is scan.limbs.limbs:  # as trained, or as in stacks
+        drop_strays(classes, scan.limbs, scan.geometry)
     by = segmenter.predictor.runtime
     made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, where, measuring, by, looked)
     if region is not None:

@@ -115,7 +115,7 @@ def _network(model: str, stem: str) -> tuple[dict[str, Any], dict[str, bytes]]:
 def _of_spec(spec: NetworkSpec) -> Iterator[tuple[str, Any]]:
     """Give what the scripts use of a specification."""
     config = spec.to_config()
-    yield from ((name, config[name]) for name in ("grid", "regions", "threshold", "flip", "scales"))
+    yield from ((name, config[name]) for name in ("grid", "regions", "threshold", "flip", "scales", "across_mm"))
     yield "multiple", multiple_of(spec.network)
     yield "mirror", list(spec.labels.mirror)
     values = zip(spec.labels.names, spec.labels.written, strict=True)

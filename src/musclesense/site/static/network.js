@@ -3,6 +3,7 @@ import {prepare, putSlice, requireOneSide, rint, slicesOf, takeSlice, toScanner,
 import {Refused} from "./nifti.js";
 
 const STRIDE = 64;   // what frames of other sizes are made up to
+const LEAST_WEIGHT = 0.01;   // of a slice beside another: what is less is none
 
 // The last row and column are repeated until both numbers are multiples. A picture: channels x rows x columns.
 function padded({data, shape: [count, rows, columns]}, multiple) {
@@ -81,19 +82,42 @@ export function decide(classes, threshold) {
   return decided;
 }
 
+// The mean of a slice, which counts 1, and of those beside it, each of which counts `weight`; class by class.
+export function weighed(own, beside, weight) {
+  const whole = Math.fround(1 + weight * beside.length), part = Math.fround(weight);
+  return own.map((values, number) => values.map((value, at) => {
+    const sum = beside.reduce((total, one) => Math.fround(total + one[number][at]), 0);
+    return Math.fround(value + Math.fround(part * sum)) / whole;
+  }));
+}
+// How much a slice beside another counts for it, as NetworkSpec.weight_across.
+export function weightAcross(spec, distance) {
+  const weight = spec.across_mm ? Math.exp(-0.5 * (distance / spec.across_mm) ** 2) : 0;
+  return weight >= LEAST_WEIGHT ? weight : 0;
+}
+
 // Segment every slice; gives class indices and bodies of all voxels. `said` is told how many slices are done.
 export async function segment(image, spec, networks, said) {
   const slices = slicesOf(image), classes = new Uint8Array(image.data.length), bodies = new Uint8Array(image.data.length);
   requireOneSide(image);
   withoutNaN(image, slices);
+  const weight = weightAcross(spec, image.zooms[slices.across]);
+  let before = null, own = null;   // a slice is decided once the one behind it is known
+  const decided = (number, after) => {
+    const beside = [before, after].filter(Boolean);
+    putSlice(classes, slices, number, decide(weight && beside.length ? weighed(own, beside, weight) : own, spec.threshold));
+  };
   for (let number = 0; number < slices.count; number++) {
     said(number, slices.count);
     const {body, laid, pixels} = prepare(takeSlice(image.data, slices, number), image, slices, spec.grid);
     const found = await find({data: pixels, shape: [1, spec.grid.rows, spec.grid.columns]}, spec, networks);
     if (!found.data.every(Number.isFinite)) throw new Refused("makes the network give no finite numbers; give another image");
     const one = spec.grid.rows * spec.grid.columns, apart = Array.from({length: found.shape[0]}, (_, at) => found.data.subarray(at * one, (at + 1) * one));
-    putSlice(classes, slices, number, decide(apart.map(values => toScanner(values, laid)), spec.threshold));
+    const native = apart.map(values => toScanner(values, laid));
+    if (own) decided(number - 1, native);
+    [before, own] = [own, native];
     putSlice(bodies, slices, number, body);
   }
+  decided(slices.count - 1, null);
   return {classes, bodies};
 }
