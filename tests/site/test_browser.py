@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import nibabel as nib
 import numpy as np
@@ -26,6 +26,13 @@ REAL = os.environ.get("MUSCLESENSE_REAL_DATA")
 
 
 class _Quiet(SimpleHTTPRequestHandler):
+    more: ClassVar[dict[str, str]] = {}
+
+    def end_headers(self) -> None:
+        for name, value in self.more.items():
+            self.send_header(name, value)
+        super().end_headers()
+
     def log_message(self, *_: Any) -> None:
         pass
 
@@ -89,6 +96,20 @@ def test_the_mask_of_a_phantom_is_that_of_the_program(
     scan = ms.read_scan(fat=file) if image == "fat" else ms.read_scan(image=file)
     _compare(page, file, shows, ms.segment(scan, model=model, region=region), tmp_path)
     assert judged(page) == []
+
+
+def test_several_cores_are_used_where_the_host_allows_it(page: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    headers = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+    monkeypatch.setattr(_Quiet, "more", headers)
+    page.reload()
+    assert page.evaluate("crossOriginIsolated")
+    workers: list[str] = []
+    page.on("worker", lambda one: workers.append(one.url))
+    _write_example(tmp_path / "scan", "thigh")
+    file = tmp_path / "scan" / "image-001_fat.nii.gz"
+    made = ms.segment(ms.read_scan(fat=file), model="any_scanner_fat", region="thigh")
+    _compare(page, file, "the fat image", made, tmp_path)
+    assert len(workers) > 1 or os.cpu_count() == 1
 
 
 @pytest.mark.skipif(not REAL, reason="needs real scans; MUSCLESENSE_REAL_DATA names their folder")

@@ -5,7 +5,8 @@ import {readNifti, Refused} from "./nifti.js";
 
 const place = name => new URL(`onnxruntime/ort-wasm-simd-threaded.${name}`, import.meta.url).href;
 ort.env.wasm.wasmPaths = {mjs: place("js"), wasm: place("wasm")};
-ort.env.wasm.numThreads = 1;   // more take headers that not every host sends
+// Several cores take headers that not every host sends.
+ort.env.wasm.numThreads = globalThis.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency) : 1;
 
 async function network(file) {
   const answer = await fetch(new URL(file, import.meta.url));
