@@ -19,11 +19,15 @@ from ..shared.waiting import LONGEST_SECONDS, end
 from .conftest import BUNDLE
 from .test_main import started
 
-BROWSER = Path(os.environ.get("MUSCLESENSE_BROWSER", "/usr/bin/chromium"))
+_INSTALLED = filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser")))
+BROWSER = os.environ.get("MUSCLESENSE_BROWSER") or next(_INSTALLED, None)
 AXE = Path(os.environ.get("MUSCLESENSE_AXE", "axe.min.js"))
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytestmark = [
-    pytest.mark.skipif(not BROWSER.is_file(), reason="needs a browser (Chromium), MUSCLESENSE_BROWSER names it"),
+    pytest.mark.skipif(
+        BROWSER is None or not Path(BROWSER).is_file(),
+        reason="needs a browser (Chromium or Chrome): install one, or name it by MUSCLESENSE_BROWSER",
+    ),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
@@ -38,7 +42,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as own:
-        one = own.chromium.launch(executable_path=str(BROWSER), args=["--no-sandbox"])
+        one = own.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         yield one
         one.close()
 
