@@ -232,17 +232,23 @@ CONTENTS = st.one_of(st.binary(max_size=300), st.just(bytes(128) + b"DICM"), st.
 
 @given(
     files=st.lists(st.tuples(PLACES, CONTENTS), min_size=1, max_size=5),
-    packed=st.booleans(),
-    damage=st.integers(-1, 400),
+    packed=st.none() | st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]),
+    damage=st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 255)), max_size=8),
+    cut=st.integers(0, 40),
 )
 def test_no_archive_and_no_name_writes_outside_its_folder(
-    files: list[tuple[str, bytes]], packed: bool, damage: int, tmp_path_factory: pytest.TempPathFactory
+    files: list[tuple[str, bytes]],
+    packed: int | None,
+    damage: list[tuple[int, int]],
+    cut: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     place = tmp_path_factory.mktemp("fuzz")
-    if packed:
-        content = bytearray(zipped(*dict(files).items()))
-        if damage >= 0:
-            content[damage % len(content)] ^= 0x41
+    if packed is not None:
+        content = bytearray(zipped(*dict(files).items(), kind=packed))
+        for at, value in damage:
+            content[at % len(content)] = value
+        del content[len(content) - cut * bool(damage) :]
         files = [("scan.zip", bytes(content))]
     given_ = upload(place / "upload", *files)
     before = {file.name for file in given_.iterdir()}
