@@ -93,6 +93,9 @@ def test_the_mask_of_a_phantom_is_that_of_the_program(
 ) -> None:
     _write_example(tmp_path / "scan", region)
     file = tmp_path / "scan" / f"image-001_{image}.nii.gz"
+    if region == "calf":  # slices so near each other that they count for each other
+        thick = nib.load(file)
+        nib.Nifti1Image(thick.get_fdata(dtype=np.float32), thick.affine @ np.diag([1, 1, 0.25, 1])).to_filename(file)
     scan = ms.read_scan(fat=file) if image == "fat" else ms.read_scan(image=file)
     _compare(page, file, shows, ms.segment(scan, model=model, region=region), tmp_path)
     assert judged(page) == []
