@@ -176,18 +176,20 @@ from musclesense.cli.main import main
 main(["segment", "--fat", {str(fat)!r}, "--region", "thigh", *{model!r}, "--out", "out"])
 print(*sorted({{name.partition(".")[0] for name in sys.modules}}))
 print(*sorted(name for name in sys.modules if name.startswith("musclesense.training")))
+from threadpoolctl import threadpool_info
+print(*{{own["num_threads"] for own in threadpool_info() if own["internal_api"] == "openblas"}})
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
         check=True,
     )
-    mask, packages, training = done.stdout.split("\n")[:3]
+    mask, packages, training, threads = done.stdout.split("\n")[:4]
     assert mask == str(Path("out") / "mask.nii.gz")
     unwanted = {"lightning", "pytorch_lightning", "torchmetrics", "wandb", "hydra", "omegaconf", "submitit", "joblib"}
     assert not {*packages.split()} & {*unwanted, "pandas", "skimage", "pydicom"}
     assert ("torch" in packages.split()) == by_torch or torch.cuda.is_available()
-    assert not training
+    assert not training and threads == "1"  # those of BLAS wait busily

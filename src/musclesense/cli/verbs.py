@@ -3,6 +3,7 @@
 A verb's options are its function's arguments, and the docstring is its help.
 """
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -134,6 +135,7 @@ def segment(
     **asked: Any,
 ) -> None:
     """Segment a scan, or all of a table: mask, measurements, a page to judge them by."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # what NumPy multiplies is small; its threads would wait busily
     from musclesense.intake import dicom_seg as segmentation
     from musclesense.intake.found import read_given
     from musclesense.segmentation import segmenter
