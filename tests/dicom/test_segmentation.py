@@ -156,11 +156,15 @@ def own_references(image: Dataset) -> None:
     image.FrameOfReferenceUID = pydicom.uid.generate_uid()
 
 
+def own_studies(image: Dataset) -> None:
+    image.StudyInstanceUID = pydicom.uid.generate_uid()
+
+
 def no_reference(image: Dataset) -> None:
     del image.FrameOfReferenceUID
 
 
-@pytest.mark.parametrize("change", [strip, odd_sex, own_references, no_reference])
+@pytest.mark.parametrize("change", [strip, odd_sex, own_references, own_studies, no_reference])
 def test_anonymised_images_have_a_segmentation(change: Callable[[Dataset], None], tmp_path: Path) -> None:
     put(tmp_path / "in", [Series(5, pixels(1), of_type("M", "NORM"))], write_classic)
     for file in (tmp_path / "in").iterdir():

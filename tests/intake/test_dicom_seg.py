@@ -1,6 +1,7 @@
 """``segment --dicom-seg``: the mask beside the scanner's images, only where it was asked for and can be."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,20 @@ def test_the_mask_of_a_dicom_folder_is_written_as_one_where_it_is_asked_for(fold
     assert "mask.dcm" in record["results"] and "Doe" not in (out / "run.json").read_text()
     segment(folder, out=out)  # without it, that of an earlier call does not stay
     assert not (out / "mask.dcm").exists() and (out / "mask.nii.gz").exists()
+
+
+def test_images_that_make_none_are_told_of_before_the_work(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("highdicom", reason="comes with musclesense[dicom]")
+    monkeypatch.setattr("musclesense.segmentation.segmenter.segment", lambda *_, **__: pytest.fail("worked"))
+    for file in shutil.copytree(folder, tmp_path / "in").iterdir():
+        image = pydicom.dcmread(file)
+        del image.StudyInstanceUID
+        image.save_as(file)
+    with pytest.raises(SystemExit, match="2"):
+        segment(tmp_path / "in", "--dicom-seg", out=tmp_path / "out")
+    assert "makes no DICOM segmentation (" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_scans_of_a_table_that_are_dicom_have_one(folder: Path, tmp_path: Path) -> None:

@@ -96,9 +96,10 @@ def _images(stack: Stack) -> list[Dataset]:
         frames = images[0][_FRAMES].value
         images[0][_FRAMES].value = [frames[frame.number] for frame in stack.frames]
         images[0].NumberOfFrames = len(stack.frames)
-    references = {image.FrameOfReferenceUID for image in images}
-    for image in images:  # of anonymised images, each may have one of its own
-        image.FrameOfReferenceUID = min(references)
+    for name in ("StudyInstanceUID", "FrameOfReferenceUID"):  # of anonymised images, each may have one of its own
+        first = images[0][name].value
+        for image in images:
+            image[name].value = first
     return images
 
 
