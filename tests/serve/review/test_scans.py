@@ -146,6 +146,23 @@ def test_results_of_an_earlier_release_are_listed(folder: Path) -> None:
     assert Scans(own).open(NAMES[0]).rows
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("measurements.csv", "slice,limb,label,voxels,quality\nall,left,muscle,many,good\n"),
+        ("measurements.csv", "no,table\n1,2\n"),
+        ("measurements.csv", "\udcff\x00"),
+        ("run.json", '{"inputs": {"fat": 3}, "networks": []}'),
+        ("run.json", '{"inputs": {"fat": {"file": 3, "sha256": 3}}, "networks": [], "results": 3}'),
+    ],
+)
+def test_damaged_results_take_no_others_along(file: str, content: str, folder: Path) -> None:
+    (folder / NAMES[1] / file).write_bytes(content.encode("utf-8", "surrogateescape"))
+    source = Scans(folder)
+    assert [one.name for one in source.listed()] == [NAMES[0], NAMES[2]]
+    assert source.failed()[NAMES[1]].startswith(f"{folder / NAMES[1]}: cannot be read (")
+
+
 def test_the_order_is_the_same_whatever_is_said() -> None:
     def one(name: str, score: float | None, *flags: str) -> Listed:
         return Listed(name=name, cells={}, flags=flags, score=score)

@@ -34,7 +34,7 @@ _TITLES = ("slice", "label", "network", "Dice", "HD95 (mm)", "fat fraction drawn
 class Cases:
     """Test cases of the finished runs of a study, an acquisition each."""
 
-    columns: Sequence[str] = ("subject", "session", "region", "group", "slices", "networks", "Dice", "worst slice")
+    columns: Sequence[str] = ("worst slice", "Dice", "slices", "networks", "group")
     paints = False
 
     def __init__(self, folder: Path) -> None:
@@ -64,8 +64,8 @@ class Cases:
         by_slice = [[case.dice for case in cases if case.slice == number] for number in _slices(cases)]
         means = [fmean(known) for dices in by_slice if (known := [dice for dice in dices if dice is not None])]
         shown = (
-            *(first.subject, first.session, first.region, first.group, str(len(by_slice)), str(len(runs))),
-            *(f"{value(means):.3f}" if means else "-" for value in (fmean, min)),
+            *(f"{value(means):.3f}" if means else "-" for value in (min, fmean)),
+            *(str(len(by_slice)), str(len(runs)), first.group),
         )
         digests = "".join(self._masks.get(run.name, "") for run in runs)
         return Listed(

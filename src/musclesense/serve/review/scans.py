@@ -3,7 +3,7 @@
 import csv
 import functools
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,13 +29,18 @@ from musclesense.serve import shown, view
 from musclesense.serve.review.listed import ChangedError, Listed, Opened
 from musclesense.storage.digests import digest_of_bytes, digest_of_input
 from musclesense.storage.paths import is_file, is_there, size_and_change
-from musclesense.storage.records import as_it_was, read_json
+from musclesense.storage.records import as_it_was, read_json, unreadable
 from musclesense.vocabulary import CHANNELS, Channel, Limbs
 
 CORRECTED = "corrected"
 """The folder beside an automatic mask for the corrected one."""
-_NUMBERS = {*DIGITS, "voxels", "counted_slices", "voxels_automatic", "voxels_added", "voxels_removed"}
-_NUMBERS |= {"fat_fraction_percent_automatic"}
+_COUNTS = ("voxels", "counted_slices", "voxels_automatic", "voxels_added", "voxels_removed")
+_KINDS: Mapping[str, Callable[[str], float]] = {
+    name: int if name in _COUNTS else float for name in (*_COUNTS, *DIGITS, "fat_fraction_percent_automatic")
+}
+"""What is a number in the tables of a mask."""
+_DAMAGE = (KeyError, TypeError, AttributeError, UnicodeDecodeError)
+_REMEDY = "segment the scan again"
 
 
 class _Held(NamedTuple):
@@ -46,7 +51,7 @@ class _Held(NamedTuple):
 class Scans:
     """Results of `segment`."""
 
-    columns: Sequence[str] = ("region", "slices", "fat fraction (%)", "volume (ml)", "quality")
+    columns: Sequence[str] = ("quality", "fat fraction (%)", "volume (ml)", "slices", "region")
     paints = True
 
     def __init__(self, folder: Path) -> None:
@@ -63,18 +68,33 @@ class Scans:
 
     def listed(self) -> list[Listed]:
         """Give all scans that are segmented by now."""
-        return [_seen(name, folder, *_states(folder)) for name, folder in self._folders().items()]
+        return self._looked()[0]
+
+    def _looked(self) -> tuple[list[Listed], dict[str, str]]:
+        """Give the scans whose results can be read, and what is wrong with the others."""
+        listed, problems = list[Listed](), dict[str, str]()
+        for name, folder in self._folders().items():
+            try:
+                listed.append(_seen(name, folder, *_states(folder)))
+            except InputError as error:
+                problems[name] = "; ".join(error.problems)
+        return listed, problems
 
     def failed(self) -> Mapping[str, str]:
-        """Give the scans of a batch that have no result, and why."""
+        """Give the scans of a batch that have no result that can be read, and why."""
         file = self.folder / batch.RECORD
         told = read_json(file, remedy="segment the cohort again") if not self._alone and is_file(file) else {}
         problems = told.get("no_result") if isinstance(told, dict) else None
-        return {str(name): str(said) for name, said in problems.items()} if isinstance(problems, dict) else {}
+        known = problems if isinstance(problems, dict) else {}
+        return {str(name): str(said) for name, said in known.items()} | self._looked()[1]
 
     def open(self, name: str) -> Opened:
         """Open the mask of a scan: the corrected one, where there is one."""
         folder = self._folders()[name]
+        with unreadable(folder, *_DAMAGE, remedy=_REMEDY):
+            return self._opened(folder)
+
+    def _opened(self, folder: Path) -> Opened:
         record, now = read_record(folder) or {}, _now(folder)
         scan = from_images(self._images(folder, record))
         labels = LabelSet.from_config(record["labels"]) if "labels" in record else LabelSet.from_config({"muscle": []})
@@ -140,12 +160,23 @@ def _now(folder: Path) -> Path:
 
 def _states(folder: Path) -> tuple[Any, ...]:
     """Say which files there are now, so that nothing is read twice."""
-    return tuple(size_and_change(place / file) for place in (folder, folder / CORRECTED) for file in (MASK, RECORD))
+    return tuple(
+        size_and_change(place / file) for place in (folder, folder / CORRECTED) for file in (MASK, TABLE, RECORD)
+    )
 
 
 @functools.lru_cache(maxsize=100_000)
 def _seen(name: str, folder: Path, *_: Any) -> Listed:
-    """Say what the list shows of a scan; read once for each state of its files."""
+    """Say what the list shows of a scan; read once for each state of its files.
+
+    Raises:
+        InputError: Its results cannot be understood.
+    """
+    with unreadable(folder, *_DAMAGE, ValueError, csv.Error, remedy=_REMEDY):
+        return _summary(name, folder)
+
+
+def _summary(name: str, folder: Path) -> Listed:
     record, now = read_record(folder) or {}, _now(folder)
     totals = [row for row in _rows(now) if row["slice"] == "all"]
     automatic = totals if now == folder else [row for row in _rows(folder) if row["slice"] == "all"]
@@ -153,11 +184,11 @@ def _seen(name: str, folder: Path, *_: Any) -> Listed:
     images = [str(file) for file, _ in _recorded(folder, record).values()]
     corrected = (read_record(now) or {}).get("corrected") if now != folder else None
     shown = (
-        str(record.get("region", "")),
-        str(max((int(row["counted_slices"] or 0) for row in totals), default=0)),
+        "" if quality is None else f"{quality:.2f}",
         _by_limb(totals, _mean_fraction, ".1f"),
         _by_limb(totals, _volume, ".0f"),
-        "" if quality is None else f"{quality:.2f}",
+        str(max((row["counted_slices"] or 0 for row in totals), default=0)),
+        str(record.get("region", "")),
     )
     return Listed(
         name=name,
@@ -223,7 +254,7 @@ def _measuring(told: Mapping[str, Any] | None) -> Measuring:
 def _rows(folder: Path) -> list[dict[str, Any]]:
     """Read the measurements of a mask; what an earlier release did not write is None."""
     file = next((file for name in (TABLE, OLD_TABLE) if is_file(file := folder / name)), None)
-    return [] if file is None else [dict.fromkeys(COLUMNS) | row for row in _read(file)]
+    return [] if file is None else [dict.fromkeys(COLUMNS[3:]) | row for row in _read(file)]
 
 
 def _read(file: Path) -> Iterator[dict[str, Any]]:
@@ -235,4 +266,4 @@ def _read(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def _value(name: str, text: str) -> str | float | None:
-    return text if name not in _NUMBERS else float(text) if text else None
+    return text if name not in _KINDS else _KINDS[name](text) if text else None

@@ -99,6 +99,7 @@ function go(to) {
   show();
 }
 function take(name) {
+  if (!at(name).checkVisibility()) return;  // these masks are looked at alone
   tool = tool === name ? null : name;
   for (const id of ["brush", "eraser"]) at(id).setAttribute("aria-pressed", String(tool === id));
   canvas.classList.toggle("painting", tool !== null);
