@@ -265,7 +265,13 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _CLASSES,
     ],
     verbs.train: [],
+    verbs.search: [
+        _takes("words", nargs="+", metavar="KEY=VALUE", help="as for train; search=learning or KEY=interval(A,B)"),
+        _takes("--trials", type=int, default=20, metavar="N", help="in all (default 20); the same command goes on"),
+        _SEED,
+    ],
     verbs.report: [_takes("study", type=Path, metavar="STUDY", help="a folder below runs/")],
+    verbs.dashboard: [_takes("study", type=Path, metavar="STUDY", help="a folder below runs/")],
     verbs.compare: [
         _takes("studies", type=Path, nargs="+", metavar="STUDY", help="folders below runs/, the reference first"),
         _takes(

@@ -337,11 +337,25 @@ def train() -> None:
     main.command(decorated(main.run), ("musclesense", "train"))
 
 
+def search(words: list[str], trials: int, seed: int) -> None:
+    """Search settings by Optuna on the validation folds of one outer fold; nothing is tested."""
+    from musclesense.launch.search import search
+
+    print(search(words, trials, seed))
+
+
 def report(study: Path) -> None:
     """Write a study's tables and its page, and print the scores."""
     from musclesense.evaluation.report.page import show_report
 
     show_report(study)
+
+
+def dashboard(study: Path) -> None:
+    """Write a script that saves a view of a study in wandb."""
+    from musclesense.training.watch.dashboard import write_dashboard
+
+    print(write_dashboard(study))
 
 
 def compare(studies: list[Path], margin: float | None, out: Path | None) -> None:

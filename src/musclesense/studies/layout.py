@@ -62,6 +62,8 @@ class RunFolder(_Folder):
     """Its whole configuration."""
     done = _File("done.json")
     """Written last: the scores, and what they were reached with."""
+    validated = _File("validated.json")
+    """Written last where a search trained it, which tests nothing: the best DSC on validation cases."""
     failed = _File("failed.json")
     """Why there is no result, in a line."""
     error = _File("error.txt")
@@ -136,6 +138,10 @@ class ReportFolder(_Folder):
     """Each measure over acquisitions: a row for each region, part of it and measure."""
     agreement = _File("agreement.csv")
     """What is read in predicted and in true masks: a row for each region, part of it and measure."""
+    wandb_id = _File("wandb_id")
+    """Which run of wandb shows it."""
+    dashboard = _File("dashboard.py")
+    """A script that makes a view of the study in wandb."""
 
     def figure(self, name: str) -> Path:
         """Give the file of a chart or a picture."""
@@ -180,3 +186,18 @@ class StudyFolder(_Folder):
         """Find the runs that have begun, by name; a copy under another name is none."""
         runs = map(RunFolder, sorted(self.path.glob("outer*_inner*")))
         return (run for run in runs if run.folds and run.path == self.run(*run.folds).path)
+
+
+class SearchFolder(_Folder):
+    """A search for the best settings: each trial is a folder of runs that are not tested."""
+
+    asked = _File("search.json")
+    """What is searched."""
+    journal = _File("journal.log")
+    """Optuna's record of all trials: what a search goes on from."""
+    trials = _File("trials.csv")
+    """Each trial with its settings and its validation scores."""
+
+    def trial(self, number: int) -> StudyFolder:
+        """Give the folder of a trial's runs."""
+        return StudyFolder(self.path / f"trial{number:04}")

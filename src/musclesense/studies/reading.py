@@ -156,6 +156,18 @@ def read_done(folder: RunFolder) -> Mapping[str, Any]:
     return _read_record(folder.done)
 
 
+def read_validated(folder: RunFolder) -> float:
+    """Read the DSC on the validation cases that a run of a search reached.
+
+    Raises:
+        InputError: The record is missing, of a newer format, or cannot be understood.
+    """
+    dice = _read_record(folder.validated).get("val_dice")
+    if not isinstance(dice, float) or not 0 <= dice <= 1:
+        raise InputError(f"{folder.validated}: val_dice {dice!r} is no Dice; {_REMEDY}")
+    return dice
+
+
 def read_failure(folder: RunFolder) -> str:
     """Read in a line why a run failed; empty where that is not said.
 

@@ -137,6 +137,11 @@ def write_done(folder: RunFolder, *, outer: int, inner: int, **content: Any) -> 
     write_json(folder.done, record)
 
 
+def write_validated(folder: RunFolder, *, outer: int, inner: int, dice: float, epoch: int) -> None:
+    """Record that a run of a search is finished: the DSC on its validation cases, and in which epoch."""
+    write_json(folder.validated, {"format": FORMAT, "outer": outer, "inner": inner, "val_dice": dice, "epoch": epoch})
+
+
 def record_failure(folder: RunFolder, reason: str, *, outer: int, inner: int, details: str) -> None:
     """Record why a run has no result: all details, and then one line."""
     write_text(folder.error, details)

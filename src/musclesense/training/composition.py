@@ -47,10 +47,10 @@ def compose(*overrides: str) -> Settings:
 def with_own_classes(overrides: Iterable[str]) -> list[str]:
     """Let ``model._target_=my.Net`` add its key, which is not there where a network has a short name.
 
-    So does ``ablation=width``, a group of which nothing is chosen by itself.
+    So do ``ablation=width`` and ``search=learning``, groups of which nothing is chosen by itself.
     """
     own = [f"++{one}" if _OWN_CLASS.fullmatch(one) else one for one in overrides]
-    return [f"+{one}" if one.startswith("ablation=") else one for one in own]
+    return [f"+{one}" if one.startswith(("ablation=", "search=")) else one for one in own]
 
 
 def compose_config(*overrides: str) -> DictConfig:

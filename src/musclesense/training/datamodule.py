@@ -148,7 +148,9 @@ class NestedFoldDataModule(LightningDataModule):
         )
         if settings.config.loader.overfit_cases is not None:
             self.train_cases = self.validation_cases = self.train_cases[: settings.config.loader.overfit_cases]
-        sets = {"training": self.train_cases, "validation": self.validation_cases, "test": self.test_cases}
+        sets = {"training": self.train_cases, "validation": self.validation_cases}
+        if split.test:  # none in a search, which tests nothing
+            sets["test"] = self.test_cases
         for name, cases in sets.items():
             if not cases:
                 raise InputError(f"the {name} set holds no labelled slice; add subjects or ask for fewer folds")

@@ -139,6 +139,15 @@ def score_scan(
     return scored
 
 
+def mean_scores(cases: Sequence[ScoredCase]) -> dict[str, float]:
+    """Give the mean DSC over cases and classes, in all and by region; undefined ones do not count."""
+    defined = [(label.region, label.dice) for case in cases for label in case.scores if label.dice is not None]
+    names = {"dice": [dice for _, dice in defined]}
+    for region in sorted({region for region, _ in defined}):
+        names[f"dice_{region}"] = [dice for own, dice in defined if own == region]
+    return {name: float(np.mean(dice)) for name, dice in names.items() if dice}
+
+
 def _display(image: NDArray[np.float32]) -> NDArray[np.uint8]:
     low, high = np.percentile(image, (1, 99.5))
     return np.asarray(np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255, dtype=np.uint8)

@@ -6,8 +6,9 @@ import time
 import traceback
 import warnings
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import lightning
 import numpy as np
@@ -24,8 +25,9 @@ from musclesense.networks.shipped import place_of
 from musclesense.networks.spec import NetworkSpec
 from musclesense.networks.torch_predictor import TorchPredictor
 from musclesense.storage.locks import locked, locked_if_free
-from musclesense.studies.reading import read_done
-from musclesense.studies.writing import begin_run, record_failure, write_done
+from musclesense.storage.paths import is_file
+from musclesense.studies.reading import read_done, read_validated
+from musclesense.studies.writing import begin_run, record_failure, write_done, write_validated
 from musclesense.training import checkpoints, inputs
 from musclesense.training.callbacks import Averaging, EarlyStop, StepSeed
 from musclesense.training.checkpoints import KeptWeights
@@ -34,7 +36,7 @@ from musclesense.training.machine import compilation, devices, threads
 from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
 from musclesense.training.pretrained import Begun, begin_with
-from musclesense.training.record import History, ScoredCase, test_fold
+from musclesense.training.record import MONITOR, History, mean_scores, test_fold
 from musclesense.training.settings import Settings
 from musclesense.training.watch.progress import RunBar
 from musclesense.version import __version__
@@ -43,6 +45,12 @@ if TYPE_CHECKING:
     from musclesense.training.watch.tracking import Dashboard
 
 Scores = dict[str, float]
+
+
+class _Work(Protocol):
+    def __call__(
+        self, settings: Settings, data: inputs.Inputs, own: tuple[int, ...], *, first: bool = True
+    ) -> None: ...
 
 
 def train(settings: Settings) -> Scores:
@@ -55,22 +63,45 @@ def train(settings: Settings) -> Scores:
         InputError: The cohort or the study's folder cannot be used.
         RuntimeError: A process failed, of those that train a run on several devices.
     """
+    _once(settings, settings.run.done, _train)
+    return dict(read_done(settings.run)["scores"])
+
+
+def validate(settings: Settings) -> float:
+    """Train one run as `train` does and test nothing: no part of it is told who the test subjects are.
+
+    Returns:
+        Mean DSC over the validation cases at the epoch where it is best.
+
+    Raises:
+        InputError: The cohort or the study's folder cannot be used.
+        RuntimeError: A process failed, of those that train a run on several devices.
+    """
+    try:
+        _once(settings, settings.run.validated, _validate)
+    finally:
+        _give_back()
+    return read_validated(settings.run)
+
+
+def _once(settings: Settings, record: Path, do: "_Work") -> None:
+    """Do the work of a run whose record, written last, is not there."""
     run, asked = settings.run, settings.config.trainer
     inputs.require_own_study(settings)
-    if not run.is_finished:
-        inputs.check(settings)
-        data = inputs.prepare(settings)
-        with locked(run.path):
-            if not run.is_finished:  # a second sweep on the same study has waited here
-                begin_run(run, settings.config.plain)
-                accelerator = choose(asked).accelerator
-                on_cpu = threads.agreed(settings.study) if accelerator == "cpu" else nullcontext()
-                with devices.reserved(asked.devices, accelerator) as own, on_cpu:
-                    if len(own) == 1:
-                        _train(settings, data, own)
-                    else:
-                        _train_together(settings, own)
-    return dict(read_done(run)["scores"])
+    if is_file(record):
+        return
+    inputs.check(settings)
+    data = inputs.prepare(settings)
+    with locked(run.path):
+        if not is_file(record):  # a second sweep on the same study has waited here
+            begin_run(run, settings.config.plain)
+            accelerator = choose(asked).accelerator
+            on_cpu = threads.agreed(settings.study) if accelerator == "cpu" else nullcontext()
+            with devices.reserved(asked.devices, accelerator) as own, on_cpu:
+                if len(own) == 1:
+                    do(settings, data, own)
+                else:
+                    _together(settings, own, do)
 
 
 def attempt(settings: Settings) -> float:
@@ -90,9 +121,14 @@ def attempt(settings: Settings) -> float:
             raise SystemExit(1) from error
         return float("nan")
     finally:
-        gc.collect()  # networks of earlier runs must not fill the device
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _give_back()
+
+
+def _give_back() -> None:
+    """Free what a run took: networks of earlier runs must not fill the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _record(error: Exception, settings: Settings) -> None:
@@ -125,18 +161,28 @@ def _pretrain(module: SegmentationModule, settings: Settings) -> Begun | None:
     return None if model is None else begin_with(module.network, place_of(model), settings.classes)
 
 
-def _train_together(settings: Settings, own: tuple[int, ...]) -> None:
+def _together(settings: Settings, own: tuple[int, ...], do: "_Work") -> None:
     """Train with a process for each device, and show how far they are from what they write."""
     run, epochs = settings.run, RunBar(settings.run.name, settings.config.trainer.max_epochs)
     checkpoints.to_go_on_from(run.checkpoints)  # removes damaged ones before the processes look, all at once
     try:
-        devices.train_in_step(_as_rank, (settings, own), devices=len(own), look=lambda: epochs.follow(run))
+        devices.train_in_step(_as_rank, (settings, own, do), devices=len(own), look=lambda: epochs.follow(run))
     finally:
         epochs.close()
 
 
-def _as_rank(rank: int, settings: Settings, own: tuple[int, ...]) -> None:
-    _train(settings, inputs.prepare(settings), own, first=rank == 0)
+def _as_rank(rank: int, settings: Settings, own: tuple[int, ...], do: "_Work | None" = None) -> None:
+    (do or _train)(settings, inputs.prepare(settings), own, first=rank == 0)
+
+
+def _validate(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], *, first: bool = True) -> None:
+    """Train in this process, and write down how well the best epoch did on the validation cases."""
+    session = set_up(settings, replace(data, split=replace(data.split, test=())), own, None)
+    session.fit()
+    if first:
+        settings.run.checkpoints.previous.unlink(missing_ok=True)
+        best = session.best_row
+        write_validated(settings.run, **settings.fold, dice=best[MONITOR], epoch=int(best["epoch"]))
 
 
 def _train(settings: Settings, data: inputs.Inputs, own: tuple[int, ...], *, first: bool = True) -> None:
@@ -194,16 +240,21 @@ class Session:
         with nullcontext() if synthesis is None else synthesis.running_workers(epochs, here=here):
             self.trainer.fit(self.module, datamodule=self.datamodule, ckpt_path=last, weights_only=True)
 
+    @property
+    def best_row(self) -> dict[str, float]:
+        """The epoch that was best on the validation cases, as ``metrics.csv`` has it."""
+        return max(self.history.rows, key=lambda row: row[MONITOR])
+
     def test_best(self, logger: "Dashboard | None") -> tuple[Scores, float]:
         """Test the epoch that was best on the validation cases, and give its scores and its number."""
         path = self.settings.run.checkpoints.best
-        best_epoch = max(self.history.rows, key=lambda row: row["val_dice"])["epoch"]
+        best_epoch = self.best_row["epoch"]
         kept = next(callback for callback in self.trainer.callbacks if isinstance(callback, KeptWeights))  # type: ignore[attr-defined]
         checkpoints.require_best(path, epoch=int(best_epoch), digest=kept.best)
         best = read_checkpoint(path, self.settings.classes)
         predictor = TorchPredictor(best.network, best.spec, str(self.trainer.strategy.root_device))
         cases = test_fold(predictor, self.datamodule.cache, self.datamodule.test_cases, self.settings)
-        scores = _scores(cases)
+        scores = mean_scores(cases)
         if logger is not None:
             overlays = self.settings.config.logger.overlays
             logger.log_test(scores, cases, labels=best.spec.labels, overlays=overlays)
@@ -322,15 +373,6 @@ def open_dashboard(settings: Settings) -> "Dashboard | None":
         log.warning(f"wandb: needs the package {error.name}; pip install {error.name}, or give logger=none")
         return None
     return tracking.start(settings)
-
-
-def _scores(cases: list[ScoredCase]) -> Scores:
-    """Give the mean DSC over cases and classes, in all and by region; undefined ones do not count."""
-    defined = [(label.region, label.dice) for case in cases for label in case.scores if label.dice is not None]
-    names = {"dice": [dice for _, dice in defined]}
-    for region in sorted({region for region, _ in defined}):
-        names[f"dice_{region}"] = [dice for own, dice in defined if own == region]
-    return {name: float(np.mean(dice)) for name, dice in names.items() if dice}
 
 
 def _quieten_lightning() -> None:
