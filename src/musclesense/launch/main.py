@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -40,7 +41,7 @@ from musclesense.training.machine import threads
 from musclesense.training.machine.devices import runs_at_once
 from musclesense.training.machine.hardware import choose
 from musclesense.training.run import attempt
-from musclesense.training.settings import build
+from musclesense.training.settings import Settings, build
 
 _DEBUG = "--debug"
 _LONG_SECONDS = 2 * 3600
@@ -185,6 +186,14 @@ def compare_arms(plan: Plan) -> None:
             log.warning(f"not compared: {problem}")
 
 
+def summarise(settings: Settings | None) -> None:
+    """Show the report of a study in wandb, where its runs are shown."""
+    if settings is not None and settings.config.logger.name != "none" and find_spec("wandb"):
+        from musclesense.training.watch import tracking
+
+        tracking.summarise(settings)
+
+
 def conclude(plan: Plan) -> int:
     """Report on each study of a multirun, name the runs that failed, and give the exit code of the command."""
     runs = [run.run for run in plan.runs] if plan.whole else plan.ended()
@@ -196,6 +205,7 @@ def conclude(plan: Plan) -> int:
                 write_command(study, _without_paths(this.typed) if plan.runs[0].config.anonymous else this.typed)
             if any(run.is_finished for run in runs if run.path.parent == study.path):
                 show_report(study.path)
+                summarise(plan.studies.get(study))
     if not plan.waits:
         for study in plan.studies:
             log.info(f"later: musclesense report {study.path}")

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,11 +17,15 @@ import pytest
 import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
+from musclesense.evaluation.report.page import write_report
 from musclesense.imaging.labels import LabelSet
+from musclesense.metrics.case import COLUMNS
 from musclesense.studies.writing import write_epochs
 from musclesense.training.record import History
 from musclesense.training.run import train
 from musclesense.training.watch import tracking
+
+from ...shared.runs import rows_of
 
 
 def records_of(file: Path) -> Iterator[bytes]:
@@ -43,7 +48,9 @@ def records_of(file: Path) -> Iterator[bytes]:
 def read_back(folder: Path) -> SimpleNamespace:
     """Read the one offline run below a run's folder."""
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
-    found = SimpleNamespace(folder=file.parent, run=None, config={}, history=[], summary={}, exit_code=None)
+    found = SimpleNamespace(
+        folder=file.parent, run=None, config={}, history=[], summary={}, exit_code=None, artifacts=[]
+    )
     for data in records_of(file):
         record = Record()
         record.ParseFromString(data)
@@ -57,6 +64,8 @@ def read_back(folder: Path) -> SimpleNamespace:
             found.history.append(flat(record.history.item))
         elif kind == "summary":
             found.summary |= flat(record.summary.update)
+        elif kind == "artifact":
+            found.artifacts.append(record.artifact)
         elif kind == "exit":
             found.exit_code = record.exit.exit_code
     return found
@@ -85,6 +94,9 @@ def logged(composed, data, tmp_path_factory) -> Iterator[list[Any]]:
         with pytest.MonkeyPatch.context() as failing, pytest.raises(ZeroDivisionError):
             failing.setattr(History, "on_train_epoch_end", lambda *_: 1 / 0)
             train(configs[2])
+        write_report(configs[0].study.path)
+        for _ in range(2):  # as where a sweep goes on
+            tracking.summarise(configs[0])
         wandb.teardown()  # its process writes the records, and has written all of them when it has ended
         yield configs
 
@@ -122,7 +134,65 @@ def test_configuration_is_complete(logged):
         plain = settings.config.plain
         for config in (found, plain):  # wandb keeps what holds nothing in some of its records alone
             assert config["trainer"].pop("lightning", {}) == {}
-        assert {key: found[key] for key in plain} == plain
+        assert {key: found[key] for key in plain} == plain | {"study": settings.study.path.name}
+
+
+def test_runs_can_be_told_apart_by_all_that_one_filters_by(logged):
+    for settings in logged:
+        found = read_back(settings.run.path)
+        config = found.config
+        assert {*found.run.tags} == {
+            *("professional", "lower_limb", "fat+water+te345+te575", "outer1", f"inner{settings.config.inner}")
+        }
+        assert (config["edition"]["name"], config["region"]["name"]) == ("professional", "lower_limb")
+        assert (config["outer"], config["inner"]) == (1, settings.config.inner)
+        assert config["channels"] == ["fat", "water", "te345", "te575"]
+        assert config["study"] == found.run.run_group == settings.study.path.name
+
+
+def test_long_channels_make_a_tag_that_wandb_takes(composed, tmp_path, monkeypatch, home):
+    for name, value in home.items():
+        monkeypatch.setenv(name, value)
+    settings = composed(f"runs={tmp_path}", "study=s", "logger=wandb", "logger.mode=offline")
+    settings = replace(settings, config=replace(settings.config, channels=[f"te{n}00" for n in range(20)]))
+    dashboard = tracking.start(settings)
+    assert dashboard is not None
+    dashboard.finish(failed=False)
+    wandb.teardown()
+    assert max(map(len, read_back(settings.run.path).run.tags)) == 64
+
+
+def test_each_case_is_a_row_of_a_table_with_its_scores_and_the_first_with_their_pictures(logged):
+    found = read_back(logged[0].run.path)
+    (path,) = {step["test/cases/path"] for step in found.history if "test/cases/path" in step}
+    table = json.loads((found.folder / "files" / path).read_text())
+    assert table["columns"] == ["overlay", *COLUMNS]
+    cases = rows_of(logged[0].run.cases)
+    for name, kind in (("subject", str), ("dice", float)):
+        at = table["columns"].index(name)
+        assert [row[at] for row in table["data"]] == [kind(case[name]) for case in cases]
+    assert [row[0] for row in table["data"]] == ["Image"] * 2 + [None] * (len(cases) - 2)
+    (kept,) = (one for one in found.artifacts if one.type == "run_table")
+    pictures = [entry.path for entry in kept.manifest.contents if entry.path.endswith(".png")]
+    assert len([path for path in pictures if "/mask/" in path]) == 4 and len(pictures) == 6, "which the table shows"
+
+
+def test_a_sweep_ends_with_one_run_that_has_tables_figures_and_the_report(logged):
+    study = logged[0].study
+    found = read_back(study.path)
+    assert (found.run.run_group, found.run.job_type, found.run.display_name) == (study.path.name, "summary", "summary")
+    there = {key for step in found.history for key in step}
+    shown = {*(f"tables/{file.stem}/path" for file in study.report.path.glob("*.csv"))}
+    shown |= {f"figures/{file.stem}/path" for file in (study.report.path / "figures").glob("*.png")}
+    assert len(shown) > 8 and shown <= there
+    for row in rows_of(study.report.summary):
+        if row["group"] == "all":
+            dice = found.summary[f"study/dice_{row['region']}_{row['label']}"]
+            assert dice == pytest.approx(float(row["dice_mean"]), abs=1e-6)
+    (kept,) = (one for one in found.artifacts if one.type == "report")
+    files = {entry.path for entry in kept.manifest.contents}
+    assert {"summary.csv", "statistics.tex", "figures/dice.png"} <= files
+    assert "index.html" not in files, "which has a picture of every scan"
 
 
 def test_overlays_have_masks(logged):

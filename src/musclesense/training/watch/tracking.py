@@ -4,10 +4,13 @@ Nothing leaves the machine unless the run is online, and what wandb tells its ma
 """
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +20,18 @@ from lightning import Callback, LightningModule, Trainer
 from musclesense.errors import reason_of
 from musclesense.imaging.labels import LabelSet
 from musclesense.messages import log
+from musclesense.metrics.case import COLUMNS
+from musclesense.names import ALL
 from musclesense.storage.records import write_text
 from musclesense.studies.identity import with_edition
-from musclesense.studies.layout import RunFolder
+from musclesense.studies.layout import ReportFolder, RunFolder
 from musclesense.studies.reading import read_epochs
 from musclesense.training.record import ScoredCase
 from musclesense.training.settings import Settings
 
 _ANSWER_SECONDS, _UPLOAD_SECONDS = 15, 60
+_LONGEST_TAG, _LONGEST_NAME = 64, 128
+"""That wandb takes, of a tag and of an artifact's name."""
 _unreachable = False
 """Whether the server has not answered a run of this process; later runs do not wait for it again."""
 
@@ -70,24 +77,57 @@ class Dashboard(Callback):
         names = dict(enumerate(("background", *labels.names)))
         with self.harmless():
             self._run.summary.update({f"test/{name}": value for name, value in scores.items()})
-            images = [
-                wandb.Image(
-                    case.overlay.image,
-                    masks={
-                        name: {"mask_data": getattr(case.overlay, name), "class_labels": names}
-                        for name in ("truth", "prediction")
-                    },
-                    caption="{subject} {session} {region} slice {slice}".format(**vars(case.scores[0])),
-                )
-                for case in cases[:overlays]
-            ]
+            images = [_image(case, names) for case in cases[:overlays]]
             if images:
                 self._run.log({"test/overlays": images})
+            table = wandb.Table(columns=["overlay", *COLUMNS])
+            for case, image in zip_longest(cases, [_image(case, names) for case in cases[:overlays]]):
+                for score in case.scores:
+                    table.add_data(image, *vars(score).values())
+            self._run.log({"test/cases": table})
+
+    def show_report(self, report: ReportFolder) -> None:
+        """Show the tables and figures of a study's report, and keep them as an artifact."""
+        from pandas import read_csv  # takes long to import
+
+        with self.harmless():
+            tables = {table.stem: read_csv(table) for table in sorted(report.path.glob("*.csv"))}
+            self._run.log({f"tables/{name}": wandb.Table(dataframe=table) for name, table in tables.items()})
+            figures = sorted(report.figure("").parent.glob("*.png"))
+            self._run.log({f"figures/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
+            of_all = tables[report.summary.stem].query(f"group == '{ALL}'")
+            for region, label, dice in zip(of_all.region, of_all.label, of_all.dice_mean, strict=True):
+                self._run.summary[f"study/dice_{region}_{label}"] = float(dice)
+            kept = wandb.Artifact(
+                re.sub(r"[^\w.-]", "-", f"report-{report.path.parent.name}")[:_LONGEST_NAME], "report"
+            )
+            for file in [*report.path.glob("*.csv"), *report.path.glob("*.tex"), *figures]:  # the page shows every scan
+                kept.add_file(str(file), file.relative_to(report.path).as_posix())
+            self._run.log_artifact(kept)
 
     def finish(self, *, failed: bool) -> None:
         """Close the run, so that the next job of the process starts its own."""
         with self.harmless():
             self._run.finish(exit_code=int(failed))
+
+
+def _image(case: ScoredCase, names: Mapping[int, str]) -> Any:
+    masks = {
+        name: {"mask_data": getattr(case.overlay, name), "class_labels": names} for name in ("truth", "prediction")
+    }
+    caption = "{subject} {session} {region} slice {slice}".format(**vars(case.scores[0]))
+    return wandb.Image(case.overlay.image, masks=masks, caption=caption)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a run of wandb is kept, and what it is called."""
+
+    folder: Path
+    id_file: Path
+    name: str
+    job_type: str
+    tags: tuple[str, ...] = ()
 
 
 def start(settings: Settings) -> Dashboard | None:
@@ -96,8 +136,25 @@ def start(settings: Settings) -> Dashboard | None:
     Returns:
         None where wandb cannot be started, which a line tells.
     """
+    run, outer, inner = settings.run, f"outer{settings.config.outer}", f"inner{settings.config.inner}"
+    place = _Place(run.path, run.wandb_id, run.name.replace("_", "-"), outer, (outer, inner))
+    if (dashboard := _attempt(settings, place)) is not None:
+        dashboard.show_epochs()
+    return dashboard
+
+
+def summarise(settings: Settings) -> None:
+    """Show the report of a study in a wandb run of its own, anew where there is one."""
+    report = settings.study.report
+    dashboard = _attempt(settings, _Place(settings.study.path, report.wandb_id, "summary", "summary"))
+    if dashboard is not None:
+        dashboard.show_report(report)
+        dashboard.finish(failed=False)
+
+
+def _attempt(settings: Settings, place: _Place) -> Dashboard | None:
     try:
-        return _start(settings)
+        return Dashboard(_start(settings, place), settings.run)
     except Exception as error:
         _warn(error)
         return None
@@ -108,7 +165,7 @@ def _warn(error: Exception) -> None:
     log.warning(f"wandb: {reason}; the run goes on without it, with all its figures in the run folder")
 
 
-def _start(settings: Settings) -> Dashboard:
+def _start(settings: Settings, place: _Place) -> Any:
     global _unreachable
     os.environ["WANDB_ERROR_REPORTING"] = "false"
     quiet = wandb.Settings(silent=True, console="off")
@@ -117,39 +174,38 @@ def _start(settings: Settings) -> Dashboard:
     if mode == "online" and _unreachable:
         mode = "offline"
     try:
-        opened = _open(settings, mode)
+        return _open(settings, mode, place)
     except wandb.Error as error:
         if mode != "online":
             raise
         _unreachable = True
         log.warning(
             f"wandb: no answer ({reason_of(error)[:200]}); this and all later runs are kept offline; "
-            f"wandb sync {settings.run.path}/wandb/offline-run-* sends one"
+            f"wandb sync {place.folder}/wandb/offline-run-* sends one"
         )
         wandb.teardown()  # or the run's name would count as in use
         wandb.setup(settings=quiet)
-        opened = _open(settings, "offline")
-    dashboard = Dashboard(opened, settings.run)
-    dashboard.show_epochs()
-    return dashboard
+        return _open(settings, "offline", place)
 
 
-def _open(settings: Settings, mode: Any) -> Any:
-    run, asked = settings.run, settings.config.logger
-    identity = _stored_id(run.wandb_id)
-    for earlier in run.path.glob(f"wandb/*run-*-{identity}"):  # all that it holds is shown again
+def _open(settings: Settings, mode: Any, place: _Place) -> Any:
+    asked, shown = settings.config.logger, with_edition(settings.config.plain)
+    identity = _stored_id(place.id_file)
+    of_study = (shown["edition"]["name"], shown["region"]["name"], "+".join(shown["channels"]))
+    for earlier in place.folder.glob(f"wandb/*run-*-{identity}"):  # all that it holds is shown again
         shutil.rmtree(earlier, ignore_errors=True)
     return wandb.init(
         project=asked.project,
         entity=asked.entity,
         group=settings.study.path.name,
-        job_type=f"outer{settings.config.outer}",
-        name=run.name.replace("_", "-"),
+        tags=[tag[:_LONGEST_TAG] for tag in (*of_study, *place.tags)],
         id=identity,
         resume="allow",
-        dir=run.path,
-        config=with_edition(settings.config.plain),
+        dir=place.folder,
+        config=shown | {"study": settings.study.path.name},
         mode=mode,
+        name=place.name,
+        job_type=place.job_type,
         settings=wandb.Settings(
             silent=True,
             console="off",
