@@ -3,7 +3,7 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,13 @@ def read_overlays(folder: RunFolder, line: int) -> list[KeptSlice]:
         )
         for at in np.flatnonzero(lines == line)
     ]
+
+
+def read_kept(folder: RunFolder, wanted: Iterable[tuple[int, int]]) -> list[KeptSlice]:
+    """Read slices of several acquisitions that a run kept, by line and slice, at the price of one; likewise."""
+    lines, slices, *images = _load(folder.overlays, *_INDEX, *_IMAGES)
+    at = {own: place for place, own in enumerate(zip(lines.tolist(), slices.tolist(), strict=True))}
+    return [KeptSlice(*own, *(stack[at[own]] for stack in images)) for own in wanted]
 
 
 def _load(path: Path, *names: str) -> list[NDArray[Any]]:

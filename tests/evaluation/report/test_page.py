@@ -53,7 +53,8 @@ def test_page_is_whole_and_needs_nothing_from_outside(reported_study: Path) -> N
     parsed = Page(text)
     assert parsed.open == []
     assert parsed.links
-    files = [link for link in parsed.links if not link.startswith("data:image/png;base64,")]
+    assert all(f'id="{link[1:]}"' in text for link in parsed.links if link.startswith("#")), "places of the page"
+    files = [link for link in parsed.links if not link.startswith(("data:image/png;base64,", "#"))]
     assert files and all((report / link).is_file() for link in files)
     assert not re.search(r"https?:|@import|url\(|<script[^>]|<link", re.sub(r'"data:[^"]*"', "", text))
     assert all(parsed.pictures)

@@ -47,7 +47,7 @@ class Overlay:
 
 def overlays(study: Study, region: str) -> list[Overlay]:
     """Draw the best, the median and the worst case of a region among those whose images were kept."""
-    kept = [(dice, run, cases) for run in study.runs for dice, cases in _kept(run, region)]
+    kept = [(dice, run, cases) for run in study.runs for dice, cases in kept_slices(run) if cases[0].region == region]
     kept.sort(key=lambda entry: -entry[0])
     if not kept:
         return []
@@ -75,11 +75,11 @@ def draw(image: NDArray[np.uint8], truth: NDArray[np.uint8], prediction: NDArray
     return pixels
 
 
-def _kept(run: Run, region: str) -> Iterable[tuple[float, list[Case]]]:
-    """Give mean Dice and cases of each slice of a region that the run kept the images of."""
+def kept_slices(run: Run) -> Iterable[tuple[float, list[Case]]]:
+    """Give mean Dice and cases of each slice that the run kept the images of."""
     slices: dict[tuple[int, int], list[Case]] = {}
     for case in run.cases:
-        if case.region == region and case.dice is not None:
+        if case.dice is not None:
             slices.setdefault((case.line, case.slice), []).append(case)
     if not slices or not is_file(run.folder.overlays):
         return

@@ -15,6 +15,7 @@ from musclesense.evaluation.report.acquisitions import Described
 from musclesense.evaluation.report.figures import DARK, LIGHT
 from musclesense.evaluation.report.methods import claim, methods
 from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, Overlay, overlays
+from musclesense.evaluation.report.points import Points
 from musclesense.evaluation.report.tables import FAILURES, GROUPS, LABELS, REGIONS, Measure, paper_dice
 from musclesense.names import ALL
 from musclesense.storage.atomic import atomic_path
@@ -62,7 +63,8 @@ def write_report(folder: Path) -> Path:
     # All of it is made before any of it is written: what cannot be read is found while nothing has changed.
     pictures, drawn, described = _pictures(study), _overlays(study), Described.of(study)
     template = page_template("musclesense.evaluation.report", "template.html")
-    page = template.render(**_content(study), pictures=pictures, overlays=drawn, acquisitions=described.tables)
+    shown = {"pictures": pictures, "overlays": drawn, "acquisitions": described.tables, "points": Points.of(study)}
+    page = template.render(**_content(study), **shown)
     require_within(study.folder.path, report.path, report.figure("").parent)
     require_writable(report.path)
     with locked(report.path):
