@@ -217,5 +217,5 @@ def test_the_command_writes_images_and_says_what_comes_next(tmp_path, monkeypatc
     assert named(tmp_path) == ["in"]
     main(["import-dicom", "in", "--out", "out", "--series", "20", "21"])
     said = capsys.readouterr()
-    assert said.out == "out\n" and said.err == ("next: musclesense segment out --region REGION --out DIR\n")
+    assert said.out == "out\n" and said.err == ("next: musclesense segment out --out DIR\n")
     assert named(tmp_path / "out") == ["scan.json", "scan_fat.nii.gz", "scan_water.nii.gz"]

@@ -50,7 +50,7 @@ def import_dicom(folder: Path, out: Path, series: Sequence[int] = ()) -> str:
         for name, volume in zip(names, volumes, strict=True):
             write_volume(draft / name, volume.data, volume.geometry, volume.data.dtype)
         write_json(draft / HEADER, header_of(names))
-    return f"musclesense segment {shlex.quote(str(out))} --region REGION --out DIR"
+    return f"musclesense segment {shlex.quote(str(out))} --out DIR"
 
 
 def _of_use(stacks: Sequence[Stack]) -> list[Stack]:
