@@ -14,8 +14,9 @@ from musclesense.launch import search as searching
 from musclesense.launch.search import _distribution, search
 from musclesense.storage.records import read_json
 from musclesense.studies.layout import SearchFolder
-from musclesense.studies.writing import write_validated
+from musclesense.studies.writing import open_study, write_validated
 from musclesense.training import inputs, record, run
+from musclesense.training.config import defaults
 from musclesense.training.settings import Settings
 
 from ..shared.runs import rows_of
@@ -35,6 +36,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
 
     def validate(settings: Settings) -> float:
         done.append(settings)
+        open_study(settings.study, settings.config.plain, defaults())
         config = settings.config
         off = abs(np.log10(config.optimizer["lr"]) + 3) / 10 + 0.1 / config.model["width"] + config.inner / 1000
         write_validated(settings.run, **settings.fold, dice=float(1 - off), epoch=0)

@@ -6,6 +6,7 @@ and its objective is the mean of their best validation DSC. What is searched is 
 """
 
 import hashlib
+import itertools
 import json
 import shlex
 import traceback
@@ -31,7 +32,7 @@ from musclesense.launch import overrides as given
 from musclesense.launch.plan import Plan, build_jobs, check
 from musclesense.messages import bars, log
 from musclesense.storage.locks import locked
-from musclesense.storage.paths import is_file
+from musclesense.storage.paths import is_file, is_there
 from musclesense.storage.records import read_json, require_format, write_json
 from musclesense.studies.identity import identity
 from musclesense.studies.layout import SearchFolder
@@ -135,7 +136,8 @@ def _require_usable(asked: Search) -> None:
         with collected(problems):
             asked.runs(drawn, 0)
     refuse(problems)
-    check(Plan(tuple(asked.runs(next(asked.ends()), 0)), asked.config.hydra.launcher, multirun=True))
+    new = next(number for number in itertools.count() if not is_there(asked.folder.trial(number).path))
+    check(Plan(tuple(asked.runs(next(asked.ends()), new)), asked.config.hydra.launcher, multirun=True))
 
 
 def read(words: Sequence[str]) -> Search:
