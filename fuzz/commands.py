@@ -19,7 +19,7 @@ from musclesense.launch import main as launching
 from musclesense.launch.main import command
 from musclesense.launch.plan import Plan
 from musclesense.training.machine.hardware import choose
-from musclesense.training.run import make_module, make_trainer
+from musclesense.training.session import make_module, make_trainer
 
 _MOST_PROVED = 3
 

@@ -34,7 +34,7 @@ from musclesense.training import inputs
 from musclesense.training.composition import compose
 from musclesense.training.machine.devices import reserved
 from musclesense.training.machine.hardware import choose
-from musclesense.training.run import set_up
+from musclesense.training.session import set_up
 from musclesense.training.settings import Settings
 
 STEPS = 100

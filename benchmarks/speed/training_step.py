@@ -5,8 +5,8 @@
 training to bare steps. wandb logs offline; ``logger=none`` leaves it out.
 
 A bare step is forward, loss, backward and optimizer step of the same network at the same precision, on random data
-that lies on the device: no schedule, no clipping of gradients, no data. The loop is that of ``training.run``, made by
-the same function. Each epoch is paired with bare steps on as many cases right before it, since machines are noisy.
+that lies on the device: no schedule, no clipping of gradients, no data. The loop is that of ``training.session``, made
+by the same function. Each epoch is paired with bare steps on as many cases right before it, since machines are noisy.
 Seconds on the wall are what counts; those of the processor, of all threads, are steadier where other work runs beside.
 """
 
@@ -28,7 +28,7 @@ from musclesense.training.composition import compose
 from musclesense.training.machine.compilation import CompiledNetwork
 from musclesense.training.machine.devices import reserved
 from musclesense.training.machine.hardware import choose
-from musclesense.training.run import Session, make_module, open_dashboard, set_up
+from musclesense.training.session import Session, make_module, open_dashboard, set_up
 from musclesense.training.settings import Settings
 
 EPOCHS = 16  # the first of them warms up

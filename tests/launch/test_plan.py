@@ -19,7 +19,7 @@ from musclesense.studies.layout import RunFolder
 from musclesense.studies.writing import open_study, write_done
 from musclesense.training.composition import config_folder
 from musclesense.training.machine.hardware import choose
-from musclesense.training.run import make_trainer
+from musclesense.training.session import make_trainer
 
 
 @pytest.mark.parametrize("folds", ["range(0,5)", "0,1,2,3,4"])

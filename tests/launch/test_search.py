@@ -15,7 +15,7 @@ from musclesense.launch.search import _distribution, search
 from musclesense.storage.records import read_json
 from musclesense.studies.layout import SearchFolder
 from musclesense.studies.writing import open_study, write_validated
-from musclesense.training import inputs, record, run
+from musclesense.training import inputs, record, run, session
 from musclesense.training.config import defaults
 from musclesense.training.settings import Settings
 
@@ -229,13 +229,13 @@ def test_no_test_subject_is_in_reach(configured: Callable[..., Settings], monkey
         images[tested] = np.nan
         return replace(found, slices=replace(found.slices, images=images))
 
-    def set_up(*arguments: Any) -> run.Session:
+    def set_up(*arguments: Any) -> session.Session:
         sessions.append(made(*arguments))
         return sessions[-1]
 
     words = ("trainer.max_epochs=2", "model.width=2")
     plain, settings = configured(*words, "study=plain"), configured(*words, "study=spoilt")
-    whole, made = run.validate(plain), run.set_up
+    whole, made = run.validate(plain), session.set_up
     monkeypatch.setattr(inputs, "prepare", spoilt)
     monkeypatch.setattr(record, "score_scan", None)
     monkeypatch.setattr(run, "set_up", set_up)

@@ -7,7 +7,7 @@ import torch
 
 from musclesense.errors import InputError
 from musclesense.networks.baselines import SegmentationModelsUnet
-from musclesense.training.run import make_module
+from musclesense.training.session import make_module
 
 MODELS = {
     "monai_basic_unet": "monai",

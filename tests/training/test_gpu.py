@@ -9,10 +9,10 @@ from lightning import Callback
 from tests.shared.runs import assert_same_run, done_of, losses_of, train_until, weights_of
 
 from musclesense.errors import InputError
-from musclesense.training import run
 from musclesense.training.machine.devices import reserved
 from musclesense.training.module import SegmentationModule
 from musclesense.training.run import train
+from musclesense.training.session import set_up
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no GPU here")
 GPU = "trainer.accelerator=gpu"
@@ -58,7 +58,7 @@ class NoWaiting(Callback):
 def test_no_step_waits_for_the_gpu(configured, slices):
     config = configured(GPU, "trainer.precision=auto")
     with reserved("1", "cuda") as own:
-        session = run.set_up(config, slices, own, None)
+        session = set_up(config, slices, own, None)
         watch = NoWaiting()
         trainer: Any = session.trainer
         trainer.callbacks.append(watch)

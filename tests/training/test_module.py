@@ -10,7 +10,7 @@ from musclesense.errors import InputError
 from musclesense.training import inputs
 from musclesense.training.datamodule import Batch
 from musclesense.training.module import SegmentationModule
-from musclesense.training.run import make_module
+from musclesense.training.session import make_module
 
 from ..shared.networks import BEFORE
 

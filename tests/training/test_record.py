@@ -12,7 +12,7 @@ from musclesense.imaging.nifti import read_volume
 from musclesense.networks.predictor import Predictor
 from musclesense.networks.spec import NetworkSpec
 from musclesense.training.record import score_scan
-from musclesense.training.run import make_module
+from musclesense.training.session import make_module
 
 
 @dataclasses.dataclass

@@ -1,4 +1,4 @@
-"""One run on several devices, and what Lightning is told of them."""
+"""One run on several devices."""
 
 import json
 from pathlib import Path
@@ -6,16 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.shared.runs import (
-    done_of,
-    rows_of,
-)
+from tests.shared.runs import done_of, rows_of
 from torch import Tensor
 
 from musclesense.training import run
 from musclesense.training.machine.devices import train_in_step
-from musclesense.training.machine.hardware import Hardware, choose
 from musclesense.training.module import SegmentationModule
+from musclesense.training.session import set_up
 from musclesense.training.settings import Settings
 
 
@@ -49,7 +46,7 @@ def test_two_devices_train_judge_and_test_together(configured, finished, slices,
     train_in_step(_noted, (config, tmp_path), devices=2, look=lambda: None)
     one, other = (json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1))
 
-    alone = run.set_up(configured("averaging.decay=0.9", "study=alone"), slices, (0,), None)
+    alone = set_up(configured("averaging.decay=0.9", "study=alone"), slices, (0,), None)
     train_cases, validation_cases = alone.datamodule.train_cases, alone.datamodule.validation_cases
     assert sorted(one["validated"] + other["validated"]) == validation_cases, "each case is judged once"
     assert one["statistics"] and {tuple(pair) for pair in one["statistics"]} == {tuple(p) for p in other["statistics"]}
@@ -71,25 +68,3 @@ def test_two_devices_train_judge_and_test_together(configured, finished, slices,
     assert done["scores"]["dice"] == pytest.approx(
         np.mean([float(row["dice"]) for row in rows_of(folder / "cases.csv")])
     )
-
-
-def test_several_gpus_are_named_to_lightning_and_share_batch_statistics(configured, slices, monkeypatch):
-    made: list[dict[str, Any]] = []
-    monkeypatch.setattr(run, "Trainer", lambda **named: made.append(named))
-    monkeypatch.setattr(run, "choose", lambda config: Hardware("cuda", "bf16-mixed", "pretended"))
-    for own in ((2,), (1, 3)):
-        session = run.set_up(configured("trainer=ddp"), slices, own, None)
-        assert session.datamodule.train_dataloader().pin_memory
-    assert [named["devices"] for named in made] == [[2], [1, 3]]
-    assert [named["strategy"] for named in made] == ["auto", "ddp"]
-    assert [named["sync_batchnorm"] for named in made] == [False, True]
-
-
-def test_lightning_requeues_no_job(composed, tmp_path, monkeypatch):
-    """It would save in the middle of an epoch, and later go on from there rather than from ``last.ckpt``."""
-    for name, value in {"NTASKS": "1", "PROCID": "0", "LOCALID": "0", "NODEID": "0", "JOB_ID": "7"}.items():
-        monkeypatch.setenv(f"SLURM_{name}", value)
-    settings = composed()
-    trainer = run.make_trainer(settings, choose(settings.config.trainer), (0,), [])
-    environment = trainer._accelerator_connector.cluster_environment  # which the handlers of signals look at
-    assert type(environment).__name__ == "LightningEnvironment", "and not that of Slurm"

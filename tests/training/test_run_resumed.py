@@ -27,7 +27,7 @@ from tests.shared.runs import (
 from torch import Tensor, nn
 
 from musclesense.errors import DiskError
-from musclesense.training import run
+from musclesense.training import session
 from musclesense.training.run import train
 from musclesense.training.watch.progress import RunBar
 
@@ -159,7 +159,7 @@ def test_a_run_that_ended_before_its_test_is_only_tested(configured, monkeypatch
     weights = script(monkeypatch, dice)
     config = configured(f"early_stopping.patience={patience}")
     with monkeypatch.context() as patch, pytest.raises(StopError):
-        patch.setattr(run, "test_fold", _interrupted)
+        patch.setattr(session, "test_fold", _interrupted)
         train(config)
     assert (config.run.path / "checkpoints" / "last.ckpt").is_file()
     train(config)

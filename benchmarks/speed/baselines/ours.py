@@ -15,7 +15,8 @@ from musclesense.segmentation.segmenter import Segmenter
 from musclesense.studies.reading import read_epochs
 from musclesense.training import inputs
 from musclesense.training.composition import compose
-from musclesense.training.run import make_module, train
+from musclesense.training.run import train
+from musclesense.training.session import make_module
 from musclesense.training.settings import Settings
 
 

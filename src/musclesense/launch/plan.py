@@ -22,7 +22,7 @@ from musclesense.studies.reading import read_done
 from musclesense.training import inputs
 from musclesense.training.composition import compose_run, explained, resolved, written
 from musclesense.training.machine import devices
-from musclesense.training.run import require_trainable
+from musclesense.training.session import require_trainable
 from musclesense.training.settings import Settings, build_runs
 
 _FOLD = re.compile(r"(outer|inner)=-?\d{1,18}")

@@ -155,8 +155,8 @@ def _job(run: Callable[[DictConfig], Any], config: DictConfig) -> Any:
     """Do a run in its job; epochs go to the job's log.
 
     What submitit lets pass ends the run at once, and the job's script requeues it. Lightning would end it without an
-    error where SIGTERM has no handler. Its own requeueing is off (`musclesense.training.run`), since it would save in
-    the middle of an epoch, which is another training.
+    error where SIGTERM has no handler. Its own requeueing is off (`musclesense.training.session`), since it would save
+    in the middle of an epoch, which is another training.
     """
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda number, frame: os._exit(128 + number))

@@ -50,26 +50,16 @@ def read_index(folder: RunFolder) -> list[tuple[int, int]]:
 
 def read_overlay(folder: RunFolder, line: int, number: int) -> KeptSlice:
     """Read one slice that a run kept, likewise."""
-    return next(one for one in read_overlays(folder, line) if one.slice == number)
+    return read_kept(folder, [(line, number)])[0]
 
 
 def read_overlays(folder: RunFolder, line: int) -> list[KeptSlice]:
-    """Read the slices of an acquisition that a run kept.
-
-    Raises:
-        InputError: The file is damaged or none that `write_overlays` wrote.
-    """
-    lines, slices, *images = _load(folder.overlays, *_INDEX, *_IMAGES)
-    return [
-        KeptSlice(
-            line=line, slice=int(slices[at]), **{name: own[at] for name, own in zip(_IMAGES, images, strict=True)}
-        )
-        for at in np.flatnonzero(lines == line)
-    ]
+    """Read the slices of an acquisition that a run kept, likewise."""
+    return read_kept(folder, [own for own in read_index(folder) if own[0] == line])
 
 
 def read_kept(folder: RunFolder, wanted: Iterable[tuple[int, int]]) -> list[KeptSlice]:
-    """Read slices of several acquisitions that a run kept, by line and slice, at the price of one; likewise."""
+    """Read slices of any acquisitions that a run kept, by line of the table and slice; likewise."""
     lines, slices, *images = _load(folder.overlays, *_INDEX, *_IMAGES)
     at = {own: place for place, own in enumerate(zip(lines.tolist(), slices.tolist(), strict=True))}
     return [KeptSlice(*own, *(stack[at[own]] for stack in images)) for own in wanted]

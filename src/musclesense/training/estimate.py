@@ -7,7 +7,7 @@ import torch
 from musclesense.cohort.table import CohortTable
 from musclesense.training import inputs
 from musclesense.training.machine.hardware import choose
-from musclesense.training.run import make_module
+from musclesense.training.session import make_module
 from musclesense.training.settings import Settings
 
 _STEPS = 2
