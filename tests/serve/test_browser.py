@@ -1,7 +1,6 @@
 """The page in a browser: upload, mask, brush, undo, measure again, download; by keyboard, and as axe judges it."""
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,21 +14,13 @@ import musclesense as ms
 from musclesense.imaging.nifti import read_volume
 
 from ..segmentation.conftest import TwoLimbs, found_in
-from ..shared.waiting import LONGEST_SECONDS, end
+from ..shared.browser import browser, expect, judged, new_page, saved
+from ..shared.waiting import end
 from .conftest import BUNDLE
 from .test_main import started
 
-_INSTALLED = filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser")))
-BROWSER = os.environ.get("MUSCLESENSE_BROWSER") or next(_INSTALLED, None)
-AXE = Path(os.environ.get("MUSCLESENSE_AXE", "axe.min.js"))
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-pytestmark = [
-    pytest.mark.skipif(
-        BROWSER is None or not Path(BROWSER).is_file(),
-        reason="needs a browser (Chromium or Chrome): install one, or name it by MUSCLESENSE_BROWSER",
-    ),
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+__all__ = ["browser"]
 
 
 @pytest.fixture(scope="module")
@@ -39,19 +30,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     end(process)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as own:
-        one = own.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield one
-        one.close()
-
-
 def tab(browser: Any, address: str) -> Iterator[Any]:
     """A tab that takes nothing amiss: no error of a script, no policy that is broken, no address elsewhere."""
     said: list[str] = []
-    own = browser.new_page(viewport={"width": 1280, "height": 900})
-    own.set_default_timeout(1000 * LONGEST_SECONDS)
+    own = new_page(browser)
     own.on("pageerror", lambda error: said.append(str(error)))
     own.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     own.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith((address, "blob:")) else None)
@@ -68,30 +50,14 @@ def page(browser: Any, address: str) -> Iterator[Any]:
 
 
 def has(page: Any, selector: str, text: str) -> None:
-    """Wait for a text; by no code that the page itself would have to evaluate, which its policy forbids."""
-    playwright.expect(page.locator(selector)).to_have_text(text, timeout=1000 * LONGEST_SECONDS)
-
-
-def judged(page: Any) -> list[str]:
-    """What axe finds wrong, where it is there."""
-    if not AXE.is_file():
-        return []
-    page.evaluate(AXE.read_text("utf-8"))
-    found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice']})")
-    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found["violations"]]
+    """Wait for a text."""
+    expect(page.locator(selector)).to_have_text(text)
 
 
 def pixels(page: Any) -> Any:
     """The canvas, as numbers."""
     told = page.evaluate("[...document.querySelector('#canvas').getContext('2d').getImageData(0, 0, 300, 300).data]")
     return np.array(told)
-
-
-def saved(page: Any, selector: str, out: Path) -> Path:
-    with page.expect_download() as download:
-        page.click(selector)
-    download.value.save_as(out)
-    return out
 
 
 def test_from_the_upload_to_the_corrected_mask(page: Any, limbs: TwoLimbs, tmp_path: Path) -> None:
@@ -119,9 +85,9 @@ def test_from_the_upload_to_the_corrected_mask(page: Any, limbs: TwoLimbs, tmp_p
     _stroke(page, box, 0.6, 0.95)
     has(page, "#paint-said", "1 slice changed, not measured yet")
     page.keyboard.press("Control+z")
-    playwright.expect(page.locator("#save")).to_be_disabled()
+    expect(page.locator("#save")).to_be_disabled()
     page.keyboard.press("Control+y")
-    playwright.expect(page.locator("#save")).to_be_enabled()
+    expect(page.locator("#save")).to_be_enabled()
     page.click("#save")
     page.wait_for_selector("#changes")
     assert (
@@ -178,7 +144,7 @@ def test_a_text_file_is_answered_with_what_is_wrong(page: Any, tmp_path: Path) -
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [820, 640, 360])
 def test_it_fits_a_tablet_and_large_letters(scheme: str, width: int, browser: Any, address: str) -> None:
-    own = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    own = new_page(browser, width, 800, color_scheme=scheme)
     own.goto(address)
     assert own.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert judged(own) == []
@@ -213,6 +179,12 @@ def listed(browser: Any, reviewed: tuple[str, Path]) -> Iterator[Any]:
     yield from tab(browser, reviewed[0])
 
 
+def turned_to(page: Any, name: str) -> None:
+    """Wait until the page of a scan is there, and its scripts hear keys."""
+    page.wait_for_selector(f"h1:has-text('{name}')")
+    page.wait_for_load_state()
+
+
 def test_a_cohort_is_looked_through_by_keys(listed: Any, reviewed: tuple[str, Path]) -> None:
     page, (address, folder) = listed, reviewed
     assert judged(page) == []
@@ -223,24 +195,24 @@ def test_a_cohort_is_looked_through_by_keys(listed: Any, reviewed: tuple[str, Pa
     page.keyboard.type("A. Reader 1")
     page.focus("#canvas")
     page.keyboard.press("1")
-    playwright.expect(page.locator("#review-said")).to_contain_text("Saved: A. Reader 1")
+    expect(page.locator("#review-said")).to_contain_text("Saved: A. Reader 1")
     assert page.get_attribute("button.pass", "aria-pressed") == "true"
     assert judged(page) == []
     page.keyboard.press("n")
-    page.wait_for_selector("h1:has-text('S2')")
+    turned_to(page, "S2")
     page.keyboard.press("c")
     page.keyboard.type("n 2")  # no keys of the list while somebody types
     page.keyboard.press("Enter")
-    playwright.expect(page.locator("#review-said")).to_contain_text("Saved")
+    expect(page.locator("#review-said")).to_contain_text("Saved")
     page.keyboard.press("2")
-    playwright.expect(page.locator("button.fail")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("button.fail")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("u")
-    page.wait_for_selector("h1:has-text('S3')")
+    turned_to(page, "S3")
     page.keyboard.press("p")
-    page.wait_for_selector("h1:has-text('S2')")
+    turned_to(page, "S2")
     assert page.input_value("#who") == "A. Reader 1" and page.input_value("#comment") == "n 2"
     page.keyboard.press("0")
-    playwright.expect(page.locator("button.fail")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("button.fail")).to_have_attribute("aria-pressed", "false")
     assert said_of(folder) == [("S1", "pass", "", "A. Reader 1"), ("S2", "", "n 2", "A. Reader 1")]
     page.goto(f"{address}/?show=pass")
     assert page.locator("#masks tbody tr").count() == 1
@@ -267,7 +239,7 @@ def test_a_mask_of_the_list_is_painted_and_measured(listed: Any, reviewed: tuple
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 800, 360])
 def test_the_list_fits_every_width(scheme: str, width: int, browser: Any, reviewed: tuple[str, Path]) -> None:
-    own = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    own = new_page(browser, width, 800, color_scheme=scheme)
     own.goto(reviewed[0])
     assert own.evaluate("document.documentElement.scrollWidth <= innerWidth") and judged(own) == []
     own.click("#masks tbody tr:nth-child(1) a")

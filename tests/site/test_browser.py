@@ -17,10 +17,10 @@ from musclesense.imaging.nifti import read_volume
 from musclesense.serve.work import _write_example
 from musclesense.site.writing import write_site
 
-from ..serve.test_browser import browser, judged, pytestmark, saved
-from ..shared.waiting import LONGEST_SECONDS
+from ..shared.browser import browser, judged, new_page, saved
 
-__all__ = ["browser", "pytestmark"]
+__all__ = ["browser"]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 RUNTIME = Path(os.environ.get("MUSCLESENSE_ONNXRUNTIME_WEB", "onnxruntime-web.tgz"))
 REAL = os.environ.get("MUSCLESENSE_REAL_DATA")
 
@@ -53,8 +53,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def page(browser: Any, address: str) -> Iterator[Any]:
     """A tab that takes nothing amiss: no error of a script, no policy that is broken, no address elsewhere."""
     said: list[str] = []
-    own = browser.new_page(viewport={"width": 1280, "height": 900})
-    own.set_default_timeout(1000 * LONGEST_SECONDS)
+    own = new_page(browser)
     own.on("pageerror", lambda error: said.append(str(error)))
     own.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     own.context.on(

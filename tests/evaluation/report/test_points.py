@@ -19,8 +19,11 @@ from musclesense.evaluation.report.points import Points
 from musclesense.studies.overlays import read_kept
 from musclesense.studies.reading import read_study
 
+from ...shared.browser import browser, new_page
 from ...shared.studies import StudyWriter
 
+__all__ = ["browser"]
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 SOME = [(0, 0), (0, 1), (1, 0)]
 
 
@@ -91,22 +94,22 @@ def test_the_page_holds_as_many_pictures_as_points_in_their_order(page: Path) ->
 
 
 @pytest.fixture
-def opened(page: Path) -> Iterator[Callable[[int], Any]]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    with playwright.sync_playwright() as own:
-        try:
-            browser = own.chromium.launch(executable_path="/usr/bin/chromium")
-        except playwright.Error as error:
-            pytest.skip(f"needs a Chromium: {error}")
-        tabs = []
+def opened(browser: Any, page: Path) -> Iterator[Callable[[int], Any]]:
+    tabs = []
 
-        def open_page(width: int) -> Any:
-            tabs.append(browser.new_page(viewport={"width": width, "height": 900}))
-            tabs[-1].goto(page.absolute().as_uri())
-            return tabs[-1]
+    def open_page(width: int) -> Any:
+        tabs.append(new_page(browser, width))
+        tabs[-1].goto(page.absolute().as_uri())
+        return tabs[-1]
 
-        yield open_page
-        browser.close()
+    yield open_page
+    for tab in tabs:
+        tab.close()
+
+
+def focused(tab: Any, label: str) -> None:
+    """Wait until a point has the focus: a dialog that closes gives it back a little later."""
+    tab.wait_for_function("label => document.activeElement.getAttribute('aria-label') === label", arg=label)
 
 
 @pytest.mark.parametrize("width", [800, 1400])
@@ -123,13 +126,14 @@ def test_points_open_by_mouse_and_keyboard(opened: Callable[[int], Any], page: P
     tab.get_by_role("button", name="Worse").click()
     assert says.text_content() == labels[2]
     tab.keyboard.press("Escape")
-    assert not box.is_visible()
-    assert tab.evaluate("document.activeElement.getAttribute('aria-label')") == labels[2]
+    box.wait_for(state="hidden")
+    focused(tab, labels[2])
     tab.keyboard.press("ArrowLeft")
     tab.keyboard.press("Enter")
     assert box.is_visible() and says.text_content() == labels[1]
     tab.get_by_role("button", name="Close").click()
-    assert not box.is_visible()
+    box.wait_for(state="hidden")
+    focused(tab, labels[1])
     for key in ("ArrowLeft",) * 5:
         tab.keyboard.press(key)
     tab.keyboard.press("Enter")

@@ -1,0 +1,59 @@
+"""A browser for tests of pages: any Chromium or Chrome that is installed. Whatever waits in it waits for the page."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .waiting import LONGEST_SECONDS
+
+_INSTALLED = filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser")))
+_BROWSER = os.environ.get("MUSCLESENSE_BROWSER") or next(_INSTALLED, None)
+_AXE = Path(os.environ.get("MUSCLESENSE_AXE", "axe.min.js"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The browser, or the reason why there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if _BROWSER is None or not Path(_BROWSER).is_file():
+        pytest.skip("needs a browser (Chromium or Chrome): install one, or name it by MUSCLESENSE_BROWSER")
+    playwright.expect.set_options(timeout=1000 * LONGEST_SECONDS)
+    with playwright.sync_playwright() as own:
+        one = own.chromium.launch(executable_path=_BROWSER, args=["--no-sandbox"])
+        yield one
+        one.close()
+
+
+def new_page(browser: Any, width: int = 1280, height: int = 900, **asked: Any) -> Any:
+    """Open a tab in which nothing gives up."""
+    page = browser.new_page(viewport={"width": width, "height": height}, **asked)
+    page.set_default_timeout(1000 * LONGEST_SECONDS)
+    return page
+
+
+def expect(found: Any) -> Any:
+    """Wait for what is said of an element, by no code that the page would have to evaluate: its policy forbids that."""
+    from playwright.sync_api import expect
+
+    return expect(found)
+
+
+def judged(page: Any) -> list[str]:
+    """What axe finds wrong, where it is there."""
+    if not _AXE.is_file():
+        return []
+    page.evaluate(_AXE.read_text("utf-8"))
+    found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice']})")
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found["violations"]]
+
+
+def saved(page: Any, selector: str, out: Path) -> Path:
+    """Click what downloads a file, and keep it."""
+    with page.expect_download() as download:
+        page.click(selector)
+    download.value.save_as(out)
+    return out
