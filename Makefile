@@ -20,7 +20,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 demo: setup  ## 25 nested cross-validation runs on a phantom cohort, with a report
 	$(BIN)/python train.py -m outer=0..4 inner=0..4 experiment=demo
 
-experiments: setup  ## the published studies: trains what is left, about 3 hours in all; EXPERIMENTS=--list says what
+experiments: setup  ## the published studies: trains what is left; EXPERIMENTS=--list says what, and how long it takes
 	$(BIN)/python experiments/run.py $(EXPERIMENTS)
 
 test: setup  ## the tests, with coverage
