@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from musclesense.errors import InputError
@@ -102,6 +102,8 @@ def test_further_keys_are_let_be(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.text(max_size=30)))
+@example(["\x85", "M\xfcller"])
+@example(["a\u2028b"])
 def test_the_list_for_correction_is_read_as_it_was(images: list[str]) -> None:
     read: Any = yaml.safe_load(as_yaml(images))
     assert read == {"FILES_SEG": images}

@@ -135,5 +135,7 @@ def as_yaml(images: Iterable[str]) -> str:
     - sub-001_T1w.nii.gz
     - sub-002_T1w.nii.gz
     """
-    text: str = yaml.safe_dump({"FILES_SEG": [*images]}, allow_unicode=True, width=10_000)
+    names = [*images]
+    plain = "".join(names).isprintable()  # other characters, such as a line feed of Unicode's, are read as blanks
+    text: str = yaml.safe_dump({"FILES_SEG": names}, allow_unicode=plain, width=10_000)
     return text
