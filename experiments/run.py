@@ -21,8 +21,6 @@ from typing import Any
 
 import yaml
 from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
 
 from musclesense.cohort.table import Acquisition, CohortTable, read_table
 from musclesense.endings import GO_ON, held, stopped_together, told
@@ -40,7 +38,7 @@ from musclesense.storage.records import write_json, write_text
 from musclesense.studies.identity import identity
 from musclesense.studies.layout import StudyFolder
 from musclesense.studies.reading import read_done
-from musclesense.training.composition import NAME, config_folder
+from musclesense.training.composition import compose_command, config_folder
 from musclesense.training.config import Config, register
 from musclesense.training.estimate import seconds_of
 from musclesense.training.inputs import find_table
@@ -165,9 +163,7 @@ def plans_of(task: Task, places: Places) -> Iterator[Plan]:
     for words in task.train:
         _, overrides = given.read(["-m", *words, *task.common, *places.words])
         with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-            composer = GlobalHydra.instance().hydra
-            assert composer is not None
-            yield make_plan(composer.compose_config(NAME, overrides, run_mode=RunMode.MULTIRUN), multirun=True)
+            yield make_plan(compose_command(overrides), multirun=True)
 
 
 def unseen(plan: Plan, seen: set[Work]) -> tuple[Settings, ...]:

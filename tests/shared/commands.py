@@ -6,7 +6,6 @@ from pathlib import Path
 import hydra
 import pytest
 from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -14,7 +13,7 @@ from musclesense.launch import main as launching
 from musclesense.launch.main import command
 from musclesense.launch.overrides import read
 from musclesense.launch.plan import Plan, make_plan
-from musclesense.training.composition import NAME, config_folder, explain
+from musclesense.training.composition import NAME, compose_command, config_folder, explain
 from musclesense.training.config import register
 
 PlanOf = Callable[..., Plan]
@@ -29,10 +28,8 @@ def plan_of() -> PlanOf:
         _, overrides = read(words)
         mode = RunMode.MULTIRUN if multirun else RunMode.RUN
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            composer = GlobalHydra.instance().hydra
-            assert composer is not None
             try:
-                config = composer.compose_config(NAME, overrides, run_mode=mode)
+                config = compose_command(overrides, mode)
             except Exception as error:
                 raise explain(error, overrides) from error
             return make_plan(config, multirun=multirun)

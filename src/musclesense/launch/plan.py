@@ -109,8 +109,7 @@ def _swept(config: DictConfig) -> list[tuple[str, ...]]:
     sweeper = config.hydra.sweeper
     if sweeper.max_batch_size is not None and sweeper.max_batch_size < 1:
         raise InputError(f"hydra.sweeper.max_batch_size={sweeper.max_batch_size}: give 1 or more, or null")
-    params = [f"{key}={value}" for key, value in written(sweeper.params or {}).items()]
-    lines = {line.partition("=")[0]: line for line in (*params, *written(config.hydra.overrides.task))}
+    lines = lines_of(config)
     given.require_sound(list(lines.values()))
     choices = {key: given.choices(line) for key, line in lines.items()}
     studies = (own for own in choices.values() if not all(map(_FOLD.fullmatch, own)))
@@ -119,6 +118,12 @@ def _swept(config: DictConfig) -> list[tuple[str, ...]]:
             swept = " ".join(key for key, line in lines.items() if choices[key] != [line])
             raise InputError(f"{swept}: {count} {what} are asked for; ask for {most} at most")
     return list(itertools.product(*choices.values()))
+
+
+def lines_of(config: DictConfig) -> dict[str, str]:
+    """Give the overrides of a sweep by their keys as written; those of the command line count most."""
+    params = [f"{key}={value}" for key, value in written(config.hydra.sweeper.params or {}).items()]
+    return {line.partition("=")[0]: line for line in (*params, *written(config.hydra.overrides.task))}
 
 
 def build_jobs(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Settings]:

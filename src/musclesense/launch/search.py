@@ -18,10 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import IntervalSweep
-from hydra.types import RunMode
+from hydra.core.override_parser.types import IntervalSweep, Quote, QuotedString
 from omegaconf import DictConfig
 
 from musclesense.cohort.table import read_table
@@ -29,7 +27,7 @@ from musclesense.endings import GO_ON, told
 from musclesense.errors import InputError, collected, reason_of, refuse
 from musclesense.evaluation.report.written import Table, number, write_numbers
 from musclesense.launch import overrides as given
-from musclesense.launch.plan import Plan, build_jobs, check
+from musclesense.launch.plan import Plan, build_jobs, check, lines_of
 from musclesense.messages import bars, log
 from musclesense.storage.locks import locked
 from musclesense.storage.paths import is_file, is_there
@@ -38,7 +36,7 @@ from musclesense.studies.identity import identity
 from musclesense.studies.layout import SearchFolder
 from musclesense.studies.reading import read_validated
 from musclesense.studies.writing import record_failure
-from musclesense.training.composition import NAME, config_folder, explained, written
+from musclesense.training.composition import compose_command, config_folder, explained
 from musclesense.training.config import register
 from musclesense.training.run import validate
 from musclesense.training.settings import Settings
@@ -90,7 +88,7 @@ class Search:
             InputError: All that no run could use.
         """
         place = (
-            f"runs={_quoted(self.folder.path)}",
+            f"runs={QuotedString(str(self.folder.path), Quote.single).with_quotes()}",
             f"study={self.folder.trial(number).path.name}",
             f"outer={self.outer}",
         )
@@ -148,11 +146,8 @@ def read(words: Sequence[str]) -> Search:
     """
     overrides = given.read(["-m", *words])[1]
     with explained(overrides):
-        composer = GlobalHydra.instance().hydra
-        assert composer is not None
-        config = composer.compose_config(NAME, overrides, run_mode=RunMode.MULTIRUN)
-    params = [f"{key}={value}" for key, value in written(config.hydra.sweeper.params or {}).items()]
-    lines = {line.partition("=")[0].lstrip("+"): line for line in (*params, *written(config.hydra.overrides.task))}
+        config = compose_command(overrides)
+    lines = {key.lstrip("+"): line for key, line in lines_of(config).items()}
     for key in ("outer", "study", "runs"):
         if key in lines and len(given.choices(lines[key])) > 1:
             raise InputError(f"{lines[key]}: a search has one; give one, and search each by itself")
@@ -195,10 +190,6 @@ def _ends(one: Any) -> list[Any]:
 def _lines(drawn: dict[str, Any]) -> list[str]:
     """Write settings as overrides."""
     return [f"{key}={value}" for key, value in drawn.items()]
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def _digest(content: Any) -> str:

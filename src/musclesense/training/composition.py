@@ -12,6 +12,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException, OverrideParseException
 from hydra.initialize import get_gh_backup, restore_gh_from_backup
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from musclesense.errors import InputError, first_line
@@ -67,6 +68,13 @@ def compose_config(*overrides: str) -> DictConfig:
             return compose_by_hydra(NAME, list(overrides))
     finally:
         restore_gh_from_backup(around)
+
+
+def compose_command(overrides: list[str], mode: RunMode = RunMode.MULTIRUN) -> DictConfig:
+    """Give what Hydra gives its callbacks for a command, whose configuration folder is open already."""
+    composer = GlobalHydra.instance().hydra
+    assert composer is not None
+    return composer.compose_config(NAME, overrides, run_mode=mode)
 
 
 def compose_run(sweep: DictConfig, overrides: Sequence[str]) -> DictConfig:

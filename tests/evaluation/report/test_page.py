@@ -5,10 +5,10 @@ import html
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +19,10 @@ from musclesense.evaluation.report.page import write_report
 from musclesense.evaluation.report.tables import study_table
 from musclesense.studies.layout import StudyFolder
 from musclesense.studies.reading import read_study
+
+from ...shared.browser import browser, new_page
+
+__all__ = ["browser"]
 
 StudyWriter = Callable[..., Path]
 VOID = {"meta", "img", "source", "br"}
@@ -241,7 +245,6 @@ def test_nothing_is_written_through_a_link_out_of_the_study(
     assert list(elsewhere.iterdir()) == []
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SORTS = """
 <script>
 const table = document.querySelector('[aria-label="Worst cases"] table');
@@ -266,15 +269,15 @@ document.body.append(answer);
 """
 
 
-@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
-def test_tables_are_sorted_and_taken_along_in_a_browser(write_study: StudyWriter, tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_tables_are_sorted_and_taken_along_in_a_browser(browser: Any, write_study: StudyWriter, tmp_path: Path) -> None:
     text = write_report(write_study(finished=[(0, 0)])).read_text()
     page = tmp_path / "page.html"
     page.write_text(text.replace("</body>", SORTS + "</body>"))
-    options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom")
-    shown = subprocess.run([str(BROWSER), *options, page.as_uri()], capture_output=True, text=True, timeout=300).stdout
-    (found,) = re.findall(r'<pre id="answer">(.*?)</pre>', shown, re.DOTALL)
-    result = json.loads(html.unescape(found))
+    tab = new_page(browser)
+    tab.goto(page.as_uri())
+    result = json.loads(tab.text_content("#answer"))
+    tab.close()
     assert result["tables"] == result["exports"] == text.count("<table>")
     assert result["up"] == sorted(result["up"], key=float) and len({*result["up"]}) > 2
     assert result["down"] == sorted(result["up"], key=float, reverse=True) and result["sorted"] == "descending"

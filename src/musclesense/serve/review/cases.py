@@ -50,10 +50,11 @@ class Cases:
             for case in run.cases:
                 found.setdefault(case.line, []).append(case)
         self._cases = {_name(cases[0]): cases for _, cases in sorted(found.items())}
+        self._listed = [self._seen(name, cases) for name, cases in self._cases.items()]
 
     def listed(self) -> list[Listed]:
         """Give all acquisitions that were tested."""
-        return [self._seen(name, cases) for name, cases in self._cases.items()]
+        return self._listed
 
     def failed(self) -> Mapping[str, str]:
         """Give nothing: what was not tested is not part of the study yet."""

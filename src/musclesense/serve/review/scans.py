@@ -64,7 +64,7 @@ class Scans:
         if self._alone:
             return {self.folder.resolve().name: self.folder}
         there = sorted(file.parent for file in self.folder.glob(f"*/{RECORD}"))
-        return {folder.name: folder for folder in there if "corrected" not in (read_record(folder) or {"corrected": 0})}
+        return {folder.name: folder for folder in there if _is_automatic(folder, size_and_change(folder / RECORD))}
 
     def listed(self) -> list[Listed]:
         """Give all scans that are segmented by now."""
@@ -163,6 +163,12 @@ def _states(folder: Path) -> tuple[Any, ...]:
     return tuple(
         size_and_change(place / file) for place in (folder, folder / CORRECTED) for file in (MASK, TABLE, RECORD)
     )
+
+
+@functools.lru_cache(maxsize=100_000)
+def _is_automatic(folder: Path, *_: Any) -> bool:
+    """Tell whether a folder has a mask that networks made; read once for each state of its record."""
+    return "corrected" not in (read_record(folder) or {"corrected": 0})
 
 
 @functools.lru_cache(maxsize=100_000)
