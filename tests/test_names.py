@@ -42,6 +42,17 @@ def test_codes_of_one_number_fold_alike_and_of_two_never(letters, one, other):
     assert (folded(f"{letters}{one}") == folded(f"{letters}{other}")) == (one == other)
 
 
+@pytest.mark.parametrize("mark", ["P1*", "[P1]", "P1?", "P1!", "P|1", "P~1", "{P}1", "<P1>", "P•1", "P·1", "p=1"])
+def test_marks_around_a_name_do_not_make_another(mark):
+    assert folded(mark) == folded("P1")
+
+
+@given(st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 9))
+def test_whole_numbers_as_programs_write_them_beside_empty_cells(number, zeros, tenth):
+    assert folded(f"{number}.{'0' * zeros}") == folded(f"{number:04}") == folded(f"{number},0")
+    assert folded(f"{number}.{tenth}") != folded(str(number))
+
+
 SMALL_LETTERS = [
     chr(code) for first, last in ((0x3B1, 0x3C9), (0x430, 0x44F), (0x61, 0x7A)) for code in range(first, last + 1)
 ]

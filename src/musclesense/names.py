@@ -19,7 +19,7 @@ _LOOK_ALIKE = str.maketrans(
     "АВЕЅІЈКМНОРСТУХаеѕіјорсухΑΒΕΖΗΙΚΜΝΟΡΤΥΧο‐‑",  # noqa: RUF001  # Cyrillic, Greek, other hyphens
     "ABESIJKMHOPCTYXaesijopcyxABEZHIKMNOPTYXo--",
 )
-_SEPARATORS = r"[\s_\-‐-―−./\\,:;#()'’‘`´\"“”]+"  # noqa: RUF001
+_SEPARATORS = r"[\s_\-‐-―−./\\,:;#()'’‘`´\"“”\[\]{}<>*?!|~=·•]+"  # noqa: RUF001
 
 
 def name_problem(text: str) -> str | None:
@@ -59,16 +59,17 @@ def looks(text: str) -> str:
 def folded(text: str) -> str:
     """Give a name without what people write in more than one way: case, width, separators, zeros before a number.
 
-    Between two digits a separator counts, but not which.
+    Between two digits a separator counts, but not which, unless only zeros follow, as in 7.0.
 
     >>> {folded(name) for name in ("MS007", "ms-7", "Ms_07", "ＭＳ 007")}
     {'ms7'}
-    >>> folded("1-11") == folded("11-1"), folded("1_11") == folded("01.11")
-    (False, True)
+    >>> folded("1-11") == folded("11-1"), folded("1_11") == folded("01.11"), folded("007") == folded("7.0")
+    (False, True, True)
     """
     # Letters that look alike in capitals alone, such as Cyrillic т, do so then.
     plain = looks(unicodedata.normalize("NFKC", looks(text)).upper()).lower()
     plain = "".join(str(unicodedata.decimal(character, character)) for character in plain)
+    plain = re.sub(r"^(\s*\d+)[.,]0+\s*$", r"\1", plain)  # as programs write whole numbers beside an empty cell
     parts = re.split(rf"(?<=\d){_SEPARATORS}(?=\d)", plain)
     kept = (re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(_SEPARATORS, "", part)) for part in parts)
     return "-".join(kept) or looks(text)

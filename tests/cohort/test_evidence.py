@@ -1,7 +1,10 @@
 """What masks and images show, against what table and labels say: told, and refused where it must be wrong."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -20,7 +23,16 @@ RIGHT, LEFT = (25, 25), (75, 25)
 
 
 def table(folder: Path, masks: Mapping[str, np.ndarray], **limbs: Limbs) -> CohortTable:
-    """Rows of an image of two limbs each, or of one at the right where ``limbs`` say so, with masks."""
+    """Rows of an image of two limbs each, or of one at the right where ``limbs`` say so, with masks shifted apart."""
+    return table_of(
+        folder, {name: np.roll(mask, shift, axis=1) for shift, (name, mask) in enumerate(masks.items())}, limbs
+    )
+
+
+def table_of(
+    folder: Path, masks: Mapping[str, np.ndarray], limbs: Mapping[str, Limbs] = MappingProxyType({})
+) -> CohortTable:
+    """The same with the masks as they are."""
     i, j, _ = np.indices(SHAPE)
     rows = []
     for line, (subject, mask) in enumerate(masks.items(), start=2):
@@ -97,6 +109,50 @@ def test_a_label_that_is_much_smaller_than_usual_is_told_of_once_a_slice_and_no_
     caplog.clear()
     check(table(tmp_path, {**{f"a{n}": mask(2, 2) for n in range(5)}, **dict.fromkeys("bcde", odd)}))
     assert len(caplog.messages) == 11 and caplog.messages[-1].endswith("and 2 more of this kind from here on")
+
+
+def test_values_that_no_label_holds_are_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    masks = {"a": mask(2, 1), "b": mask(2, 1), "c": mask(2, 1)}
+    for name in "bc":
+        masks[name][45:55, 18:32] = 7
+    cohort = table(tmp_path, masks)
+    check(cohort, labels=SIDES, label_column="mask")
+    assert caplog.messages == [
+        f"{cohort.path}, line 3: mask {cohort.acquisitions[1].mask}: value 7 is in no label and counts as background, "
+        "as in 1 more rows"
+    ]
+    caplog.clear()
+    check(cohort, labels=LabelSet.from_config({"muscle": []}), label_column="mask")
+    check(cohort, labels=LabelSet.from_config({"left": [1], "right": [2, 7]}), label_column="mask")
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_mask_of_another_row_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture, compressed: bool) -> None:
+    cohort = table_of(tmp_path, {"a": mask(2, 1), "b": mask(2, 1), "c": mask(2, 2), "d": mask(1, 1)})
+    own = cohort.acquisitions[1].mask
+    assert own is not None
+    if not compressed:
+        plain = own.with_name("b.nii")
+        write_volume(plain, mask(2, 1), GEOMETRY, np.float32)
+        cohort = replace(cohort, acquisitions=(cohort.acquisitions[0], replace(cohort.acquisitions[1], mask=plain)))
+        own = plain
+    check(cohort)
+    there = f"{cohort.acquisitions[0].mask} in line 2"
+    assert caplog.messages == [
+        f"{cohort.path}, line 3: mask {own}: holds the labels of {there}; correct the path if it is wrong"
+    ]
+
+
+def test_of_one_mask_of_two_rows_of_one_scan_and_of_empty_ones_there_is_no_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cohort = table_of(tmp_path, {"a": mask(2, 1), "b": mask(0, 0), "c": mask(0, 0)})
+    first = cohort.acquisitions[0]
+    rows = (replace(first, limbs=Limbs.RIGHT), replace(first, limbs=Limbs.LEFT, line=3), *cohort.acquisitions[1:])
+    with suppress(InputError):  # empty masks are refused
+        check(replace(cohort, acquisitions=rows))
+    assert not any("holds the labels" in said for said in caplog.messages)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from musclesense.dixon.phase import TURNS, PhaseUnit, find_unit
+from musclesense.dixon.phase import TURNS, PhaseUnit, find_unit, settle_in_phase
 from musclesense.dixon.separation import ECHO_TIMES_MS
 from musclesense.errors import ArgumentError, InputError
 
@@ -149,3 +149,58 @@ def test_what_is_no_phase_is_refused(phases: Phases, words: str) -> None:
 def test_all_units_are_known_by_their_turn() -> None:
     assert set(TURNS) | {PhaseUnit.AUTO} == set(PhaseUnit)
     assert len(ECHO_TIMES_MS) == 3
+
+
+@settings(deadline=None, max_examples=20)
+@given(turn=st.sampled_from((4700.0, 5000.0, 7000.0, 7500.0, 450.0, 500.0, 2900.0, 11000.0)), seed=st.integers(0, 999))
+def test_a_turn_between_those_of_two_units_is_refused(turn: float, seed: int) -> None:
+    """Values that fill one turn of no known unit lie within one turn of a larger one."""
+    magnitude, turns = echoes(seed)
+    with pytest.raises(InputError, match="agree in no known unit"):
+        find_unit(list(magnitude), list(turn * (turns % 1)), "phases")
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1)])
+@settings(deadline=None, max_examples=8)
+@given(seed=st.integers(0, 2**32 - 1), masked=st.booleans(), name=st.sampled_from(sorted(STORED)))
+def test_echoes_in_another_order_are_refused(order: tuple[int, ...], seed: int, masked: bool, name: str) -> None:
+    magnitude, turns = echoes(seed)
+    phase = STORED[name][1](turns)
+    if masked:
+        phase = np.where(magnitude > 20, phase, 0)
+    with pytest.raises(InputError, match="in the order of their times"):
+        find_unit([magnitude[echo] for echo in order], [phase[echo] for echo in order], "phases")
+
+
+@pytest.mark.parametrize("order", [(0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1)])
+def test_complex_echoes_in_another_order_are_refused(order: tuple[int, ...]) -> None:
+    magnitude, turns = echoes()
+    signal = (magnitude * np.exp(2j * np.pi * turns)).astype(np.complex64)
+    with pytest.raises(InputError, match=r"^images: the echoes agree better in another order"):
+        settle_in_phase(signal[[*order]], "images")
+
+
+@settings(deadline=None, max_examples=20)
+@given(degrees=st.integers(-90, 90), seed=st.integers(0, 999), backwards=st.booleans())
+def test_an_offset_of_the_in_phase_echo_is_taken_off(degrees: int, seed: int, backwards: bool) -> None:
+    """As of readouts in both directions; below 23 degrees it changes fat fractions by 4 points at most."""
+    magnitude, turns = echoes(seed)
+    right = (magnitude * np.exp(2j * np.pi * turns)).astype(np.complex64)
+    right = right[::-1].copy() if backwards else right
+    turned = right.copy()
+    turned[1] *= np.exp(1j * np.deg2rad(degrees))
+    settle_in_phase(turned, "images")
+    body = magnitude.min(axis=0) > 20
+    off = np.rad2deg(np.abs(np.angle((turned[1] * right[1].conj())[body] ** 2))).max() / 2
+    assert off < 1 if abs(degrees) > 23 else off <= abs(degrees) + 1
+
+
+def test_echoes_that_do_not_agree_as_they_are_read_are_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    magnitude, turns = echoes()
+    settle_in_phase((magnitude * np.exp(2j * np.pi * turns)).astype(np.complex64), "images")
+    assert not caplog.messages
+    turns[1] *= -1  # one imaginary image with the other sign
+    settle_in_phase((magnitude * np.exp(2j * np.pi * turns)).astype(np.complex64), "images")
+    assert caplog.messages == [
+        "images: the echoes hardly agree as their phases were read; look at the fat fraction image"
+    ]

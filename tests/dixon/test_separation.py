@@ -378,6 +378,18 @@ def test_a_file_given_twice_is_refused(scan: tuple[tuple[Path, Path], ...]) -> N
         read_echoes((scan[0], (scan[1][0], scan[0][1]), scan[2]))
 
 
+@pytest.mark.parametrize(("part", "kind"), [(0, "magnitude"), (1, "phase")])
+def test_a_copy_of_another_echo_is_refused(
+    scan: tuple[tuple[Path, Path], ...], tmp_path: Path, part: int, kind: str
+) -> None:
+    """Under another name, with another type of number, not compressed."""
+    copy = tmp_path / "copy.nii"
+    write_volume(copy, read_volume(scan[0][part]).data.astype(np.float64), GEOMETRY, np.float64)
+    third = (copy, scan[2][1]) if part == 0 else (scan[2][0], copy)
+    with pytest.raises(InputError, match=rf"copy\.nii: holds the values of .*te345_{kind}\.nii\.gz; give six"):
+        read_echoes((scan[0], scan[1], third))
+
+
 def test_a_missing_file_is_refused_by_name(scan: tuple[tuple[Path, Path], ...]) -> None:
     scan[2][1].unlink()
     with pytest.raises(InputError, match=r"te575_phase\.nii\.gz: no such file"):

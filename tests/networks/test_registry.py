@@ -85,6 +85,8 @@ def test_optimizers_and_schedules() -> None:
         ({"_target_": "no.such.thing"}, "model: no.such.thing cannot be made"),
         ({"name": "unet", "width": 2}, "model: unet cannot be made (UNet.__init__() missing"),
         ({"name": "unet", "width": 0, "depth": 1}, "model.width=0 is no size of a network"),
+        ({"name": "unet", "width": 2, "depth": 1, "_args_": [1]}, "model._args_: no argument by its name"),
+        ({"name": "unet", "width": 2, "depth": 1, "_width": 1}, "model._width: no argument by its name"),
         ({"_target_": "torch.nn.Conv2d", "kernel_size": 10**5}, "parameters are too many for any machine"),
     ],
 )

@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 
 from musclesense.cohort.table import Acquisition
 from musclesense.imaging.body import body_mask
+from musclesense.imaging.digests import voxel_digest
 from musclesense.imaging.grid import slice_count, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.limbs import sum_up
@@ -43,9 +45,12 @@ class Evidence:
     def __init__(self) -> None:
         self.counted: list[Counted] = []
         self._limbs: list[tuple[int, str]] = []
+        self._masks: list[tuple[int, str, str, Acquisition]] = []
 
     def add_labels(self, row: Acquisition, column: str, volume: Volume, slices: Collection[int]) -> None:
-        """Count each label in labelled slices."""
+        """Count each label in labelled slices, and keep what tells a mask from another one."""
+        if volume.data.size >= _SMALLEST_SLICE and slices:
+            self._masks.append((row.line, column, voxel_digest(volume), row))
         for number in slices:
             part = take_slice(volume.data, volume.geometry, number)
             labels, counts = np.unique(part[part > 0], return_counts=True)
@@ -73,7 +78,12 @@ class Evidence:
         Args:
             values: Labels that count; None: all.
         """
-        for found in (sorted(self._limbs), sorted(self._stray(values))):
+        for found in (
+            sorted(self._limbs),
+            sorted(self._stray(values)),
+            [*self._copied()],
+            sorted(self._unnamed(values)),
+        ):
             yield from found[:_MOST_REMARKS]
             if (more := len(found) - _MOST_REMARKS) > 0:
                 yield found[_MOST_REMARKS][0], f"and {more} more of this kind from here on"
@@ -93,6 +103,28 @@ class Evidence:
                 said = f"label {one.label} has {voxels} in slice {one.slice}, and {median:.0f} is usual"
                 file = f"{one.column} {one.row.labels(one.column)}"
                 yield one.row.line, f"{file}: {said}; erase them if they are stray"
+
+    def _unnamed(self, values: Collection[int] | None) -> Iterator[tuple[int, str]]:
+        """Tell of values that no label holds, each once."""
+        rows = defaultdict[tuple[str, int], dict[int, Acquisition]](dict)
+        for one in self.counted if values is not None else ():
+            if one.label not in (values or ()):
+                rows[one.column, one.label][one.row.line] = one.row
+        for (column, label), own in rows.items():
+            first = own[min(own)]
+            more = f", as in {len(own) - 1} more rows" if len(own) > 1 else ""
+            said = f"value {label} is in no label and counts as background{more}"
+            yield first.line, f"{column} {first.labels(column)}: {said}"
+
+    def _copied(self) -> Iterator[tuple[int, str]]:
+        """Tell of masks that are those of an earlier row: drawn by hand, no two are equal to the voxel."""
+        first = dict[tuple[str, str], Acquisition]()
+        for line, column, digest, row in sorted(self._masks, key=itemgetter(0, 1)):
+            earlier, file = first.setdefault((column, digest), row), row.labels(column)
+            # Both limbs of one scan may stand in two rows.
+            if earlier.line != line and (earlier.subject, earlier.labels(column)) != (row.subject, file):
+                there = f"{earlier.labels(column)} in line {earlier.line}"
+                yield line, f"{column} {file}: holds the labels of {there}; correct the path if it is wrong"
 
 
 def missing_sides(counted: Sequence[Counted], labels: LabelSet | None) -> Iterator[str]:

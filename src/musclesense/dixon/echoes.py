@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.dixon.phase import TURNS, PhaseUnit, find_unit
+from musclesense.dixon.phase import TURNS, PhaseUnit, find_unit, settle_in_phase
 from musclesense.errors import ArgumentError, InputError, refuse
 from musclesense.imaging.air import nan_as_air
 from musclesense.imaging.nifti import Geometry, Volume, value_problems
@@ -52,7 +53,7 @@ def read_echoes(
 
     Raises:
         InputError: An image cannot be read, lies elsewhere than the others, is given twice, or holds no magnitude or
-            phase; one line for each problem. Or there is no such unit.
+            phase; one line for each problem. Or there is no such unit, or the echoes are in another order.
     """
     if len(pairs) != 3:
         raise ValueError(f"pairs must be three, got {len(pairs)}")
@@ -61,16 +62,21 @@ def read_echoes(
     geometry = volumes[2].geometry
     firsts, seconds = [volume.data for volume in volumes[::2]], [volume.data for volume in volumes[1::2]]
     del volumes
+    refuse(_problems_of_copies(names, [*firsts, *seconds]))
+    turn, unit = phase_turn, "real and imaginary"
     if real_imaginary:
         refuse(_problems_of_parts(names, [*firsts, *seconds]))
-        return Echoes(_complex(firsts, seconds, None), geometry, "real and imaginary")
-    refuse(_problems_of_magnitude(names[::2], firsts))
-    if phase_turn is not None:
-        return Echoes(_complex(firsts, seconds, phase_turn), geometry, f"{phase_turn:g} a turn")
-    # One unit for all three: an echo whose phase happens to stay small would be taken for another.
-    unit = PhaseUnit(phase_unit)
-    unit = find_unit(firsts, seconds, ", ".join(names[1::2])) if unit is PhaseUnit.AUTO else unit
-    return Echoes(_complex(firsts, seconds, TURNS[unit]), geometry, unit.value)
+    else:
+        refuse(_problems_of_magnitude(names[::2], firsts))
+        unit = f"{turn:g} a turn" if turn is not None else phase_unit
+    if not real_imaginary and turn is None:
+        # One unit for all three: an echo whose phase happens to stay small would be taken for another.
+        known = PhaseUnit(phase_unit)
+        known = find_unit(firsts, seconds, ", ".join(names[1::2])) if known is PhaseUnit.AUTO else known
+        turn, unit = TURNS[known], known.value
+    signal = _complex(firsts, seconds, turn)
+    settle_in_phase(signal, ", ".join(names))
+    return Echoes(signal, geometry, unit)
 
 
 def _read_images(pairs: Sequence[Pair], kinds: tuple[str, str]) -> tuple[list[str], list[Volume]]:
@@ -149,6 +155,14 @@ def _problems_of_place(names: Sequence[str], volumes: Sequence[Volume]) -> Itera
     for name, volume in zip(names, volumes, strict=True):
         if difference := volumes[2].geometry.difference(volume.geometry):
             yield f"{name}: {difference} of {names[2]}; give six images of one acquisition"
+
+
+def _problems_of_copies(names: Sequence[str], images: Sequence[NDArray[Any]]) -> Iterator[str]:
+    """Name images that hold the values of another one; ``images``: all first ones, then all second ones."""
+    named = [*zip([*names[::2], *names[1::2]], images, strict=True)]
+    for (name, image), (other, same) in combinations(named, 2):
+        if all(map(np.array_equal, image, same)):  # plane by plane, of which most differ at once
+            yield f"{other}: holds the values of {name}; give six different images"
 
 
 def _problems_of_magnitude(names: Sequence[str], magnitudes: Sequence[NDArray[Any]]) -> Iterator[str]:

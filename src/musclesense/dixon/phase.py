@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from musclesense.errors import ArgumentError
+from musclesense.errors import ArgumentError, InputError
+from musclesense.messages import log
 
 
 class PhaseUnit(StrEnum):
@@ -58,6 +59,11 @@ _RIVAL = (1.2, 1.2, 3.0, 4.0)
 # Without such an echo, a few voxels tell less.
 _FEW_VOXELS, _RIVAL_OF_FEW = 10_000, 1.4
 _LEAST_VARIANCE = 0.003
+# Values that reach over no more of a unit were hardly unwrapped.
+_NEARLY_A_TURN = 1.15
+# Half of what the phase of S345 S575 / S460^2 may be, in radians: fat's own peaks make 0.06, real scanners up to 0.35.
+_MOST_OFFSET = 0.4
+_OTHER_ORDER = "agree better in another order; give them in the order of their times, each with its own phase"
 
 
 def find_unit(magnitudes: Images, phases: Images, name: str) -> PhaseUnit:
@@ -87,20 +93,50 @@ def find_unit(magnitudes: Images, phases: Images, name: str) -> PhaseUnit:
     best = min(variances.values(), default=np.inf)
     if wrong := _mixed_units(spans, stored, weight, best):
         raise ArgumentError(f"{name}: {wrong}")
-    if best > _most_variance(spans, alone := _variance(stored / spans.max(), weight)):
+    before, alone, after = (_variance(stored / spans.max(), weight, middle) for middle in range(3))
+    few = weight.size < _FEW_VOXELS
+    if best > _most_variance(spans, variances, min(before, alone, after), few=few):
+        if _other_order(before, alone, after) and min(before, after) < best:
+            raise ArgumentError(f"{name}: the echoes agree in no known unit, and {_OTHER_ORDER}")
         raise ArgumentError(
             f"{name}: values span {spans.max():g}, and the echoes agree in no known unit ({', '.join(TURNS)}); say "
             "what one turn is with {phase_turn}, or give real and imaginary images with {real_imaginary}",
             phase_turn=f"{spans.max():g}" if alone <= _MOST_VARIANCE else "VALUE",
             real_imaginary="",
         )
-    fitting = _fitting(spans, variances, few=weight.size < _FEW_VOXELS)
+    fitting = _fitting(spans, variances, few=few)
     if len(fitting) > 1:
         alike = " and as ".join(fitting)
         raise ArgumentError(
             f"{name}: the echoes agree as {alike} alike; say which with {{phase_unit}}", phase_unit=fitting[0]
         )
     return fitting[0]
+
+
+def settle_in_phase(signal: NDArray[np.complex64], name: str) -> None:
+    """Take off what the in-phase echo is turned against the middle of the outer ones, if that is much, and say so.
+
+    It is where readouts run in both directions, or each echo has an offset of its own.
+
+    Args:
+        signal: Complex echoes, (3, i, j, k); the second is changed.
+        name: Of the images, for messages.
+
+    Raises:
+        InputError: The echoes are in another order.
+    """
+    step = max(1, round((signal[0].size / _ENOUGH_VOXELS) ** (1 / 3)))
+    few = signal[:, ::step, ::step, ::step]
+    turns, weight = _in_body([*np.abs(few)], [*np.angle(few) / (2 * np.pi)])
+    before, agreed, after = (_variance(turns, weight, middle) for middle in range(3))
+    if _other_order(before, agreed, after):
+        raise InputError(f"{name}: the echoes {_OTHER_ORDER}")
+    offset = float(np.angle(_resultant(turns, weight))) / 2
+    if agreed > _MOST_VARIANCE:
+        log.warning(f"{name}: the echoes hardly agree as their phases were read; look at the fat fraction image")
+    elif abs(offset) > _MOST_OFFSET:
+        log.warning(f"{name}: the in-phase echo is turned by {np.rad2deg(offset):.0f} degrees, which is taken off")
+        signal[1] *= np.complex64(np.exp(1j * offset))
 
 
 def _may_be(unit: PhaseUnit, spans: Spans) -> bool:
@@ -119,10 +155,12 @@ def _mixed_units(spans: Spans, stored: NDArray[np.float64], weight: NDArray[np.f
     return f"are stored in {', '.join(map(str, own))}; bring them to one unit"
 
 
-def _most_variance(spans: Spans, alone: float) -> float:
+def _most_variance(spans: Spans, variances: Mapping[PhaseUnit, float], alone: float, *, few: bool) -> float:
     """Give the greatest variance of a unit that is known, by that of a unit of which the values fill one turn."""
-    if not any(_may_be(unit, spans) and _within(spans.max(), unit) for unit in TURNS):
+    if not any(_within(spans.max(), unit) for unit in variances):
         return min(_MOST_VARIANCE, alone)
+    if spans.max() <= _NEARLY_A_TURN * TURNS[min(variances, key=variances.__getitem__)]:
+        return min(_MOST_VARIANCE, (_RIVAL_OF_FEW if few else _RIVAL[0]) * alone + _LEAST_VARIANCE)
     sure = _LEAST_VARIANCE if spans.min() > _FULL * spans.max() else _SURE_VARIANCE
     return min(_MOST_VARIANCE, _RIVAL[2] * alone + sure)
 
@@ -158,8 +196,23 @@ def _in_body(magnitudes: Images, phases: Images) -> tuple[NDArray[np.float64], N
     return np.stack([phase[voxels].astype(np.float64) for phase in phases]), weight[voxels].astype(np.float64)
 
 
-def _variance(turns: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
-    """Give the circular variance of the phase of S345 S575 / S460^2, as -log of the resultant."""
-    before, middle, after = turns
-    agreed = weight @ np.exp(2j * np.pi * ((before + after - 2 * middle) % 1))
-    return -float(np.log(max(abs(agreed) / max(weight.sum(), 1e-12), 1e-12)))
+def _variance(turns: NDArray[np.float64], weight: NDArray[np.float64], middle: int = 1) -> float:
+    """Give the circular variance of the phase of S345 S575 / S460^2, as -log of the resultant.
+
+    Args:
+        turns: Phases of the echoes, (3, voxels).
+        weight: How far each voxel can be trusted.
+        middle: The echo that is taken for the one in the middle.
+    """
+    return -float(np.log(max(abs(_resultant(turns, weight, middle)), 1e-12)))
+
+
+def _resultant(turns: NDArray[np.float64], weight: NDArray[np.float64], middle: int = 1) -> complex:
+    agreed = weight @ np.exp(2j * np.pi * ((turns.sum(axis=0) - 3 * turns[middle]) % 1))
+    return complex(agreed / max(weight.sum(), 1e-12))
+
+
+def _other_order(before: float, alone: float, after: float) -> bool:
+    """Whether echoes agree better if another one lies in the middle, by their variances then."""
+    best = min(before, after)
+    return best < _MOST_VARIANCE and _RIVAL[0] * best + _LEAST_VARIANCE < alone

@@ -32,6 +32,9 @@ _FORMER_NAMES = {
 }
 """Dotted names in checkpoints and studies of earlier releases."""
 
+_NO_ARGUMENTS = ("name", "_target_", "_partial_", "_convert_", "_recursive_")
+"""Keys beside arguments: ours, and those by which Hydra would make the same."""
+
 _Made = TypeVar("_Made")
 
 
@@ -95,8 +98,8 @@ def make(
 
     Args:
         kind: What it is to be.
-        config: ``name``, or ``_target_`` (the dotted name of a class), and arguments; other keys that begin with an
-            underscore, which speak to Hydra, are passed over.
+        config: ``name``, or ``_target_`` (the dotted name of a class), and arguments; ``_partial_`` and the like,
+            which speak to Hydra, are passed over.
         option: What the configuration calls it, for messages.
         given: Positional arguments that are not configured.
         most_parameters: A network of more is not made.
@@ -111,9 +114,11 @@ def make(
     """
     require_modest(config, option)
     target = _target(kind, config, option)
+    own = {key: value for key, value in config.items() if key not in _NO_ARGUMENTS}
+    if hidden := next((key for key in own if str(key).startswith("_")), None):
+        raise InputError(f"{option}.{hidden}: no argument by its name; leave it out, or give arguments by theirs")
     try:
         made = _class_of(kind, target, option)
-        own = {key: value for key, value in config.items() if key != "name" and not str(key).startswith("_")}
         if issubclass(made, nn.Module) and (size := _parameters(made, own | arguments)) > most_parameters:
             many = "are too many for any machine" if size > MOST_PARAMETERS else f"and weights for {most_parameters}"
             raise InputError(f"{option}: {size} parameters {many}; correct {option}=...")

@@ -37,6 +37,7 @@ _LEAST = {
 """Numbers that can be too small; null is no number and passes."""
 _KNOWN = {
     "labels.column": LABEL_COLUMNS,
+    "logger.mode": ("auto", "online", "offline", "disabled"),
     # Whether the machine has it is a question for the node that trains.
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     # Weights of 16 or 64 bit are left out: images come as 32 bit.
@@ -301,7 +302,9 @@ def _lightning_arguments() -> frozenset[str]:
     from lightning import Trainer
 
     ours = {"callbacks", "default_root_dir", "enable_checkpointing", "fast_dev_run", "logger", "num_nodes", "plugins"}
-    return frozenset(signature(Trainer).parameters) - ours - {"barebones", "use_distributed_sampler"}
+    # All cases are tested, by this project's own loop, and each epoch is validated.
+    unheard = {"limit_test_batches", "limit_predict_batches", "check_val_every_n_epoch"}
+    return frozenset(signature(Trainer).parameters) - ours - unheard - {"barebones", "use_distributed_sampler"}
 
 
 def _unknown_keys(group: Any, prefix: str = "") -> Iterator[str]:
@@ -326,10 +329,17 @@ def no_such_key(key: str, known: Iterable[str]) -> str:
     'trainer.max_epoch: no such key; did you mean trainer.max_epochs?'
     >>> no_such_key("+patience", ["early_stopping.patience"])
     '+patience: no such key; did you mean early_stopping.patience?'
+    >>> no_such_key("grid.pixel", ["grid", "grid.rows", "grid.columns"])
+    'grid.pixel: no such key; give one of grid.rows, grid.columns'
     """
     keys, bare = list(known), key.lstrip("+~")
-    near = [one for one in keys if one.endswith(f".{bare}")] or difflib.get_close_matches(bare, keys, n=1, cutoff=0.6)
-    return f"{key}: no such key; " + (f"did you mean {near[0]}?" if near else "see conf/ for all keys")
+    near = [one for one in keys if one.endswith(f".{bare}")]
+    group, _, name = bare.rpartition(".")
+    own = {one.removeprefix(f"{group}."): one for one in keys if group and one.rpartition(".")[0] == group}
+    near = near or [own[like] for like in difflib.get_close_matches(name, own, n=1, cutoff=0.6)]
+    near = near or ([] if own else difflib.get_close_matches(bare, keys, n=1, cutoff=0.6))
+    remedy = f"give one of {', '.join(own.values())}" if own else "see conf/ for all keys"
+    return f"{key}: no such key; " + (f"did you mean {near[0]}?" if near else remedy)
 
 
 def problems(config: Config) -> Iterator[str]:

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Self, cast
 
@@ -98,7 +98,7 @@ def _build(config: schema.Config) -> Settings:
     with collected(problems):
         _require_devices(config)
     with collected(problems):
-        grid = Grid(**vars(config.grid))
+        grid = Grid(**asdict(config.grid))
     with collected(problems):
         labels = LabelSet.from_config(config.labels.classes)
     with collected(problems):
@@ -144,7 +144,7 @@ def _spec(config: schema.Config, grid: Grid, labels: LabelSet) -> NetworkSpec:
         grid=grid,
         regions=tuple(config.region.regions),
         network=config.model,
-        **vars(config.inference) | {"scales": tuple(config.inference.scales)},
+        **asdict(config.inference) | {"scales": tuple(config.inference.scales)},
     )
 
 
