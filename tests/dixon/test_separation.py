@@ -1,6 +1,8 @@
 """Three-point separation against echoes made from known fat, water, field and T2*."""
 
+import re
 import tracemalloc
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -379,15 +381,24 @@ def test_a_file_given_twice_is_refused(scan: tuple[tuple[Path, Path], ...]) -> N
 
 
 @pytest.mark.parametrize(("part", "kind"), [(0, "magnitude"), (1, "phase")])
+@pytest.mark.parametrize("echo", [1, 2])
 def test_a_copy_of_another_echo_is_refused(
-    scan: tuple[tuple[Path, Path], ...], tmp_path: Path, part: int, kind: str
+    scan: tuple[tuple[Path, Path], ...],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    part: int,
+    kind: str,
+    echo: int,
 ) -> None:
-    """Under another name, with another type of number, not compressed."""
+    """Under another name, with another type of number, not compressed. Outer echoes may be equal, which is told of."""
     copy = tmp_path / "copy.nii"
     write_volume(copy, read_volume(scan[0][part]).data.astype(np.float64), GEOMETRY, np.float64)
-    third = (copy, scan[2][1]) if part == 0 else (scan[2][0], copy)
-    with pytest.raises(InputError, match=rf"copy\.nii: holds the values of .*te345_{kind}\.nii\.gz; give six"):
-        read_echoes((scan[0], scan[1], third))
+    pairs = [list(pair) for pair in scan]
+    pairs[echo][part] = copy
+    said = rf"copy\.nii: holds the values of .*te345_{kind}\.nii\.gz; give six"
+    with pytest.raises(InputError, match=said) if echo == 1 else nullcontext():
+        read_echoes([(pair[0], pair[1]) for pair in pairs], phase_unit="12bit")
+    assert bool(re.search(said, caplog.text)) is (echo == 2)
 
 
 def test_a_missing_file_is_refused_by_name(scan: tuple[tuple[Path, Path], ...]) -> None:

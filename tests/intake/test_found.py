@@ -148,6 +148,20 @@ def test_other_echo_times_are_not_separated_and_that_is_said(tmp_path: Path, cap
     assert "fat and water are not separated, which takes all echoes at 3.45, 4.60, 5.75 ms" in caplog.text
 
 
+@pytest.mark.parametrize(("tesla", "separated"), [(3, True), (2.89362, True), (1.5, False), (7.0, False), ("?", True)])
+def test_echoes_of_another_field_are_not_separated_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, tesla: float | str, separated: bool
+) -> None:
+    """Fat turns by half a turn between these echo times at 3 T alone."""
+    for number, time in enumerate(TIMES, 1):
+        for part in ("mag", "phase"):
+            header = {"EchoTime": time / 1000, "MagneticFieldStrength": tesla}
+            put(tmp_path, f"s_echo-{number}_part-{part}", header=header)
+    assert isinstance(find(tmp_path).images["te345" if separated else "image"], tuple) is separated
+    said = f"which takes all echoes at 3.45, 4.60, 5.75 ms at 3 T, and these are of {tesla}".removesuffix(".0")
+    assert (said in caplog.text) is not separated
+
+
 def test_json_of_a_converter_tells_what_names_do_not(tmp_path: Path) -> None:
     for name, word in (("vibe_5", "FAT"), ("vibe_6", "WATER"), ("vibe_7", "IN_PHASE"), ("vibe_8", "FAT_FRACTION")):
         put(tmp_path, name, header={"ImageType": ["DERIVED", "PRIMARY", "DIXON", word], "EchoTime": 0.00123})

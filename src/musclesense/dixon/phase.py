@@ -160,7 +160,8 @@ def _most_variance(spans: Spans, variances: Mapping[PhaseUnit, float], alone: fl
     if not any(_within(spans.max(), unit) for unit in variances):
         return min(_MOST_VARIANCE, alone)
     if spans.max() <= _NEARLY_A_TURN * TURNS[min(variances, key=variances.__getitem__)]:
-        return min(_MOST_VARIANCE, (_RIVAL_OF_FEW if few else _RIVAL[0]) * alone + _LEAST_VARIANCE)
+        rival = (_RIVAL_OF_FEW if few else _RIVAL[0]) * alone + _LEAST_VARIANCE
+        return min(_MOST_VARIANCE, max(rival, _SURE_VARIANCE))
     sure = _LEAST_VARIANCE if spans.min() > _FULL * spans.max() else _SURE_VARIANCE
     return min(_MOST_VARIANCE, _RIVAL[2] * alone + sure)
 

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from musclesense.errors import ArgumentError, InputError, plain
 from musclesense.imaging.nifti import is_complex, volume_count
 from musclesense.imaging.nrrd import is_nrrd
 from musclesense.imaging.reader import ImageLike, parts_of_complex, read_image
-from musclesense.intake.names import beside, echo_times, is_image, kind_by_tags, named
+from musclesense.intake.names import beside, echo_times, is_image, kind_by_tags, named, other_field
 from musclesense.messages import log
 from musclesense.segmentation.scan import DICOM, Scan, read_scan
 from musclesense.storage.paths import is_dicom, is_file, is_folder, is_there
@@ -44,6 +45,7 @@ class Shown:
         volume: Its place in a file of several images, from 0.
         brief: As of `Named`.
         of_complex: Whether it is the magnitude or the phase of complex voxels.
+        tesla: Of its scanner, where that is known and is not 3.
     """
 
     file: Path
@@ -53,6 +55,7 @@ class Shown:
     volume: int | None = None
     brief: bool = False
     of_complex: bool = False
+    tesla: float | None = None
 
     @property
     def image(self) -> ImageLike:
@@ -203,24 +206,24 @@ def _recorded(header: Path) -> Iterator[Shown]:
     kinds = {kind.words: kind for kind in Kind}
     with unreadable(header, KeyError, TypeError, AttributeError, ValueError, remedy=remedy):
         for name, own in content["images"].items():
-            time = own["echo_time_ms"]
-            yield Shown(header.parent / name, kinds[own["kind"]], None if time is None else float(time))
+            time, tesla = own["echo_time_ms"], other_field(content.get("field_strength_tesla"))
+            yield Shown(header.parent / name, kinds[own["kind"]], None if time is None else float(time), tesla=tesla)
 
 
 def _of_file(file: Path) -> Iterator[Shown]:
     """Give the images of a file, which may be several: echoes, as a rule."""
     name, header = named(file.name), beside(file)
     kind, times = kind_by_tags(header) or name.kind, echo_times(header)
-    count, of_complex = _volumes(file)
+    (count, of_complex), tesla = _volumes(file), other_field(header.get("MagneticFieldStrength"))
     of_complex = of_complex and (kind is None or kind.is_part)
     kinds: tuple[Kind | None, ...] = (Kind.MAGNITUDE, Kind.PHASE) if of_complex else (kind,)
+    made = partial(Shown, file, of_complex=of_complex, tesla=tesla)
     for volume, own in product(range(count), kinds):
         if count == 1:
             time = times[0] if len(times) == 1 else name.echo_ms
-            yield Shown(file, own, time, name.number, brief=name.brief, of_complex=of_complex)
+            yield made(own, time, name.number, brief=name.brief)
         else:
-            time = times[volume] if len(times) == count else None
-            yield Shown(file, own or Kind.MAGNITUDE, time, volume + 1, volume, of_complex=of_complex)
+            yield made(own or Kind.MAGNITUDE, times[volume] if len(times) == count else None, volume + 1, volume)
 
 
 def _volumes(file: Path) -> tuple[int, bool]:
@@ -286,14 +289,16 @@ class _Pick:
 
     def pairs(self) -> tuple[dict[str, Any], bool]:
         """Give the three echoes with their phases, or as real and imaginary images, and which of both they are."""
-        for kinds in _PAIRS:
+        fields = {one.tesla for one in self._shown} - {None}
+        for kinds in () if fields else _PAIRS:
             pairs = {str(echo): tuple(self.echo(kind, echo) for kind in kinds) for echo in Echo}
             if all(all(pair) for pair in pairs.values()):
                 return pairs, kinds[0] is Kind.REAL
         self._require_times()
         if any(one.kind in (Kind.PHASE, Kind.IMAGINARY) for one in self._shown):
-            times = ", ".join(f"{echo.time_ms:.2f}" for echo in Echo)
-            log.warning(f"{self._path}: fat and water are not separated, which takes all echoes at {times} ms")
+            times = ", ".join(f"{echo.time_ms:.2f}" for echo in Echo) + " ms"
+            times += "".join(f" at 3 T, and these are of {tesla:g} T" for tesla in fields)
+            log.warning(f"{self._path}: fat and water are not separated, which takes all echoes at {times}")
         return {}, False
 
     def image(self, in_phase: Shown | None, water: Shown | None) -> Shown:

@@ -10,6 +10,7 @@ from musclesense.storage.paths import is_file
 from musclesense.storage.records import read_json
 
 _IMAGE = re.compile(r"(.+?)\.(?:nii|nrrd|hdr)(?:\.gz|\.bz2)?", re.IGNORECASE | re.DOTALL)
+_3_TESLA, _MOST_TESLA = (2.8, 3.1), 30
 _PAPERS_TIMES = {"345": 3.45, "460": 4.6, "575": 5.75}
 _LONGEST_SECONDS = 0.5
 """No echo comes later: a longer time is in milliseconds."""
@@ -137,6 +138,16 @@ def echo_times(header: Mapping[str, Any]) -> list[float]:
         return []
     unit = 1000 if max(times, default=0) < _LONGEST_SECONDS else 1
     return [round(unit * float(time), 3) for time in times]
+
+
+def other_field(tesla: Any) -> float | None:
+    """Give a field strength that a header tells, if it is one at which fat turns otherwise than at 3 T.
+
+    >>> other_field(1.5), other_field(2.89), other_field(None)
+    (1.5, None, None)
+    """
+    known = isinstance(tesla, int | float) and 0 < tesla < _MOST_TESLA
+    return float(tesla) if known and not _3_TESLA[0] <= tesla <= _3_TESLA[1] else None
 
 
 def kind_by_tags(header: Mapping[str, Any]) -> Kind | None:
