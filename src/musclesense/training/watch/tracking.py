@@ -81,7 +81,7 @@ class Dashboard(Callback):
             if images:
                 self._run.log({"test/overlays": images})
             table = wandb.Table(columns=["overlay", *COLUMNS])
-            for case, image in zip_longest(cases, [_image(case, names) for case in cases[:overlays]]):
+            for case, image in zip_longest(cases, images):
                 for score in case.scores:
                     table.add_data(image, *vars(score).values())
             self._run.log({"test/cases": table})
