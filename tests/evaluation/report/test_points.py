@@ -139,3 +139,18 @@ def test_points_open_by_mouse_and_keyboard(opened: Callable[[int], Any], page: P
     tab.keyboard.press("Enter")
     assert says.text_content() == labels[0], "it stops at the end"
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("width", [800, 1400])
+def test_a_table_wider_than_the_page_keeps_in_sight_whose_row_it_is(opened: Callable[[int], Any], width: int) -> None:
+    tab = opened(width)
+    frames = tab.locator(".pinned")
+    assert frames.count() == 2
+    for frame in frames.all():
+        wide = frame.evaluate("one => { one.scrollLeft = one.scrollWidth; return one.scrollLeft > 0; }")
+        assert wide == (width == 800)
+        seen = "one => one.getBoundingClientRect().left"
+        left = frame.evaluate(seen)
+        for cell in (frame.locator(f"tbody tr:first-child td:nth-child({at})") for at in (1, 2)):
+            assert left <= cell.evaluate(seen) < left + 100
+        assert abs(frame.locator("caption span").evaluate(seen) - left) < 1
