@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.validity.observers import naive_rule
 from musclesense.cohort.table import Acquisition, read_table
 from musclesense.dixon.separation import fat_fraction
 from musclesense.imaging.grid import take_slice
@@ -50,7 +51,7 @@ def measure(table: Path) -> Iterator[tuple[str, dict[str, float]]]:
         difference = found[good] - true[good]
         measures = {
             "true": float(true[mask].mean()),
-            "dice": overlap(mask, (water > fat) & body).dice or 0.0,
+            "dice": overlap(mask, naive_rule(fat, water)).dice or 0.0,
             "error": float(np.median(difference)),
             "absolute": float(np.median(np.abs(difference))),
             "far": float(np.mean(np.abs(difference) > 40)),

@@ -1,6 +1,6 @@
 """What each ingredient of the generator gives: networks trained without it, on phantoms with all and on a real scan.
 
-``MUSCLESENSE_REAL_DATA=DIR python experiments/any_scanner_fat/ablation.py OUT.csv RUN ...`` writes a row a run: what
+``MUSCLESENSE_REAL_DATA=DIR python -m experiments.any_scanner_fat.ablation OUT.csv RUN ...`` writes a row a run: what
 was left out, the test Dice (phantoms with every ingredient), and the mean Dice on slices 2..8 of ``ideal_thigh``.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from real_scans import mean_dice, segment
+from experiments.any_scanner_fat.real_scans import mean_dice, segment
 
 from musclesense.imaging.nifti import read_volume
 from musclesense.segmentation.segmenter import Segmenter

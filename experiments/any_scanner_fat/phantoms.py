@@ -1,6 +1,6 @@
 """Networks on held-out phantoms, by several views of a slice.
 
-``phantoms.py STUDY COHORT.csv validation|test MODEL MODEL ...``
+``python -m experiments.any_scanner_fat.phantoms STUDY COHORT.csv validation|test MODEL MODEL ...``
 
 Prints the mean Dice of each checkpoint over a part of the first fold of a study. Choices are made on validation cases.
 """
@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from real_scans import augmented, compare, segment
+from experiments.any_scanner_fat.real_scans import augmented, compare, segment
 
 from musclesense.cohort.folds import NestedFolds
 from musclesense.cohort.table import read_table

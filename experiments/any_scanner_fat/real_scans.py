@@ -1,6 +1,6 @@
 """Real scans segmented by networks that were trained on phantoms alone.
 
-``MUSCLESENSE_REAL_DATA=DIR python experiments/any_scanner_fat/real_scans.py RUN OUT`` writes into OUT, of a run:
+``MUSCLESENSE_REAL_DATA=DIR python -m experiments.any_scanner_fat.real_scans RUN OUT`` writes into OUT, of a run:
 
 - ``slices.csv``: whole-muscle Dice on each slice of ``ideal_thigh``, from its fat image alone, by ``best.ckpt``, with
   the part of the labels that is found (sensitivity) and the part of what is found that is labelled (precision), beside
@@ -26,7 +26,8 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from magnitude_fat import approximate_fat
+from benchmarks.validity.observers import naive_rule
+from experiments.any_scanner_fat.magnitude_fat import approximate_fat
 from numpy.typing import NDArray
 
 from musclesense.imaging.body import body_mask
@@ -118,11 +119,11 @@ def mean_dice(predicted: NDArray[Any], labels: Volume) -> float:
 
 
 def naive(fat: Volume, water: Volume) -> NDArray[np.bool_]:
-    """Call muscle what holds more water than fat within the body."""
+    """Call muscle what holds more water than fat within the body, in each slice."""
     muscle = np.zeros(fat.geometry.shape, bool)
     for number in range(slice_count(fat.geometry)):
         own_fat, own_water = (take_slice(one.data.astype(np.float32), fat.geometry, number) for one in (fat, water))
-        take_slice(muscle, fat.geometry, number)[:] = body_mask(own_fat + own_water) & (own_water > own_fat)
+        take_slice(muscle, fat.geometry, number)[:] = naive_rule(own_fat, own_water)
     return muscle
 
 

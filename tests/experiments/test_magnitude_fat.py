@@ -1,10 +1,8 @@
 """Fat from magnitudes: on a limb that is drawn here, fat, muscle and marrow keep their signs along a stack."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from experiments.any_scanner_fat.magnitude_fat import approximate_fat
 from numpy.typing import NDArray
 
 from musclesense.dixon.fat import fat_phasor
@@ -36,15 +34,6 @@ def limb(
     return echoes, np.where(depth > 0, fraction, 0)
 
 
-@pytest.fixture
-def approximate(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "experiments" / "any_scanner_fat")
-    from magnitude_fat import approximate_fat
-
-    yield approximate_fat
-    sys.modules.pop("magnitude_fat")
-
-
 def wrong_side(image: NDArray[np.float32], echoes: list[NDArray[np.float32]], fraction: NDArray[np.float64]) -> float:
     """Part of the limb, borders left out, whose fat image is on the wrong side of a half."""
     clear = (fraction > 0) & (fraction != 0.5) & (echoes[1] > 100)
@@ -52,19 +41,19 @@ def wrong_side(image: NDArray[np.float32], echoes: list[NDArray[np.float32]], fr
 
 
 @pytest.mark.parametrize("cortex_mm", [4.0, 0.0])
-def test_fat_muscle_and_marrow_keep_their_signs(approximate, cortex_mm: float) -> None:
+def test_fat_muscle_and_marrow_keep_their_signs(cortex_mm: float) -> None:
     """With the cortex of a shaft, and near a joint with hardly any."""
     echoes, fraction = limb(12, cortex_mm)
-    (image,) = approximate([[echo] for echo in echoes], MM)
+    (image,) = approximate_fat([[echo] for echo in echoes], MM)
     assert wrong_side(image, echoes, fraction) < 0.02
 
 
-def test_a_slice_learns_from_its_neighbour(approximate) -> None:
+def test_a_slice_learns_from_its_neighbour() -> None:
     """Towards a joint cortex vanishes; marrow that is not all fat is then taken for muscle where a slice is alone."""
     drawn = [limb(bone_mm, cortex_mm, marrow=0.9, marrow_r2star=60.0) for bone_mm, cortex_mm in ((14, 3), (15, 0))]
     stack = [[echoes[at] for echoes, _ in (*reversed(drawn), *drawn)] for at in range(3)]
-    images = approximate(stack, MM)
-    (alone,) = approximate([[echo] for echo in drawn[-1][0]], MM)
+    images = approximate_fat(stack, MM)
+    (alone,) = approximate_fat([[echo] for echo in drawn[-1][0]], MM)
     last = drawn[-1][0][1]
     inside = np.hypot(*(np.indices(last.shape) - np.array([SIZE / 2 - 12, SIZE / 2])[:, None, None])) < 8
     assert not (alone > 0.5 * last)[inside].any()
@@ -72,8 +61,8 @@ def test_a_slice_learns_from_its_neighbour(approximate) -> None:
     assert (images[0] > 0.5 * last)[inside].all()
 
 
-def test_a_slice_without_a_limb_holds_no_fat(approximate) -> None:
+def test_a_slice_without_a_limb_holds_no_fat() -> None:
     echoes, _ = limb(12, 4)
-    images = approximate([[np.zeros_like(echo), echo, np.zeros_like(echo)] for echo in echoes], MM)
+    images = approximate_fat([[np.zeros_like(echo), echo, np.zeros_like(echo)] for echo in echoes], MM)
     assert not images[0].any() and not images[2].any()
     assert images[1].any()
