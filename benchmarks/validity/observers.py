@@ -47,7 +47,9 @@ from musclesense.studies.reading import read_study
 if TYPE_CHECKING:
     pass
 
-Mask, Floats, Pair = NDArray[np.bool_], NDArray[np.float64], tuple[float, float]
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Pair = tuple[float, float]
 FINEST_MM = 0.75
 NAIVE = "water > fat"
 COLUMNS = ("region", "group", "compared", *statistics.STATISTIC_COLUMNS[4:6], *statistics.STATISTIC_COLUMNS[8:])
@@ -118,7 +120,8 @@ def signed_distance(mask: Mask, zooms: Pair) -> Floats:
     """Give how deep each voxel lies in a mask, in mm; outside less than 0. The border runs between voxels."""
     inside, outside = (ndimage.distance_transform_edt(side, sampling=zooms) for side in (mask, ~mask))
     half = sum(zooms) / 4
-    return np.where(mask, inside - half, half - outside)
+    depth: Floats = np.where(mask, inside - half, half - outside)
+    return depth
 
 
 def smooth_field(shape: tuple[int, ...], zooms: Pair, length: float, random: np.random.Generator) -> Floats:
@@ -157,8 +160,8 @@ def slices_of(row: Acquisition) -> Iterator[tuple[Mask, NDArray[Any], NDArray[An
     images = [read_volume(row.channels[name]).data.astype(np.float32) for name in ("fat", "water")]
     numbers = slices_with(truth.data > 0, truth.geometry) if row.slice is None else [row.slice]
     for at in numbers:
-        mask, *rest = (take_slice(one, truth.geometry, at) for one in (truth.data > 0, muscles, *images))
-        yield mask, *rest, slice_zooms(truth.geometry)
+        mask, single, fat, water = (take_slice(one, truth.geometry, at) for one in (truth.data > 0, muscles, *images))
+        yield mask, single, fat, water, slice_zooms(truth.geometry)
 
 
 def tested(folder: Path, rows: Sequence[Acquisition]) -> Iterator[dict[str, Any]]:
