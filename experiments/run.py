@@ -237,11 +237,16 @@ def write_results(task: Task, places: Places) -> None:
             words = [sys.executable, "-m", "musclesense", *filled(line, studies, out=str(draft), **found)]
             printed = run(words, stdout=subprocess.PIPE)
             print(printed, end="", flush=True)
-            said += f"$ musclesense {line}\n\n{printed}\n"
+            said += f"$ musclesense {line}\n\n{without_places(printed, places)}\n"
         write_text(draft / PRINTED, said)
         keep_small(draft, studies if task.keep else [])
         write_json(draft / RECORD, {"commands": task.commands, "musclesense": __version__})
         shutil.rmtree(task.results, ignore_errors=True)  # of other commands
+
+
+def without_places(printed: str, places: Places) -> str:
+    """Name folders of studies as where nothing else is said, wherever they lie on this machine."""
+    return printed.replace(f"{places.runs}{os.sep}", "runs/")
 
 
 def filled(line: str, studies: Sequence[StudyFolder], **places: str) -> list[str]:

@@ -205,6 +205,12 @@ def logged(folder: Path, process: "subprocess.Popen[str]") -> list[int]:
     return [int(line.split()[1]) for line in said()]
 
 
+def test_what_is_kept_of_what_was_printed_names_no_place_of_the_machine(run: ModuleType, tmp_path: Path) -> None:
+    places = run.Places(tmp_path / "of mine", tmp_path / "data")
+    printed = f"report: {tmp_path / 'of mine' / 'a-study'}/report/index.html\nof mine too\n"
+    assert run.without_places(printed, places) == "report: runs/a-study/report/index.html\nof mine too\n"
+
+
 def test_folders_go_into_commands_as_one_word_each(run: ModuleType) -> None:
     studies = [StudyFolder(Path("runs/my study")), StudyFolder(Path("runs/b"))]
     assert run.filled("compare {studies} --out {out}", studies, out="a b") == [
