@@ -16,13 +16,14 @@ from musclesense.networks.card import read_card
 from musclesense.networks.shipped import place_of, shipped
 from musclesense.site import writing
 from musclesense.site.writing import write_site
+from musclesense.storage.npm import Package
 
 from ..serve.conftest import BUNDLE
 
 
 @pytest.fixture(autouse=True)
 def without_a_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "runtime_files", lambda given, registry: {"ort.wasm.min.mjs": b"", "its.wasm": b""})
+    monkeypatch.setattr(Package, "files", lambda *_: {"ort.wasm.min.mjs": b"", "its.wasm": b""})
 
 
 def test_the_folder_holds_all_that_its_page_asks_for(tmp_path: Path) -> None:

@@ -1,25 +1,21 @@
-"""ONNX Runtime Web is taken as it was tried, or not at all."""
+"""A package of npm is taken as it was tried, or not at all."""
 
 import hashlib
 import io
 import tarfile
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from musclesense.errors import InputError
-from musclesense.site import runtime
-from musclesense.site.runtime import PACKAGE, VERSION, runtime_files
+from musclesense.storage.npm import Package
 
 FILES = {"one.mjs": b"a script", "two.wasm": b"\0asm and more"}
-
-
-@pytest.fixture(autouse=True)
-def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
-    monkeypatch.setattr(runtime, "_DIGESTS", digests)
+DIGESTS = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+OURS = Package("scripts", "1.2.0", DIGESTS, "--scripts")
 
 
 def archive(**content: bytes) -> bytes:
@@ -37,13 +33,13 @@ WHOLE = archive(**{f"package/dist/{name}": content for name, content in FILES.it
 
 def test_it_is_read_of_an_archive_and_of_folders(tmp_path: Path) -> None:
     (tmp_path / "it.tgz").write_bytes(WHOLE)
-    assert dict(runtime_files(tmp_path / "it.tgz")) == FILES
+    assert dict(OURS.files(tmp_path / "it.tgz")) == FILES
     for folder in (tmp_path / "package" / "dist", tmp_path / "plain"):
         folder.mkdir(parents=True)
         for name, content in FILES.items():
             (folder / name).write_bytes(content)
-        assert dict(runtime_files(folder)) == FILES
-    assert dict(runtime_files(tmp_path / "package")) == FILES
+        assert dict(OURS.files(folder)) == FILES
+    assert dict(OURS.files(tmp_path / "package")) == FILES
 
 
 @pytest.mark.parametrize(
@@ -62,23 +58,24 @@ def test_it_is_read_of_an_archive_and_of_folders(tmp_path: Path) -> None:
 def test_another_one_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
     (file := tmp_path / "it.tgz").write_bytes(content)
     with pytest.raises(InputError) as refused:
-        runtime_files(file)
+        OURS.files(file)
     (problem,) = refused.value.problems
-    assert problem.startswith(f"{file}: {said}") and f"npm pack {PACKAGE}@{VERSION}" in problem
+    assert problem.startswith(f"{file}: {said}") and "npm pack scripts@1.2.0" in problem
 
 
 @pytest.mark.parametrize("given", ["nowhere", "folder"])
 def test_what_is_not_there_is_told(given: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match="npm pack"):
-        runtime_files(tmp_path / given)
+        OURS.files(tmp_path / given)
 
 
 @pytest.mark.parametrize(
     ("status", "content", "fetched"), [(200, WHOLE, True), (404, b"", False), (200, b"a login page", False)]
 )
-def test_it_is_fetched_from_a_registry(status: int, content: bytes, fetched: bool) -> None:
-    asked = []
+@pytest.mark.parametrize("name", ["scripts", "@some/scripts"])
+def test_it_is_fetched_from_a_registry(name: str, status: int, content: bytes, fetched: bool) -> None:
+    asked, ours = [], replace(OURS, name=name)
 
     class Registry(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -95,15 +92,15 @@ def test_it_is_fetched_from_a_registry(status: int, content: bytes, fetched: boo
         thread.start()
         address = f"http://127.0.0.1:{server.server_port}/"
         if fetched:
-            assert dict(runtime_files(None, address)) == FILES
+            assert dict(ours.files(None, address)) == FILES
         else:
-            with pytest.raises(InputError, match="--runtime"):
-                runtime_files(None, address)
+            with pytest.raises(InputError, match="--scripts"):
+                ours.files(None, address)
         thread.join()
-    assert asked == [f"/{PACKAGE}/-/{PACKAGE}-{VERSION}.tgz"]
+    assert asked == [f"/{name}/-/scripts-1.2.0.tgz"]
 
 
 @pytest.mark.parametrize("registry", ["file:///etc", "nonsense", "ftp://127.0.0.1"])
 def test_what_is_no_registry_is_refused(registry: str) -> None:
     with pytest.raises(InputError, match="no address of a registry"):
-        runtime_files(None, registry)
+        OURS.files(None, registry)

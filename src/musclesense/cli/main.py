@@ -104,6 +104,8 @@ _SCAN = (
 )
 _SITE_MODEL = "a network of the package, or a bundle, that takes one image (default: those of the package; repeatable)"
 _SITE_RUNTIME = "npm's package onnxruntime-web, packed or unpacked (default: fetched)"
+_VIEWER = "npm's package @niivue/niivue, packed or unpacked (default: fetched)"
+_REGISTRY = _takes("--registry", default="https://registry.npmjs.org", metavar="URL", help="to fetch it from")
 _NAME = "under which others reach the page, by a proxy (may be given several times)"
 _PAGE = (
     _takes("--host", default="127.0.0.1", help="address to listen at (default 127.0.0.1: this machine alone)"),
@@ -244,7 +246,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--out", type=Path, required=True, metavar="DIR", help="folder to make"),
         _takes("--model", dest="models", action="append", default=[], metavar="NAME|PATH", help=_SITE_MODEL),
         _takes("--runtime", type=Path, metavar="FILE|DIR", help=_SITE_RUNTIME),
-        _takes("--registry", default="https://registry.npmjs.org", metavar="URL", help="to fetch it from"),
+        _REGISTRY,
     ],
     verbs.review: [
         _takes("folder", type=Path, metavar="FOLDER", help="results of segment, of one scan or many, or a study"),
@@ -270,7 +272,12 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--trials", type=int, default=20, metavar="N", help="in all (default 20); the same command goes on"),
         _SEED,
     ],
-    verbs.report: [_takes("study", type=Path, metavar="STUDY", help="a folder below runs/")],
+    verbs.report: [
+        _takes("study", type=Path, metavar="STUDY", help="a folder below runs/"),
+        _takes("--volumes", action="store_true", help="let the page show scans in a viewer, NiiVue"),
+        _takes("--viewer", type=Path, metavar="FILE|DIR", help=_VIEWER),
+        _REGISTRY,
+    ],
     verbs.dashboard: [_takes("study", type=Path, metavar="STUDY", help="a folder below runs/")],
     verbs.compare: [
         _takes("studies", type=Path, nargs="+", metavar="STUDY", help="folders below runs/, the reference first"),

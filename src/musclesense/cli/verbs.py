@@ -344,11 +344,12 @@ def search(words: list[str], trials: int, seed: int) -> None:
     print(search(words, trials, seed))
 
 
-def report(study: Path) -> None:
+def report(study: Path, volumes: bool, viewer: Path | None, registry: str) -> None:
     """Write a study's tables and its page, and print the scores."""
     from musclesense.evaluation.report.page import show_report
+    from musclesense.evaluation.report.volumes import Viewer
 
-    show_report(study)
+    show_report(study, Viewer(viewer, registry) if volumes or viewer else None)
 
 
 def dashboard(study: Path) -> None:

@@ -13,8 +13,9 @@ from musclesense.networks.card import is_bundle, read_card, read_weights
 from musclesense.networks.onnx import UnsuitedError, multiple_of, onnx_model, require_whole_frames
 from musclesense.networks.shipped import place_of, shipped
 from musclesense.networks.spec import NetworkSpec
-from musclesense.site.runtime import PACKAGE, REGISTRY, VERSION, runtime_files
+from musclesense.site.runtime import RUNTIME
 from musclesense.storage.atomic import atomic_folder
+from musclesense.storage.npm import REGISTRY
 from musclesense.storage.pages import page_template
 from musclesense.storage.paths import require_free
 from musclesense.version import __version__
@@ -26,7 +27,7 @@ _SHARED = ("app.css", "drawing.js", "viewer.js", "icon.svg")
 _RUNTIME = "onnxruntime"
 _SHOWS = {Channel.IMAGE.value: "one image of any contrast"}
 _LICENCE = """\
-{package} {version}, https://github.com/microsoft/onnxruntime
+{name} {version}, https://github.com/microsoft/onnxruntime
 
 MIT License
 
@@ -64,7 +65,7 @@ def write_site(out: Path, models: Sequence[str] = (), *, runtime: Path | None = 
     """
     require_free(out, or_empty=True)
     networks = [_network(model, f"network{number}") for number, model in enumerate(dict.fromkeys(models or shipped()))]
-    of_runtime = runtime_files(runtime, registry)
+    of_runtime = RUNTIME.files(runtime, registry)
     with atomic_folder(out) as draft:
         for name in _SHARED:
             (draft / name).write_bytes((files("musclesense.serve") / "static" / name).read_bytes())
@@ -75,7 +76,7 @@ def write_site(out: Path, models: Sequence[str] = (), *, runtime: Path | None = 
         (draft / _RUNTIME).mkdir()
         for name, content in of_runtime.items():  # not every host knows what .mjs is
             (draft / _RUNTIME / name.replace(".mjs", ".js")).write_bytes(content)
-        (draft / _RUNTIME / "LICENSE").write_text(_LICENCE.format(package=PACKAGE, version=VERSION), encoding="utf-8")
+        (draft / _RUNTIME / "LICENSE").write_text(_LICENCE.format(**vars(RUNTIME)), encoding="utf-8")
         told = [network for network, _ in networks]
         (draft / "networks.json").write_text(json.dumps(told), encoding="utf-8")
         (draft / "index.html").write_text(_page(told), encoding="utf-8")

@@ -140,6 +140,8 @@ class ReportFolder(_Folder):
     """What is read in predicted and in true masks: a row for each region, part of it and measure."""
     wandb_id = _File("wandb_id")
     """Which run of wandb shows it."""
+    volumes = _File("volumes")
+    """A folder: the scans as the page shows them in a viewer, where it was asked to."""
     dashboard = _File("dashboard.py")
     """A script that makes a view of the study in wandb."""
 

@@ -17,6 +17,7 @@ from musclesense.evaluation.report.methods import claim, methods
 from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, Overlay, overlays
 from musclesense.evaluation.report.points import Points
 from musclesense.evaluation.report.tables import FAILURES, GROUPS, LABELS, REGIONS, Measure, paper_dice
+from musclesense.evaluation.report.volumes import Viewer, write_volumes
 from musclesense.names import ALL
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked
@@ -48,24 +49,24 @@ class Picture:
     overlay: Overlay | None = None
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, viewer: Viewer | None = None) -> Path:
     """Write the report of a study, finished or not, into its folder ``report``.
 
     Each file is written atomically: ``nested_cv.csv``, ``summary.csv``, ``cases.csv``, ``statistics.csv`` and
     ``agreement.csv`` with a ``.tex`` beside each, ``figures/*.png`` and ``index.html``, which is given. The same study
-    gives the same bytes.
+    gives the same bytes. With a viewer, ``volumes`` holds what the page shows in it.
 
     Raises:
-        InputError: The folder is no study, or one of its files cannot be understood.
+        InputError: The folder is no study, one of its files cannot be understood, or the viewer is not to be had.
     """
     study = read_study(folder)
-    report = study.folder.report
+    report, of_viewer = study.folder.report, None if viewer is None else viewer.files()
     # All of it is made before any of it is written: what cannot be read is found while nothing has changed.
     pictures, drawn, described = _pictures(study), _overlays(study), Described.of(study)
     template = page_template("musclesense.evaluation.report", "template.html")
     shown = {"pictures": pictures, "overlays": drawn, "acquisitions": described.tables, "points": Points.of(study)}
-    page = template.render(**_content(study), **shown)
-    require_within(study.folder.path, report.path, report.figure("").parent)
+    page = template.render(**_content(study), **shown, volumes=viewer is not None)
+    require_within(study.folder.path, report.path, report.figure("").parent, report.volumes)
     require_writable(report.path)
     with locked(report.path):
         tables.write_tables(study, report)
@@ -73,13 +74,15 @@ def write_report(folder: Path) -> Path:
         for picture in chain(*pictures.values(), *drawn.values()):
             with atomic_path(report.figure(picture.name)) as draft:
                 draft.write_bytes(picture.light)
+        if of_viewer is not None:
+            write_volumes(study, report.volumes, of_viewer)
         write_text(report.page, page)
     return report.page
 
 
-def show_report(folder: Path) -> None:
+def show_report(folder: Path, viewer: Viewer | None = None) -> None:
     """Write the report of a study, and print its scores and where the page is."""
-    page = write_report(folder)
+    page = write_report(folder, viewer)
     print(tables.study_table(folder))
     print(f"report: {page}")
 

@@ -2,7 +2,7 @@
 
 import io
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Self
@@ -32,12 +32,14 @@ class Point:
         x: Where its Dice is.
         y: In the row of its region and group.
         says: Whose it is, and its Dice.
+        line: Of the table, where it stands.
         picture: Its overlay as WebP in Base64; empty where there is none.
     """
 
     x: float
     y: float
     says: str
+    line: int
     picture: str
 
 
@@ -58,7 +60,7 @@ class Points:
             return None
         names = sorted({_row(own[0]) for own in found})
         low = min(_dice(found[0]), 1 - _NARROWEST)
-        pictures = dict(_pictures(study, found[:_MOST_PICTURES]))
+        pictures = dict(_pictures(study, {own[0].line for own in found[:_MOST_PICTURES]}))
         jitter = np.random.default_rng(0).uniform(-0.32, 0.32, len(found)) * _ROW
 
         def x(dice: float) -> float:
@@ -66,12 +68,27 @@ class Points:
 
         heights = {name: _TOP + _ROW * (number + 0.5) for number, name in enumerate(names)}
         points = (
-            Point(x(_dice(own)), round(heights[_row(own[0])] + off, 1), _says(own), pictures.get(own[0].line, ""))
+            Point(x(_dice(own)), round(heights[_row(own[0])] + off, 1), _says(own), line, pictures.get(line, ""))
             for own, off in zip(found, jitter.tolist(), strict=True)
+            for line in [own[0].line]
         )
         ticks = tuple((f"{dice:.3f}", x(dice)) for dice in np.linspace(low, 1, _TICKS).tolist())
         rows = tuple((" ".join(name), height) for name, height in heights.items())
         return cls(_TOP + _ROW * len(names) + 30, rows, ticks, tuple(points))
+
+
+def nearest(study: Study) -> Iterator[tuple[Run, list[tuple[int, int]]]]:
+    """Give the kept slice of each acquisition whose Dice is nearest to its own: by run, line and slice."""
+    mean = {own[0].line: _dice(own) for own in _acquisitions(study)}
+    found = dict[int, tuple[float, Run, int]]()
+    for run in study.runs:
+        for dice, cases in kept_slices(run):
+            line = cases[0].line
+            if (off := abs(dice - mean[line])) < found.get(line, (np.inf,))[0]:
+                found[line] = (off, run, cases[0].slice)
+    for run in study.runs:
+        if own := [(line, number) for line, (_, whose, number) in found.items() if whose is run]:
+            yield run, own
 
 
 def _acquisitions(study: Study) -> Iterator[list[Case]]:
@@ -83,17 +100,10 @@ def _acquisitions(study: Study) -> Iterator[list[Case]]:
     yield from of_line.values()
 
 
-def _pictures(study: Study, found: Sequence[list[Case]]) -> Iterator[tuple[int, str]]:
-    """Draw the kept slice of each acquisition whose Dice is nearest to its own, by the line of the table."""
-    mean, nearest = {own[0].line: _dice(own) for own in found}, dict[int, tuple[float, Run, int]]()
-    for run in study.runs:
-        for dice, cases in kept_slices(run):
-            line = cases[0].line
-            if line in mean and (off := abs(dice - mean[line])) < nearest.get(line, (np.inf,))[0]:
-                nearest[line] = (off, run, cases[0].slice)
-    for run in study.runs:
-        wanted = [(line, number) for line, (_, own, number) in nearest.items() if own is run]
-        for kept in read_kept(run.folder, wanted) if wanted else ():
+def _pictures(study: Study, lines: Collection[int]) -> Iterator[tuple[int, str]]:
+    """Draw the slices of `nearest`, by the line of the table."""
+    for run, slices in nearest(study):
+        for kept in read_kept(run.folder, [own for own in slices if own[0] in lines]):
             yield kept.line, b64encode(_webp(kept)).decode()
 
 
