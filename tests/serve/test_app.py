@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 import musclesense as ms
 from musclesense.imaging.nifti import read_volume
+from musclesense.serve.store import Store
 
 from ..segmentation.conftest import TwoLimbs
 from .conftest import BUNDLE, Serve, ended, example, submit
@@ -74,11 +75,14 @@ def _paint(client: TestClient, name: str, mask: Any, tmp_path: Path) -> None:
     before = np.frombuffer(get(client, name, "view/mask/1").content, np.uint8).reshape(shape)
     assert before.any()
     edits = struct.pack("<I", 1) + bytes(before.size)
-    answer = client.post(f"/api/jobs/{name}/painted", content=edits)
+    assert view["base"] == name
+    answer = client.post(f"/api/jobs/{name}/painted", params={"base": name}, content=edits)
     assert answer.status_code == 202
+    late = client.post(f"/api/jobs/{name}/painted", params={"base": name}, content=edits)
+    assert late.status_code == 409 and "corrected in another window" in late.json()["detail"]
     own = answer.json()["id"]
     assert ended(client, own)["state"] == "done"
-    assert client.get(f"/api/jobs/{name}").json()["corrected"] == own
+    assert client.get(f"/api/jobs/{name}").json()["corrected"] == get(client, name, "view").json()["base"] == own
     assert not any(get(client, name, "view/mask/1").content)
     (tmp_path / "corrected.nii.gz").write_bytes(get(client, own, "files/mask.nii.gz").content)
     corrected = read_volume(tmp_path / "corrected.nii.gz").data
@@ -114,9 +118,37 @@ def test_a_scan_that_cannot_be_used_is_told_why(
     assert str(tmp_path) not in str(told)
 
 
+def test_of_an_examination_the_series_of_one_scan_are_taken(serve: Serve, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom", reason="writes DICOM")
+    from tests.dicom.making import Series, of_type, pixels, write_classic
+
+    for number in (3, 4):
+        write_classic(tmp_path / "dicom", Series(number, pixels(number), of_type("M", "NORM")))
+    packed = zipped(*((file.name, file.read_bytes()) for file in (tmp_path / "dicom").iterdir()))
+    client = serve(None, model=str(BUNDLE))
+    told = ended(client, submit(client, ("all.zip", packed), region="thigh")["id"])
+    assert "choose the series of one scan, such as series 3, or export" in told["problems"][-1]
+    assert not list((tmp_path / "data" / "jobs" / told["id"]).glob("*/*"))
+    told = ended(client, submit(client, ("all.zip", packed), region="thigh", series="4")["id"])
+    assert told["notes"][0]["text"].startswith("upload: taken: image scan_image.nii.gz")
+    assert told["problems"] == ["the model takes fat; add fat FILE, or give another model"]
+    told = ended(client, submit(client, ("all.zip", packed), region="thigh", series="5 4")["id"])
+    assert told["problems"] == ["series 5: not in upload, which has series 3, 4; give one of these"]
+
+
+@pytest.mark.parametrize("times", ["3.45 4.6 5.75", "3.45, 4.60, 5.75", " 3,45; 4,6;5,75 "])
+def test_echo_times_are_taken_as_people_write_them(times: str, serve: Serve, tmp_path: Path) -> None:
+    client = serve()
+    name = submit(client, ("a.nii", b"x"), echo_times=times)["id"]
+    found = Store(tmp_path / "data").find(name)
+    assert found is not None and found.options == {"echo_times": [3.45, 4.6, 5.75]}
+
+
 @pytest.mark.parametrize(
     ("status", "form"),
     [
+        (422, {"series": (None, "three"), "files": ("a.nii", b"x")}),
+        (422, {"echo_times": (None, "3,45,4,6"), "files": ("a.nii", b"x")}),
         (422, {"region": (None, "arm"), "files": ("a.nii", b"x")}),
         (422, {"limbs": (None, "three"), "files": ("a.nii", b"x")}),
         (422, {"example": (None, "arm")}),
@@ -184,7 +216,7 @@ def test_the_description_has_every_path_and_what_it_answers(serve: Serve) -> Non
         "/api/jobs/{name}/view/{image}/{number}",
     ]
     form = told["paths"]["/api/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-    assert {"files", "fat", "water", "image", "region", "limbs", "example"} == {*form}
+    assert {"files", "fat", "water", "image", "region", "limbs", "series", "echo_times", "example"} == {*form}
     assert all(
         one.get("summary") and one.get("description") for path in told["paths"].values() for one in path.values()
     )

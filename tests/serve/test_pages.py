@@ -41,7 +41,7 @@ def test_a_scan_that_waits_and_one_that_runs(serve: Serve, tmp_path: Path) -> No
     client = serve(hangs)
     runs, waits = example(client), example(client)
     wait_until((tmp_path / "data" / "jobs" / runs / "begun").exists)
-    assert "The scan is segmented" in client.get(f"/jobs/{runs}").text
+    assert "At work" in client.get(f"/jobs/{runs}").text
     assert "It is next." in client.get(f"/jobs/{waits}").text
 
 

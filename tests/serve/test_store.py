@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from musclesense.serve.store import OUTCOME, FullError, Job, Kind, State, Store
+from musclesense.serve.store import OUTCOME, SAID, FullError, Job, Kind, State, Store
 from musclesense.storage.records import write_json
 
 
@@ -69,6 +69,31 @@ def test_the_latest_measurement_takes_the_place_of_earlier_ones(store: Store) ->
     assert store.latest(found(store, scan)).id == masks[-1]
     store.forget_older(found(store, masks[-1]))
     assert [found(store, name).state for name in (scan, *masks)] == ["done", "deleted", "deleted", "done"]
+
+
+def test_what_waits_to_be_measured_counts_where_that_is_asked(store: Store) -> None:
+    scan = add(store)
+    done(store, scan)
+    first = add(store, Kind.MEASURE, scan, base=scan)
+    own, waiting = found(store, scan), (State.QUEUED, State.RUNNING)
+    assert (store.latest(own).id, store.latest(own, *waiting).id) == (scan, first)
+    store.claim()
+    assert (store.latest(own).id, store.latest(own, *waiting).id) == (scan, first)
+    store.finish(first, State.FAILED)
+    assert store.latest(own, *waiting).id == scan
+
+
+@pytest.mark.parametrize("state", [State.FAILED, State.DONE])
+def test_of_a_scan_that_failed_the_reason_alone_is_kept(state: State, store: Store) -> None:
+    name = add(store)
+    store.claim()
+    folder = store.folder(name)
+    (folder / "input").mkdir()
+    for file in ("input/dicom-000001.dcm", "painted.bin", OUTCOME, SAID):
+        (folder / file).write_text("{}")
+    store.finish(name, state)
+    kept = {OUTCOME, SAID} | ({"input", "painted.bin"} if state is State.DONE else set())
+    assert {file.name for file in folder.iterdir()} == kept
 
 
 def test_what_has_ended_is_removed_in_time_with_all_that_belongs_to_it(store: Store) -> None:

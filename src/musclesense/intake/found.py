@@ -132,12 +132,13 @@ def read_given(path: Path | None, *, echo_times: Sequence[float] | None = None, 
     return read(path, echo_times or (), **{name: value for name, value in asked.items() if name not in CHANNELS})
 
 
-def read(path: Path, times: Sequence[float] = (), **stored: Any) -> Scan:
+def read(path: Path, times: Sequence[float] = (), series: Sequence[int] = (), **stored: Any) -> Scan:
     """Read the scan that a path leads to, and say which images are taken.
 
     Args:
         path: An image, a folder of images, or a folder or file of DICOM.
         times: Echo times in ms, in the order of the echoes, where nothing beside them tells these.
+        series: Numbers of the series to take of DICOM; all by default.
         stored: How phases are stored, as `read_scan` takes it.
 
     Raises:
@@ -151,7 +152,7 @@ def read(path: Path, times: Sequence[float] = (), **stored: Any) -> Scan:
 
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "scan"
-        import_dicom(path, made)
+        import_dicom(path, made, series)
         try:
             found = find(made, times)
             replace(found, path=path).tell()

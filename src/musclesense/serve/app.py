@@ -5,14 +5,14 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import anyio
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from musclesense.errors import InputError
 from musclesense.serve import pages, shell, view
 from musclesense.serve.answers import FILES, Result, Status, result_of
-from musclesense.serve.desk import CHOICES, Desk
+from musclesense.serve.desk import CHOICES, NUMBERS, Desk
 from musclesense.serve.jobs import Jobs
 from musclesense.serve.safety import Guard
 from musclesense.serve.settings import Settings
@@ -22,11 +22,13 @@ from musclesense.serve.work import RESULT, SHOWN
 from musclesense.version import __version__
 
 Name = Annotated[str, InPath(pattern="^[0-9a-f]{32}$", description="of the job")]
+Base = Annotated[str | None, Query(description="as the view says: the mask that was painted on; it must be the last")]
 _FILE = {"type": "array", "items": {"type": "string", "format": "binary"}}
 _FORM = {
     "type": "object",
     "properties": {name: _FILE for name in ROLES}
-    | {key: {"type": "string", "enum": [*map(str, values)]} for key, values in CHOICES.items()},
+    | {key: {"type": "string", "enum": [*map(str, values)]} for key, values in CHOICES.items()}
+    | {key: {"type": "string", "description": "numbers, apart by spaces"} for key in NUMBERS},
 }
 _BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _FORM}}}}
 _PAINTED: dict[str, Any] = {
@@ -79,7 +81,8 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
         """Submit the images of one scan: NIfTI, NRRD, DICOM, or a zip; or ask for a simulated example.
 
         Fields of the form: ``files``, or where the image is known ``fat``, ``water`` and ``image``; ``region`` and
-        ``limbs`` where they are not to be found in the images; ``example`` instead of files.
+        ``limbs`` where they are not to be found in the images; ``series`` of DICOM to take; ``echo_times`` in ms,
+        where no file tells them; ``example`` instead of files.
         """
         return desk.status(desk.job(await desk.submit(request)))
 
@@ -116,7 +119,7 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
         openapi_extra=_PAINTED,
         responses=_GONE | {409: {}, 413: {}, 422: {}, 503: {}},
     )
-    async def painted(name: Name, request: Request) -> Status:
+    async def painted(name: Name, request: Request, base: Base = None) -> Status:
         """Let a painted mask be measured, as a job of its own.
 
         The body: of each painted slice its number (4 bytes, little endian) and a byte for each voxel of the view.
@@ -124,12 +127,13 @@ def _add_routes(app: FastAPI, desk: Desk) -> None:
         job = desk.job(name, done=True)
         if job.kind is not Kind.SEGMENT:
             raise HTTPException(409, "Paint on the mask of the scan, not on that of a measurement.")
-        return desk.status(desk.job(await desk.paint(job, request)))
+        return desk.status(desk.job(await desk.paint(job, request, base)))
 
     @app.get("/api/jobs/{name}/view", responses=_GONE)
     def shown(name: Name) -> dict[str, Any]:
         """Get what the page shows: size, images, labels."""
-        return view.read_view(desk.shown(desk.job(name, done=True)))
+        job = desk.job(name, done=True)
+        return {**view.read_view(desk.shown(job)), "base": desk.store.latest(job).id}
 
     @app.get("/api/jobs/{name}/view/{image}/{number}", response_class=Response, responses=_GONE)
     def slice_(name: Name, image: str, number: int) -> Response:

@@ -1,6 +1,7 @@
 """What routes do with jobs: take an upload or a painted mask, find a job, say where it stands."""
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -20,10 +21,14 @@ from musclesense.vocabulary import Limbs, Region
 
 CHOICES = {"region": tuple(Region), "limbs": ("auto", *Limbs), "example": EXAMPLES}
 """What the fields of the form may be."""
+NUMBERS: Mapping[str, type[int] | type[float]] = {"series": int, "echo_times": float}
+"""Fields of numbers, apart by spaces."""
 _UPLOADS_AT_ONCE, _UPLOADS_WAITING = 4, 100
 _STALLED_SECONDS = 60.0
 _FREE_FACTOR = 8
 """So many times an upload must find room on the disk: it is unpacked, kept, shown and given back."""
+
+_CHANGED = "The mask was corrected in another window meanwhile. Load the page again; what is painted here is lost then."
 
 
 class Desk:
@@ -78,9 +83,17 @@ class Desk:
                 raise HTTPException(400, "The upload was cut off; send it again.") from None
             raise
 
-    async def paint(self, job: Job, request: Request) -> str:
-        """Take painted slices of a mask, and let them be measured; gives the name of that job."""
+    async def paint(self, job: Job, request: Request, on: str | None = None) -> str:
+        """Take painted slices of a mask, and let them be measured; gives the name of that job.
+
+        Args:
+            job: Whose mask it is.
+            request: Holds the slices.
+            on: The job whose mask was shown; None: the last one.
+        """
         base = self.store.latest(job)
+        if on and on != self.store.latest(job, State.QUEUED, State.RUNNING).id:
+            raise HTTPException(409, _CHANGED)
         edits = await edits_of(request, view.read_view(self.store.folder(job.id) / SHOWN))
         name, folder = self.store.new_folder()
         (folder / PAINTED).write_bytes(edits)
@@ -132,11 +145,19 @@ async def _steady(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield piece
 
 
-def _understood(fields: dict[str, str], with_files: bool) -> dict[str, str | None]:
+def _understood(fields: dict[str, str], with_files: bool) -> dict[str, Any]:
     """Check what was chosen."""
     for key, value in fields.items():
-        if value and value not in CHOICES[key]:
+        if value and value not in CHOICES.get(key, (value,)):
             raise RefusedError(422, f"{key}: give one of {', '.join(CHOICES[key])}.")
     if with_files == bool(fields.get("example")):
         raise RefusedError(422, "Choose the images of one scan, or the example.")
-    return {key: value or None for key, value in fields.items()}
+    return {key: _numbers(key, value) if key in NUMBERS else value or None for key, value in fields.items()}
+
+
+def _numbers(key: str, said: str) -> list[float]:
+    """Understand numbers as people write them: ``3.45 4.60``, ``3.45, 4.60``, ``3,45; 4,60``."""
+    try:
+        return [NUMBERS[key](one.replace(",", ".")) for one in re.split(r"[;\s]+|,\s+", said) if one]
+    except ValueError:
+        raise RefusedError(422, f"{key.replace('_', ' ')}: give numbers, such as 3 4; not {said}") from None

@@ -140,10 +140,11 @@ class Store:
         """Find a job by its name."""
         return next(iter(self._rows("select * from jobs where id = ?", name)), None)
 
-    def latest(self, job: Job) -> Job:
-        """Give the last measurement of a corrected mask of a job, or the job itself."""
-        query = "select * from jobs where parent = ? and state = 'done' order by number desc limit 1"
-        return next(iter(self._rows(query, job.id)), job)
+    def latest(self, job: Job, *states: State) -> Job:
+        """Give the last measurement of a corrected mask of a job that is done or in a state, or the job itself."""
+        states = (State.DONE, *states)
+        query = f"select * from jobs where parent = ? and state in ({', '.join('?' * len(states))}) order by number"
+        return [job, *self._rows(query, job.id, *states)][-1]
 
     def ahead(self, job: Job) -> int:
         """Count the jobs that are begun before one that waits."""
@@ -164,6 +165,16 @@ class Store:
         with self._open() as table:
             query = "update jobs set state = ?, finished = ? where id = ? and state = 'running'"
             table.execute(query, (state, time.time(), name))
+        if state is State.FAILED:
+            self._keep_reason(name)
+
+    def _keep_reason(self, name: str) -> None:
+        """Remove all of a job that failed but why it did: the images are of no more use, and may name a patient."""
+        for place in self.folder(name).glob("*"):
+            if place.is_dir():
+                shutil.rmtree(place, ignore_errors=True)
+            elif place.name not in (OUTCOME, SAID):
+                place.unlink(missing_ok=True)
 
     def let_wait(self, name: str) -> None:
         """Let a job that ran wait again, as if it had not begun."""

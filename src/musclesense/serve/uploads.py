@@ -12,8 +12,8 @@ from musclesense.serve.settings import MOST_FILES
 
 NAMES = "names.json"
 """Beside the files of an upload: what each is to show, and what the visitor called it."""
-FIELDS, ROLES = ("region", "limbs", "example"), ("files", "fat", "water", "image")
-_LONGEST_FIELD, _LONGEST_NAME = 64, 1000
+FIELDS, ROLES = ("region", "limbs", "series", "echo_times", "example"), ("files", "fat", "water", "image")
+_LONGEST_FIELD, _LONGEST_NAME = 300, 1000
 
 
 class RefusedError(Exception):

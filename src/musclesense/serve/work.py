@@ -65,7 +65,7 @@ def run(task: Task) -> None:
             _DO[task.kind](task, said)
             outcome = {"state": State.DONE, "notes": said.notes}
         except InputError as error:
-            outcome = _failed([said.cleaned(problem) for problem in error.problems], said.notes)
+            outcome = _failed([_in_words(said.cleaned(one)) for one in error.at_command_line], said.notes)
         except MemoryError:
             outcome = _failed(["the scan needs more memory than this machine has; give fewer slices"], said.notes)
         except Exception as error:
@@ -73,6 +73,15 @@ def run(task: Task) -> None:
             log.error(f"a job failed: {type(error).__name__} in {Path(at.filename).name}, line {at.lineno}")
             outcome = _failed(["this scan could not be segmented; the fault is the program's"], said.notes)
     write_json(task.folder / OUTCOME, outcome)
+
+
+def _in_words(problem: str) -> str:
+    """Name what the form names, where a problem names options.
+
+    >>> _in_words("times are not known; give --echo-times MS MS")
+    'times are not known; give echo times MS MS'
+    """
+    return re.sub(r"--([a-z][a-z-]*)", lambda option: option[1].replace("-", " "), problem)
 
 
 def _failed(problems: Sequence[str], notes: Sequence[Mapping[str, str]]) -> dict[str, Any]:
@@ -141,7 +150,7 @@ def _segment(task: Task, said: _Said) -> None:
         else:
             unpack(task.folder / UPLOAD, place, task.most)
     shutil.rmtree(task.folder / UPLOAD, ignore_errors=True)
-    scan = read(place)
+    scan = read(place, task.options.get("echo_times") or (), task.options.get("series") or ())
     said.step("segmenting")
     made = segment(
         scan,

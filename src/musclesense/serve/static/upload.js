@@ -71,7 +71,7 @@ form.addEventListener("submit", event => {
   event.preventDefault();
   if (!chosen.length) { tell("Choose the images of a scan first."); return; }
   const data = new FormData();
-  for (const name of ["region", "limbs"]) data.append(name, form.elements[name].value);
+  for (const name of ["region", "limbs", "series", "echo_times"]) data.append(name, form.elements[name].value);
   for (const one of chosen) data.append(one.role, one.file, one.name);
   const request = new XMLHttpRequest(), bar = document.getElementById("sent"), said = document.getElementById("sent-said");
   const stopped = text => { sending.hidden = true; document.getElementById("send").disabled = false; tell(text); };
@@ -116,4 +116,9 @@ if (scans.length) {
   }));
   document.getElementById("recent").hidden = false;
 }
-addEventListener("pageshow", () => { sending.hidden = true; });
+// Whoever comes back finds what was chosen, as the browser keeps it.
+addEventListener("pageshow", () => {
+  sending.hidden = true;
+  const kept = ["files", "folder"].flatMap(id => plain(document.getElementById(id).files));
+  if (kept.length && !chosen.length) choose(kept);
+});

@@ -3,7 +3,7 @@
 const at = id => document.getElementById(id), api = at("job").dataset.api, canvas = at("canvas"), pen = canvas.getContext("2d");
 const EVERY_MS = 700, LARGEST = 1400;
 const images = new Map();
-let asked = () => "";  // what else is sent with a painted mask
+let asked = () => `base=${view.base}`;  // what is sent with a painted mask: which one it was painted on
 let view, box, drawing, number = 0, tool = null, last = null, hover = null, saving = false, scale = 1;
 
 // A page without a server holds the scan itself: `get` gives what the server would, `take` keeps what is painted.

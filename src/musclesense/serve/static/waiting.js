@@ -8,7 +8,7 @@ function show(status) {
   if (status.state === "queued") {
     said.textContent = status.ahead ? `${status.ahead} before it.` : "It is next.";
   } else {
-    document.getElementById("title").lastChild.textContent = "The scan is segmented";
+    document.getElementById("title").lastChild.textContent = "At work";
     said.textContent = (status.step || "It begins.") + (status.of ? `: ${status.done} of ${status.of} slices` : "");
   }
   if (status.of) bar.value = status.done / status.of; else bar.removeAttribute("value");
