@@ -75,9 +75,9 @@ def submit(client: TestClient, *files: tuple[str, bytes], role: str = "files", *
     return told
 
 
-def example(client: httpx.Client) -> str:
+def example(client: httpx.Client, **fields: str) -> str:
     """Submit the example, for jobs that look at no images; gives its name."""
-    answer = client.post("/api/jobs", files={"example": (None, "thigh")})
+    answer = client.post("/api/jobs", files={"example": (None, "thigh")}, data=fields)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["id"])
 

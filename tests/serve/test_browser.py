@@ -1,20 +1,20 @@
-"""The page in a browser: upload, mask, brush, undo, measure again, download; by keyboard, and as axe judges it."""
+"""The page in a browser: upload, mask, brush, undo, measure again, download; what is refused; keys and windows."""
 
-import json
-import shutil
-from collections.abc import Iterator
+import gzip
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+from experiments.trust.spoilt import SPOILT
 
-import musclesense as ms
 from musclesense.imaging.nifti import read_volume
 
-from ..segmentation.conftest import TwoLimbs, found_in
-from ..shared.browser import browser, expect, judged, new_page, saved
+from ..segmentation.conftest import TwoLimbs
+from ..shared.browser import browser, expect, has, judged, new_page, saved, stroke, tab
 from ..shared.waiting import end
 from .conftest import BUNDLE
 from .test_main import started
@@ -30,28 +30,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     end(process)
 
 
-def tab(browser: Any, address: str) -> Iterator[Any]:
-    """A tab that takes nothing amiss: no error of a script, no policy that is broken, no address elsewhere."""
-    said: list[str] = []
-    own = new_page(browser)
-    own.on("pageerror", lambda error: said.append(str(error)))
-    own.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-    own.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith((address, "blob:")) else None)
-    own.goto(address)
-    yield own
-    own.close()
-    assert [one for one in said if "status of 410" not in one] == []  # of what was deleted
-
-
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
     """A tab with the first page."""
     yield from tab(browser, address)
-
-
-def has(page: Any, selector: str, text: str) -> None:
-    """Wait for a text."""
-    expect(page.locator(selector)).to_have_text(text)
 
 
 def pixels(page: Any) -> Any:
@@ -81,8 +63,7 @@ def test_from_the_upload_to_the_corrected_mask(page: Any, limbs: TwoLimbs, tmp_p
     assert page.get_attribute("#eraser", "aria-pressed") == "true"
     for _ in range(40):
         page.keyboard.press("]")
-    box = page.locator("#canvas").bounding_box()
-    _stroke(page, box, 0.6, 0.95)
+    stroke(page, 0.6, 0.95)  # over the left limb, which is on the right
     has(page, "#paint-said", "1 slice changed, not measured yet")
     page.keyboard.press("Control+z")
     expect(page.locator("#save")).to_be_disabled()
@@ -103,15 +84,6 @@ def test_from_the_upload_to_the_corrected_mask(page: Any, limbs: TwoLimbs, tmp_p
     assert gone.any() and not (new.data > old.data).any() and not gone[:, limbs.right.any(axis=(0, 2))].any()
 
 
-def _stroke(page: Any, box: dict[str, float], first: float, last: float) -> None:
-    """Draw over the left limb, which is on the right."""
-    for step, part in enumerate((first, (first + last) / 2, last)):
-        page.mouse.move(box["x"] + part * box["width"], box["y"] + 0.5 * box["height"], steps=5)
-        if not step:
-            page.mouse.down()
-    page.mouse.up()
-
-
 def test_the_picture_follows_what_is_chosen(page: Any) -> None:
     page.click("text=Example: thighs")
     page.wait_for_selector("#totals")
@@ -130,119 +102,200 @@ def test_the_picture_follows_what_is_chosen(page: Any) -> None:
     assert len({one.tobytes() for one in seen}) >= 3
 
 
-def test_a_text_file_is_answered_with_what_is_wrong(page: Any, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no scan")
-    page.set_input_files("#files", str(tmp_path / "notes.txt"))
+# What cannot be used, by the networks of the package
+
+
+@pytest.fixture(scope="module")
+def real_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    process, address = started(tmp_path_factory.mktemp("data"), "--upload-mb", "8")
+    yield address
+    end(process)
+
+
+@pytest.fixture
+def real_page(browser: Any, real_address: str) -> Iterator[Any]:
+    """A tab with the first page; uploads may have 8 MiB, and 32 when they are unpacked."""
+    yield from tab(browser, real_address)
+
+
+def _text(folder: Path) -> Path:
+    (folder / "notes.txt").write_text("no scan")
+    return folder / "notes.txt"
+
+
+def _cut_off(folder: Path) -> Path:
+    _water(folder)
+    content = (folder / "water.nii.gz").read_bytes()
+    (folder / "cut.nii.gz").write_bytes(content[: len(content) // 2])
+    return folder / "cut.nii.gz"
+
+
+def _bomb(folder: Path) -> Path:
+    with gzip.open(folder / "bomb.nii.gz", "wb") as file:
+        for _ in range(33):
+            file.write(bytes(2**20))
+    return folder / "bomb.nii.gz"
+
+
+def _zip_bomb(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("scan/fat.nii", bytes(33 * 2**20))
+    return folder / "bomb.zip"
+
+
+def _half_a_zip(folder: Path) -> Path:
+    content = _zip_bomb(folder).read_bytes()
+    (folder / "half.zip").write_bytes(content[: len(content) // 2])
+    return folder / "half.zip"
+
+
+def _brain(folder: Path) -> Path:
+    drawn = SPOILT["brain"]()
+    nib.save(nib.Nifti1Image(drawn.images["image"].astype(np.float32), drawn.affine), folder / "brain.nii.gz")
+    return folder / "brain.nii.gz"
+
+
+def _times(folder: Path) -> Path:
+    water = nib.load(_water(folder))
+    nib.save(nib.Nifti1Image(np.stack([water.get_fdata()] * 2, axis=-1), water.affine), folder / "times.nii.gz")
+    return folder / "times.nii.gz"
+
+
+def _water(folder: Path) -> Path:
+    """The water image of a thigh."""
+    drawn = SPOILT["water given as fat, alone"]()
+    nib.save(nib.Nifti1Image(drawn.images["fat"], drawn.affine), folder / "water.nii.gz")
+    return folder / "water.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_text, "holds no image (.nii, .nii.gz, .nrrd) and no DICOM"),
+        (_cut_off, "voxels cannot be read"),
+        (_bomb, "upload: is larger than 32 MiB when unpacked; give one scan alone"),
+        (_zip_bomb, "upload: is larger than 32 MiB when unpacked; give one scan alone"),
+        (_half_a_zip, "archive: is damaged or cut off; make the zip again"),
+        (_brain, "most slices show the head"),
+        (_times, "are not known; give echo times MS MS ..."),
+    ],
+)
+def test_what_cannot_be_used_is_told(make: Callable[[Path], Path], said: str, real_page: Any, tmp_path: Path) -> None:
+    page, file = real_page, make(tmp_path)
+    page.set_input_files("#files", str(file))
     page.click("#send")
     page.wait_for_selector("h1:has-text('was not segmented')")
-    assert "holds no image" in page.inner_text(".problem")
-    assert judged(page) == []
+    assert said in page.inner_text(".problem")
+    if file.suffix == ".gz":
+        assert page.inner_text("#names") == f"image-001 is {file.name}"
+    assert judged(page) == [] and str(tmp_path) not in page.inner_text("main")
     page.click("text=Delete it now")
     page.wait_for_selector("h1:has-text('is deleted')")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [820, 640, 360])
-def test_it_fits_a_tablet_and_large_letters(scheme: str, width: int, browser: Any, address: str) -> None:
-    own = new_page(browser, width, 800, color_scheme=scheme)
-    own.goto(address)
-    assert own.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert judged(own) == []
-    own.close()
+def test_what_is_too_large_is_not_even_sent(real_page: Any, tmp_path: Path) -> None:
+    with (tmp_path / "large.nii").open("wb") as file:
+        file.truncate(9 * 2**20)
+    real_page.set_input_files("#files", str(tmp_path / "large.nii"))
+    has(real_page, "#problem", "This is more than 8 MiB. Choose one scan alone.")
+    expect(real_page.locator("#send")).to_be_disabled()
+    real_page.set_input_files("#files", str(_water(tmp_path)))
+    expect(real_page.locator("#problem")).to_be_hidden()
+    expect(real_page.locator("#send")).to_be_enabled()
 
 
-# The list of review
+def test_without_scripts_what_is_too_large_is_told_by_the_server(
+    browser: Any, real_address: str, tmp_path: Path
+) -> None:
+    with (tmp_path / "large.nii").open("wb") as file:
+        file.truncate(9 * 2**20)
+    page = new_page(browser, java_script_enabled=False)
+    page.goto(real_address)
+    page.set_input_files("#files", str(tmp_path / "large.nii"))
+    page.click("#send")
+    has(page, ".problem", "The upload is larger than 8 MiB.")
+    page.click("text=Back")
+    page.set_input_files("#files", str(_text(tmp_path)))
+    page.click("#send")
+    page.wait_for_selector("h1:has-text('was not segmented')")  # the page loads itself again
+    page.close()
 
 
-@pytest.fixture
-def reviewed(limbs: TwoLimbs, tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """The list of three masks, and its folder."""
-    folder = tmp_path / "results"
-    scan = ms.read_scan(fat=limbs.fat, water=limbs.water)
-    found_in(scan, (limbs.right | limbs.left).astype(np.uint8)).save(folder / "S1")
-    for name in ("S2", "S3"):
-        shutil.copytree(folder / "S1", folder / name)
-    process, address = started(tmp_path, verb=("review", str(folder)))
-    yield address, folder
-    end(process)
+def test_water_that_is_given_as_fat_is_flagged(real_page: Any, tmp_path: Path) -> None:
+    page = real_page
+    page.set_input_files("#files", str(_water(tmp_path)))
+    page.select_option("#list select", "fat")
+    page.click("#send")
+    page.wait_for_selector("#totals")
+    assert "as in a water image" in page.inner_text(".flagged")
+    assert page.locator("h1 .dot.flag").count() == 1 and judged(page) == []
 
 
-def said_of(folder: Path) -> list[tuple[str, str, str, str]]:
-    """What the record holds."""
-    entries = json.loads((folder / "review.json").read_text("utf-8"))["entries"]
-    return [(one["scan"], one["verdict"], one["comment"], one["by"]) for one in entries]
+# What people do with windows and keys
 
 
-@pytest.fixture
-def listed(browser: Any, reviewed: tuple[str, Path]) -> Iterator[Any]:
-    """A tab with the list."""
-    yield from tab(browser, reviewed[0])
-
-
-def turned_to(page: Any, name: str) -> None:
-    """Wait until the page of a scan is there, and its scripts hear keys."""
-    page.wait_for_selector(f"h1:has-text('{name}')")
-    page.wait_for_load_state()
-
-
-def test_a_cohort_is_looked_through_by_keys(listed: Any, reviewed: tuple[str, Path]) -> None:
-    page, (address, folder) = listed, reviewed
-    assert judged(page) == []
-    page.click("#masks tbody tr:nth-child(1) a")
-    has(page, "#viewer-said", "")
-    page.keyboard.press("1")
-    has(page, "#review-said", "Type your name first; it is kept in this browser.")
-    page.keyboard.type("A. Reader 1")
-    page.focus("#canvas")
-    page.keyboard.press("1")
-    expect(page.locator("#review-said")).to_contain_text("Saved: A. Reader 1")
-    assert page.get_attribute("button.pass", "aria-pressed") == "true"
-    assert judged(page) == []
-    page.keyboard.press("n")
-    turned_to(page, "S2")
-    page.keyboard.press("c")
-    page.keyboard.type("n 2")  # no keys of the list while somebody types
+def test_by_keys_alone_from_the_file_to_its_removal(page: Any, limbs: TwoLimbs) -> None:
+    reached(page, "#files")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files([str(limbs.fat), str(limbs.water)])
+    reached(page, "#region")
+    page.keyboard.type("thigh")
+    reached(page, "#limbs")
+    page.keyboard.type("both")
+    reached(page, "#send")
     page.keyboard.press("Enter")
-    expect(page.locator("#review-said")).to_contain_text("Saved")
-    page.keyboard.press("2")
-    expect(page.locator("button.fail")).to_have_attribute("aria-pressed", "true")
-    page.keyboard.press("u")
-    turned_to(page, "S3")
-    page.keyboard.press("p")
-    turned_to(page, "S2")
-    assert page.input_value("#who") == "A. Reader 1" and page.input_value("#comment") == "n 2"
-    page.keyboard.press("0")
-    expect(page.locator("button.fail")).to_have_attribute("aria-pressed", "false")
-    assert said_of(folder) == [("S1", "pass", "", "A. Reader 1"), ("S2", "", "n 2", "A. Reader 1")]
-    page.goto(f"{address}/?show=pass")
-    assert page.locator("#masks tbody tr").count() == 1
-    assert saved(page, "text=Table (CSV)", folder / "own.csv").read_text("utf-8").count("A. Reader 1") == 2
-
-
-def test_a_mask_of_the_list_is_painted_and_measured(listed: Any, reviewed: tuple[str, Path]) -> None:
-    page, (_, folder) = listed, reviewed
-    page.fill("#who", "B")
-    page.click("#masks tbody tr:nth-child(1) a")
+    page.wait_for_selector("#totals")
     has(page, "#viewer-said", "")
-    page.click("#eraser")
-    for _ in range(40):
-        page.keyboard.press("]")
-    _stroke(page, page.locator("#canvas").bounding_box(), 0.6, 0.95)
-    has(page, "#paint-said", "1 slice changed, not measured yet")
+    reached(page, "#canvas")
+    page.keyboard.press("End")
+    has(page, "#where", "slice 3 of 0–3")  # noqa: RUF001
+    reached(page, "form button")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h1:has-text('is deleted')")
+
+
+def reached(page: Any, selector: str) -> None:
+    """Go on by the tabulator until an element has the focus."""
+    for _ in range(60):
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{selector} is not reached")
+
+
+def test_who_comes_back_finds_the_files_and_may_say_more(page: Any, limbs: TwoLimbs) -> None:
+    page.set_input_files("#files", [str(limbs.fat), str(limbs.water)])
+    page.select_option("#region", "calf")
+    page.click("#send")
+    page.wait_for_selector("h1:has-text('was not segmented')")
+    assert "trained on thigh" in page.inner_text(".problem")
+    page.go_back()
+    expect(page.locator("#list li")).to_have_count(2)
+    page.select_option("#region", "thigh")
+    page.click("#send")
+    page.wait_for_selector("#totals")
+
+
+def test_of_two_windows_the_second_that_paints_is_told(page: Any, browser: Any, limbs: TwoLimbs) -> None:
+    page.set_input_files("#files", [str(limbs.fat), str(limbs.water)])
+    page.select_option("#region", "thigh")
+    page.click("#send")
+    page.wait_for_selector("#totals")
+    other = new_page(browser)
+    other.goto(page.url)
+    for one, first, last in ((page, 0.6, 0.95), (other, 0.05, 0.4)):
+        has(one, "#viewer-said", "")
+        one.click("#eraser")
+        stroke(one, first, last)
+        expect(one.locator("#save")).to_be_enabled()
     page.click("#save")
     page.wait_for_selector("#changes")
-    assert "Corrected by B" in page.inner_text("#job") and judged(page) == []
-    old, new = (read_volume(folder / "S1" / part / "mask.nii.gz") for part in (".", "corrected"))
-    assert (old.data != new.data).any() and not (new.data > old.data).any()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1400, 800, 360])
-def test_the_list_fits_every_width(scheme: str, width: int, browser: Any, reviewed: tuple[str, Path]) -> None:
-    own = new_page(browser, width, 800, color_scheme=scheme)
-    own.goto(reviewed[0])
-    assert own.evaluate("document.documentElement.scrollWidth <= innerWidth") and judged(own) == []
-    own.click("#masks tbody tr:nth-child(1) a")
-    has(own, "#viewer-said", "")
-    assert own.evaluate("document.documentElement.scrollWidth <= innerWidth") and judged(own) == []
-    own.close()
+    before = page.inner_text("#changes")
+    other.click("#save")
+    expect(other.locator("#paint-said")).to_contain_text("corrected in another window meanwhile")
+    other.close()
+    page.reload()
+    assert page.inner_text("#changes") == before
+    page.click("text=Delete it now")
+    page.wait_for_selector("h1:has-text('is deleted')")

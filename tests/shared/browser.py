@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,13 @@ from .waiting import LONGEST_SECONDS
 
 _INSTALLED = filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser")))
 _BROWSER = os.environ.get("MUSCLESENSE_BROWSER") or next(_INSTALLED, None)
-_AXE = Path(os.environ.get("MUSCLESENSE_AXE", "axe.min.js"))
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """The browser, or the reason why there is none."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
     if _BROWSER is None or not Path(_BROWSER).is_file():
         pytest.skip("needs a browser (Chromium or Chrome): install one, or name it by MUSCLESENSE_BROWSER")
     playwright.expect.set_options(timeout=1000 * LONGEST_SECONDS)
@@ -35,6 +36,19 @@ def new_page(browser: Any, width: int = 1280, height: int = 900, **asked: Any) -
     return page
 
 
+def tab(browser: Any, address: str) -> Iterator[Any]:
+    """A tab that takes nothing amiss: no error of a script, no policy that is broken, no address elsewhere."""
+    said: list[str] = []
+    own = new_page(browser)
+    own.on("pageerror", lambda error: said.append(str(error)))
+    own.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    own.on("request", lambda asked: said.append(asked.url) if not asked.url.startswith((address, "blob:")) else None)
+    own.goto(address)
+    yield own
+    own.close()
+    assert [one for one in said if "status of 410" not in one] == []  # of what was deleted
+
+
 def expect(found: Any) -> Any:
     """Wait for what is said of an element, by no code that the page would have to evaluate: its policy forbids that."""
     from playwright.sync_api import expect
@@ -42,11 +56,24 @@ def expect(found: Any) -> Any:
     return expect(found)
 
 
+def has(page: Any, selector: str, text: str) -> None:
+    """Wait for a text."""
+    expect(page.locator(selector)).to_have_text(text)
+
+
+def stroke(page: Any, first: float, last: float) -> None:
+    """Draw across the middle of the slice that is shown, between two places in parts of its width."""
+    box = page.locator("#canvas").bounding_box()
+    for step, part in enumerate((first, (first + last) / 2, last)):
+        page.mouse.move(box["x"] + part * box["width"], box["y"] + 0.5 * box["height"], steps=5)
+        if not step:
+            page.mouse.down()
+    page.mouse.up()
+
+
 def judged(page: Any) -> list[str]:
-    """What axe finds wrong, where it is there."""
-    if not _AXE.is_file():
-        return []
-    page.evaluate(_AXE.read_text("utf-8"))
+    """What axe finds wrong: contrast, labels, headings and the like."""
+    page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
     found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'best-practice']})")
     return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found["violations"]]
 
