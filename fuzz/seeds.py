@@ -134,9 +134,8 @@ def write_cohort(folder: Path, seeds: Seeds) -> list[dict[str, str]]:
         files = {name: f"s{number}/{name}.nii.gz" for name in ("fat", "water", "mask")}
         for name, file in files.items():
             (folder / file).parent.mkdir(exist_ok=True)
-            (folder / file).write_bytes(
-                seeds.files[name] if name == "mask" else _of_subject(number, seeds.images[name])
-            )
+            made = _mask_of_subject if name == "mask" else _of_subject
+            (folder / file).write_bytes(made(number, seeds.images[name]))
         rows.append(
             {
                 "subject": f"S{number}",
@@ -155,6 +154,13 @@ def _of_subject(number: int, image: NDArray[Any]) -> bytes:
     """Give an image as the scan of one subject, which is nobody else's."""
     noise = np.random.default_rng(number).integers(0, 20, image.shape)
     return gzip.compress(nifti((image + noise).astype(image.dtype)), mtime=0)
+
+
+def _mask_of_subject(number: int, mask: NDArray[Any]) -> bytes:
+    """Give a mask that is nobody else's: of each subject another voxel is missing."""
+    own = mask.copy()
+    own[tuple(np.argwhere(mask)[number])] = 0
+    return gzip.compress(nifti(own), mtime=0)
 
 
 def table_text(rows: list[dict[str, str]]) -> str:

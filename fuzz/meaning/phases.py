@@ -30,11 +30,13 @@ UNKNOWN = (1.0, 2.0, 100.0, 255.0, 1000.0, 5000.0, 16384.0, 36000.0, 65536.0)
 
 
 def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
-    """Store the phases in a unit that is found, that is told, or that is none; or store real and imaginary images."""
+    """Store phases in a unit that is found, told or none, or real and imaginary images; exchange echoes, turn one."""
     signal, percent = _limbs(draw)
     body = ndimage.binary_fill_holes(np.isfinite(percent).any(axis=2))
     air = np.repeat(~ndimage.binary_dilation(body)[..., None], percent.shape[2], axis=2)
-    how = draw.one_of(("found", "found", "found", "found", "told", "unknown", "mixed", "parts"))
+    how = draw.one_of(("found", "found", "found", "found", "told", "unknown", "mixed", "parts", "order"))
+    if draw.chance(0.3):  # readouts in both directions
+        signal[1] *= np.exp(2j * np.pi * draw.random.uniform(-0.25, 0.25))
     verdict, options = Verdict.ACCEPT, list[str]()
     names = [draw.one_of(tuple(KNOWN))] * 3
     if how == "parts":
@@ -53,6 +55,9 @@ def make(draw: Draw, folder: Path, seeds: Seeds) -> Case:
         turns = [np.angle(echo) / (2 * np.pi) + offset for echo in signal]
         pairs = [(np.abs(e), sign * KNOWN[n][1](t)) for e, n, t in zip(signal, names, turns, strict=True)]
         said = f"{', '.join(dict.fromkeys(names))}, sign {sign}"
+    if how == "order":
+        order = draw.one_of(((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1)))
+        pairs, verdict, said = [pairs[echo] for echo in order], Verdict.REFUSE, f"{said}, in the order {order}"
     masked = how not in ("unknown", "mixed") and draw.chance(0.4)
     if masked:
         nothing = draw.one_of((0.0, np.nan))

@@ -180,6 +180,8 @@ def test_a_study_and_its_segmented_cohort_stand_in_one_table(write_study, make_c
         ((*TIMES, ("S00", "1", 1)), "v.csv: subject 'S00', session '1' has two times"),
         ((*TIMES[:3], ("S05", "2", "soon")), "v.csv: cannot be read (could not convert string to float: 'soon'); give"),
         ((*TIMES[:3], ("S05", "2", "")), "v.csv: cannot be read ("),
+        ((*TIMES[:3], ("S05", "2", "nan")), "v.csv: cannot be read (weeks 'nan'); give"),
+        ((*TIMES[:3], ("S05", "2", "1e999")), "v.csv: cannot be read (weeks '1e999'); give"),
         ([(*row[:2], 100 * n) for n, row in enumerate(TIMES)], "no subject has two visits within 8 weeks"),
     ],
 )
@@ -188,6 +190,28 @@ def test_visits_that_cannot_be_used_are_refused(write_study, make_case, tmp_path
     with pytest.raises(InputError) as refused:
         retest([study], visits=visits(tmp_path, *rows))
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("separator", "encoding", "header"),
+    [
+        (";", "utf-8", "Subject;SESSION;Weeks"),
+        ("\t", "utf-16", "subject\tsession\tweeks"),
+        (";", "utf-8-sig", "sep=;\nsubject;session;weeks"),
+        (",", "utf-8-sig", "subject,session,weeks"),
+    ],
+)
+def test_visits_are_read_as_a_spreadsheet_saves_them(
+    write_study, make_case, tmp_path, caplog, separator: str, encoding: str, header: str
+) -> None:
+    study = visited(write_study(finished=[(0, 0), (0, 1)]), make_case, FOUR)
+    expected = retest([study], visits=visits(tmp_path, *TIMES))
+    comma = "." if separator == "," else ","
+    rows = [separator.join((*row[:2], str(row[2]).replace(".", comma))) for row in TIMES]
+    file = tmp_path / "excel.csv"
+    file.write_bytes("\r\n".join([*header.split("\n"), *rows, ""]).encode(encoding))
+    assert retest([study], visits=file).rows == expected.rows
+    assert bool(caplog.messages) is (separator != ",")
 
 
 def test_a_folder_without_times_asks_for_them(write_study, make_case, tmp_path) -> None:

@@ -220,6 +220,14 @@ def test_a_file_with_a_comma_is_one_and_several_files_are_swept(
     assert choices(line) == ["cohort.path='ü.csv'", "cohort.path='c d.csv'"]
 
 
+@pytest.mark.parametrize("key", ["runs", "data"])
+@pytest.mark.parametrize("path", ["Smith, Jones/runs", "a,b", "/disk/2026,11/x", "ü,é"])
+def test_a_place_with_a_comma_is_one(key: str, path: str) -> None:
+    (line,) = read([f"{key}={path}"])[1]
+    assert value_of(line) == path
+    assert choices(read([f"{key}=choice(a,b)"])[1][0]) == [f"{key}=a", f"{key}=b"]
+
+
 @pytest.mark.parametrize("line", ["cohort.path='a b'", 'runs="x"', "cohort.path=null", "runs=choice(a,b)", "runs="])
 def test_what_hydra_is_told_on_purpose_stays(line: str) -> None:
     assert read([line])[1] == [line]

@@ -2,19 +2,21 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from musclesense.cohort.dialects import MOST_ROWS, known_columns, read_rows
 from musclesense.cohort.table import read_table
 from musclesense.errors import InputError
 from musclesense.evaluation.acquisitions import by_acquisition, by_network, case_frame
 from musclesense.intake.batch import TABLE as COHORT
 from musclesense.messages import log
 from musclesense.segmentation.measured import TABLE as MEASUREMENTS
-from musclesense.storage.paths import is_file
-from musclesense.storage.records import as_it_was, read_text, unreadable
+from musclesense.storage.paths import is_file, require_file
+from musclesense.storage.records import LARGEST_CONFIGURATION_BYTES, as_it_was, read_text, unreadable
 from musclesense.studies.layout import StudyFolder
 from musclesense.studies.reading import read_settings, read_study
 from musclesense.studies.study import Study
@@ -30,6 +32,7 @@ TITLES = {"fat_fraction": "Fat fraction, points", "volume_ml": "Volume, ml"}
 WHO = ["subject", "group", "region", "label"]
 COLUMNS = ["way", "network", *WHO, "session", *VALUES]
 SESSIONS = "sessions.csv"
+_VISITS = ("subject", "session", "weeks", "date")
 _DAYS_A_WEEK = 7
 _GIVE = "give --visits FILE, a table with the columns subject, session and weeks (or date, such as 2026-11-30)"
 
@@ -141,22 +144,43 @@ def _known_visits(folders: Iterable[Path]) -> Path:
 
 def _weeks(file: Path) -> dict[tuple[str, str], float]:
     weeks = dict[tuple[str, str], float]()
-    for row in _rows(file, ("subject", "session")):
+    for row in _visits(file):
         key = (row["subject"], row["session"])
         with unreadable(file, ValueError, KeyError, remedy=_GIVE):
-            own = (
-                float(row["weeks"]) if row.get("weeks") else date.fromisoformat(row["date"]).toordinal() / _DAYS_A_WEEK
-            )
+            own = _week_of(row)
         if weeks.setdefault(key, own) != own:
             raise InputError(f"{file}: subject {key[0]!r}, session {key[1]!r} has two times; correct one")
     return weeks
 
 
+def _week_of(row: dict[str, str]) -> float:
+    if not (text := row.get("weeks")):
+        return date.fromisoformat(row["date"]).toordinal() / _DAYS_A_WEEK
+    if not isfinite(weeks := float(text.replace(",", "."))):
+        raise ValueError(f"weeks {text!r}")
+    return weeks
+
+
+def _visits(file: Path) -> Iterator[dict[str, str]]:
+    """Read the rows of a table that a user wrote, in whichever way a spreadsheet saved it."""
+    if require_file(file, missing=f"cannot be read (no such file); {_GIVE}") > LARGEST_CONFIGURATION_BYTES:
+        raise InputError(f"{file}: larger than {LARGEST_CONFIGURATION_BYTES // 1024**2} MiB; {_GIVE}")
+    with unreadable(file, OSError, csv.Error, UnicodeDecodeError, remedy=_GIVE):
+        rows, notes = read_rows(file.read_bytes(), _VISITS)
+    if not 1 <= len(rows) <= MOST_ROWS + 1:
+        raise InputError(f"{file}: has no rows, or more than {MOST_ROWS}; {_GIVE}")
+    header, nearly = known_columns([name.strip() for name in rows[0][1]], _VISITS)
+    for note in (*notes, *nearly):
+        log.warning(f"{file}: {note}")
+    if lacking := [name for name in _VISITS[:2] if name not in header]:
+        raise InputError(f"{file}: has no column {lacking[0]!r}; {_GIVE}")
+    for _, cells in rows[1:]:
+        yield dict(zip(header, (as_it_was(cell.strip()) for cell in cells), strict=False))
+
+
 def _rows(file: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
     with unreadable(file, csv.Error, TypeError, remedy=_GIVE):
-        reader = csv.DictReader(
-            io.StringIO(read_text(file, remedy=_GIVE).removeprefix("\ufeff"), newline=""), strict=True
-        )
+        reader = csv.DictReader(io.StringIO(read_text(file, remedy=_GIVE), newline=""), strict=True)
         rows = [{name: as_it_was(cell).strip() for name, cell in row.items()} for row in reader]
     if lacking := [name for name in needed if name not in (reader.fieldnames or ())]:
         raise InputError(f"{file}: has no column {lacking[0]!r}; {_GIVE}")

@@ -82,7 +82,10 @@ def _path_quoted(argument: str) -> str:
     text = str(at_home(Path(text))) if text.startswith("~") else text
     with suppress(Exception):  # beside Hydra's own errors those of its parser
         value = OverridesParser.create().parse_override(f"{key}={text}").value()
-        on_purpose = value is None or isinstance(value, Sweep) or text[0] in "'\"" or "\\" in text
+        # Nobody trains the same in two places: a comma there is one of a name.
+        place = key.lstrip("+") in ("runs", "data") and isinstance(value, ChoiceSweep) and value.simple_form
+        swept = isinstance(value, Sweep) and not place
+        on_purpose = value is None or swept or text[0] in "'\"" or "\\" in text
         if value == text or "${" in text or (on_purpose and not is_there(Path(text))):
             return f"{key}={text}"
     several = [path for path in text.split(",") if is_there(Path(path))]
