@@ -1,6 +1,6 @@
 """Size of the page of a large study, and how long it takes to be written and opened in a browser.
 
-``python -m benchmarks.speed.report_page [--acquisitions 571] [--folder DIR]``
+``python -m benchmarks.speed.report_page [--acquisitions 571] [--folder DIR] [--viewer NIIVUE.tgz]``
 
 The study is made: scores and images drawn at random, 5 x 5 runs, written as training writes them. Opening needs
 Playwright and a Chromium; without them it is left out.
@@ -16,6 +16,7 @@ import numpy as np
 
 from musclesense.cohort.folds import NestedFolds
 from musclesense.evaluation.report.page import write_report
+from musclesense.evaluation.report.volumes import Viewer
 from musclesense.metrics.case import Case
 from musclesense.metrics.overlap import overlap
 from musclesense.studies.layout import RunFolder, StudyFolder
@@ -42,12 +43,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--acquisitions", type=int, default=571)
     parser.add_argument("--folder", type=Path, help="where the study is left (default: nowhere)")
+    parser.add_argument("--viewer", type=Path, help="npm's package @niivue/niivue: with scans in a viewer")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         study = make_study((asked.folder or Path(folder)) / "study", asked.acquisitions)
         began = time.perf_counter()
-        page = write_report(study)
+        page = write_report(study, Viewer(asked.viewer) if asked.viewer else None)
         print(f"written in {time.perf_counter() - began:.1f} s, {page.stat().st_size / 1e6:.1f} MB")
+        beside = sum(file.stat().st_size for file in StudyFolder(study).report.volumes.glob("*"))
+        print(f"beside it, for the viewer: {beside / 1e6:.1f} MB")
         seconds = [opened(page) for _ in range(OPENINGS)]
         print("opened in " + ", ".join(f"{one:.2f}" for one in seconds) + " s" if None not in seconds else "not opened")
 
@@ -114,7 +118,7 @@ def opened(page: Path) -> float | None:
     except ModuleNotFoundError:
         return None
     with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium")
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 1400, "height": 900})
         began = time.perf_counter()
         tab.goto(page.absolute().as_uri(), wait_until="load")
