@@ -142,6 +142,27 @@ def test_a_fat_fraction_that_is_not_percent(cohort):
     assert problem.endswith("are a fraction; multiply by 100 to make percent")
 
 
+@pytest.mark.parametrize("scale", [0.01, 0.1, 1, 2.55, 10, 40.95])
+@pytest.mark.parametrize("muscle_alone", [False, True])
+def test_a_fat_fraction_is_percent_where_fat_is_brightest(cohort, scale, muscle_alone):
+    """Noise of a few voxels in air has any fat fraction; a map of muscle alone says nothing of fat."""
+    fat, water = swaps.limbs(muscle=0.1, fat_mm=12)
+    row = cohort.rows[0]
+    for name, data in (("fat", fat), ("water", water)):
+        save(row.channels[name], data.astype(np.float32), swaps.GEOMETRY.affine)
+    save(row.mask, np.ones(fat.shape, np.uint8), swaps.GEOMETRY.affine)
+    percent = 100 * fat / np.maximum(fat + water, 1)
+    percent = np.where(percent > 50, 0, percent) if muscle_alone else percent
+    percent[:3, :3] = np.random.default_rng(0).uniform(-900, 900, percent[:3, :3].shape)
+    save(row.fat_fraction, (scale * percent).astype(np.float32), swaps.GEOMETRY.affine)
+    if scale == 1 or muscle_alone:
+        check(cohort.read())
+    elif scale != 0.1:  # which could be of water
+        (problem,) = cohort.problems()
+        assert problem.startswith("cohort.csv, line 2: fat_fraction S0_fat_fraction.nii.gz: values of about ")
+        assert problem.endswith(" where the fat image is brightest are no percent; give 0 to 100")
+
+
 def test_a_chosen_channel_that_a_row_lacks(cohort):
     cohort.change(3, channels={"fat": cohort.rows[3].channels["fat"]})
     assert cohort.problems(channels=["fat", "water"]) == [

@@ -31,6 +31,8 @@ from musclesense.vocabulary import CHANNELS, Channel, Region
 _MOST_WORKERS = 8
 # Percent would exceed this in the subcutaneous fat of any leg; a fraction, noise included, does not.
 _LARGEST_FRACTION = 1.5
+# In fat, percent is near 100; so many voxels of this percentile of the fat image tell.
+_LARGEST_PERCENT, _ENOUGH, _BRIGHTEST = 150, 50, 97
 MOST_GROUPS = 100
 """Of a cohort: the report has a row and a box for each, by region and label."""
 # By so many slices is judged whether fat and water are exchanged.
@@ -240,7 +242,7 @@ def _row_problems(
             if column in (Channel.FAT, Channel.WATER) and not found:
                 shown[column] = few_slices(volume.data, volume.geometry, most=_SLICES_SHOWN)
             if column == "fat_fraction":
-                found += _unit_problems(volume)
+                found += _unit_problems(volume, shown.get(Channel.FAT))
             elif column == reference_channel(images) and not found:
                 evidence.add_limbs(row, volume, labelled)
         yield from (f"{column} {file}: {problem}" for problem in found)
@@ -306,10 +308,19 @@ def _mask_problems(
         yield f"no {wanted} in slice {labelled}, but in {', '.join(map(str, there))}; correct the slice"
 
 
-def _unit_problems(fat_fraction: Volume) -> Iterator[str]:
+def _unit_problems(fat_fraction: Volume, fat: FewSlices | None) -> Iterator[str]:
+    """Say what speaks against percent: no value above those of a fraction, or another unit where fat is brightest."""
     values = finite_values(fat_fraction.data)
     if values.size and 0 < values.max() <= _LARGEST_FRACTION:
         yield f"values up to {values.max():.3g} are a fraction; multiply by 100 to make percent"
+        return
+    shown = few_slices(fat_fraction.data, fat_fraction.geometry, most=_SLICES_SHOWN)
+    if fat is None or fat.images.shape != shown.images.shape:
+        return
+    in_fat = shown.images[fat.images >= np.percentile(fat.images, _BRIGHTEST)]
+    in_fat = in_fat[np.isfinite(in_fat) & (in_fat != 0)]  # some maps are of muscle alone
+    if in_fat.size >= _ENOUGH and not _LARGEST_FRACTION < (usual := float(np.median(in_fat))) <= _LARGEST_PERCENT:
+        yield f"values of about {usual:.3g} where the fat image is brightest are no percent; give 0 to 100"
 
 
 def _constant(data: NDArray[Any]) -> float | None:
