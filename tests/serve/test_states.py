@@ -93,6 +93,12 @@ def _visited(page: Any, places: Mapping[str, str]) -> None:
     page.wait_for_selector("#recent", state="visible")
 
 
+def _running(page: Any, places: Mapping[str, str]) -> None:
+    page.goto(places["running"])
+    has(page, "#steps .now", "reading")
+    has(page, "#steps .past", "waiting")
+
+
 def _unreachable(page: Any, places: Mapping[str, str]) -> None:
     page.goto(places["running"])
     page.route("**/api/jobs/*", lambda route: route.abort())
@@ -111,7 +117,7 @@ STATES: dict[str, Callable[[Any, Mapping[str, str]], None]] = {
     "uploading": _sending,
     "refused": _refused,
     "queued": _at("queued"),
-    "running": _at("running"),
+    "running": _running,
     "unreachable": _unreachable,
     "done": _shown,
     "painted": _painted,

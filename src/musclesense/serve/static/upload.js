@@ -10,6 +10,7 @@ const size = bytes => bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes /
 function tell(text) {
   problem.textContent = text;
   problem.hidden = !text;
+  if (text) problem.scrollIntoView({block: "nearest"});
 }
 function choose(files) {
   chosen = files.filter(one => !one.name.split("/").some(part => part.startsWith(".")));
@@ -91,6 +92,7 @@ form.addEventListener("submit", event => {
   request.open("POST", "/api/jobs");
   request.send(data);
   sending.hidden = false;
+  sending.scrollIntoView({block: "nearest"});
   document.getElementById("send").disabled = true;
   tell("");
 });

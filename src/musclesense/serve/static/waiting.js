@@ -12,7 +12,7 @@ function show(status) {
     said.textContent = (status.step || "It begins.") + (status.of ? `: ${status.done} of ${status.of} slices` : "");
   }
   if (status.of) bar.value = status.done / status.of; else bar.removeAttribute("value");
-  const now = order.indexOf(status.state === "queued" ? "queued" : status.step);
+  const now = status.state === "queued" ? 0 : Math.max(1, order.indexOf(status.step));  // it begins with reading
   document.querySelectorAll("#steps li").forEach((one, number) => {
     one.classList.toggle("now", number === now);
     one.classList.toggle("past", number < now);
