@@ -24,7 +24,7 @@ from musclesense.studies.layout import StudyFolder
 from musclesense.studies.overlays import read_overlays, write_overlays
 from musclesense.studies.reading import read_study
 
-from ...shared.browser import browser, new_page
+from ...shared.browser import browser, judged, new_page
 
 __all__ = ["browser"]
 
@@ -123,6 +123,7 @@ def test_a_browser_shows_scan_and_masks_from_disk(shown: Any) -> None:
     asked: list[str] = []
     shown.on("request", lambda request: asked.append(request.url))
     lines = json.loads(shown.locator("#case-lines").evaluate("one => one.content.textContent"))
+    assert judged(shown) == []
     shown.locator("#points a circle").nth(1).dispatch_event("click")
     assert not asked, "nothing of it is read before it is asked for"
     shown.get_by_role("button", name="Viewer").click()
@@ -133,6 +134,7 @@ def test_a_browser_shows_scan_and_masks_from_disk(shown: Any) -> None:
         ["truth.nii.gz", "truth", "320,160,3"],
         ["prediction.nii.gz", "prediction", "320,160,3"],
     ]
+    assert judged(shown) == []
     shown.locator("#slice").fill("2")
     shown.wait_for_function("viewer.then(nv => nv.scene.crosshairPos[2] > 0.8)")
     shown.locator("#masks").fill("0")
