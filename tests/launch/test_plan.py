@@ -271,6 +271,7 @@ def test_every_overlay_and_region_passes_the_checks(
         ("+inference.flips=true", "inference.flips: no such key; did you mean inference.flip?"),
         ("+augmentation.rotation=1", "augmentation.rotation: no such key; give one of augmentation.shift, "),
         ("+trainr.max_epochs=1", "trainr: no such key; did you mean trainer?"),
+        ("+workers=1", "workers: no such key; did you mean synthesis.workers or loader.workers?"),
         ("+weight_decay=1", "weight_decay: no such key; did you mean optimizer.weight_decay?"),
         ("+nothing.like={it: 1}", "nothing: no such key; see conf/ for all keys"),
         ("++cohort.phantom.sede=2", "cohort.phantom.sede: no such key; did you mean cohort.phantom.seed?"),

@@ -339,7 +339,7 @@ def no_such_key(key: str, known: Iterable[str]) -> str:
     near = near or [own[like] for like in difflib.get_close_matches(name, own, n=1, cutoff=0.6)]
     near = near or ([] if own else difflib.get_close_matches(bare, keys, n=1, cutoff=0.6))
     remedy = f"give one of {', '.join(own.values())}" if own else "see conf/ for all keys"
-    return f"{key}: no such key; " + (f"did you mean {near[0]}?" if near else remedy)
+    return f"{key}: no such key; " + (f"did you mean {' or '.join(near)}?" if near else remedy)
 
 
 def problems(config: Config) -> Iterator[str]:
