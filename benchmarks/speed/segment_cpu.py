@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.speed.segment_cpu FAT [MODEL] [--checkpoint FILE]`` prints two tables, each of one run:
 
-- networks alone: ONNX Runtime, PyTorch and, where it is installed, MONAI's sliding window over the same network of
-  PyTorch (one window of the whole frame a slice, without test-time augmentation), in turns on the same slices;
+- networks alone, in turns on the same slices: ONNX Runtime, PyTorch and, where they are installed (``make baselines``),
+  the sliding windows of MONAI and nnU-Net over the same network of PyTorch (one window of the whole frame a slice,
+  without test-time augmentation), and the network that nnU-Net itself would plan for these slices, without training;
 - ``musclesense segment`` from the shell, each in a process of its own, in turns: by the bundle, which ONNX Runtime
   computes, and by a checkpoint of the same network, which PyTorch does.
 
@@ -16,9 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -26,14 +25,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.speed.others import Run, others
 from benchmarks.speed.segment_stack import cost
 from musclesense.imaging.grid import slice_axis, slice_count, take_slice
 from musclesense.imaging.nifti import Volume, read_volume
 from musclesense.networks.shipped import place_of
 from musclesense.networks.spec import Effort, NetworkSpec
-
-Images = NDArray[np.float32]
-Run = Callable[[Images], Any]
 
 
 def main() -> None:
@@ -54,10 +51,11 @@ def main() -> None:
 
 def print_networks(bundle: Path, volume: Volume, slices: int, turns: int) -> None:
     """Time the networks alone."""
-    runs, spec = runners(bundle)
     numbers = range(min(slices, slice_count(volume.geometry)))
-    slices_of = [dict.fromkeys(spec.images, take_slice(volume.data, volume.geometry, n)) for n in numbers]
-    images = np.stack([spec.frame.prepare(volume.geometry, one).images for one in slices_of])
+    stack = np.stack([take_slice(volume.data, volume.geometry, n) for n in numbers])
+    runs, spec = runners(bundle, stack[:, np.newaxis].astype(np.float32))
+    frames = [spec.frame.prepare(volume.geometry, dict.fromkeys(spec.images, one)) for one in stack]
+    images = np.stack([frame.images for frame in frames])
     for run in runs.values():
         run(images[:1])
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
@@ -73,10 +71,8 @@ def print_networks(bundle: Path, volume: Volume, slices: int, turns: int) -> Non
     Console().print(table)
 
 
-def runners(bundle: Path) -> tuple[dict[str, Run], NetworkSpec]:
-    """Give what is timed, by its name."""
-    import torch
-
+def runners(bundle: Path, stack: NDArray[np.float32]) -> tuple[dict[str, Run], NetworkSpec]:
+    """Give what is timed, by its name; ``stack``: the slices in the scan's own voxels."""
     from musclesense.networks.bundle import read_networks
     from musclesense.networks.onnx_predictor import read_onnx
     from musclesense.networks.torch_predictor import TorchPredictor
@@ -88,18 +84,7 @@ def runners(bundle: Path) -> tuple[dict[str, Run], NetworkSpec]:
         assert own, "ONNX Runtime does not take this bundle"
         runs[f"ONNX Runtime, {effort}"] = own[0].probabilities
         runs[f"PyTorch, {effort}"] = TorchPredictor(trained.network, trained.spec.at(effort), "cpu").probabilities
-    try:
-        from monai.inferers import sliding_window_inference
-    except ImportError:
-        return runs, trained.spec
-    size = (trained.spec.grid.rows, trained.spec.grid.columns)
-
-    def by_monai(images: Images) -> Any:
-        with torch.inference_mode():
-            given = torch.from_numpy(images)
-            return sliding_window_inference(given, size, 4, trained.network, overlap=0).softmax(dim=1)
-
-    return runs | {"MONAI sliding window, fast": by_monai}, trained.spec
+    return runs | others(trained.network, stack), trained.spec
 
 
 def print_commands(options: argparse.Namespace, volume: Volume) -> None:
