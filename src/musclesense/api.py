@@ -115,6 +115,7 @@ def read_scan(
     path: PathLike | None = None,
     *,
     echo_times: "Sequence[float] | None" = None,
+    series: "Sequence[int] | None" = None,
     phase_unit: str = "auto",
     phase_turn: float | None = None,
     real_imaginary: bool = False,
@@ -127,6 +128,7 @@ def read_scan(
             the json files beside them, or by their tags ([how](../../how-to/choose-images.md)); what is ambiguous is
             refused. Instead of ``images``.
         echo_times: Of the echoes of ``path`` in ms, by their numbers, where nothing beside them tells their times.
+        series: Numbers of the series to take, where ``path`` is DICOM of several scans.
         phase_unit: How phases are stored: ``auto``, ``radians``, ``milliradians``, ``degrees``, ``tenth-degrees``,
             ``12bit`` or ``signed-12bit``.
         phase_turn: What one turn is in stored phases, for any other unit.
@@ -151,7 +153,7 @@ def read_scan(
 
     place = None if path is None else Path(path)
     stored = {"phase_unit": phase_unit, "phase_turn": phase_turn, "real_imaginary": real_imaginary}
-    return read_given(place, echo_times=echo_times, **stored, **images)
+    return read_given(place, echo_times=echo_times, series=series, **stored, **images)
 
 
 def segment(

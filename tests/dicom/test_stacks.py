@@ -41,7 +41,7 @@ def stacks(folder: Path, many: Sequence[Series], *chosen: int) -> list[Stack]:
 def refused(folder: Path, many: Sequence[Series], *chosen: int) -> list[str]:
     with pytest.raises(InputError) as caught:
         stacks(folder, many, *chosen)
-    assert all(problem.startswith((f"{folder}: ", "--series")) for problem in caught.value.problems)
+    assert all(problem.startswith((f"{folder}: ", "series=")) for problem in caught.value.problems)
     assert not any("Doe" in problem for problem in caught.value.problems)
     return [problem.removeprefix(f"{folder}: ") for problem in caught.value.problems]
 
@@ -129,7 +129,7 @@ def test_two_scans_in_a_folder_are_listed_and_one_can_be_chosen(other: Series, t
 
 def test_a_series_that_is_not_there_is_named(tmp_path: Path) -> None:
     (line,) = refused(tmp_path, [ONE, replace(ONE, number=8)], 3, 5)
-    assert line == f"--series 5: not in {tmp_path}, which has series 3, 8; give one of these"
+    assert line == f"series=5: not in {tmp_path}, which has series 3, 8; give one of these"
 
 
 def test_images_of_two_persons_are_refused_without_their_names(tmp_path: Path) -> None:

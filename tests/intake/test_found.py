@@ -138,6 +138,8 @@ def test_without_times_of_several_echoes_they_are_asked_for(tmp_path: Path) -> N
     assert taken(find(tmp_path / "files", (5.75, 3.45, 4.6)))["te345"] == ("gre_e2", "gre_e2_ph")
     with pytest.raises(InputError, match="echo_times: goes with the path of a scan"):
         read_given(None, echo_times=TIMES)
+    with pytest.raises(InputError, match="series: goes with the path of a scan"):
+        read_given(None, series=[3])
 
 
 def test_other_echo_times_are_not_separated_and_that_is_said(tmp_path: Path, caplog) -> None:

@@ -107,3 +107,20 @@ def test_images_that_were_made_of_dicom_are_kept_beside_the_mask(
     made = ms.segment(folder, model=model, region="thigh", limbs="one").save(tmp_path / "again", anonymous=True)
     assert json.loads((made / "run.json").read_text())["inputs"] == {"dicom": {"sha256": digest}}
     assert re.fullmatch("[0-9a-f]{64}", digest)
+
+
+def test_of_several_scans_one_is_chosen_by_the_numbers_of_its_series(tmp_path: Path, capsys) -> None:
+    many = [replace(one, number=one.number + 10 * scan) for scan in (0, 1) for one in vendor_dixon()[:2]]
+    folder = put(tmp_path / "in", many)
+    with pytest.raises(InputError, match="choose the series of one scan, such as --series"):
+        ms.read_scan(folder)
+    numbers = [one.number for one in many[2:]]
+    scan = ms.read_scan(folder, series=numbers)
+    assert {"fat", "water"} <= {*scan.channels}
+    with pytest.raises(SystemExit, match="2"):
+        main(["segment", str(folder), "--series", "999", "--out", str(tmp_path / "out")])
+    assert "error: --series 999: not in" in capsys.readouterr().err
+    nifti = tmp_path / "files"
+    import_dicom(folder, nifti, numbers)
+    with pytest.raises(InputError, match=r"series: goes with DICOM, which .* is not"):
+        ms.read_scan(nifti, series=numbers)

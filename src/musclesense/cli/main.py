@@ -98,9 +98,11 @@ _IMAGES = (
         if channel not in (Channel.FAT, Channel.IMAGE) and not channel.is_echo
     ),
 )
+_SERIES = _takes("--series", type=int, nargs="+", metavar="N", help="of DICOM, series to take (default: all)")
 _SCAN = (
     _takes("path", type=Path, nargs="?", metavar="SCAN", help="an image, a folder of one scan's images, or DICOM"),
     _takes("--echo-times", type=float, nargs="+", metavar="MS", help="of the echoes of SCAN, where no file tells"),
+    _SERIES,
 )
 _SITE_MODEL = "a network of the package, or a bundle, that takes one image (default: those of the package; repeatable)"
 _SITE_RUNTIME = "npm's package onnxruntime-web, packed or unpacked (default: fetched)"
@@ -155,7 +157,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
     verbs.import_dicom: [
         _takes("folder", type=Path, metavar="FOLDER", help="as scanner or PACS exported it"),
         _OUT,
-        _takes("--series", type=int, nargs="+", default=[], metavar="N", help="series to take (default: all)"),
+        _SERIES,
     ],
     verbs.find_scans: [
         _takes(

@@ -74,11 +74,11 @@ def import_nnunet(
     print(import_predictions(dataset, predictions, out, inner=fold, table=cohort))
 
 
-def import_dicom(folder: Path, out: Path, series: list[int]) -> None:
+def import_dicom(folder: Path, out: Path, series: list[int] | None) -> None:
     """Make images of a scanner's DICOM folder."""
     from musclesense.dicom.load import import_dicom
 
-    command = import_dicom(folder, out, series)
+    command = import_dicom(folder, out, series or ())
     print(out)
     log.info(f"next: {command}")
 

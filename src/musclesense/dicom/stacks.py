@@ -11,7 +11,7 @@ import numpy as np
 
 from musclesense.dicom.frames import Frame
 from musclesense.dicom.kinds import Kind
-from musclesense.errors import InputError
+from musclesense.errors import ArgumentError, InputError, plain
 from musclesense.messages import log
 
 # Of the distance between slices; between images that lie alike, in mm and in directions; of TR and flip angle.
@@ -105,7 +105,8 @@ def stacks_of(frames: Sequence[Frame], path: Path, series: Sequence[int] = ()) -
     for number in series:
         if all(frame.series != number for frame in taken):
             there = ", ".join(sorted({_shown(frame.series) for frame in frames}))
-            raise InputError(f"--series {number}: not in {path}, which has series {there}; give one of these")
+            said = f"{{series}}: not in {plain(str(path))}, which has series {there}; give one of these"
+            raise ArgumentError(said, series=str(number))
     scans = [frame for frame in taken if frame.kinds != {Kind.NO_SCAN}]
     if left_out := len(taken) - len(scans):
         log.info(f"{path}: {left_out} slices of maps, localizers or projections are left out")

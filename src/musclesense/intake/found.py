@@ -116,7 +116,13 @@ class Found:
         return replace(scan, files={**scan.files, **several})
 
 
-def read_given(path: Path | None, *, echo_times: Sequence[float] | None = None, **asked: Any) -> Scan:
+def read_given(
+    path: Path | None,
+    *,
+    echo_times: Sequence[float] | None = None,
+    series: Sequence[int] | None = None,
+    **asked: Any,
+) -> Scan:
     """Read the scan that a path leads to, as `read` does, or the images that are given by name, as `read_scan` does.
 
     Raises:
@@ -124,12 +130,14 @@ def read_given(path: Path | None, *, echo_times: Sequence[float] | None = None, 
     """
     given = next((name for name in CHANNELS if asked.get(name) is not None), None)
     if path is None:
-        if echo_times is not None:
-            raise ArgumentError("{echo_times}: goes with the path of a scan; leave it out", echo_times="")
+        for name, value in {"echo_times": echo_times, "series": series}.items():
+            if value is not None:
+                raise ArgumentError(f"{{{name}}}: goes with the path of a scan; leave it out", **{name: ""})
         return read_scan(**asked)
     if given is not None:
         raise ArgumentError(f"{{{given}}}: does not go with a path, in which images are found", **{given: ""})
-    return read(path, echo_times or (), **{name: value for name, value in asked.items() if name not in CHANNELS})
+    stored = {name: value for name, value in asked.items() if name not in CHANNELS}
+    return read(path, echo_times or (), series or (), **stored)
 
 
 def read(path: Path, times: Sequence[float] = (), series: Sequence[int] = (), **stored: Any) -> Scan:
@@ -145,6 +153,9 @@ def read(path: Path, times: Sequence[float] = (), series: Sequence[int] = (), **
         InputError: There is no image, it is ambiguous which ones are the scan, or one cannot be used.
     """
     if not is_dicom(path) or images_in(path, "*"):
+        if series:
+            said = f"{{series}}: goes with DICOM, which {plain(str(path))} is not; leave it out"
+            raise ArgumentError(said, series="")
         found = find(path, times)
         found.tell()
         return found.read(**stored)
