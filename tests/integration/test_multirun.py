@@ -167,7 +167,9 @@ def test_two_processes_share_a_sweep(
         monkeypatch.delenv(name, raising=False)
     done = train(tmp_path, "-m", "outer=0..1", "inner=0..1", SMOKE, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert done.returncode == 0, done.stderr
-    told = [line for line in done.stderr.splitlines() if not line.startswith("phantom: ")]
+    # On a slow machine the second says that it waits for what the first makes.
+    lines = [line for line in done.stderr.splitlines() if ": waiting for process " not in line]
+    told = [line for line in lines if not line.startswith("phantom: ")]
     assert told[0].startswith("4 of 4 runs to do")
     assert sorted(line.split("  DSC")[0] for line in told[1:]) == [f"outer{o}_inner{i}" for o in (0, 1) for i in (0, 1)]
     (study,) = (path for path in (tmp_path / "runs").iterdir() if not path.name.startswith("."))
