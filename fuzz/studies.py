@@ -17,7 +17,9 @@ from musclesense.evaluation import report
 from musclesense.studies.layout import StudyFolder
 
 SCRIPT = re.compile(r"<script.*?(?:</script>|\Z)", re.DOTALL | re.IGNORECASE)
-OWN_SCRIPTS = SCRIPT.findall((Path(report.__file__).parent / "template.html").read_text(encoding="utf-8"))
+TEMPLATE = (Path(report.__file__).parent / "template.html").read_text(encoding="utf-8")
+OWN_SCRIPTS = [script for script in SCRIPT.findall(TEMPLATE) if "{" + "{" not in script]
+"""Of a page without viewer: what holds values of a study is the viewer's."""
 NUMBERS = (
     "",
     "nan",

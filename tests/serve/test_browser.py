@@ -235,6 +235,8 @@ def test_water_that_is_given_as_fat_is_flagged(real_page: Any, tmp_path: Path) -
 
 
 def test_by_keys_alone_from_the_file_to_its_removal(page: Any, limbs: TwoLimbs) -> None:
+    page.on("filechooser", lambda _: None)  # long before the key, so that the system's own dialog never opens
+    page.bring_to_front()
     reached(page, "#files")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
@@ -285,13 +287,16 @@ def test_of_two_windows_the_second_that_paints_is_told(page: Any, browser: Any, 
     other = new_page(browser)
     other.goto(page.url)
     for one, first, last in ((page, 0.6, 0.95), (other, 0.05, 0.4)):
+        one.bring_to_front()  # a window behind another draws no frames, which clicks wait for
         has(one, "#viewer-said", "")
         one.click("#eraser")
         stroke(one, first, last)
         expect(one.locator("#save")).to_be_enabled()
+    page.bring_to_front()
     page.click("#save")
     page.wait_for_selector("#changes")
     before = page.inner_text("#changes")
+    other.bring_to_front()
     other.click("#save")
     expect(other.locator("#paint-said")).to_contain_text("corrected in another window meanwhile")
     other.close()
