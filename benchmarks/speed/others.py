@@ -25,10 +25,11 @@ def others(network: torch.nn.Module, stack: Images) -> dict[str, Run]:
     if find_spec("monai"):
         runs["MONAI sliding window over ours, fast"] = lambda images: _by_monai(network, images)
     if find_spec("nnunetv2"):
-        runs["nnU-Net sliding window over ours, fast"] = lambda images: _by_nnunet(network, images, mirror=False)
+        heads = _heads(network)
+        runs["nnU-Net sliding window over ours, fast"] = lambda images: _by_nnunet(network, heads, images, mirror=False)
         planned, size = _planned(stack.shape[2:])
-        runs["nnU-Net, its own 2d network, fast"] = lambda _: _by_nnunet(planned, stack, size, mirror=False)
-        runs["nnU-Net, its own 2d network, default"] = lambda _: _by_nnunet(planned, stack, size, mirror=True)
+        runs["nnU-Net, its own 2d network, fast"] = lambda _: _by_nnunet(planned, 2, stack, size, mirror=False)
+        runs["nnU-Net, its own 2d network, default"] = lambda _: _by_nnunet(planned, 2, stack, size, mirror=True)
     return runs
 
 
@@ -40,7 +41,9 @@ def _by_monai(network: torch.nn.Module, images: Images) -> Any:
 
 
 @torch.inference_mode()
-def _by_nnunet(network: torch.nn.Module, images: Images, size: tuple[int, ...] | None = None, *, mirror: bool) -> Any:
+def _by_nnunet(
+    network: torch.nn.Module, heads: int, images: Images, size: tuple[int, ...] | None = None, *, mirror: bool
+) -> Any:
     """Predict by nnU-Net's sliding window, with its own steps of half a window and, as its default is, mirrored."""
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
@@ -51,13 +54,13 @@ def _by_nnunet(network: torch.nn.Module, images: Images, size: tuple[int, ...] |
     predictor.allowed_mirroring_axes = (0, 1)
     # What it asks of a plan and of a data set.
     predictor.configuration_manager = SimpleNamespace(patch_size=size or images.shape[2:])
-    predictor.label_manager = SimpleNamespace(num_segmentation_heads=_classes(network, images))
+    predictor.label_manager = SimpleNamespace(num_segmentation_heads=heads)
     return predictor.predict_logits_from_preprocessed_data(torch.from_numpy(images.swapaxes(0, 1))).softmax(dim=0)
 
 
-def _classes(network: torch.nn.Module, images: Images) -> int:
-    size = [64 * -(-side // 64) for side in images.shape[2:]]
-    return int(network(torch.zeros(1, images.shape[1], *size)).shape[1])
+@torch.inference_mode()
+def _heads(network: torch.nn.Module) -> int:
+    return int(network(torch.zeros(1, 1, 64, 64)).shape[1])
 
 
 def _planned(shape: tuple[int, ...]) -> tuple[torch.nn.Module, tuple[int, ...]]:
