@@ -64,20 +64,26 @@ def read_echoes(
     firsts, seconds = [volume.data for volume in volumes[::2]], [volume.data for volume in volumes[1::2]]
     del volumes
     refuse(_problems_of_copies(names, [*firsts, *seconds]))
-    turn, unit = phase_turn, "real and imaginary"
+    turn, unit = None, "real and imaginary"
     if real_imaginary:
         refuse(_problems_of_parts(names, [*firsts, *seconds]))
     else:
         refuse(_problems_of_magnitude(names[::2], firsts))
-        unit = f"{turn:g} a turn" if turn is not None else phase_unit
-    if not real_imaginary and turn is None:
-        # One unit for all three: an echo whose phase happens to stay small would be taken for another.
-        known = PhaseUnit(phase_unit)
-        known = find_unit(firsts, seconds, ", ".join(names[1::2])) if known is PhaseUnit.AUTO else known
-        turn, unit = TURNS[known], known.value
+        given = None if phase_turn is None else (phase_turn, f"{phase_turn:g} a turn")
+        turn, unit = given or _known_turn(phase_unit, names, firsts, seconds)
     signal = _complex(firsts, seconds, turn)
     settle_in_phase(signal, ", ".join(names))
     return Echoes(signal, geometry, unit)
+
+
+def _known_turn(
+    phase_unit: str, names: Sequence[str], magnitudes: Sequence[NDArray[Any]], phases: Sequence[NDArray[Any]]
+) -> tuple[float, str]:
+    """Give one turn of a unit by its name, or of the one that is found, and its name."""
+    unit = PhaseUnit(phase_unit)
+    # One unit for all three: an echo whose phase happens to stay small would be taken for another.
+    unit = find_unit(magnitudes, phases, ", ".join(names[1::2])) if unit is PhaseUnit.AUTO else unit
+    return TURNS[unit], unit.value
 
 
 def _read_images(pairs: Sequence[Pair], kinds: tuple[str, str]) -> tuple[list[str], list[Volume]]:

@@ -103,7 +103,8 @@ def _acquisitions(study: Study) -> Iterator[list[Case]]:
 def _pictures(study: Study, lines: Collection[int]) -> Iterator[tuple[int, str]]:
     """Draw the slices of `nearest`, by the line of the table."""
     for run, slices in nearest(study):
-        for kept in read_kept(run.folder, [own for own in slices if own[0] in lines]):
+        wanted = [own for own in slices if own[0] in lines]
+        for kept in read_kept(run.folder, wanted) if wanted else ():
             yield kept.line, b64encode(_webp(kept)).decode()
 
 
