@@ -39,6 +39,11 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes by their argument: an archive holds the second it was made in, and each worker makes its own."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def no_handler_outlives_its_test() -> Iterator[None]:
     """Take away what a command in this process has let write to a stream that pytest closes after the test."""
