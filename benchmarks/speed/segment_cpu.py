@@ -1,6 +1,7 @@
 """What a slice costs on a processor, by library and by how often a network looks at it, and the whole command.
 
-``python -m benchmarks.speed.segment_cpu FAT [MODEL] [--checkpoint FILE]`` prints two tables, each of one run:
+``python -m benchmarks.speed.segment_cpu FAT [MODEL] [--checkpoint FILE] [--beside OPTION=FILE ...]`` prints two tables,
+each of one run; the command alone where the network takes more images than one:
 
 - networks alone, in turns on the same slices: ONNX Runtime, PyTorch and, where they are installed (``make baselines``),
   the sliding windows of MONAI and nnU-Net over the same network of PyTorch (one window of the whole frame a slice,
@@ -37,7 +38,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("fat", type=Path, help="an image that the model may take for fat")
     parser.add_argument(
-        "model", nargs="?", default="any_scanner_fat", help="a bundle of one network that takes one image"
+        "model", nargs="?", default="any_scanner_fat", help="a bundle of one network that takes these images"
+    )
+    parser.add_argument(
+        "--beside", nargs="*", default=[], metavar="OPTION=FILE", help="more images, such as te345=FILE"
     )
     parser.add_argument("--checkpoint", type=Path, help="of the same network, to be timed from the shell, too")
     parser.add_argument("--region", default="calf")
@@ -46,7 +50,8 @@ def main() -> None:
     options = parser.parse_args()
     volume = read_volume(options.fat)
     print_commands(options, volume)  # first: a process counts the memory of the one that starts it, which is small yet
-    print_networks(place_of(options.model), volume, options.slices, options.turns)
+    if not options.beside:
+        print_networks(place_of(options.model), volume, options.slices, options.turns)
 
 
 def print_networks(bundle: Path, volume: Volume, slices: int, turns: int) -> None:
@@ -95,11 +100,14 @@ def print_commands(options: argparse.Namespace, volume: Volume) -> None:
     by |= {} if options.checkpoint is None else {"checkpoint, default": ["--model", str(options.checkpoint)]}
     taken: dict[str, list[tuple[float, float, float]]] = {name: [] for name in by}
     with tempfile.TemporaryDirectory() as folder:
-        stack = Path(folder) / "fat.nii.gz"
-        nib.nifti1.Nifti1Image(volume.data, volume.geometry.affine).slicer[part].to_filename(stack)
+        images: list[str] = []
+        for name, file in {"fat": options.fat, **dict(one.split("=", 1) for one in options.beside)}.items():
+            images += [f"--{name}", f"{folder}/{name}.nii.gz"]
+            one = read_volume(Path(file))
+            nib.nifti1.Nifti1Image(one.data, one.geometry.affine).slicer[part].to_filename(images[-1])
         for _ in range(options.turns):
             for name, chosen in by.items():
-                command = [str(Path(sys.executable).with_name("musclesense")), "segment", "--fat", str(stack), *chosen]
+                command = [str(Path(sys.executable).with_name("musclesense")), "segment", *images, *chosen]
                 flags = [] if name.endswith(Effort.DEFAULT) else [f"--{name.split()[-1]}"]
                 out = ["--device", "cpu", "--region", options.region, "--out", f"{folder}/out"]
                 taken[name].append(cost([*command, *flags, *out]))
