@@ -1,18 +1,21 @@
 """Augmentation: alignment, air, sides, ranges and what it depends on."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from torch import Tensor
 
-from musclesense.training.augmentation import Augmentation, transform
+from musclesense.training.augmentation import NODES, Augmentation, transform
 
 ROWS, COLUMNS = 12, 20
 PAPER = Augmentation(0.5, [0.7, 1.3], 0.5, 0.5)
+BENT = replace(PAPER, rotation=30.0, deformation=0.05)
 SIDED = (0, 2, 1, 3)  # left and right, and a class without a side
 PLAIN = (0, 1, 2, 3)
 
@@ -115,6 +118,45 @@ def test_shift_is_a_part_of_the_frame_whatever_the_scale():
         assert float((weight.sum(0) * torch.arange(61.0)).sum()) == pytest.approx(10, abs=0.05)
 
 
+def bent(*, degrees: float = 0.0, nodes: Tensor | None = None) -> Tensor:
+    """A change of one sample by rotation and control points (2, *NODES) alone."""
+    plain = torch.tensor([[0.0, 0.0, 1.0, 1.0, 1.0, math.radians(degrees)]])
+    return torch.cat([plain, (torch.zeros(2, *NODES) if nodes is None else nodes).reshape(1, -1)], dim=1)
+
+
+def test_a_quarter_turn_turns_the_image_about_its_centre_in_frames_of_any_shape():
+    image = torch.zeros(1, 1, 41, 61)
+    image[0, 0, 20, 40] = 1  # ten pixels to the right of the centre
+    for degrees, row, column in ((90, 10, 30), (-90, 30, 30), (180, 20, 20), (0, 20, 40)):
+        moved, _ = transform(
+            image, image[:, 0].long(), air=torch.zeros(1, 1), changes=bent(degrees=degrees), mirror=(0, 1)
+        )
+        assert divmod(int(moved.argmax()), 61) == (row, column)
+
+
+def test_control_points_that_move_alike_shift_the_image_by_parts_of_the_height():
+    image = torch.zeros(1, 1, 41, 61)
+    image[0, 0, 18:23, 28:33] = 1
+    nodes = torch.tensor([-8 / 41, 5 / 41])[:, None, None].expand(2, *NODES)  # of what comes from there
+    moved, classes = transform(
+        image, image[:, 0].long(), air=torch.zeros(1, 1), changes=bent(nodes=nodes), mirror=(0, 1)
+    )
+    at = classes[0].nonzero().float().mean(dim=0)
+    torch.testing.assert_close(at, torch.tensor([20.0 - 5, 30.0 + 8]), rtol=0, atol=0.01)
+    assert moved[0, 0, 15, 38] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_deformation_bends_and_does_not_tear():
+    rows, columns = torch.meshgrid(torch.arange(80.0), torch.arange(160.0), indexing="ij")
+    disc = ((rows - 40) ** 2 + (columns - 80) ** 2 < 25**2).long()[None]
+    changes = torch.from_numpy(replace(BENT, shift=0.0, scale=[1, 1], rotation=0.0).draw(6, seed=0, epoch=0))
+    for change in changes:
+        _, moved = transform(disc[:, None].float(), disc, air=torch.zeros(1, 1), changes=change[None], mirror=(0, 1))
+        assert ndimage.label(moved[0].numpy())[1] == 1 and ndimage.label(1 - moved[0].numpy())[1] == 1
+        assert 0.6 < int(moved.sum()) / int(disc.sum()) < 1.5
+        assert not torch.equal(moved, disc)
+
+
 def test_air_lies_beyond_the_frame_and_not_zero(batch):
     images, classes, air = batch
     air_image = air[:, :, None, None].expand_as(images).clone()
@@ -131,13 +173,13 @@ def test_images_of_air_are_placed_per_channel(batch):
 
 
 @settings(deadline=None, max_examples=25)
-@given(seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 300))
-def test_label_and_image_move_together(seed, epoch):
+@given(seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 300), ranges=st.sampled_from([PAPER, BENT]))
+def test_label_and_image_move_together(seed, epoch, ranges):
     """An image that shows its own label still does after any change."""
     rows, columns = torch.meshgrid(torch.arange(40.0), torch.arange(60.0), indexing="ij")
     disc = ((rows - 15) ** 2 / 80 + (columns - 35) ** 2 / 160 < 1)[None].expand(4, 40, 60)
     image = torch.where(disc, 2.0, -1.0)[:, None]
-    changes = torch.from_numpy(PAPER.draw(4, seed=seed, epoch=epoch))
+    changes = torch.from_numpy(ranges.draw(4, seed=seed, epoch=epoch))
     moved, moved_classes = transform(image, disc.long(), air=torch.full((4, 1), -1.0), changes=changes, mirror=(0, 1))
     unsure = (moved[:, 0] - 0.5).abs() < 1e-3
     assert torch.equal((moved[:, 0] > 0.5)[~unsure], (moved_classes > 0)[~unsure])
@@ -155,12 +197,14 @@ def test_images_may_be_in_half_precision(batch):
     epoch=st.integers(0, 10_000),
     samples=st.integers(1, 40),
     more=st.integers(0, 40),
+    ranges=st.sampled_from([PAPER, BENT]),
 )
-def test_draws_depend_on_seed_epoch_and_sample_alone(seed, epoch, samples, more):
-    drawn = PAPER.draw(samples, seed=seed, epoch=epoch)
-    np.testing.assert_array_equal(drawn, PAPER.draw(samples + more, seed=seed, epoch=epoch)[:samples])
+def test_draws_depend_on_seed_epoch_and_sample_alone(seed, epoch, samples, more, ranges):
+    drawn = ranges.draw(samples, seed=seed, epoch=epoch)
+    np.testing.assert_array_equal(drawn, ranges.draw(samples + more, seed=seed, epoch=epoch)[:samples])
     assert drawn.dtype == np.float32
-    assert drawn.shape == (samples, 5)
+    assert drawn.shape == (samples, 5 if ranges is PAPER else 6 + 2 * math.prod(NODES))
+    np.testing.assert_array_equal(drawn[:, :5], PAPER.draw(samples, seed=seed, epoch=epoch))
     for other in (PAPER.draw(samples, seed=seed + 1, epoch=epoch), PAPER.draw(samples, seed=seed, epoch=epoch + 1)):
         assert not (other[:, :3] == drawn[:, :3]).all(axis=1).any()
     assert len(np.unique(drawn[:, :3], axis=0)) == samples
@@ -173,6 +217,13 @@ def test_draws_fill_their_ranges():
     for column in (3, 4):
         assert set(drawn[:, column]) == {-1, 1}
         assert drawn[:, column].mean() == pytest.approx(0, abs=0.05)
+
+
+def test_bends_fill_their_ranges():
+    drawn = BENT.draw(5_000, seed=3, epoch=4)
+    angle, displaced = np.degrees(drawn[:, 5]), drawn[:, 6:].std(axis=1)
+    assert -30.01 <= angle.min() < -29.5 and 29.5 < angle.max() <= 30.01
+    assert 0 < displaced.min() < 0.005 and 0.045 < displaced.max() < 0.06
 
 
 @pytest.mark.parametrize(("chance", "value"), [(0.0, 1), (1.0, -1)])
@@ -193,6 +244,10 @@ def test_flips_never_or_always(chance, value):
         ((0, [1, 1, 1], 0, 0), "scale=[1, 1, 1]"),
         ((0, [1, 1], 1.5, 0), "flip_horizontal=1.5"),
         ((0, [1, 1], 0, -1), "flip_vertical=-1"),
+        ((0, [1, 1], 0, 0, -5), "rotation=-5"),
+        ((0, [1, 1], 0, 0, math.nan), "rotation=nan"),
+        ((0, [1, 1], 0, 0, 0, 0.2), "deformation=0.2"),
+        ((0, [1, 1], 0, 0, 0, -0.01), "deformation=-0.01"),
     ],
 )
 def test_ranges_without_sense_are_named(ranges, named):

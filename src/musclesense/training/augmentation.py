@@ -1,4 +1,6 @@
-"""Random changes of training slices, as in the paper: shifts, scaling, flips; a batch at a time, in one interpolation.
+"""Random changes of training slices: as in the paper shifts, scaling, flips, beside it rotation and deformation.
+
+A batch is changed at a time, in one interpolation.
 
 The numbers behind a change are a function of (seed, epoch, sample), so that a resumed run sees what an
 uninterrupted one would have seen, whatever the batches, workers or devices.
@@ -12,10 +14,13 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import ndtr
 from torch import Tensor
 from torch.nn import functional
 
-_AUGMENTATION_STREAM = 1
+_AUGMENTATION_STREAM, _BENDING_STREAM = 1, 2
+NODES = (6, 12)
+"""Control points of a deformation along rows and columns of the frame."""
 NO_CHANGE = (0.0, 0.0, 1.0, 1.0, 1.0)
 """The row of `Augmentation.draw` that leaves a sample as it is."""
 
@@ -28,6 +33,10 @@ class Augmentation:
     scale: list[float] = field(default_factory=lambda: [1.0, 1.0])  # smallest and largest magnification
     flip_horizontal: float = 0.0  # probability of a left-right flip; sided classes trade places
     flip_vertical: float = 0.0  # probability of an anterior-posterior flip
+    rotation: float = 0.0  # largest rotation both ways, in degrees
+    deformation: float = 0.0
+    """Elastic deformation: largest standard deviation of the displacement of its control points, as a part of the
+    frame's height. That of a slice lies anywhere between 0 and it."""
 
     def problems(self) -> Iterator[str]:
         """Name the ranges that make no sense."""
@@ -38,13 +47,18 @@ class Augmentation:
         for name in ("flip_horizontal", "flip_vertical"):
             if not 0 <= getattr(self, name) <= 1:
                 yield f"augmentation.{name}={getattr(self, name)} is no probability; give 0 to 1"
+        if not 0 <= self.rotation <= 180:
+            yield f"augmentation.rotation={self.rotation} is no angle in degrees; give 0 to 180"
+        if not 0 <= self.deformation <= 0.1:
+            yield f"augmentation.deformation={self.deformation} is out of range; give 0 to 0.1, a part of the frame"
 
     def draw(self, samples: int, *, seed: int, epoch: int) -> NDArray[np.float32]:
         """Draw the changes of every sample of one epoch.
 
         Returns:
             (samples, 5): shift along rows and columns as a part of the frame, magnification,
-            and -1 or 1 for vertical and horizontal flips.
+            and -1 or 1 for vertical and horizontal flips. Where slices are rotated or deformed, more columns follow:
+            the angle in radians, and how far the control points move along columns and rows, as parts of the height.
         """
         uniform = np.random.default_rng([_AUGMENTATION_STREAM, seed, epoch]).random((samples, 5))
         changes = np.empty((samples, 5), dtype=np.float32)
@@ -52,33 +66,33 @@ class Augmentation:
         changes[:, 2] = self.scale[0] + uniform[:, 2] * (self.scale[1] - self.scale[0])
         changes[:, 3] = np.where(uniform[:, 3] < self.flip_vertical, -1, 1)
         changes[:, 4] = np.where(uniform[:, 4] < self.flip_horizontal, -1, 1)
-        return changes
+        if not (self.rotation or self.deformation):
+            return changes
+        bending = np.random.default_rng([_BENDING_STREAM, seed, epoch])
+        # Each sample takes as many numbers, so that what is drawn for it does not depend on how many there are.
+        bends = bending.standard_normal((samples, 2 + 2 * math.prod(NODES)), dtype=np.float32)
+        uniform = ndtr(bends[:, :2])
+        angle = (2 * uniform[:, :1] - 1) * np.float32(np.deg2rad(self.rotation))
+        return np.concatenate([changes, angle, uniform[:, 1:] * np.float32(self.deformation) * bends[:, 2:]], axis=1)
 
 
 def transform(
     images: Tensor, classes: Tensor, *, air: Tensor, changes: Tensor, mirror: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """Shift, scale and flip a batch on the device it lies on.
+    """Shift, scale, flip, rotate and deform a batch on the device it lies on.
 
     Args:
         images: (batch, channels, rows, columns) float.
         classes: (batch, rows, columns) class indices.
         air: (batch, channels), what lies beyond the frame of each image.
-        changes: (batch, 5), from `Augmentation.draw`.
+        changes: (batch, 5 or more), from `Augmentation.draw`.
         mirror: Class index of each class after a left-right flip, from `LabelSet.mirror`.
 
     Returns:
         Images and class indices (int64) of the same shapes.
     """
     changes = changes.to(images.device, images.dtype)
-    vertical, horizontal, magnification = changes[:, 3], changes[:, 4], changes[:, 2]
-    theta = torch.zeros(len(images), 2, 3, device=images.device, dtype=images.dtype)
-    # Sampling runs from output to input, in coordinates of -1..1 where a whole frame is 2.
-    theta[:, 0, 0] = horizontal / magnification
-    theta[:, 1, 1] = vertical / magnification
-    theta[:, 0, 2] = -2 * changes[:, 1] * theta[:, 0, 0]
-    theta[:, 1, 2] = -2 * changes[:, 0] * theta[:, 1, 1]
-    where = functional.affine_grid(theta, [len(images), 1, *images.shape[2:]], align_corners=False)
+    where = _where(changes, images.shape[2], images.shape[3])
     # grid_sample fills with zero beyond the frame: with air taken off, that is air, and no class but background.
     level = air.to(images.device, images.dtype)[:, :, None, None]
     foreground = torch.arange(1, len(mirror), device=classes.device)[:, None, None]
@@ -92,7 +106,27 @@ def transform(
     if tuple(mirror) == tuple(range(len(mirror))):
         return moved, moved_classes
     mirrored = _mirror_on(tuple(mirror), images.device)[moved_classes]
-    return moved, torch.where((horizontal < 0)[:, None, None], mirrored, moved_classes)
+    return moved, torch.where((changes[:, 4] < 0)[:, None, None], mirrored, moved_classes)
+
+
+def _where(changes: Tensor, rows: int, columns: int) -> Tensor:
+    """Give where each pixel comes from, (batch, rows, columns, 2) as x and y, in -1..1 where a whole frame is 2."""
+    vertical, horizontal, magnification = changes[:, 3], changes[:, 4], changes[:, 2]
+    theta = changes.new_zeros(len(changes), 2, 3)
+    theta[:, 0, 0] = horizontal / magnification
+    theta[:, 1, 1] = vertical / magnification
+    if bent := changes.shape[1] > len(NO_CHANGE):
+        cos, sin = torch.cos(changes[:, 5]), torch.sin(changes[:, 5])
+        theta[:, 0, 1] = -theta[:, 0, 0] * sin * (rows / columns)
+        theta[:, 1, 0] = theta[:, 1, 1] * sin * (columns / rows)
+        theta[:, (0, 1), (0, 1)] *= cos[:, None]
+    theta[:, :, 2] = -2 * (theta[:, :, 0] * changes[:, 1:2] + theta[:, :, 1] * changes[:, :1])
+    where = functional.affine_grid(theta, [len(changes), 1, rows, columns], align_corners=False)
+    if bent:
+        nodes = changes[:, len(NO_CHANGE) + 1 :].reshape(-1, 2, *NODES)
+        moved = functional.interpolate(nodes, (rows, columns), mode="bicubic", align_corners=True)
+        where = where + 2 * moved.movedim(1, -1) * changes.new_tensor([rows / columns, 1.0])
+    return where
 
 
 @lru_cache(maxsize=8)

@@ -29,7 +29,7 @@ class Batch(NamedTuple):
         classes: (batch, rows, columns) class indices.
         air: (batch, channels), the value of air in each image.
         case: (batch,) positions in the cache, or behind its end in the pool.
-        changes: (batch, 5) random changes of `Augmentation.draw`; those that change nothing outside training.
+        changes: (batch, 5 or more) random changes of `Augmentation.draw`; those that change nothing outside training.
         possible: (batch, classes) boolean, whether the slice's region has the class at all.
     """
 
