@@ -269,7 +269,7 @@ def test_every_overlay_and_region_passes_the_checks(
         ("+max_epochs=3", "max_epochs: no such key; did you mean trainer.max_epochs?"),
         ("+grid.row=1", "grid.row: no such key; did you mean grid.rows?"),
         ("+inference.flips=true", "inference.flips: no such key; did you mean inference.flip?"),
-        ("+augmentation.shear=1", "augmentation.rotation: no such key; give one of augmentation.shift, "),
+        ("+augmentation.shear=1", "augmentation.shear: no such key; give one of augmentation.shift, "),
         ("+trainr.max_epochs=1", "trainr: no such key; did you mean trainer?"),
         ("+workers=1", "workers: no such key; did you mean synthesis.workers or loader.workers?"),
         ("+weight_decay=1", "weight_decay: no such key; did you mean optimizer.weight_decay?"),
