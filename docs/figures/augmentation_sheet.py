@@ -13,7 +13,8 @@ from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.records import read_yaml
-from musclesense.training.augmentation import Augmentation, transform
+from musclesense.training.augmentation import NO_CHANGE, Augmentation, transform
+from musclesense.training.intensity import vary
 
 ROWS, COLUMNS = 4, 6
 WHOLE_MUSCLE = LabelSet.from_config({"muscle": []})
@@ -29,11 +30,13 @@ def draw_contact_sheet(out: Path, slices: cache.SliceCache, augmentation: Augmen
     axes = figure.subplots(ROWS, COLUMNS)
     for column in range(COLUMNS):
         changes = augmentation.draw(len(slices.cases), seed=0, epoch=column)[chosen]
+        intensity = augmentation.draw_intensity(len(slices.cases), 1, seed=0, epoch=column)[chosen]
         if column == 0:
-            changes[:] = (0, 0, 1, 1, 1)
+            changes, intensity = np.tile(np.float32(NO_CHANGE), (ROWS, 1)), intensity[:, :0]
         drawn = torch.from_numpy(changes)
         moved, moved_classes = transform(images, classes, air=air, changes=drawn, mirror=WHOLE_MUSCLE.mirror)
-        for row, (down, right, scale, vertical, horizontal) in enumerate(changes):
+        moved = vary(moved, air, torch.from_numpy(intensity))
+        for row, (down, right, scale, vertical, horizontal) in enumerate(changes[:, : len(NO_CHANGE)]):
             axis, case = axes[row, column], slices.cases[chosen[row]].acquisition
             low, high = float(images[row].min()), float(images[row].quantile(0.995))
             axis.imshow(moved[row, 0].numpy(), cmap="gray", vmin=low, vmax=high)

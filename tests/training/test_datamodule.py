@@ -169,6 +169,20 @@ def test_training_batches_are_changed_by_seed_epoch_and_case(toy):
     assert not torch.allclose(transferred(module, batch).images, images)
 
 
+def test_intensities_change_with_the_same_shapes_and_in_training_alone(toy, monkeypatch):
+    plain, batch = module_of(toy), CachedSlices(toy, ("fat", "water"), 2).__getitems__([3, 9])
+    monkeypatch.setitem(globals(), "CHANGES", replace(CHANGES, intensity=1.0, brightness=[1.2, 1.2]))
+    varied = module_of(toy)
+    for module in (plain, varied):
+        module.trainer = at_epoch(2, training=True)
+    before, after = transferred(plain, batch), transferred(varied, batch)
+    assert torch.equal(after.classes, before.classes)
+    level = batch.air[:, :, None, None]
+    torch.testing.assert_close(after.images, (before.images - level) * 1.2 + level, rtol=0, atol=1e-4)
+    varied.trainer = at_epoch(2, training=False)
+    torch.testing.assert_close(transferred(varied, batch).images, batch.images.float())
+
+
 def test_validation_and_test_batches_are_as_they_are(toy):
     module = module_of(toy)
     module.trainer = at_epoch(2, training=False)

@@ -1,6 +1,7 @@
 """Random changes of training slices: as in the paper shifts, scaling, flips, beside it rotation and deformation.
 
-A batch is changed at a time, in one interpolation.
+A batch is changed at a time, in one interpolation. Changes of intensity are drawn here, too, and made by
+`musclesense.training.intensity`.
 
 The numbers behind a change are a function of (seed, epoch, sample), so that a resumed run sees what an
 uninterrupted one would have seen, whatever the batches, workers or devices.
@@ -18,7 +19,9 @@ from scipy.special import ndtr
 from torch import Tensor
 from torch.nn import functional
 
-_AUGMENTATION_STREAM, _BENDING_STREAM = 1, 2
+from musclesense.training.intensity import AS_IT_IS, FACTORS
+
+_AUGMENTATION_STREAM, _BENDING_STREAM, _INTENSITY_STREAM = 1, 2, 6
 NODES = (6, 12)
 """Control points of a deformation along rows and columns of the frame."""
 NO_CHANGE = (0.0, 0.0, 1.0, 1.0, 1.0)
@@ -37,14 +40,23 @@ class Augmentation:
     deformation: float = 0.0
     """Elastic deformation: largest standard deviation of the displacement of its control points, as a part of the
     frame's height. That of a slice lies anywhere between 0 and it."""
+    intensity: float = 0.0  # probability of each of the four changes below, of each image by itself
+    brightness: list[float] = field(default_factory=lambda: [1.0, 1.0])  # smallest and largest factor above air
+    contrast: list[float] = field(default_factory=lambda: [1.0, 1.0])  # the same about the mean
+    gamma: list[float] = field(default_factory=lambda: [1.0, 1.0])  # smallest and largest exponent
+    bias_field: float = 0.0  # largest coefficient of the polynomial of a bias field, both ways
 
     def problems(self) -> Iterator[str]:
         """Name the ranges that make no sense."""
         if not 0 <= self.shift <= 1:
             yield f"augmentation.shift={self.shift} is no part of the frame; give 0 to 1"
-        if len(self.scale) != 2 or not 0 < self.scale[0] <= self.scale[1] < math.inf:
-            yield f"augmentation.scale={self.scale} is no range; give [smallest,largest], above 0"
-        for name in ("flip_horizontal", "flip_vertical"):
+        if not 0 <= self.bias_field <= 1:
+            yield f"augmentation.bias_field={self.bias_field} is no coefficient; give 0 to 1"
+        for name in ("scale", *FACTORS):
+            own = getattr(self, name)
+            if len(own) != 2 or not 0 < own[0] <= own[1] < math.inf:
+                yield f"augmentation.{name}={own} is no range; give [smallest,largest], above 0"
+        for name in ("flip_horizontal", "flip_vertical", "intensity"):
             if not 0 <= getattr(self, name) <= 1:
                 yield f"augmentation.{name}={getattr(self, name)} is no probability; give 0 to 1"
         if not 0 <= self.rotation <= 180:
@@ -74,6 +86,29 @@ class Augmentation:
         uniform = ndtr(bends[:, :2])
         angle = (2 * uniform[:, :1] - 1) * np.float32(np.deg2rad(self.rotation))
         return np.concatenate([changes, angle, uniform[:, 1:] * np.float32(self.deformation) * bends[:, 2:]], axis=1)
+
+    def intensity_columns(self, channels: int) -> int:
+        """Give how many numbers change the intensities of a sample of so many images."""
+        return channels * len(AS_IT_IS) if self.intensity else 0
+
+    def draw_intensity(self, samples: int, channels: int, *, seed: int, epoch: int) -> NDArray[np.float32]:
+        """Draw the changes of intensity of every sample of one epoch.
+
+        Factors have uniform logarithms, coefficients are uniform; then it is drawn which of the changes happen.
+
+        Returns:
+            (samples, `intensity_columns`): for each image what `musclesense.training.intensity.AS_IT_IS` has.
+        """
+        coefficients = len(AS_IT_IS) - len(FACTORS)
+        ranges = [np.log(getattr(self, name)) for name in FACTORS]
+        low, high = np.transpose([*ranges, *[(-self.bias_field, self.bias_field)] * coefficients]).astype(np.float32)
+        random = np.random.default_rng([_INTENSITY_STREAM, seed, epoch])
+        images = channels if self.intensity else 0
+        uniform = random.random((samples, images, len(AS_IT_IS) + len(FACTORS) + 1), dtype=np.float32)
+        drawn = low + uniform[..., : len(AS_IT_IS)] * (high - low)
+        drawn[..., : len(FACTORS)] = np.exp(drawn[..., : len(FACTORS)])
+        happens = (uniform[..., len(AS_IT_IS) :] < self.intensity).repeat([1] * len(FACTORS) + [coefficients], axis=-1)
+        return np.where(happens, drawn, np.array(AS_IT_IS, np.float32)).reshape(samples, -1)
 
 
 def transform(

@@ -14,6 +14,7 @@ from musclesense.cohort.cache import SliceCache
 from musclesense.cohort.folds import Split
 from musclesense.errors import InputError
 from musclesense.training.augmentation import NO_CHANGE, transform
+from musclesense.training.intensity import vary
 from musclesense.training.settings import Settings
 from musclesense.training.synthesis.pool import Pool
 from musclesense.training.synthesis.schedule import Synthesis
@@ -29,7 +30,8 @@ class Batch(NamedTuple):
         classes: (batch, rows, columns) class indices.
         air: (batch, channels), the value of air in each image.
         case: (batch,) positions in the cache, or behind its end in the pool.
-        changes: (batch, 5 or more) random changes of `Augmentation.draw`; those that change nothing outside training.
+        changes: (batch, 5 or more) random changes of `Augmentation.draw`, then of `Augmentation.draw_intensity`; those
+            that change nothing outside training.
         possible: (batch, classes) boolean, whether the slice's region has the class at all.
     """
 
@@ -192,15 +194,19 @@ class NestedFoldDataModule(LightningDataModule):
         batch = batch._replace(images=batch.images.float())
         if self.trainer is None or not self.trainer.training:
             return batch._replace(classes=batch.classes.long())
-        air, changes, mirror = batch.air, batch.changes, self._mirror
+        air, mirror, augmentation = batch.air, self._mirror, self._settings.config.augmentation
+        last = batch.changes.shape[1] - augmentation.intensity_columns(batch.images.shape[1])
+        changes, intensity = batch.changes[:, :last], batch.changes[:, last:]
         images, classes = transform(batch.images, batch.classes, air=air, changes=changes, mirror=mirror)
-        return batch._replace(images=images, classes=classes)
+        return batch._replace(images=vary(images, air, intensity), classes=classes)
 
     def _changes_of_epoch(self, epoch: int) -> Tensor:
         if self._changes is None or self._changes[0] != epoch:
             samples = len(self.cache.cases) + (0 if self.synthesis is None else self.synthesis.available(epoch))
-            drawn = self._settings.config.augmentation.draw(samples, seed=self._seed, epoch=epoch)
-            self._changes = (epoch, torch.from_numpy(drawn))
+            augmentation, when = self._settings.config.augmentation, {"seed": self._seed, "epoch": epoch}
+            drawn = augmentation.draw(samples, **when)
+            intensity = augmentation.draw_intensity(samples, len(self._settings.spec.channels), **when)
+            self._changes = (epoch, torch.from_numpy(np.hstack([drawn, intensity])))
         return self._changes[1]
 
     def _cases_of(self, subjects: Sequence[str]) -> list[int]:
