@@ -127,9 +127,11 @@ def test_masks_of_floats_hold_the_same_classes(cohort, tmp_path):
 
 
 def test_name_follows_files_rows_grid_and_labels(cohort, tmp_path):
-    def name(rows: Sequence[Acquisition] = cohort, *, grid: Grid = GRID, labels: LabelSet = SIDES) -> str:
+    def name(
+        rows: Sequence[Acquisition] = cohort, *, grid: Grid = GRID, labels: LabelSet = SIDES, kind: str = "z_score"
+    ) -> str:
         digests = digests_of_images(tmp_path, rows, column="mask")
-        return cache_folder(tmp_path, rows, digests, grid=grid, labels=labels).name
+        return cache_folder(tmp_path, rows, digests, grid=grid, labels=labels, normalisation=kind).name
 
     before = name()
     assert before == name()
@@ -141,6 +143,8 @@ def test_name_follows_files_rows_grid_and_labels(cohort, tmp_path):
     changed = [
         name(grid=Grid(spacing_mm=4.0, rows=20, columns=33)),
         name(labels=MUSCLE),
+        name(kind="percentile"),
+        name(kind="body_z_score"),
         name(cohort[:1]),
         name([cohort[0], dataclasses.replace(cohort[1], slice=0)]),
         name([cohort[0], dataclasses.replace(cohort[1], subject="s9")]),

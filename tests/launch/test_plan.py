@@ -51,8 +51,9 @@ PAPER, ECHOES, ALL_FIVE = (
 ABLATIONS: dict[str, tuple[str, list[Any]]] = {
     "channels": ("channels", [PAPER, ["fat"], ["fat", "water"], ECHOES, ALL_FIVE]),
     "edition": ("edition.name", ["professional", "simplified"]),
-    "augmentation": ("augmentation.shift", [0.5, 0.1, 0.0]),
+    "augmentation": ("augmentation.shift", [0.5, 0.5, 0.1, 0.0]),
     "grid": ("grid.spacing_mm", [1.25, 2.5, 1.25]),
+    "normalisation": ("normalisation", ["z_score", "body_z_score", "percentile"]),
     "width": ("model.width", [32, 16, 64]),
     "loss": ("loss.dice_weight", [1.0, 0.0]),
     "region": ("region.name", ["lower_limb", "calf", "thigh"]),
@@ -286,6 +287,7 @@ def test_every_overlay_and_region_passes_the_checks(
         ("model.width=0", "model.width=0 is no size of a network"),
         ("model._target_=os.system", "model._target_=os.system is no torch module"),
         ("model._target_=builtins.dict", "model._target_=builtins.dict is no torch module"),
+        ("normalisation=minmax", "normalisation=minmax: give z_score or body_z_score or percentile"),
         ("grid.spacing_mm=-1", "grid.spacing_mm=-1.0 is no pixel size"),
         ("grid.fit=squeeze", "grid.fit=squeeze is unknown"),
         ("augmentation.scale=[1.3,0.7]", "augmentation.scale=[1.3, 0.7] is no range"),

@@ -214,12 +214,26 @@ def test_an_archive_that_unpacks_to_more_than_it_holds_is_refused(tampered: Tamp
 def test_a_checkpoint_of_a_newer_format_is_refused(former: dict[str, Any], tmp_path: Path, found: Any) -> None:
     torch.save(former | {"format": found}, tmp_path / "x.ckpt")
     said = (
-        "format 3, and this release knows up to 2"
+        f"format {found}, and this release knows up to {CHECKPOINT_FORMAT}"
         if found == CHECKPOINT_FORMAT + 1
         else f"format '{found}' is no format"
     )
     with pytest.raises(InputError, match=rf"x\.ckpt: not a usable checkpoint \({said}; "):
         read_checkpoint(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(("normalisation", "number"), [("z_score", 2), ("body_z_score", 3), ("percentile", 3)])
+def test_files_of_a_normalisation_that_older_releases_do_not_know_have_a_number_that_they_refuse(
+    tmp_path: Path, normalisation: str, number: int
+) -> None:
+    spec = spec_of(normalisation=normalisation)
+    weights = build_network(spec).state_dict()
+    write_bundle(tmp_path / "bundle", spec, [weights], {})
+    torch.save(checkpoint_of(spec, weights), tmp_path / "x.ckpt")
+    (bundle,), checkpoint = read_networks(tmp_path / "bundle"), read_checkpoint(tmp_path / "x.ckpt")
+    assert bundle.spec.normalisation == checkpoint.spec.normalisation == normalisation
+    assert json.loads((tmp_path / "bundle" / "card.json").read_text())["format"] == number
+    assert torch.load(tmp_path / "x.ckpt", weights_only=True)["format"] == number
 
 
 @pytest.fixture
@@ -300,7 +314,7 @@ def test_a_bundle_that_was_changed_is_refused(bundled: Path) -> None:
     weights.write_bytes(content)
     card = json.loads((bundled / CARD).read_text())
     for changed, said in (
-        ({"format": 3}, "format 3, and this release knows up to 2"),
+        ({"format": 4}, "format 4, and this release knows up to 3"),
         ({"spec": {**card["spec"], "network": {"name": "unet", "width": 8, "depth": 3}}}, "not a usable bundle"),
         ({"spec": {}}, "not a usable bundle"),
         ({"weights_sha256": 3}, "is not the file of which"),

@@ -19,15 +19,17 @@ def test_plain_values_give_the_specification_again() -> None:
         scales=(1.0, 1.5),
         threshold=0.25,
         across_mm=4.0,
+        normalisation="percentile",
     )
     stored = json.loads(json.dumps(spec.to_config()))
     assert NetworkSpec.from_config(stored) == spec
     assert spec.classes == 3 and spec.frame.placed_by == "fat" and spec.frame.channels == spec.channels
+    assert spec.frame.normalisation == "percentile"
 
 
 def test_what_is_absent_has_its_default() -> None:
     stored = spec_of(flip=True, threshold=0.25).to_config()
-    for name in ("flip", "scales", "threshold"):
+    for name in ("flip", "scales", "threshold", "normalisation"):
         del stored[name]
     assert NetworkSpec.from_config(stored) == spec_of()
 
@@ -46,6 +48,12 @@ def test_slices_beside_each_other_count_the_less_the_further_they_are(
 def test_how_far_slices_count_is_a_distance(across_mm: float) -> None:
     with pytest.raises(InputError, match=f"across_mm={across_mm}: give 0 to 100 mm"):
         spec_of(across_mm=across_mm)
+
+
+@pytest.mark.parametrize("normalisation", ["", "Z_SCORE", "minmax", None])
+def test_a_normalisation_is_one_of_those_that_are_known(normalisation: object) -> None:
+    with pytest.raises(InputError, match=f"normalisation={normalisation}: give z_score or body_z_score or percentile"):
+        spec_of(normalisation=normalisation)
 
 
 @pytest.mark.parametrize("placed_by", ["t2", None])

@@ -65,7 +65,10 @@ def stored_otherwise(acquisition: Acquisition, codes: str, folder: Path) -> Acqu
     return dataclasses.replace(acquisition, channels=channels, mask=again(acquisition.mask))
 
 
-@pytest.mark.parametrize("codes", ["LPS", "RAS", "SAR", "PIL"])
+@pytest.mark.parametrize(
+    ("codes", "normalisation"),
+    [("LPS", "z_score"), ("RAS", "z_score"), ("SAR", "body_z_score"), ("PIL", "percentile")],
+)
 @pytest.mark.parametrize(
     ("common", "network"),
     [
@@ -76,14 +79,14 @@ def stored_otherwise(acquisition: Acquisition, codes: str, folder: Path) -> Acqu
     ],
 )
 def test_a_network_is_given_what_it_was_trained_on(
-    common: Sequence[str], network: tuple[str, ...], codes: str, tmp_path: Path
+    common: Sequence[str], network: tuple[str, ...], codes: str, normalisation: str, tmp_path: Path
 ) -> None:
     rows = [row for row in read_table(PHANTOM / "cohort.csv").acquisitions if row.subject == "sub-004"]
     rows = [stored_otherwise(row, codes, tmp_path / row.region) for row in rows]
     kept = [dataclasses.replace(row, channels={name: row.channels[name] for name in common}) for row in rows]
     grid, labels = Grid(4.0, 56, 100), LabelSet.from_config({"muscle": []})
-    cache = open_or_build(tmp_path / "cache", kept, grid=grid, labels=labels)
-    spec = spec_of(channels=network, placed_by=cache.placed_by, grid=grid)
+    cache = open_or_build(tmp_path / "cache", kept, grid=grid, labels=labels, normalisation=normalisation)
+    spec = spec_of(channels=network, placed_by=cache.placed_by, grid=grid, normalisation=normalisation)
     for position, case in enumerate(cache.cases):
         row = next(row for row in rows if row.line == case.acquisition.line)
         recorder = Recorder(spec)

@@ -10,7 +10,6 @@ from torch import Tensor
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.networks.build import build_network
-from musclesense.networks.bundle import CHECKPOINT_FORMAT
 from musclesense.networks.spec import NetworkSpec
 
 GRID = {"spacing_mm": 2.5, "rows": 80, "columns": 160, "fit": "centre"}
@@ -49,7 +48,7 @@ def lay_bare(network: Any, weight: float, bias: float) -> None:
 def checkpoint_of(spec: NetworkSpec, weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """What a checkpoint of the present format holds."""
     return {
-        "format": CHECKPOINT_FORMAT,
+        "format": spec.format,
         "state_dict": {f"network.{name}": tensor for name, tensor in weights.items()},
         "hyper_parameters": {"spec": spec.to_config(), **TRAINED},
     }

@@ -63,6 +63,7 @@ def test_networks_of_several_images_or_of_others_are_refused(tmp_path: Path, mon
     card = read_card(BUNDLE)
     for changed, said in (
         ({"channels": ("fat", "water")}, "takes fat, water; give a network that takes one image"),
+        ({"normalisation": "percentile"}, "takes images normalised by percentile; give a network of z_score"),
         ({"network": {"name": "monai_dynunet"}}, "cannot be written as ONNX"),
         ({"network": {"name": "folded_unet", "width": 4, "depth": 5, "fold": 8}}, "makes up frames"),
     ):

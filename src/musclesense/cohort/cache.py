@@ -19,7 +19,7 @@ from musclesense.cohort.images import read_channel, read_reference
 from musclesense.cohort.table import Acquisition
 from musclesense.errors import InputError
 from musclesense.imaging.digests import image_digest
-from musclesense.imaging.frame import Frame, reference_channel
+from musclesense.imaging.frame import Z_SCORE, Frame, reference_channel
 from musclesense.imaging.grid import Grid, slices_with, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.messages import log
@@ -48,7 +48,7 @@ class SliceCache:
 
     channels: tuple[str, ...]  # names along the channel axis of ``images``
     cases: tuple[Case, ...]  # what each entry shows
-    images: NDArray[np.float16]  # (cases, channels, rows, columns) float16, zero mean and unit standard deviation
+    images: NDArray[np.float16]  # (cases, channels, rows, columns) float16, each normalised
     air: NDArray[np.float32]  # (cases, channels) float32, the value of air in each image
     classes: NDArray[np.uint8]  # (cases, rows, columns) uint8 class indices, 0 is background
     classes_of: Mapping[Region, frozenset[int]]
@@ -103,8 +103,9 @@ def cache_folder(
     grid: Grid,
     labels: LabelSet,
     column: str = "mask",
+    normalisation: str = Z_SCORE,
 ) -> Path:
-    """Name the cache of these acquisitions: a function of rows, the digest of each of `image_files`, grid, labels.
+    """Name the cache of these acquisitions: a function of rows, the digest of each of `image_files`, and the rest.
 
     What is cached has been checked. So the fat fraction, which is not cached, is one of the files.
     """
@@ -114,21 +115,29 @@ def cache_folder(
         who = [acquisition.subject, acquisition.session, acquisition.group, acquisition.region, acquisition.limbs]
         images = {name: digests[file] for name, file in files.items()}
         sources.append([acquisition.line, acquisition.slice, who, images])
-    content = json.dumps([_FORMAT, grid.to_config(), labels.to_config(), sources])
+    how = [] if normalisation == Z_SCORE else [normalisation]  # as caches were named before there was another one
+    content = json.dumps([_FORMAT, grid.to_config(), labels.to_config(), sources, *how])
     return root / hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def open_or_build(
-    folder: Path, acquisitions: Sequence[Acquisition], *, grid: Grid, labels: LabelSet, column: str = "mask"
+    folder: Path,
+    acquisitions: Sequence[Acquisition],
+    *,
+    grid: Grid,
+    labels: LabelSet,
+    column: str = "mask",
+    normalisation: str = Z_SCORE,
 ) -> SliceCache:
     """Open the cache in ``folder``, made first by the one process that gets there first; a damaged one is made anew.
 
     Args:
-        folder: From `cache_folder`, for the same acquisitions, grid, labels and column.
+        folder: From `cache_folder`, for the same acquisitions, grid, labels, column and normalisation.
         acquisitions: Checked rows of a cohort table, each with labels.
         grid: The frame of the network.
         labels: What the values of the reference labels mean.
         column: The table's column of reference labels, of ``table.LABEL_COLUMNS``.
+        normalisation: One of `musclesense.imaging.frame.NORMALISATIONS`.
     """
     if _damaged(folder):
         with locked(folder):
@@ -138,7 +147,7 @@ def open_or_build(
                     with unwritable_errors(folder):
                         shutil.rmtree(folder)
                 with atomic_folder(folder) as draft:
-                    _build(draft, acquisitions, grid, labels, column)
+                    _build(draft, acquisitions, grid, labels, column, normalisation)
     return SliceCache.open(folder, acquisitions)
 
 
@@ -163,10 +172,17 @@ def _damaged(folder: Path) -> Path | None:
     return None
 
 
-def _build(folder: Path, acquisitions: Sequence[Acquisition], grid: Grid, labels: LabelSet, column: str) -> None:
+def _build(
+    folder: Path,
+    acquisitions: Sequence[Acquisition],
+    grid: Grid,
+    labels: LabelSet,
+    column: str,
+    normalisation: str,
+) -> None:
     channels = common_channels(acquisitions)
     # Placed by an image that all of the cohort have, slices lie alike whatever a network takes.
-    frame = Frame(grid, channels, reference_channel(channels))
+    frame = Frame(grid, channels, reference_channel(channels), normalisation)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         numbers = list(pool.map(partial(labelled_slices, column=column), acquisitions))
         firsts = np.concatenate([[0], np.cumsum([len(own) for own in numbers])])

@@ -2,7 +2,7 @@
 
 A bundle is a folder, or one file, of ``card.json`` (what the networks are, and what they were trained on) and
 ``weights.safetensors``: the weights of one network, or of several of one study, each name after the network's number.
-Checkpoints are PyTorch's archives: format 2 as `SegmentationModule` writes it, format 1 as earlier versions did.
+Checkpoints are PyTorch's archives: format 2 or 3 as `SegmentationModule` writes it, format 1 as earlier versions did.
 Neither runs anything that a file holds or names, and what is read is proved to be a network that can be used. What it
 takes of memory is known before it is taken: the file's size, and a few times as much.
 """
@@ -23,7 +23,6 @@ from musclesense.errors import InputError
 from musclesense.networks.build import build_network, require_fit
 from musclesense.networks.card import (
     CARD,
-    FORMAT,
     SUFFIX,
     WEIGHTS,
     is_bundle,
@@ -40,7 +39,7 @@ from musclesense.storage.paths import require_file
 from musclesense.storage.records import require_format, require_modest, write_json
 from musclesense.version import __version__
 
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT = 3
 _OF_NETWORK, _OF_LOSS = "network.", "loss."
 # Until format 2, which image placed the slices was not written down. Scans were placed by their fat image, which every
 # scan that could be given had, and so was training wherever its table had one: masks stay as they were.
@@ -130,7 +129,7 @@ def write_bundle(
     }
     content = save(weights)
     card = {
-        "format": FORMAT,
+        "format": spec.format,
         "about": dict(about),
         "spec": spec.to_config(),
         "networks": len(networks),

@@ -21,7 +21,7 @@ from musclesense.storage.digests import digest_of_bytes
 from musclesense.storage.paths import is_file, is_folder, require_file
 from musclesense.storage.records import LARGEST_RECORD_BYTES, read_json, require_format, require_modest
 
-FORMAT = 2
+FORMAT = 3
 CARD, WEIGHTS = "card.json", "weights.safetensors"
 SUFFIX = ".musclesense"
 """Of a bundle that is one file."""

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from musclesense.errors import InputError
-from musclesense.imaging.frame import Frame
+from musclesense.imaging.frame import NORMALISATIONS, Z_SCORE, Frame
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.vocabulary import CHANNELS, Region
@@ -58,6 +58,7 @@ class NetworkSpec:
     across_mm: float = 0.0
     """Probabilities are weighed with those of the slices beside, by a bell curve of this standard deviation, and pieces
     apart from limbs are dropped. Training does neither: its networks have 0; a bundle may have another value."""
+    normalisation: str = Z_SCORE  # of each image on the grid, one of `NORMALISATIONS`
 
     def __post_init__(self) -> None:
         channels, regions = self.channels, self.regions
@@ -78,6 +79,8 @@ class NetworkSpec:
 
         if not 0 <= self.across_mm <= _FARTHEST_MM:
             raise InputError(f"across_mm={self.across_mm}: give 0 to {_FARTHEST_MM:g} mm")
+        if self.normalisation not in NORMALISATIONS:
+            raise InputError(f"normalisation={self.normalisation}: give {' or '.join(NORMALISATIONS)}")
 
     def at(self, effort: Effort) -> Self:
         """Give the same network with as much test-time augmentation as is asked for."""
@@ -94,7 +97,12 @@ class NetworkSpec:
     @property
     def frame(self) -> Frame:
         """How slices are laid before the network."""
-        return Frame(self.grid, self.channels, self.placed_by)
+        return Frame(self.grid, self.channels, self.placed_by, self.normalisation)
+
+    @property
+    def format(self) -> int:
+        """The format of files that hold it: 3 where those who read 2 would normalise otherwise."""
+        return 2 if self.normalisation == Z_SCORE else 3
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -114,7 +122,8 @@ class NetworkSpec:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Make the specification that ``to_config`` gave; what is absent has its default."""
-        given = {name: config[name] for name in ("threshold", "flip", "across_mm") if name in config}
+        optional = ("threshold", "flip", "across_mm", "normalisation")
+        given = {name: config[name] for name in optional if name in config}
         return cls(
             channels=tuple(config["channels"]),
             placed_by=config["placed_by"],
@@ -139,4 +148,5 @@ class NetworkSpec:
             "flip": self.flip,
             "scales": list(self.scales),
             "across_mm": self.across_mm,
+            "normalisation": self.normalisation,
         }

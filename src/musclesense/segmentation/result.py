@@ -163,6 +163,7 @@ class Segmentation:
             "scales": list(spec.scales),
             "across_mm": spec.across_mm,
             "grid": spec.grid.to_config(),
+            "normalisation": spec.normalisation,
             "networks": [_named_network(path, anonymous) for path in dict.fromkeys(self.networks)],
         }
 

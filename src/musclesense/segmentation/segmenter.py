@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _SLICES_AT_ONCE, _PIXELS_AT_ONCE = 8, 2**22
 _BEYOND = 0.01
 _QUIET_SECONDS = 5.0
-_ALIKE = ("channels", "placed_by", "labels", "grid", "threshold", "regions")
+_ALIKE = ("channels", "placed_by", "labels", "grid", "normalisation", "threshold", "regions")
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from musclesense.errors import InputError
+from musclesense.imaging.frame import Z_SCORE
 from musclesense.imaging.label_files import colour
 from musclesense.networks.card import is_bundle, read_card, read_weights
 from musclesense.networks.onnx import UnsuitedError, multiple_of, onnx_model, require_whole_frames
@@ -102,6 +103,8 @@ def _network(model: str, stem: str) -> tuple[dict[str, Any], dict[str, bytes]]:
     spec = card.spec
     if len(spec.images) > 1:
         raise InputError(f"{model}: takes {', '.join(spec.images)}; give a network that takes one image")
+    if spec.normalisation != Z_SCORE:
+        raise InputError(f"{model}: takes images normalised by {spec.normalisation}; give a network of {Z_SCORE}")
     try:
         require_whole_frames(spec)
         members = [onnx_model(spec, weights) for weights in read_weights(folder, card, load)]

@@ -18,6 +18,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from musclesense.cohort.table import LABEL_COLUMNS
+from musclesense.imaging.frame import Z_SCORE
 from musclesense.networks.shipped import shipped
 from musclesense.training.augmentation import Augmentation
 
@@ -237,6 +238,7 @@ class Config:
 
     ``pretrained``: a network of the package by name, a checkpoint or a bundle, whose weights training begins
     with; null: random weights.
+    ``normalisation``: of each image on the grid, one of `musclesense.imaging.frame.NORMALISATIONS`.
     ``model``, ``loss``, ``optimizer`` and ``schedule`` have a ``name`` of `musclesense.networks.registry`, or the
     ``_target_`` of a class of one's own, and its arguments.
     """
@@ -256,6 +258,7 @@ class Config:
     region: RegionConfig = field(default_factory=RegionConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
     grid: GridConfig = field(default_factory=GridConfig)
+    normalisation: str = Z_SCORE
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from musclesense.cohort import cache, checks, folds
 from musclesense.cohort.table import Acquisition, CohortTable, read_table, scan_table
@@ -78,15 +78,13 @@ def prepare(settings: Settings) -> Inputs:
     """
     table, spec = find_table(settings), settings.spec
     used = used_rows(settings, table)
-    study, column = settings.study, settings.config.labels.column
+    study = settings.study
     open_study(study, settings.config.plain, schema.defaults())
     nested = folds.load_or_draw(study.folds, table, used, known=is_file(study.cohort), **vars(settings.config.folds))
     with locked(study.cohort):
         if not is_file(study.cohort):
             content.write_content(study, used, _images(settings, used, keep=True))
-    slices = cache.open_or_build(
-        _cache_folder(settings, used, keep=True), used, grid=spec.grid, labels=spec.labels, column=column
-    )
+    slices = cache.open_or_build(_cache_folder(settings, used, keep=True), used, **_how(settings))
     split = nested.split(**settings.fold)
     if (model := settings.config.pretrained) is not None:
         require_unseen(place_of(model), content.read_content(study) or [], {*split.validation, *split.test})
@@ -195,9 +193,15 @@ def _digests(settings: Settings, used: Sequence[Acquisition], *, keep: bool) -> 
 
 
 def _cache_folder(settings: Settings, used: Sequence[Acquisition], *, keep: bool) -> Path:
-    config, spec, digests = settings.config, settings.spec, _digests(settings, used, keep=keep)
-    folder, column = Path(config.data) / "cache", config.labels.column
-    return cache.cache_folder(folder, used, digests, grid=spec.grid, labels=spec.labels, column=column)
+    digests = _digests(settings, used, keep=keep)
+    return cache.cache_folder(Path(settings.config.data) / "cache", used, digests, **_how(settings))
+
+
+def _how(settings: Settings) -> dict[str, Any]:
+    """Give what a cache is made by."""
+    spec = settings.spec
+    own = {"grid": spec.grid, "labels": spec.labels, "normalisation": spec.normalisation}
+    return {**own, "column": settings.config.labels.column}
 
 
 def _require_good(settings: Settings, table: CohortTable, used: Sequence[Acquisition]) -> None:

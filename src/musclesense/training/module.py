@@ -73,7 +73,7 @@ class SegmentationModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Say by which format the checkpoint is read."""
-        checkpoint["format"] = bundle.CHECKPOINT_FORMAT
+        checkpoint["format"] = self.spec.format
 
     def require_fit(self) -> None:
         """Refuse a network that does not turn images on the grid into a logit for each class, or a loss of no number.

@@ -144,6 +144,7 @@ def _spec(config: schema.Config, grid: Grid, labels: LabelSet) -> NetworkSpec:
         grid=grid,
         regions=tuple(config.region.regions),
         network=config.model,
+        normalisation=config.normalisation,
         **asdict(config.inference) | {"scales": tuple(config.inference.scales)},
     )
 

@@ -71,7 +71,10 @@ def test_what_is_read_does_not_depend_on_who_drew_and_when(pool: Pool, tmp_path:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"seed": 4}, {"regions": (Region.CALF,)}, {"without": ("disease",)}, {"grid": Grid(6.4, 32, 32)}, {"shard": 8}],
+    [
+        *({"seed": 4}, {"regions": (Region.CALF,)}, {"without": ("disease",)}, {"grid": Grid(6.4, 32, 32)}),
+        *({"shard": 8}, {"normalisation": "percentile"}),
+    ],
 )
 def test_another_recipe_is_another_pool(changed: dict[str, Any]) -> None:
     assert Pool.below(Path(), replace(RECIPE, **changed)).folder != Pool.below(Path(), RECIPE).folder

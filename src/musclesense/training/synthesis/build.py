@@ -32,6 +32,7 @@ def build(config: Config, spec: NetworkSpec) -> Synthesis | None:
         shard=chosen.shard,
         generator=chosen.name,
         channels=spec.channels if spec.channels != GENERATORS[chosen.name][:1] else (),
+        normalisation=spec.normalisation,
     )
     return Synthesis(Pool.below(Path(config.data) / "pool", recipe), chosen)
 

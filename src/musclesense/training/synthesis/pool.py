@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError, report_input_errors
-from musclesense.imaging.frame import Frame, reference_channel
+from musclesense.imaging.frame import Z_SCORE, Frame, reference_channel
 from musclesense.imaging.grid import Grid
 from musclesense.imaging.labels import LabelSet
 from musclesense.phantom.version import current_version
@@ -66,6 +66,7 @@ class Recipe:
     shard: int  # slices in a file
     generator: str = "any_scanner"  # one of `GENERATORS`
     channels: tuple[str, ...] = ()  # images, of those that it draws; none: the first
+    normalisation: str = Z_SCORE  # of each image, one of `NORMALISATIONS`
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -91,7 +92,7 @@ class Recipe:
         )
         drawn = GENERATORS[self.generator]
         shown = {drawn[0]: synthetic.image, **synthetic.others}
-        frame = Frame(self.grid, self.images, reference_channel(drawn))
+        frame = Frame(self.grid, self.images, reference_channel(drawn), self.normalisation)
         native = {name: synthetic.stored(image) for name, image in shown.items()}
         images, air, placement = frame.prepare(synthetic.geometry, native)
         truth = self.labels.encode(synthetic.stored(getattr(synthetic, self.column)))
@@ -105,16 +106,13 @@ class Recipe:
         plain = {"regions": sorted(self.regions), "without": sorted(self.without), "channels": list(self.channels)}
         parts = {"grid": self.grid.to_config(), "labels": self.labels.to_config()}
         named = {"format": _FORMAT, "phantom": current_version(self.generator)} | vars(self) | plain | parts
-        if self.generator == "any_scanner":  # as recipes were before there was another one
-            del named["generator"]
-        if not self.channels:
-            del named["channels"]
-        return named
+        before = {"generator": "any_scanner", "channels": [], "normalisation": Z_SCORE}  # when there was no other one
+        return {name: value for name, value in named.items() if name not in before or value != before[name]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """Make the recipe that ``to_config`` gave."""
-        own = {"generator": "any_scanner", "channels": ()} | config
+        own = {"generator": "any_scanner", "channels": (), "normalisation": Z_SCORE} | config
         own = {field.name: own[field.name] for field in fields(cls)}
         own["regions"] = tuple(map(Region, own["regions"]))
         own |= {name: tuple(own[name]) for name in ("without", "channels")}
