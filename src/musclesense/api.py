@@ -168,6 +168,7 @@ def segment(
     erode: float | None = None,
     slices: "str | tuple[int, int] | None" = None,
     with_cut: bool = False,
+    dicom_seg: bool = False,
 ) -> "Segmentation":
     """Segment the muscle of a scan.
 
@@ -184,13 +185,14 @@ def segment(
         erode: Measure once more without so many mm along the border of each region.
         slices: First and last slice that totals count, from 0: ``(2, 8)`` or ``"2:8"``. None: all.
         with_cut: Let totals count what the edge of the image cuts.
+        dicom_seg: Of a scan that is DICOM: let ``.save`` write ``mask.dcm``, too, which names the patient.
 
     Returns:
         The result: ``.mask`` is an array in the voxels of the scan, ``.table`` a pandas table of areas, volumes and fat
         fractions by slice and limb, ``.figure()`` a picture to judge the mask by, ``.save(folder)`` writes them all.
 
     Raises:
-        InputError: The model cannot be used for this scan.
+        InputError: The model cannot be used for this scan, or no ``mask.dcm`` can be made of it.
 
     >>> import musclesense as ms
     >>> row = ms.read_cohort("phantom/cohort.csv").frame.iloc[0]
@@ -203,12 +205,15 @@ def segment(
     >>> result.save("result").as_posix()
     'result'
     """
+    from musclesense.intake import dicom_seg as seg
     from musclesense.segmentation.measuring import Measuring
     from musclesense.segmentation.segmenter import segment
 
-    measuring = Measuring.asked(erode, slices, with_cut)
+    measuring, shown = Measuring.asked(erode, slices, with_cut), _scan_of(scan)
+    if dicom_seg:
+        seg.require_dicom_seg(anonymous=False, scan=shown)
     return segment(
-        _scan_of(scan),
+        shown,
         model=model,
         region=region,
         limbs=limbs,
@@ -216,6 +221,7 @@ def segment(
         effort=effort,
         out_of_fold=out_of_fold,
         measuring=measuring,
+        beside=seg.dicom_seg if dicom_seg else None,
     )
 
 

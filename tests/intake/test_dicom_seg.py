@@ -1,6 +1,7 @@
 """``segment --dicom-seg``: the mask beside the scanner's images, only where it was asked for and can be."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tests.dicom.making import Series, of_type, write_classic
 from tests.segmentation.conftest import leg_scan
 
+import musclesense as ms
 from musclesense.cli.main import main
 from musclesense.imaging.nifti import read_volume, write_volume
 from musclesense.vocabulary import Region
@@ -45,6 +47,35 @@ def test_the_mask_of_a_dicom_folder_is_written_as_one_where_it_is_asked_for(fold
     assert "mask.dcm" in record["results"] and "Doe" not in (out / "run.json").read_text()
     segment(folder, out=out)  # without it, that of an earlier call does not stay
     assert not (out / "mask.dcm").exists() and (out / "mask.nii.gz").exists()
+
+
+def test_python_writes_what_the_command_writes(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("highdicom", reason="comes with musclesense[dicom]")
+    segment(folder, "--dicom-seg", out=tmp_path / "command")
+    made = ms.segment(folder, region="thigh", model="any_contrast", effort="fast", dicom_seg=True)
+    with pytest.raises(ms.InputError, match=r"^anonymous=True: mask\.dcm names the patient; leave one out$"):
+        made.save(tmp_path / "nobody", anonymous=True)
+    assert not (tmp_path / "nobody").exists()
+    made.save(tmp_path / "python")
+    command, python = (json.loads((tmp_path / own / "run.json").read_text()) for own in ("command", "python"))
+    assert command["results"].keys() == python["results"].keys() and "mask.dcm" in python["results"]
+    files = [pydicom.dcmread(tmp_path / own / "mask.dcm") for own in ("command", "python")]
+    # Each file has identifiers and a time of its own.
+    said = [[line for line in str(file).splitlines() if not re.search(" (UI|DA|TM|DT): ", line)] for file in files]
+    assert said[0] == said[1] and len(said[0]) > 100
+    assert files[0].PixelData == files[1].PixelData
+
+
+@pytest.mark.parametrize(
+    ("channel", "said"), [("fat", "goes with a scan that is DICOM"), ("image", "goes with a scan")]
+)
+def test_python_refuses_it_of_other_scans_before_the_work(
+    channel: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("musclesense.intake.dicom_seg.find_spec", lambda _: True)
+    monkeypatch.setattr("musclesense.segmentation.segmenter.segment", lambda *_, **__: pytest.fail("worked"))
+    with pytest.raises(ms.InputError, match=f"^dicom_seg: {said}"):
+        ms.segment(leg_scan(Region.THIGH, (0.5,), channel=channel), dicom_seg=True)
 
 
 def test_images_that_make_none_are_told_of_before_the_work(

@@ -139,7 +139,7 @@ def segment(
     from musclesense.intake import dicom_seg as segmentation
     from musclesense.intake.found import read_given
     from musclesense.segmentation import segmenter
-    from musclesense.segmentation.measured import MASK, NOTHING, SEGMENTATION, files_of, require_place
+    from musclesense.segmentation.measured import MASK, SEGMENTATION, files_of, require_place
     from musclesense.segmentation.measuring import Measuring
 
     measuring = Measuring.asked(erode, slices, with_cut)
@@ -171,9 +171,9 @@ def segment(
         effort=effort,
         out_of_fold=out_of_fold,
         measuring=measuring,
+        beside=segmentation.dicom_seg if dicom_seg else None,
     )
-    more = segmentation.dicom_seg(made) if dicom_seg else NOTHING
-    saved = made.save(out, anonymous=anonymous, more=more) / MASK
+    saved = made.save(out, anonymous=anonymous) / MASK
     if scan.phase_unit is not None:
         log.info(f"phases: {scan.phase_unit}")
     print(saved)

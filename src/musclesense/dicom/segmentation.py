@@ -13,7 +13,7 @@ from pydicom.uid import generate_uid
 from musclesense.dicom.frames import DAMAGED, quiet, read_frames
 from musclesense.dicom.kinds import Kind
 from musclesense.dicom.stacks import Stack, grouped
-from musclesense.errors import InputError, reason_of
+from musclesense.errors import ArgumentError, InputError, plain, reason_of
 from musclesense.imaging.labels import LabelSet, without_side
 from musclesense.imaging.nifti import Geometry
 from musclesense.version import __version__
@@ -75,8 +75,8 @@ def write_segmentation(
             _renumber(found, stack)
             found.save_as(file)
         except DAMAGED as error:
-            said = f"makes no DICOM segmentation ({reason_of(error)}); leave out --dicom-seg"
-            raise InputError(f"{stack.first.file}: {said}") from error
+            said = plain(f"{stack.first.file}: makes no DICOM segmentation ({reason_of(error)})")
+            raise ArgumentError(f"{said}; leave out {{dicom_seg}}", dicom_seg="") from error
 
 
 def _stack_of(source: Path, geometry: Geometry) -> Stack:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from musclesense.errors import InputError
+from musclesense.errors import ArgumentError
 from musclesense.imaging.labels import LabelSet
 from musclesense.segmentation.measured import SEGMENTATION, Writer
 from musclesense.segmentation.result import Segmentation
@@ -23,16 +23,18 @@ def require_dicom_seg(anonymous: bool, scan: Scan | None = None) -> None:
         scan: What will be segmented, where it is one.
 
     Raises:
-        InputError: They must not, the scan is not of DICOM, or a package is missing.
+        ArgumentError: They must not, the scan is not of DICOM, or a package is missing.
     """
     if anonymous:
-        raise InputError("--dicom-seg: holds the patient's name and number, as DICOM does; leave out --anonymous or it")
+        said = "holds the patient's name and number, as DICOM does; leave out {anonymous} or it"
+        raise ArgumentError(f"{{dicom_seg}}: {said}", dicom_seg="", anonymous="")
     if find_spec("highdicom") is None:
-        raise InputError("--dicom-seg: its package is not installed; pip install 'musclesense[dicom]'")
+        said = "its package is not installed; pip install 'musclesense[dicom]'"
+        raise ArgumentError(f"{{dicom_seg}}: {said}", dicom_seg="")
     if scan is None:
         return
     if DICOM not in scan.files:
-        raise InputError("--dicom-seg: goes with a scan that is DICOM; leave it out")
+        raise ArgumentError("{dicom_seg}: goes with a scan that is DICOM; leave it out", dicom_seg="")
     from musclesense.dicom.segmentation import write_segmentation  # takes long to import
 
     nothing, muscle = np.zeros(scan.geometry.shape, np.uint8), LabelSet.from_config({"muscle": []})

@@ -1,6 +1,6 @@
 """A segmented scan: mask, measurements, pictures to judge it by, and what made it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from musclesense.errors import ArgumentError
 from musclesense.imaging.grid import Placement, take_slice
 from musclesense.imaging.nifti import Geometry
 from musclesense.networks.shipped import shipped
@@ -44,6 +45,7 @@ class Segmentation:
         measuring: How it is measured.
         runtime: The library that the networks computed with, and its version.
         looked: What they found in each slice, on a coarse grid; empty where that is not known.
+        beside: Gives what is written beside all else, by name: files that tell who is shown; None: nothing.
     """
 
     scan: Scan
@@ -55,6 +57,7 @@ class Segmentation:
     measuring: Measuring = PLAIN
     runtime: Mapping[str, str] = field(default_factory=dict)
     looked: Sequence[Looked] = ()
+    beside: "Beside | None" = None
 
     @cached_property
     def measured(self) -> MeasuredMask:
@@ -125,23 +128,26 @@ class Segmentation:
         """Draw the outline of the mask on slices of the scan."""
         return self.measured.figure()
 
-    def save(self, folder: str | Path, *, anonymous: bool = False, more: Mapping[str, Writer] = NOTHING) -> Path:
+    def save(self, folder: str | Path, *, anonymous: bool = False) -> Path:
         """Write mask, table, label names, ``qc.html``, ``qc.png`` and ``run.json``, all of them or none.
 
-        Where fat and water were separated from echoes, they and the fat fraction are written, too.
+        Where fat and water were separated from echoes, they and the fat fraction are written, too; where
+        `musclesense.segment` was asked for it, ``mask.dcm``.
 
         Args:
             folder: Made where it is missing. Results of an earlier call are replaced, unless somebody changed them.
             anonymous: Leave the names of files out of ``run.json``; their SHA-256 stay.
-            more: What else is written beside them, by name.
 
         Returns:
             The folder.
 
         Raises:
             InputError: It cannot be written, or holds a file of another origin, or a changed one, under one of the
-                names.
+                names; or ``mask.dcm`` was asked for, which names the patient, and ``anonymous``.
         """
+        more = NOTHING if self.beside is None else self.beside(self)
+        if anonymous and more:
+            raise ArgumentError(f"{{anonymous}}: {', '.join(more)} names the patient; leave one out", anonymous="True")
         return self.measured.save(Path(folder), self.record(anonymous), more)
 
     def record(self, anonymous: bool = False) -> dict[str, Any]:
@@ -166,6 +172,9 @@ class Segmentation:
             "normalisation": spec.normalisation,
             "networks": [_named_network(path, anonymous) for path in dict.fromkeys(self.networks)],
         }
+
+
+Beside = Callable[[Segmentation], Mapping[str, Writer]]
 
 
 def _own_name(weights: Path) -> str | None:

@@ -23,7 +23,7 @@ from musclesense.networks.shipped import default_model, place_of, shipped
 from musclesense.networks.spec import Effort, NetworkSpec
 from musclesense.segmentation.measuring import PLAIN, Measuring
 from musclesense.segmentation.oddities import like_water, odd_bodies
-from musclesense.segmentation.result import Segmentation
+from musclesense.segmentation.result import Beside, Segmentation
 from musclesense.segmentation.scan import Scan, compare_region, limbs_of, region_of, word_of
 from musclesense.segmentation.seen import tell, unseen_by
 from musclesense.segmentation.trust import Looked
@@ -182,6 +182,7 @@ def segment(
     out_of_fold: bool = False,
     told: bool = False,
     measuring: Measuring = PLAIN,
+    beside: Beside | None = None,
 ) -> Segmentation:
     """Segment a scan, as `musclesense.segment` says; with ``told``, nothing is said of who has seen the subject."""
     measuring.require_slices(scan.geometry)
@@ -209,7 +210,7 @@ def segment(
     if segmenter.spec.across_mm and where is scan.limbs.limbs:  # as trained, or as in stacks
         drop_strays(classes, scan.limbs, scan.geometry)
     by = segmenter.predictor.runtime
-    made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, where, measuring, by, looked)
+    made = Segmentation(scan, classes, segmenter.spec, segmenter.files, shown, where, measuring, by, looked, beside)
     if region is not None:
         compare_region(made.scan, shown)
     _say_beyond(made)
