@@ -70,7 +70,7 @@ def once(started: float, overrides: list[str]) -> None:
         told[next(stages)] = (now[0] - before[0], now[1] - before[1])
         before = now
 
-    from musclesense.cli.verbs import train as run_training
+    from musclesense.cli.studies import train as run_training
     from musclesense.training import run as run_module
     from musclesense.training.module import SegmentationModule
 

@@ -1,10 +1,14 @@
 """The verbs of the command line: what they print, and how they refuse. ``segment`` has its own tests."""
 
+import argparse
+import functools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +46,56 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("phantom") / "smoke"
     main(["phantom", str(out), "--preset", "smoke", "--seed", "3"])
     return out / "cohort.csv"
+
+
+TAKES = dict(cli._VERBS)
+
+
+def words_of(run: Callable[..., None], out: Path) -> list[str] | None:
+    """The fewest words of a verb that writes to ``out``; None where it takes no such place."""
+    parser, words = argparse.ArgumentParser(), [run.__name__.replace("_", "-")]
+    for argument in TAKES[run]:
+        argument(parser)
+    actions = [action for action in parser._actions if action.dest != "help"]
+    for action in actions:
+        values = [str(out)] if action.dest == "out" else ["x"] * (action.nargs if isinstance(action.nargs, int) else 1)
+        if action.dest == "out" or action.required:
+            words += [*action.option_strings[:1], *values]
+    return words if any(action.dest == "out" for action in actions) else None
+
+
+WRITING = [run for run in TAKES if words_of(run, Path())]
+
+
+@pytest.mark.parametrize("run", WRITING, ids=lambda run: run.__name__)
+def test_where_results_cannot_be_written_no_verb_works(
+    run: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = list[Path]()
+
+    @functools.wraps(run)
+    def verb(**asked: Any) -> None:
+        began.append(asked["out"])
+
+    monkeypatch.setattr(cli, "_VERBS", {verb: TAKES[run]})
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "lost").symlink_to("gone")
+    for place, said in (("file/out", "cannot be written (Not a directory)"), ("lost/out", "a link that leads nowhere")):
+        words = words_of(run, tmp_path / place)
+        assert words is not None
+        (line,) = refused(capsys, *words)
+        assert said in line
+    assert not began
+    for place in ("file", "new/out", "out"):  # what is there, the verb itself may refuse, or add to
+        words = words_of(run, tmp_path / place)
+        assert words is not None
+        main(words)
+    assert began == [tmp_path / "file", tmp_path / "new/out", tmp_path / "out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "lost"]
+
+
+def test_verbs_that_write_are_many() -> None:
+    assert {run.__name__ for run in WRITING} >= {"site", "segment", "find_scans", "compare", "import_dicom", "phantom"}
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from musclesense.cli import verbs
+from musclesense.cli import scans
 from musclesense.cli.main import main
 from musclesense.serve.main import default_data
 
@@ -66,7 +66,7 @@ def test_without_its_packages_it_says_how_to_install_them(
         main(["serve"])
     assert refused.value.code == 2
     assert capsys.readouterr().err == "error: serve: its packages are not installed; pip install 'musclesense[serve]'\n"
-    assert verbs.serve.__doc__
+    assert scans.serve.__doc__
 
 
 def test_the_usual_folder_is_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

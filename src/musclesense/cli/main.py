@@ -1,4 +1,4 @@
-"""``musclesense VERB``: what each verb takes. What it does is in `verbs`."""
+"""``musclesense VERB``: what each verb takes. What it does is in `scans` and `studies`."""
 
 import argparse
 import os
@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from musclesense import endings
-from musclesense.cli import verbs
+from musclesense.cli import scans, studies
 from musclesense.errors import InputError, report_input_errors
 from musclesense.messages import to_console
 from musclesense.phantom.cohorts.presets import PRESETS
+from musclesense.storage.paths import is_file, require_writable
 from musclesense.version import __version__
 from musclesense.vocabulary import Channel, Echo, Limbs, Region
 
@@ -32,9 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         to_console()
         if words[:1] == ["train"]:  # which speaks Hydra's language
             sys.argv[1:] = [*words[1:], *(word for word in given if word == _DEBUG)]
-            verbs.train()
+            studies.train()
             return
         asked = vars(_parser().parse_args(words))
+        if isinstance(out := asked.get("out"), Path):  # before the work, which takes long
+            require_writable(out.parent if is_file(out) else out)
         asked.pop("run")(**asked)
 
 
@@ -126,15 +129,15 @@ def _folds_or_seed(parser: argparse.ArgumentParser) -> None:
 
 
 _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
-    verbs.check: [_COHORT],
-    verbs.folds: [
+    studies.check: [_COHORT],
+    studies.folds: [
         _COHORT,
         _ROWS,
         _takes("--outer", type=int, default=5, help="outer folds (default 5)"),
         _takes("--inner", type=int, default=5, help="inner folds (default 5)"),
         _SEED,
     ],
-    verbs.export_nnunet: [
+    studies.export_nnunet: [
         _COHORT,
         _takes("out", type=Path, metavar="OUT", help="folder to make, such as nnUNet_raw/Dataset101_Thigh"),
         _takes("--channels", nargs="+", required=True, metavar="CHANNEL", help="such as fat water"),
@@ -144,7 +147,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--outer", type=int, default=0, help="outer fold whose test cases are the test set (default 0)"),
         _folds_or_seed,
     ],
-    verbs.import_nnunet: [
+    studies.import_nnunet: [
         _takes("dataset", type=Path, metavar="DATASET", help="such as nnUNet_raw/Dataset101_Thigh"),
         _takes("out", type=Path, metavar="OUT", help="folder of the cohort; with --predictions of the study"),
         _takes("--region", choices=_REGIONS, help="of every case, where export-nnunet did not write"),
@@ -154,12 +157,12 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--fold", type=int, default=0, help="nnU-Net's, which predicted them (default 0)"),
         _takes("--cohort", type=Path, metavar="TABLE", help="with --predictions: the table, if it was moved"),
     ],
-    verbs.import_dicom: [
+    scans.import_dicom: [
         _takes("folder", type=Path, metavar="FOLDER", help="as scanner or PACS exported it"),
         _OUT,
         _SERIES,
     ],
-    verbs.find_scans: [
+    scans.find_scans: [
         _takes(
             "folder", type=Path, metavar="FOLDER", help="with a folder for each subject, or images named after them"
         ),
@@ -168,7 +171,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
             "--out", type=Path, required=True, metavar="TABLE", help="the cohort table to write, such as cohort.csv"
         ),
     ],
-    verbs.phantom: [
+    studies.phantom: [
         _takes("out", type=Path, metavar="OUT", help="folder to make"),
         _takes("--preset", default="demo", help=f"one of {', '.join(PRESETS)} (default demo)"),
         _takes("--seed", type=int, default=1, help="same seed, same bytes (default 1)"),
@@ -176,7 +179,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--slices", choices=("all", "mid"), default="all", help="mid: the middle slice alone"),
         _takes("--label-all", action="store_true", help="let every slice count as labelled, not the mid one"),
     ],
-    verbs.separate: [
+    scans.separate: [
         *_echoes("magnitude and phase at this echo time, or one complex image", nargs="+", required=True),
         _OUT,
         _takes("--fat-peaks", type=int, choices=(1, 6), default=1, help=_FAT_PEAKS),
@@ -185,7 +188,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--tr", type=float, metavar="MS", help="repetition time; goes with --flip-angle"),
         _takes("--fat-shift", type=float, nargs=2, default=(0.0, 0.0), metavar=("I", "J"), help=_FAT_SHIFT),
     ],
-    verbs.segment: [
+    scans.segment: [
         *_SCAN,
         *_echoes("magnitude and phase at this echo time; beside --fat the magnitude alone", nargs="+"),
         *_IMAGES,
@@ -205,7 +208,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         *_MEASURING,
         _OUT,
     ],
-    verbs.measure: [
+    scans.measure: [
         *_SCAN,
         _takes("--mask", type=Path, required=True, metavar="MASK", help="NIfTI or NRRD, in the voxels of the images"),
         *_IMAGES,
@@ -217,7 +220,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         *_MEASURING,
         _OUT,
     ],
-    verbs.score: [
+    studies.score: [
         _COHORT,
         _takes("out", type=Path, metavar="OUT", help="folder to make: tables and pictures"),
         _MODEL,
@@ -233,7 +236,7 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _CLASSES,
         _DEVICE,
     ],
-    verbs.serve: [
+    scans.serve: [
         *_PAGE,
         _takes("--data", type=Path, metavar="DIR", help="of uploads and results (default: ~/.musclesense/serve)"),
         _MODEL,
@@ -244,18 +247,18 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--keep-hours", type=float, default=24, metavar="N", help="until all is removed (default 24)"),
         _takes("--upload-mb", type=int, default=1024, metavar="N", help="size of an upload in MiB (default 1024)"),
     ],
-    verbs.site: [
+    scans.site: [
         _takes("--out", type=Path, required=True, metavar="DIR", help="folder to make"),
         _takes("--model", dest="models", action="append", default=[], metavar="NAME|PATH", help=_SITE_MODEL),
         _takes("--runtime", type=Path, metavar="FILE|DIR", help=_SITE_RUNTIME),
         _REGISTRY,
     ],
-    verbs.review: [
+    scans.review: [
         _takes("folder", type=Path, metavar="FOLDER", help="results of segment, of one scan or many, or a study"),
         *_PAGE,
     ],
-    verbs.models: [_takes("name", nargs="?", metavar="NAME", help="show the card of this one, or of a bundle")],
-    verbs.export_bundle: [
+    scans.models: [_takes("name", nargs="?", metavar="NAME", help="show the card of this one, or of a bundle")],
+    studies.export_bundle: [
         _takes("model", metavar="MODEL", help="a study below runs/, a run, a checkpoint or a bundle"),
         _takes("--out", type=Path, required=True, metavar="OUT", help="folder to make, or a file NAME.musclesense"),
         _takes("--card", type=Path, metavar="FILE", help="what people say of the networks, as YAML: title, use, ..."),
@@ -263,38 +266,38 @@ _VERBS: Mapping[Callable[..., None], Sequence[_Argument]] = {
         _takes("--half", action="store_true", help="store weights in half precision, in half the room"),
         _CLASSES,
     ],
-    verbs.export_onnx: [
+    studies.export_onnx: [
         _takes("model", metavar="MODEL", help="a network of the package, a run, a checkpoint or a bundle of one"),
         _takes("--out", type=Path, required=True, metavar="FILE", help="file to write, such as network.onnx"),
         _CLASSES,
     ],
-    verbs.train: [],
-    verbs.search: [
+    studies.train: [],
+    studies.search: [
         _takes("words", nargs="+", metavar="KEY=VALUE", help="as for train; search=learning or KEY=interval(A,B)"),
         _takes("--trials", type=int, default=20, metavar="N", help="in all (default 20); the same command goes on"),
         _SEED,
     ],
-    verbs.report: [
+    studies.report: [
         _takes("study", type=Path, metavar="STUDY", help="a folder below runs/"),
         _takes("--volumes", action="store_true", help="let the page show scans in a viewer, NiiVue"),
         _takes("--viewer", type=Path, metavar="FILE|DIR", help=_VIEWER),
         _REGISTRY,
     ],
-    verbs.dashboard: [_takes("study", type=Path, metavar="STUDY", help="a folder below runs/")],
-    verbs.compare: [
+    studies.dashboard: [_takes("study", type=Path, metavar="STUDY", help="a folder below runs/")],
+    studies.compare: [
         _takes("studies", type=Path, nargs="+", metavar="STUDY", help="folders below runs/, the reference first"),
         _takes(
             "--margin", type=float, metavar="DICE", help="say whether a study is equivalent within it, such as 0.01"
         ),
         _TABLES,
     ],
-    verbs.retest: [
+    studies.retest: [
         _READ,
         _VISITS,
         _takes("--within", type=float, default=8.0, metavar="WEEKS", help="of two visits, at most (default 8)"),
         _TABLES,
     ],
-    verbs.change: [
+    studies.change: [
         _READ,
         _VISITS,
         _takes("--apart", type=float, default=26.0, metavar="WEEKS", help="of first and last, at least (default 26)"),

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -212,8 +213,9 @@ def test_nothing_is_written_where_a_file_has_the_folder_s_name(write_study: Stud
     folder = write_study(finished=[])
     (folder / "report").touch()
     before = {*folder.iterdir()}
+    unused: Any = SimpleNamespace(files=lambda: pytest.fail("was fetched"))
     with pytest.raises(InputError, match=r"/report: cannot be written \(Not a directory\)"):
-        write_report(folder)
+        write_report(folder, unused)
     assert {*folder.iterdir()} == before
 
 

@@ -60,14 +60,15 @@ def write_report(folder: Path, viewer: Viewer | None = None) -> Path:
         InputError: The folder is no study, one of its files cannot be understood, or the viewer is not to be had.
     """
     study = read_study(folder)
-    report, of_viewer = study.folder.report, None if viewer is None else viewer.files()
+    report = study.folder.report
+    require_within(study.folder.path, report.path, report.figure("").parent, report.volumes)
+    require_writable(report.path)
+    of_viewer = None if viewer is None else viewer.files()
     # All of it is made before any of it is written: what cannot be read is found while nothing has changed.
     pictures, drawn, described = _pictures(study), _overlays(study), Described.of(study)
     template = page_template("musclesense.evaluation.report", "template.html")
     shown = {"pictures": pictures, "overlays": drawn, "acquisitions": described.tables, "points": Points.of(study)}
     page = template.render(**_content(study), **shown, volumes=viewer is not None)
-    require_within(study.folder.path, report.path, report.figure("").parent, report.volumes)
-    require_writable(report.path)
     with locked(report.path):
         tables.write_tables(study, report)
         described.write(report)
