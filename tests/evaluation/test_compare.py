@@ -173,6 +173,58 @@ def test_each_study_is_compared_where_it_has_a_region_in_common_with_the_first(w
         compare([calf, both, thigh])
 
 
+def in_parts(case: Case, share: float = 0.25) -> list[Case]:
+    """Divide the voxels of a case among two labels."""
+    tp, fp, fn = (round(share * count) for count in (case.tp, case.fp, case.fn))
+    of_left = {"tp": tp, "fp": fp, "fn": fn}
+    of_right = {name: getattr(case, name) - count for name, count in of_left.items()}
+    return [
+        replace(
+            case,
+            label=label,
+            dice=2 * own["tp"] / (2 * own["tp"] + own["fp"] + own["fn"]),
+            whole_dice=0.9 * (case.dice or 0),
+            volume_true_ml=(own["tp"] + own["fn"]) * 0.0156,
+            volume_predicted_ml=(own["tp"] + own["fp"]) * 0.0156,
+            **own,
+        )
+        for label, own in (("left", of_left), ("right", of_right))
+    ]
+
+
+def test_studies_of_other_labels_are_compared_as_one_mask(write_study: StudyWriter, caplog) -> None:
+    one = changed(write_study("one", finished=SOME), lambda case: replace(case, whole_dice=case.dice))
+    parts = write_study("parts", finished=SOME)
+    for run in read_study(parts).runs:
+        if run.cases:
+            write_cases(run.folder, [part for case in run.cases for part in in_parts(case)])
+            write_done(run.folder, outer=run.outer, inner=run.inner, scores={})
+    for pair, sign in (([one, parts], 1), ([parts, one], -1)):
+        rows = compare(pair, margin=0.2).rows
+        assert {(row["label"], row["measure"]) for row in rows} == {("all", "dice"), ("all", "volume_off_percent")}
+        for row in rows:
+            if row["measure"] == "dice":  # the mean over acquisitions, each over its networks
+                worst, best = sorted((row["mean"], row["mean_reference"]))
+                assert worst == pytest.approx(0.9 * best) and row["difference"] * sign < 0
+                assert row["equivalent"] == "yes" and row["undefined"] == 0
+            else:
+                assert row["difference"] == pytest.approx(0, abs=1e-9)
+    assert "parts: has other labels than" in caplog.text
+    compare([parts, parts])  # of the same labels, as ever
+
+
+@pytest.mark.parametrize("what", ["a run of an earlier release", "another truth"])
+def test_other_labels_whose_masks_as_one_are_unknown_or_of_another_truth_are_refused(
+    write_study: StudyWriter, what: str
+) -> None:
+    one = changed(write_study("one", finished=SOME), lambda case: replace(case, whole_dice=case.dice))
+    change: dict[str, Any] = {"whole_dice": 0.5, "fn": 7} if what == "another truth" else {}
+    other = changed(write_study("other", finished=SOME), lambda case: replace(case, label="soleus", **change))
+    said = "true mask has" if what == "another truth" else "other: has no label in common with .*one; give studies"
+    with pytest.raises(InputError, match=said):
+        compare([one, other])
+
+
 def test_runs_that_one_study_lacks_are_left_out_and_told(write_study: StudyWriter, caplog) -> None:
     more, fewer = write_study("more", finished=SOME), write_study("fewer", finished=SOME[:2])
     rows = compare([more, fewer]).rows

@@ -56,6 +56,7 @@ ABLATIONS: dict[str, tuple[str, list[Any]]] = {
     "normalisation": ("normalisation", ["z_score", "body_z_score", "percentile"]),
     "width": ("model.width", [32, 16, 64]),
     "loss": ("loss.dice_weight", [1.0, 0.0]),
+    "labels": ("labels.name", ["compartments_whole", "compartments_sides", "compartments"]),
     "region": ("region.name", ["lower_limb", "calf", "thigh"]),
 }
 
@@ -81,6 +82,17 @@ def test_the_arms_of_an_ablation_are_studies_that_differ_in_it_alone(
     own = {one for other in plain[1:] for one in differences(plain[0], other, {})}
     assert {one.partition(".")[0] for one in own} <= {key.partition(".")[0], "channels", "model"}
     assert len({study.path.name[:-8] for study in plan.studies}) == len(arms), "the name shows the arm"
+
+
+@pytest.mark.parametrize("region", ["lower_limb", "calf", "thigh"])
+def test_the_label_sets_of_an_ablation_hold_the_same_muscles(plan_of: PlanOf, region: str) -> None:
+    whole, sides, muscles = (
+        run.spec.labels.to_config() for run in plan_of("+ablation=labels", f"region={region}").studies.values()
+    )
+    assert whole == {"muscle": []}, "any positive value"
+    for side in ("left", "right"):
+        own = {value for name, values in muscles.items() if name.endswith(f"_{side}") for value in values}
+        assert own and (own == {*sides[side]} if region == "lower_limb" else own < {*sides[side]})
 
 
 def test_an_arm_may_be_left_out_or_put_in(plan_of: PlanOf) -> None:

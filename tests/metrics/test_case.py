@@ -132,6 +132,28 @@ def test_the_oracle_is_at_least_the_score_of_each_class(data, seed, threshold, c
         assert case.oracle_dice is not None and case.oracle_dice >= case.dice
 
 
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 2**32 - 1), classes=st.integers(1, 3))
+def test_the_dice_of_all_labels_as_one_mask_is_that_of_one_class(data, seed, classes) -> None:
+    row, mask, shown = first_case(data)
+    rng = np.random.default_rng(seed)
+    labels = LabelSet.from_config({f"c{n}": [n] for n in range(1, classes + 1)})
+    truth, predicted = (
+        np.where(rng.random(shown.shape) < 0.3, rng.integers(1, classes + 1, shown.shape), 0) for _ in "12"
+    )
+    usual: dict[str, Any] = {
+        "outer": 0,
+        "inner": 0,
+        "truth": truth.astype(np.uint8),
+        "predicted": predicted.astype(np.uint8),
+    }
+    cases = score_slice(row, row.slice or 0, mask.geometry, labels=labels, classes=range(1, classes + 1), **usual)
+    usual |= {name: (usual[name] > 0).astype(np.uint8) for name in ("truth", "predicted")}
+    muscle = LabelSet.from_config({"muscle": []})
+    (whole,) = score_slice(row, row.slice or 0, mask.geometry, labels=muscle, classes={1}, **usual)
+    assert [case.whole_dice for case in cases] == [whole.dice] * classes and whole.whole_dice == whole.dice
+
+
 def test_the_oracle_is_unknown_without_probabilities_and_undefined_without_a_truth(data) -> None:
     row, mask, truth = first_case(data)
     usual: dict[str, Any] = {"outer": 0, "inner": 0, "labels": LabelSet.from_config({"muscle": []})}

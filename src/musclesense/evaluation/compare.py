@@ -24,7 +24,7 @@ from musclesense.studies.study import RunStatus, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas import DataFrame
+    from pandas import DataFrame, Series
 
 DRAWS = 10_000
 CERTAIN = 90.0
@@ -199,7 +199,7 @@ def _rows(reference: "DataFrame", other: "DataFrame", margin: float | None) -> I
         for label in labels:
             chosen = (reference.region == region) & ((label == ALL) | (reference.label == label))
             if chosen.any():
-                for name in PAIRED:
+                for name in [name for name in PAIRED if name in reference]:
                     row = _compared(reference[chosen], other[chosen], name, margin)
                     yield {"region": region, "label": label, "measure": name, **row}
 
@@ -278,15 +278,22 @@ def _common_cases(studies: Sequence[Study]) -> list[tuple["DataFrame", "DataFram
 
 
 def _pair(one: Study, reference: "DataFrame", other: Study, frame: "DataFrame") -> tuple["DataFrame", "DataFrame"]:
-    """Give the cases of the regions and labels that two studies have."""
+    """Give the cases of the regions and labels that two studies have; without a common label all of each as one."""
+    measured = _measured
     for name in ("region", "label"):
         common = {*getattr(one, f"{name}s")} & {*getattr(other, f"{name}s")}
-        if not common:
+        if common:
+            reference, frame = (cases[cases[name].isin(common)] for cases in (reference, frame))
+        elif name == "label" and not (reference.whole_dice.isna().all() or frame.whole_dice.isna().all()):
+            log.info(f"{other.folder.path}: has other labels than {one.folder.path}; all of each are taken as one mask")
+            measured = _as_one
+        else:
             raise InputError(
                 f"{other.folder.path}: has no {name} in common with {one.folder.path}; give studies that have"
             )
-        reference, frame = (cases[cases[name].isin(common)] for cases in (reference, frame))
-    reference, frame = (_measured(cases.set_index(_ONE, drop=False).sort_index()) for cases in (reference, frame))
+    reference, frame = (
+        cases.set_index(_ONE, drop=False).sort_index() for cases in (measured(reference), measured(frame))
+    )
     _require_same_cases(one, reference, other, frame)
     return reference.reset_index(drop=True), frame.reset_index(drop=True)
 
@@ -310,14 +317,27 @@ def _require_same_cases(one: Study, reference: "DataFrame", study: Study, frame:
 
 
 def _measured(frame: "DataFrame") -> "DataFrame":
-    off = (frame.volume_predicted_ml - frame.volume_true_ml).abs()
     return frame.assign(
         true=frame.tp + frame.fn,
         hd95_mm=frame.hd95_penalised_mm,
         asd_mm=frame.asd_penalised_mm,
-        volume_off_percent=100 * off / frame.volume_true_ml.where(frame.volume_true_ml > 0),
+        volume_off_percent=_volume_off(frame),
         fat_fraction_off=(frame.fat_fraction_predicted_mask - frame.fat_fraction_true_mask).abs(),
     )
+
+
+def _as_one(frame: "DataFrame") -> "DataFrame":
+    """Take all labels of a slice as one mask: no other measures are known of it than Dice and volume."""
+    sums = frame.assign(true=frame.tp + frame.fn, label=ALL)
+    whose = [*_ONE, "subject", "session", "region"]
+    volumes = ["true", "volume_true_ml", "volume_predicted_ml"]
+    slices = sums.groupby(whose, sort=False).agg({"whole_dice": "first", **dict.fromkeys(volumes, "sum")}).reset_index()
+    return slices.rename(columns={"whole_dice": "dice"}).assign(volume_off_percent=_volume_off(slices))
+
+
+def _volume_off(frame: "DataFrame") -> "Series[float]":
+    off: Series[float] = (frame.volume_predicted_ml - frame.volume_true_ml).abs()
+    return 100 * off / frame.volume_true_ml.where(frame.volume_true_ml > 0)
 
 
 def _names(studies: Sequence[Study]) -> tuple[str, ...]:

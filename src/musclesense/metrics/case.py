@@ -34,6 +34,7 @@ class Masks:
     measured: NDArray[np.float32] | None  # the same from the fat and the water image; None where the scan lacks one
     probability: NDArray[np.float32] | None = None
     """(rows, columns), of all classes together; below 0 where another class is likelier; None where it is unknown."""
+    whole_dice: float | None = None  # Dice of all classes as one mask
 
     @cached_property
     def counts(self) -> overlap.Overlap:
@@ -170,11 +171,14 @@ class Case:
         float | None,
         Column("Dice at the threshold best for this case: no score", "0 to 1", lambda masks: masks.oracle_dice),
     ] = None
+    whole_dice: Annotated[
+        float | None, Column("Dice of all labels of the slice as one mask", "0 to 1", lambda masks: masks.whole_dice)
+    ] = None
 
     def __post_init__(self) -> None:
         if self.region not in tuple(Region):
             raise ValueError(f"region {self.region!r} is none")
-        for dice in (self.dice, self.oracle_dice):
+        for dice in (self.dice, self.oracle_dice, self.whole_dice):
             if dice is not None and not 0 <= dice <= 1:
                 raise ValueError(f"Dice {dice} lies outside 0 to 1")
 
@@ -250,6 +254,7 @@ def score_slice(
     """
     measured = _of_fat_and_water(acquisition, number, truth.shape)
     fraction = _fat_fraction(acquisition, number, measured)
+    whole = overlap.overlap(truth > 0, predicted > 0).dice
     found = None if probabilities is None else (probabilities.argmax(axis=0) + 1, probabilities.sum(axis=0))
     return tuple(
         Case(
@@ -270,6 +275,7 @@ def score_slice(
                     voxel_mm3=float(np.prod(geometry.zooms)),
                     fat_fraction=fraction,
                     measured=measured,
+                    whole_dice=whole,
                     probability=None if found is None else np.where(found[0] == index, found[1], -1),
                 )
             ),
