@@ -14,7 +14,8 @@ import musclesense as ms
 from musclesense.cli.main import main
 from musclesense.errors import InputError
 from musclesense.imaging.nifti import read_volume
-from musclesense.intake.found import Found, Shown, find, read, read_given
+from musclesense.intake.found import Found, find, read, read_given
+from musclesense.intake.shown import Shown
 
 from ..segmentation.conftest import TwoLimbs
 

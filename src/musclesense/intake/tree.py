@@ -9,8 +9,9 @@ from pathlib import Path
 
 from musclesense.cohort.table import Acquisition, write_table
 from musclesense.errors import InputError, collected
-from musclesense.intake.found import Found, Shown, choose, find, images_in, look_at
+from musclesense.intake.found import Found, choose, find
 from musclesense.intake.names import named
+from musclesense.intake.shown import Shown, images_in, look_at
 from musclesense.messages import log
 from musclesense.storage.paths import is_dicom, is_file, is_folder, require_free
 from musclesense.vocabulary import Region

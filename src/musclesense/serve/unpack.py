@@ -21,8 +21,8 @@ from typing import Any, BinaryIO, cast
 
 from musclesense.dicom.kinds import Kind
 from musclesense.errors import InputError
-from musclesense.intake.found import HEADER
 from musclesense.intake.names import Named, named
+from musclesense.intake.shown import HEADER
 from musclesense.serve.settings import MOST_FILES
 from musclesense.serve.uploads import NAMES
 from musclesense.storage.atomic import atomic_folder
