@@ -32,7 +32,7 @@ def draw_contact_sheet(out: Path, slices: cache.SliceCache, augmentation: Augmen
         changes = augmentation.draw(len(slices.cases), seed=0, epoch=column)[chosen]
         intensity = augmentation.draw_intensity(len(slices.cases), 1, seed=0, epoch=column)[chosen]
         if column == 0:
-            changes, intensity = np.tile(np.float32(NO_CHANGE), (ROWS, 1)), intensity[:, :0]
+            changes, intensity = np.tile(np.array(NO_CHANGE, np.float32), (ROWS, 1)), intensity[:, :0]
         drawn = torch.from_numpy(changes)
         moved, moved_classes = transform(images, classes, air=air, changes=drawn, mirror=WHOLE_MUSCLE.mirror)
         moved = vary(moved, air, torch.from_numpy(intensity))
