@@ -228,8 +228,8 @@ def test_a_full_disk_below_what_is_printed_is_a_line(words: list[str], unbuffere
     environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*VERB, *words], stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
-    said = "error: standard output: cannot be written (No space left on device); write it elsewhere\n"
-    assert (done.returncode, done.stderr) == (2, said)
+    said = "error: standard output: cannot be written (No space left on device); write it elsewhere; "
+    assert (done.returncode, done.stderr) == (2, f"{said}files of the command are whole\n")
 
 
 @pytest.mark.parametrize("stream", ["/dev/full", "a closed pipe"])

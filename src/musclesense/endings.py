@@ -200,7 +200,8 @@ def _printing() -> Iterator[None]:
         _silence(stdout)
         if isinstance(error, BrokenPipeError):
             sys.exit(128 + _SIGPIPE)
-        say(f"error: standard output: cannot be written ({error.strerror or error}); write it elsewhere")
+        why = error.strerror or error
+        say(f"error: standard output: cannot be written ({why}); write it elsewhere; files of the command are whole")
         sys.exit(2)
 
 

@@ -1,5 +1,8 @@
 """A tree of folders becomes a cohort table, however people keep their scans."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -139,6 +142,19 @@ def test_the_command_shows_the_table_and_what_comes_next(tmp_path: Path, monkeyp
         "S002              thigh   all/S002/thigh",
     ]
     assert "next: look at cohort.csv, then musclesense segment --cohort cohort.csv --out DIR" in said.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_the_table_is_whole_though_it_cannot_be_shown(tmp_path: Path) -> None:
+    """Work is not thrown away since the terminal's disk is full: the line says that the files are whole."""
+    put(tmp_path / "all" / "S001" / "thigh", "fat", "water")
+    for out, shown in (("shown.csv", os.devnull), ("unseen.csv", "/dev/full")):
+        command = [sys.executable, "-m", "musclesense", "find-scans", "all", "--out", out]
+        with Path(shown).open("w") as stdout:
+            done = subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        assert done.returncode == (2 if shown == "/dev/full" else 0)
+    assert done.stderr.splitlines()[-1].endswith("write it elsewhere; files of the command are whole")
+    assert (tmp_path / "unseen.csv").read_bytes() == (tmp_path / "shown.csv").read_bytes()
 
 
 def test_dicom_of_subjects_is_one_scan_each_or_several(tmp_path: Path) -> None:
