@@ -15,6 +15,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@echo 'installed: $(BIN)/musclesense'
+	@test -e src/musclesense/niivue/LICENSE || echo 'without NiiVue, so pages show no volumes: see docs/start/install.md'
 	touch $@
 
 demo: setup  ## 25 nested cross-validation runs on a phantom cohort, with a report

@@ -9,20 +9,29 @@ from pathlib import Path
 import pytest
 
 from musclesense.networks.shipped import FOLDER, shipped
+from musclesense.storage import niivue
 from musclesense.training import composition
 from musclesense.training.composition import config_folder
 
 PROJECT = Path(__file__).parents[1]
 
 
-def test_the_configuration_the_launcher_and_the_networks_are_in_the_package(tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_viewer", [True, False])
+def test_the_configuration_the_launcher_and_the_networks_are_in_the_package(with_viewer: bool, tmp_path: Path) -> None:
     pytest.importorskip("setuptools", minversion="77")
+    if with_viewer and not niivue.is_packed():
+        pytest.skip("needs NiiVue in the package, where make setup puts it")
+    left = shutil.ignore_patterns("*.egg-info", "__pycache__", "niivue")
     for name in ("src", "conf"):
-        shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+        shutil.copytree(PROJECT / name, tmp_path / name, ignore=left)
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(PROJECT / name, tmp_path)
     command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", "built"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    named = os.environ | {niivue.VARIABLE: str(niivue.FOLDER if with_viewer else tmp_path / "none.tgz")}
+    said = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, env=named).stdout
+    viewer = {"niivue.umd.js", "LICENSE"} if with_viewer else set()
+    assert {file.name for file in (tmp_path / "built" / "musclesense" / "niivue").glob("*")} == viewer
+    assert ("built without NiiVue" in said) is not with_viewer and said.count("\n") <= 1
     packed, own = tmp_path / "built" / "musclesense" / "conf", PROJECT / "conf"
     files = {path.relative_to(own): path.read_bytes() for path in own.rglob("*.yaml")}
     assert len(files) > 40

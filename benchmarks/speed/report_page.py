@@ -16,9 +16,9 @@ import numpy as np
 
 from musclesense.cohort.folds import NestedFolds
 from musclesense.evaluation.report.page import write_report
-from musclesense.evaluation.report.volumes import Viewer
 from musclesense.metrics.case import Case
 from musclesense.metrics.overlap import overlap
+from musclesense.storage.niivue import Viewer
 from musclesense.studies.layout import RunFolder, StudyFolder
 from musclesense.studies.overlays import KeptSlice, write_overlays
 from musclesense.studies.writing import open_study, write_cases, write_done, write_epochs

@@ -35,7 +35,7 @@ def shows(task: Task, flags: str = "cut", notes: Sequence[Mapping[str, str]] = _
         np.save(task.folder / SHOWN / name, np.zeros((2, 3, 4), kind))
     image = {"name": "fat", "low": 0, "high": 9, "black": 0, "white": 9}
     labels = [{"name": name, "colour": [230, 160, 0]} for name in ("muscle", "other_muscle")]
-    size = {"slices": 2, "rows": 3, "columns": 4, "zooms": [1, 1], "body": [[0, 3], [0, 4]]}
+    size = {"slices": 2, "rows": 3, "columns": 4, "zooms": [1, 1], "step": -5, "body": [[0, 3], [0, 4]]}
     write_json(task.folder / SHOWN / VIEW, {**size, "images": [image], "labels": labels})
     at_once(task, flags, notes)
 

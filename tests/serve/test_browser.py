@@ -14,8 +14,8 @@ from experiments.trust.spoilt import SPOILT
 from musclesense.imaging.nifti import read_volume
 
 from ..segmentation.conftest import TwoLimbs
-from ..shared.browser import browser, expect, has, judged, new_page, saved, stroke, tab
-from ..shared.waiting import end
+from ..shared.browser import as_volume, browser, coloured, expect, has, judged, new_page, saved, stroke, tab
+from ..shared.waiting import end, wait_until
 from .conftest import BUNDLE
 from .test_main import started
 
@@ -100,6 +100,55 @@ def test_the_picture_follows_what_is_chosen(page: Any) -> None:
         has(page, "#viewer-said", "")
         seen.append(pixels(page))
     assert len({one.tobytes() for one in seen}) >= 3
+
+
+def test_the_volume_follows_keys_sliders_and_the_brush(page: Any, limbs: TwoLimbs) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_input_files("#files", [str(limbs.fat), str(limbs.water)])
+    page.select_option("#region", "thigh")
+    page.click("#send")
+    page.wait_for_selector("#totals")
+    has(page, "#viewer-said", "")
+    assert not any("niivue" in url for url in asked), "it is read when it is asked for"
+    as_volume(page)
+    assert page.locator("#canvas").is_hidden() and judged(page) == []
+    whole = coloured(page)
+    assert whole > 2000
+    slider(page, "opacity", 0)
+    wait_until(lambda: coloured(page) < whole / 4)
+    slider(page, "opacity", 0.35)
+    wait_until(lambda: coloured(page) == whole)
+
+    page.focus("#volume-canvas")
+    before = page.locator("#volume-canvas").screenshot()
+    page.keyboard.press("ArrowRight")
+    wait_until(lambda: page.locator("#volume-canvas").screenshot() != before)
+    box = page.locator("#volume-canvas").bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.55 * box["height"])  # over slices
+    page.mouse.wheel(0, 100)
+    wait_until(lambda: page.input_value("#slice") != "2")
+
+    page.click("#eraser")  # slices are painted
+    expect(page.locator("#canvas")).to_be_visible()
+    page.fill("#size", "40")
+    stroke(page, 0.05, 0.95)
+    expect(page.locator("#save")).to_be_enabled()
+    page.focus("#canvas")
+    page.keyboard.press("Escape")
+    as_volume(page)
+    erased = coloured(page)
+    assert erased < 0.95 * whole
+    page.click("#undo")
+    wait_until(lambda: coloured(page) > erased)
+    page.focus("#volume-canvas")
+    page.keyboard.press("v")
+    expect(page.locator("#canvas")).to_be_visible()
+
+
+def slider(page: Any, name: str, value: float) -> None:
+    page.evaluate(f"document.querySelector('#{name}').value = {value}")
+    page.dispatch_event(f"#{name}", "input")
 
 
 # What cannot be used, by the networks of the package

@@ -8,6 +8,7 @@ from musclesense.segmentation import measuring
 from musclesense.serve import work
 from musclesense.serve.shell import FLAGS
 from musclesense.serve.store import State, Store
+from musclesense.storage import niivue
 
 from ..shared.waiting import wait_until
 from .conftest import Serve, ended, example
@@ -86,3 +87,20 @@ def test_a_form_that_is_refused_gets_a_page(serve: Serve) -> None:
 def test_every_flag_is_explained() -> None:
     flags = {measuring.CUT, measuring.LIMB_CUT, measuring.LEFT_OUT, measuring.OFF_LEVEL, measuring.DOUBTFUL}
     assert {*FLAGS} == flags
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_result_is_shown_as_a_volume_where_the_package_holds_niivue(
+    packed: bool, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(niivue, "FOLDER", tmp_path)
+    monkeypatch.setattr(niivue, "is_packed", lambda: packed)
+    (tmp_path / "niivue.umd.js").write_text("// a viewer")
+    client = serve()
+    name = example(client)
+    ended(client, name)
+    page, script = client.get(f"/jobs/{name}").text, client.get("/static/niivue/niivue.umd.js")
+    assert (script.status_code, script.text == "// a viewer") == ((200, True) if packed else (404, False))
+    for part in ('id="as-volume"', 'id="volume-canvas"', "/static/volume.js"):
+        assert (part in page) is packed
+    assert "niivue.umd.js" not in page  # which is read when it is asked for

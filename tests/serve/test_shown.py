@@ -7,7 +7,7 @@ import pytest
 
 from musclesense.imaging.nifti import Geometry
 from musclesense.segmentation.measured import MeasuredMask
-from musclesense.segmentation.pictures import upright
+from musclesense.segmentation.pictures import upright, upright_step
 from musclesense.segmentation.scan import Scan, read_scan
 from musclesense.serve.shown import keep, kept, laid_down, write_view
 from musclesense.serve.view import read_view, slice_of
@@ -22,6 +22,14 @@ def test_a_mask_is_turned_back_as_it_was_turned(codes: str) -> None:
     geometry = odd_geometry(codes)
     classes = np.random.default_rng(0).integers(0, 3, geometry.shape).astype(np.uint8)
     assert (laid_down(upright(classes, geometry).copy(), geometry) == classes).all()
+
+
+@pytest.mark.parametrize("codes", ["RAS", "LPS", "ILA", "ASL", "PIR", "LAI", "SRP"])
+def test_the_step_leads_from_a_slice_that_is_shown_to_the_next(codes: str) -> None:
+    geometry = odd_geometry(codes)
+    heights = np.indices(geometry.shape).T @ geometry.affine[2, :3] + geometry.affine[2, 3]
+    shown = upright(heights.T, geometry).mean(axis=(1, 2))
+    assert np.diff(shown) == pytest.approx(upright_step(geometry), rel=0.05)  # the slices are a little turned
 
 
 def test_images_that_are_kept_are_the_same(limbs: TwoLimbs, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from musclesense.serve.store import State, Store
 
-from ..shared.browser import browser, expect, has, judged, new_page, stroke
+from ..shared.browser import as_volume, browser, expect, has, judged, new_page, stroke
 from ..shared.waiting import wait_until
 from .conftest import ended, example, served
 from .doing import stands
@@ -22,6 +22,12 @@ _AT = """selector => {
   const own = document.activeElement, all = [...document.querySelectorAll(selector)];
   const ring = one => one && getComputedStyle(one).outlineStyle !== "none";
   return [all.indexOf(own), ring(own) || ring(own.closest(".button"))];
+}"""
+_WITHOUT_WEBGL = """{
+  const get = HTMLCanvasElement.prototype.getContext;
+  HTMLCanvasElement.prototype.getContext = function(kind, ...more) {
+    return kind === "webgl2" ? null : get.call(this, kind, ...more);
+  };
 }"""
 _WANTED = """selector => [...document.querySelectorAll(selector)].flatMap((one, number) =>
   one.disabled || one.tabIndex < 0 || !one.checkVisibility() ? [] : [number])"""
@@ -84,6 +90,21 @@ def _painted(page: Any, places: Mapping[str, str]) -> None:
     expect(page.locator("#save")).to_be_enabled()
 
 
+def _volume(page: Any, places: Mapping[str, str]) -> None:
+    _shown(page, places)
+    as_volume(page)
+
+
+def _no_volume(page: Any, places: Mapping[str, str]) -> None:
+    """A browser that draws no volumes."""
+    page.add_init_script(_WITHOUT_WEBGL)
+    _shown(page, places)
+    if not page.locator("#as-volume").count():
+        pytest.skip("needs NiiVue in the package, where make setup puts it")
+    page.click("#as-volume")
+    expect(page.locator("#volume-said")).to_contain_text("The volume cannot be shown. Unable to initialize WebGL2.")
+
+
 def _visited(page: Any, places: Mapping[str, str]) -> None:
     """The first page, after a scan was given."""
     _chosen(page, places)
@@ -121,6 +142,8 @@ STATES: dict[str, Callable[[Any, Mapping[str, str]], None]] = {
     "unreachable": _unreachable,
     "done": _shown,
     "painted": _painted,
+    "volume": _volume,
+    "no volume": _no_volume,
     "flagged": lambda page, places: _shown(page, places, "flagged"),
     "failed": _at("failed"),
     "expired": _at("expired"),

@@ -4,10 +4,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from musclesense.storage.niivue import is_packed
 
 from .waiting import LONGEST_SECONDS
 
@@ -54,6 +59,21 @@ def expect(found: Any) -> Any:
     from playwright.sync_api import expect
 
     return expect(found)
+
+
+def as_volume(page: Any) -> None:
+    """Show the scan as a volume, by its key, and wait until it is there."""
+    if not is_packed():
+        pytest.skip("needs NiiVue in the package, where make setup puts it")
+    page.keyboard.press("v")
+    expect(page.locator("#volume-canvas")).to_be_visible()
+    has(page, "#volume-said", "")
+
+
+def coloured(page: Any) -> int:
+    """How many pixels of the volume are no grey."""
+    picture = np.asarray(Image.open(BytesIO(page.locator("#volume-canvas").screenshot())).convert("RGB")).astype(int)
+    return int(np.count_nonzero(np.ptp(picture, axis=2) > 24))
 
 
 def has(page: Any, selector: str, text: str) -> None:

@@ -32,7 +32,7 @@ const STEPS = {
     const image = await nifti.readNifti(await openAsBlob(file)), slices = grid.slicesOf(image);
     grid.withoutNaN(image, slices);
     const native = grid.takeSlice(image.data, slices, number), {laid, pixels} = grid.prepare(native, image, slices, asked);
-    return {native: told(native, slices.shape), ...laid, pixels: told(pixels), back: told(grid.toScanner(pixels, laid))};
+    return {up: slices.step, native: told(native, slices.shape), ...laid, pixels: told(pixels), back: told(grid.toScanner(pixels, laid))};
   },
   upright: async ({file}) => {
     const image = await nifti.readNifti(await openAsBlob(file)), slices = grid.slicesOf(image);

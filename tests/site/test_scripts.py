@@ -22,7 +22,7 @@ from musclesense.imaging.nifti import Geometry, read_volume, write_volume
 from musclesense.imaging.slicing import anatomical_axes
 from musclesense.networks.onnx_predictor import OnnxPredictor
 from musclesense.networks.spec import NetworkSpec
-from musclesense.segmentation.pictures import upright
+from musclesense.segmentation.pictures import upright, upright_step
 from musclesense.segmentation.segmenter import _weighed
 from musclesense.site.writing import _of_spec
 from musclesense.vocabulary import Region
@@ -117,6 +117,7 @@ def test_slices_on_the_grid_and_back(steps: Step, tmp_path: Path) -> None:
         volume = read_volume(file)
         native = take_slice(volume.data, volume.geometry, 1)
         assert np.array_equal(array(one["native"]), native)
+        assert one["up"] == pytest.approx(upright_step(volume.geometry))
         images, _, placement = Frame(grid, ("image",), "image").prepare(volume.geometry, {"image": native})
         assert (one["start"], one["step"]) == (pytest.approx(placement.start), pytest.approx(placement.step))
         assert one["transposed"] == placement.transposed

@@ -16,6 +16,7 @@ from musclesense.networks.card import read_card
 from musclesense.networks.shipped import place_of, shipped
 from musclesense.site import writing
 from musclesense.site.writing import write_site
+from musclesense.storage import niivue
 from musclesense.storage.npm import Package
 
 from ..serve.conftest import BUNDLE
@@ -23,7 +24,7 @@ from ..serve.conftest import BUNDLE
 
 @pytest.fixture(autouse=True)
 def without_a_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Package, "files", lambda *_: {"ort.wasm.min.mjs": b"", "its.wasm": b""})
+    monkeypatch.setattr(Package, "files", lambda own, *_: dict.fromkeys(own.digests, b""))
 
 
 def test_the_folder_holds_all_that_its_page_asks_for(tmp_path: Path) -> None:
@@ -45,6 +46,20 @@ def test_the_folder_holds_all_that_its_page_asks_for(tmp_path: Path) -> None:
         session = onnxruntime.InferenceSession((folder / file).read_bytes())
         found = session.run(None, {"images": np.zeros((1, 1, 160, 320), np.float32)})[0]
         assert found.shape == (1, spec.classes, 160, 320)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_it_shows_volumes_where_the_package_holds_niivue(
+    packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(niivue, "is_packed", lambda: packed)
+    folder = write_site(tmp_path / "site", [str(BUNDLE)])
+    page = (folder / "index.html").read_text("utf-8")
+    assert ('id="as-volume"' in page) is packed and ("img-src 'self' data:;" in page) is packed
+    if packed:
+        assert {file.name for file in (folder / "niivue").iterdir()} == {"niivue.umd.js", "LICENSE"}
+    else:
+        assert not (folder / "niivue").exists()
 
 
 def test_one_network_and_several_of_a_bundle(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ _SCAN = (
 )
 _SITE_MODEL = "a network of the package, or a bundle, that takes one image (default: those of the package; repeatable)"
 _SITE_RUNTIME = "npm's package onnxruntime-web, packed or unpacked (default: fetched)"
-_VIEWER = "npm's package @niivue/niivue, packed or unpacked (default: fetched)"
+_VIEWER = "npm's package @niivue/niivue, packed or unpacked (default: this package's, or fetched)"
 _REGISTRY = _takes("--registry", default="https://registry.npmjs.org", metavar="URL", help="to fetch it from")
 _NAME = "under which others reach the page, by a proxy (may be given several times)"
 _PAGE = (

@@ -150,7 +150,7 @@ def search(words: list[str], trials: int, seed: int) -> None:
 def report(study: Path, volumes: bool, viewer: Path | None, registry: str) -> None:
     """Write a study's tables and its page, and print the scores."""
     from musclesense.evaluation.report.page import show_report
-    from musclesense.evaluation.report.volumes import Viewer
+    from musclesense.storage.niivue import Viewer
 
     show_report(study, Viewer(viewer, registry) if volumes or viewer else None)
 

@@ -105,6 +105,16 @@ def upright_zooms(geometry: Geometry) -> tuple[float, float]:
     return geometry.zooms[along.index(1)], geometry.zooms[along.index(0)]
 
 
+def upright_step(geometry: Geometry) -> float:
+    """Tell how far up the next slice lies, in mm; below 0: it lies below.
+
+    >>> upright_step(Geometry.from_affine((4, 3, 2), np.diag([-1.0, 1.0, -5.0, 1.0])))
+    -5.0
+    """
+    axis = geometry.orientation[:, 0].tolist().index(2)
+    return float(geometry.zooms[axis] * geometry.orientation[axis, 1])
+
+
 def around(body: NDArray[np.bool_], zooms: tuple[float, float]) -> tuple[_Span, _Span]:
     """Give the edges of what is shown along rows and columns: the body with a margin, or everything without one."""
     edges = []

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from musclesense.serve.answers import FILES as KINDS
 from musclesense.serve.safety import COOKIE, Guard
+from musclesense.storage import niivue
 from musclesense.storage.pages import page_template
 
 _PACKAGE = "musclesense.serve"
@@ -52,10 +53,13 @@ def add(app: FastAPI, guard: Guard, *, home: str, kept: str) -> Page:
         home: What the first page is called.
         kept: What becomes of the data, for the foot of each page.
     """
+    viewer = niivue.is_packed()
+    if viewer:
+        app.mount("/static/niivue", StaticFiles(directory=niivue.FOLDER), name="niivue")
     app.mount("/static", StaticFiles(directory=str(files(_PACKAGE) / "static")), name="static")
 
     def page(name: str, code: int = 200, **shown: object) -> HTMLResponse:
-        text = page_template(_PACKAGE, f"templates/{name}.html").render(home=home, kept=kept, **shown)
+        text = page_template(_PACKAGE, f"templates/{name}.html").render(home=home, kept=kept, niivue=viewer, **shown)
         return HTMLResponse(text, code)
 
     @app.get("/sign-in", include_in_schema=False)

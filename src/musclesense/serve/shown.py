@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from musclesense.imaging.label_files import colour
 from musclesense.imaging.nifti import Geometry, read_volume, write_volume
 from musclesense.segmentation.measured import MeasuredMask
-from musclesense.segmentation.pictures import around, upright, upright_zooms
+from musclesense.segmentation.pictures import around, upright, upright_step, upright_zooms
 from musclesense.segmentation.scan import FAT_FRACTION, Scan
 from musclesense.serve.view import VIEW
 from musclesense.storage.records import write_json
@@ -45,6 +45,7 @@ def view_of(found: MeasuredMask) -> tuple[dict[str, Any], dict[str, NDArray[Any]
         "rows": rows,
         "columns": columns,
         "zooms": upright_zooms(geometry),
+        "step": upright_step(geometry),
         "body": [[max(0, round(first + 0.5)), round(last + 0.5)] for first, last in shown],
         "images": images,
         "labels": [{"name": name, "colour": colour(index)} for index, name in enumerate(found.labels.names)],

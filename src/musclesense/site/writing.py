@@ -15,6 +15,7 @@ from musclesense.networks.onnx import UnsuitedError, multiple_of, onnx_model, re
 from musclesense.networks.shipped import place_of, shipped
 from musclesense.networks.spec import NetworkSpec
 from musclesense.site.runtime import RUNTIME
+from musclesense.storage import niivue
 from musclesense.storage.atomic import atomic_folder
 from musclesense.storage.npm import REGISTRY
 from musclesense.storage.pages import page_template
@@ -24,7 +25,7 @@ from musclesense.vocabulary import Channel
 
 MOST_MB = 256
 """Of a file that the page takes; its voxels are bounded by `static/nifti.js`."""
-_SHARED = ("app.css", "drawing.js", "viewer.js", "icon.svg")
+_SHARED = ("app.css", "drawing.js", "viewer.js", "volume.js", "icon.svg")
 _RUNTIME = "onnxruntime"
 _SHOWS = {Channel.IMAGE.value: "one image of any contrast"}
 _LICENCE = """\
@@ -66,7 +67,7 @@ def write_site(out: Path, models: Sequence[str] = (), *, runtime: Path | None = 
     """
     require_free(out, or_empty=True)
     networks = [_network(model, f"network{number}") for number, model in enumerate(dict.fromkeys(models or shipped()))]
-    of_runtime = RUNTIME.files(runtime, registry)
+    of_runtime, viewer = RUNTIME.files(runtime, registry), niivue.Viewer().files() if niivue.is_packed() else {}
     with atomic_folder(out) as draft:
         for name in _SHARED:
             (draft / name).write_bytes((files("musclesense.serve") / "static" / name).read_bytes())
@@ -77,19 +78,22 @@ def write_site(out: Path, models: Sequence[str] = (), *, runtime: Path | None = 
         (draft / _RUNTIME).mkdir()
         for name, content in of_runtime.items():  # not every host knows what .mjs is
             (draft / _RUNTIME / name.replace(".mjs", ".js")).write_bytes(content)
+        for name, content in viewer.items():
+            (draft / "niivue").mkdir(exist_ok=True)
+            (draft / "niivue" / name).write_bytes(content)
         (draft / _RUNTIME / "LICENSE").write_text(_LICENCE.format(**vars(RUNTIME)), encoding="utf-8")
         told = [network for network, _ in networks]
         (draft / "networks.json").write_text(json.dumps(told), encoding="utf-8")
-        (draft / "index.html").write_text(_page(told), encoding="utf-8")
+        (draft / "index.html").write_text(_page(told, niivue=bool(viewer)), encoding="utf-8")
     return out
 
 
-def _page(networks: Sequence[Mapping[str, Any]]) -> str:
+def _page(networks: Sequence[Mapping[str, Any]], *, niivue: bool) -> str:
     from markupsafe import Markup
 
-    bench = Markup(page_template("musclesense.serve", "templates/bench.html").render())
+    bench = Markup(page_template("musclesense.serve", "templates/bench.html").render(niivue=niivue))
     page = page_template("musclesense.site", "templates/page.html")
-    return str(page.render(bench=bench, networks=networks, most=MOST_MB, version=__version__))
+    return str(page.render(bench=bench, niivue=niivue, networks=networks, most=MOST_MB, version=__version__))
 
 
 def _network(model: str, stem: str) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -18,7 +18,7 @@ from musclesense.cli.main import main
 from musclesense.errors import InputError
 from musclesense.evaluation.report.page import write_report
 from musclesense.evaluation.report.points import nearest
-from musclesense.evaluation.report.volumes import VIEWER, Viewer
+from musclesense.storage.niivue import NIIVUE, VARIABLE, Viewer, is_packed
 from musclesense.storage.npm import Package
 from musclesense.studies.layout import StudyFolder
 from musclesense.studies.overlays import read_overlays, write_overlays
@@ -29,7 +29,7 @@ from ...shared.browser import browser, judged, new_page
 __all__ = ["browser"]
 
 StudyWriter = Callable[..., Path]
-NIIVUE = Path(os.environ.get("MUSCLESENSE_NIIVUE", "niivue.tgz"))
+GIVEN = os.environ.get(VARIABLE)
 SOME = [(0, 0), (0, 1), (1, 0)]
 
 
@@ -96,7 +96,7 @@ def test_a_page_without_a_viewer_has_none(write_study: StudyWriter) -> None:
 def test_the_command_asks_for_it(write_study: StudyWriter, asked: list[str]) -> None:
     study = write_study(finished=SOME)
     main(["report", str(study), *asked])
-    assert (study / "report" / "volumes" / "LICENSE").read_text().startswith(f"{VIEWER.name} {VIEWER.version}")
+    assert (study / "report" / "volumes" / "LICENSE").read_text().startswith(f"{NIIVUE.name} {NIIVUE.version}")
 
 
 def test_another_viewer_is_refused_and_nothing_is_written(write_study: StudyWriter, tmp_path: Path) -> None:
@@ -109,12 +109,12 @@ def test_another_viewer_is_refused_and_nothing_is_written(write_study: StudyWrit
 
 @pytest.fixture
 def shown(browser: Any, write_study: StudyWriter) -> Any:
-    if not NIIVUE.is_file():
-        pytest.skip("needs npm's package @niivue/niivue; MUSCLESENSE_NIIVUE names it")
+    if not (GIVEN or is_packed()):
+        pytest.skip(f"needs NiiVue in the package, where make setup puts it, or named by {VARIABLE}")
     study = write_study(finished=SOME)
     several_slices(study)
     tab = new_page(browser, 1400)
-    tab.goto(write_report(study, Viewer(NIIVUE)).absolute().as_uri())
+    tab.goto(write_report(study, Viewer(Path(GIVEN) if GIVEN else None)).absolute().as_uri())
     yield tab
     tab.close()
 

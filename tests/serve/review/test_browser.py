@@ -11,9 +11,10 @@ import pytest
 
 import musclesense as ms
 from musclesense.imaging.nifti import read_volume
+from musclesense.storage.niivue import is_packed
 
 from ...segmentation.conftest import TwoLimbs, found_in
-from ...shared.browser import browser, expect, has, judged, new_page, saved, stroke, tab
+from ...shared.browser import as_volume, browser, expect, has, judged, new_page, saved, stroke, tab
 from ...shared.waiting import end
 from ..test_main import started
 
@@ -65,6 +66,9 @@ def test_a_cohort_is_looked_through_by_keys(listed: Any, reviewed: tuple[str, Pa
     expect(page.locator("#review-said")).to_contain_text("Saved: A. Reader 1")
     assert page.get_attribute("button.pass", "aria-pressed") == "true"
     assert judged(page) == []
+    if is_packed():
+        as_volume(page)
+        assert judged(page) == []
     page.keyboard.press("n")
     turned_to(page, "S2")
     page.keyboard.press("c")

@@ -41,6 +41,7 @@ def test_found_and_drawn_are_laid_over_each_other(study: Path) -> None:
     mask = opened.arrays["mask"][0]
     assert ((mask == 1) | (mask == 3) == truth).all() and (mask == 2).any()
     assert (opened.arrays["image"][0] // 257 == read_overlay(run, line, number).image).all()
+    assert opened.told["step"] > 0
     assert opened.told["numbers"] == [number] and len(opened.told["labels"]) == 3
     assert opened.scores[0][3] == "Dice" and len(opened.scores) == 1 + len(
         [case for case in read_study(study).cases if case.line == line]

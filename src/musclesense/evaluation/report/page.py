@@ -17,10 +17,11 @@ from musclesense.evaluation.report.methods import claim, methods
 from musclesense.evaluation.report.overlays import BOTH, PREDICTION, TRUTH, Overlay, overlays
 from musclesense.evaluation.report.points import Points
 from musclesense.evaluation.report.tables import FAILURES, GROUPS, LABELS, REGIONS, Measure, paper_dice
-from musclesense.evaluation.report.volumes import Viewer, write_volumes
+from musclesense.evaluation.report.volumes import write_volumes
 from musclesense.names import ALL
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked
+from musclesense.storage.niivue import Viewer
 from musclesense.storage.pages import page_template
 from musclesense.storage.paths import is_file, require_within, require_writable
 from musclesense.storage.records import read_text, write_text

@@ -28,6 +28,8 @@ _AGREEMENT = (
 """What is shown in place of labels, and its colour; alone as in the pictures of a report."""
 _IMAGES = (("image", 255.0), ("networks", 100.0))
 """What is shown below it, and its largest value: the image, and how many percent of the networks found muscle."""
+_APART = 8.0
+"""Between slices, in pixels of the grid: a run does not keep how far they are."""
 _TITLES = ("slice", "label", "network", "Dice", "HD95 (mm)", "fat fraction drawn (%)", "found (%)")
 
 
@@ -162,6 +164,7 @@ def _told(numbers: Sequence[int], arrays: Mapping[str, NDArray[Any]]) -> dict[st
         "rows": rows,
         "columns": columns,
         "zooms": (1.0, 1.0),
+        "step": _APART,
         "body": [[0, rows], [0, columns]],
         "numbers": list(numbers),
         "images": [{"name": name, "high": high, "white": high} | window for name, high in _IMAGES],

@@ -4,6 +4,7 @@ const at = id => document.getElementById(id), api = at("job").dataset.api, canva
 const EVERY_MS = 700, LARGEST = 1400;
 const images = new Map();
 let asked = () => `base=${view.base}`;  // what is sent with a painted mask: which one it was painted on
+let shown = () => {};  // what follows the slice, where there is more than that
 let view, box, drawing, number = 0, tool = null, last = null, hover = null, saving = false, scale = 1;
 
 // A page without a server holds the scan itself: `get` gives what the server would, `take` keeps what is painted.
@@ -34,6 +35,7 @@ async function show() {
     if (wanted !== number || name !== at("image").value) return;
     draw(image, labels);
     at("viewer-said").textContent = "";
+    shown();
   } catch (error) {
     at("viewer-said").textContent = error.message;
   }
@@ -166,8 +168,8 @@ canvas.addEventListener("wheel", event => {
 }, {passive: false});
 
 function back(step) {
-  const shown = saving || drawing.stroke ? null : drawing[step]();
-  if (shown !== null) go(shown);
+  const changed = saving || drawing.stroke ? null : drawing[step]();
+  if (changed !== null) go(changed);
   told();
 }
 async function save() {

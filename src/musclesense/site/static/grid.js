@@ -69,7 +69,8 @@ export function slicesOf(image) {
   const across = along(2), plane = [0, 1, 2].filter(axis => axis !== across);
   const strides = [1, image.shape[0], image.shape[0] * image.shape[1]];
   const [rows, columns] = [1, 0].map(direction => ({axis: along(direction), sign: -axes[along(direction)][1]}));
-  return {across, plane, strides, rows, columns, count: image.shape[across], shape: plane.map(axis => image.shape[axis])};
+  const step = axes[across][1] * image.zooms[across];
+  return {across, plane, step, strides, rows, columns, count: image.shape[across], shape: plane.map(axis => image.shape[axis])};
 }
 // Call with the place in the slice (storage order) and in the volume of each voxel of a slice.
 function overSlice({across, plane, strides, shape}, number, visit) {

@@ -69,7 +69,7 @@ function show({image, classes, bodies}, spec) {
   let rows = [];
   const told = {
     slices: slices.count, rows: shape[0], columns: shape[1], zooms: [slices.rows, slices.columns].map(one => image.zooms[one.axis]),
-    body: around(image, slices, bodies, shape), images: [shown], labels: spec.labels,
+    step: slices.step, body: around(image, slices, bodies, shape), images: [shown], labels: spec.labels,
   };
   const slice = (number, made, value) => {
     overUpright(image, slices, number, (to, from) => { made[to] = value(from); });
@@ -110,9 +110,12 @@ function show({image, classes, bodies}, spec) {
   at("values").textContent = spec.labels.map(label => `${label.value} ${label.name}`).join(", ");
   at("start").hidden = true;
   at("job").hidden = false;
-  const script = document.createElement("script");
-  script.src = "viewer.js";
-  document.head.append(script);
+  for (const name of ["viewer.js", ...(at("as-volume") ? ["volume.js"] : [])]) {
+    const script = document.createElement("script");
+    script.src = name;
+    script.async = false;  // in this order
+    document.head.append(script);
+  }
 }
 function fill(id, rows, names) {
   const shown = (name, value) => value === undefined ? "–" : name.endsWith("_ml") || name.endsWith("_cm2") ? value.toFixed(1) : value;
