@@ -56,9 +56,9 @@ def spoilt(image: Any, place: int) -> Any:
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve the list; gives its address."""
-    command = [sys.executable, "-m", "musclesense", "review", str(folder), "--port", "0"]
+def served(*verb: str) -> Iterator[str]:
+    """Serve a page by its verb; gives its address."""
+    command = [sys.executable, "-m", "musclesense", *verb, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().strip()
@@ -98,7 +98,7 @@ def main(out: Path = PICTURES) -> None:
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "thighs"
         segment_table(write_scans(Path(folder)), results, How(model=None, effort="fast"))
-        with served(results) as address:
+        with served("review", str(results)) as address:
             take(address, out)
 
 
