@@ -1,22 +1,28 @@
 """The page in a browser: upload, mask, brush, undo, measure again, download; what is refused; keys and windows."""
 
 import gzip
+import signal
+import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import anyio
 import nibabel as nib
 import numpy as np
 import pytest
 from experiments.trust.spoilt import SPOILT
 
 from musclesense.imaging.nifti import read_volume
+from musclesense.serve import desk
 
 from ..segmentation.conftest import TwoLimbs
 from ..shared.browser import as_volume, browser, coloured, expect, has, judged, new_page, saved, stroke, tab
 from ..shared.waiting import end, wait_until
-from .conftest import BUNDLE
+from .conftest import BUNDLE, served
+from .doing import stands
 from .test_main import started
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -353,3 +359,86 @@ def test_of_two_windows_the_second_that_paints_is_told(page: Any, browser: Any, 
     assert page.inner_text("#changes") == before
     page.click("text=Delete it now")
     page.wait_for_selector("h1:has-text('is deleted')")
+
+
+# What ends midway
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """A file of 40 MB, which takes no room."""
+    with (tmp_path / "many.nii").open("wb") as file:
+        file.truncate(40 * 10**6)
+    return tmp_path / "many.nii"
+
+
+def test_an_upload_that_is_stopped_or_left_midway_leaves_nothing(
+    browser: Any, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, goes_on, read = tmp_path / "data", threading.Event(), desk._steady
+
+    async def held(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for piece in read(body):
+            yield piece
+            await anyio.to_thread.run_sync(goes_on.wait)
+
+    def begun(page: Any) -> None:
+        """Send a file, of which the server takes no more than a part until it may go on."""
+        goes_on.clear()
+        page.set_input_files("#files", str(many))
+        page.select_option("#limbs", "both")
+        page.click("#send")
+        whole = many.stat().st_size
+        wait_until(lambda: any(0 < one.stat().st_size < whole for one in data.glob("jobs/*/upload/*")))
+
+    monkeypatch.setattr(desk, "_steady", held)
+    with served(stands, data=data) as client, ExitStack() as ending:
+        ending.callback(goes_on.set)
+        for page in tab(browser, str(client.base_url)):
+            begun(page)
+            page.click("#stop")
+            expect(page.locator("#sending")).to_be_hidden()
+            expect(page.locator("#problem")).to_be_hidden()
+            goes_on.set()
+            wait_until(lambda: not any(data.glob("jobs/*")))
+            page.click("#send")  # what was chosen is still there
+            page.wait_for_selector("#totals")
+        (kept,) = data.glob("jobs/*")
+        other = new_page(browser)
+        other.goto(str(client.base_url))
+        begun(other)
+        other.close()
+        goes_on.set()
+        wait_until(lambda: [*data.glob("jobs/*")] == [kept])
+
+
+def test_a_server_that_ends_during_an_upload_is_told(browser: Any, many: Path, tmp_path: Path) -> None:
+    process, address = started(tmp_path / "data")
+    page = new_page(browser)
+    page.goto(address)
+    page.set_input_files("#files", str(many))
+    process.send_signal(signal.SIGSTOP)  # it takes no more than what the system keeps for it
+    page.click("#send")
+    expect(page.locator("#sent-said")).to_contain_text("of 40.0 MB")
+    end(process)
+    has(page, "#problem", "The server could not be reached. Is it running?")
+    expect(page.locator("#send")).to_be_enabled()
+    page.close()
+
+
+def test_a_scan_is_deleted_while_it_is_segmented(browser: Any, tmp_path: Path) -> None:
+    with served(stands, data=tmp_path / "data") as client:
+        for page in tab(browser, str(client.base_url)):
+            page.set_input_files("#files", str(_text(tmp_path)))
+            page.select_option("#limbs", "right")  # which takes for ever
+            page.click("#send")
+            page.wait_for_selector("h1:has-text('At work')")
+            wait_until(lambda: any((tmp_path / "data").glob("jobs/*/begun")))
+            page.click("text=Stop and delete it")
+            page.wait_for_selector("h1:has-text('is deleted')")
+            assert judged(page) == [] and not any((tmp_path / "data").glob("jobs/*"))
+            page.goto(str(client.base_url))  # others go on
+            page.set_input_files("#files", str(_text(tmp_path)))
+            page.select_option("#limbs", "both")
+            page.click("#send")
+            page.wait_for_selector("#totals")
