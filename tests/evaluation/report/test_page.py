@@ -208,6 +208,23 @@ def test_nothing_is_written_of_a_study_whose_images_cannot_be_read(write_study: 
     assert not (folder / "report").exists()
 
 
+@pytest.mark.parametrize(
+    ("augmentation", "said"),
+    [
+        ({"shift": 0.5, "scale": [0.7, 1.3], "gamma": [1.0, 1.0], "intensity": 0.0}, "scale 0.7 / 1.3, shift 0.5."),
+        ({"shift": 0.0, "scale": [1.0, 1.0], "flip_vertical": 0.0}, "none."),
+    ],
+)
+def test_augmentation_is_told_by_what_it_changes(
+    write_study: StudyWriter, augmentation: dict[str, Any], said: str
+) -> None:
+    study = StudyFolder(write_study(finished=[(0, 0)]))
+    record = yaml.safe_load(study.settings.read_text()) | {"augmentation": augmentation, "normalisation": "percentile"}
+    study.settings.write_text(yaml.safe_dump(record))
+    page = write_report(study.path).read_text(encoding="utf-8")
+    assert f"Augmentation: {said}" in page and "Normalisation: percentile." in page
+
+
 def test_nothing_is_written_where_a_file_has_the_folder_s_name(write_study: StudyWriter) -> None:
     """Found by `make fuzz`: a lock was left behind."""
     folder = write_study(finished=[])

@@ -30,8 +30,8 @@ from musclesense.studies.reading import read_study
 from musclesense.studies.study import RunStatus, Study
 
 _ASKED_FIRST = (
-    *("edition", "channels", "region", "labels", "grid", "augmentation", "synthesis", "model", "loss", "optimizer"),
-    *("schedule", "inference", "trainer", "seed"),
+    *("edition", "channels", "region", "labels", "grid", "normalisation", "augmentation", "synthesis", "model", "loss"),
+    *("optimizer", "schedule", "inference", "trainer", "seed"),
 )
 _NAMED = ("edition", "region", "labels", "synthesis")
 """Settings of which the name says enough."""
@@ -173,6 +173,8 @@ def _settings(config: Mapping[str, Any]) -> list[tuple[str, str]]:
         value = config.get(key)
         if key in _NAMED and isinstance(value, Mapping) and "name" in value:
             value = value["name"]
+        if key == "augmentation" and isinstance(value, Mapping):  # what changes nothing is left out
+            value = {name: own for name, own in value.items() if own not in (0, [1.0, 1.0])} or "none"
         if value is not None:
             rows.append((_TITLES.get(key, key.capitalize()), _inline(value)))
     return rows
