@@ -261,6 +261,16 @@ def test_settings_that_differ_are_listed(write_study: StudyWriter) -> None:
     assert "model.width: 16 | 32" in str(comparison)
 
 
+@pytest.mark.parametrize(("value", "listed"), [(0.2, True), (0.0, False)])
+def test_a_setting_that_an_earlier_release_did_not_know_had_its_default(
+    write_study: StudyWriter, value: float, listed: bool
+) -> None:
+    before, now = write_study("before", finished=SOME), write_study("now", finished=SOME)
+    file = StudyFolder(now).settings
+    file.write_text(file.read_text().replace("augmentation:\n", f"augmentation:\n  intensity: {value}\n"))
+    assert compare([before, now]).settings == ({"augmentation.intensity": (0.0, value)} if listed else {})
+
+
 P_VALUES = st.lists(st.none() | st.floats(0, 1), max_size=12)
 
 

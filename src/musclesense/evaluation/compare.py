@@ -349,5 +349,9 @@ def _names(studies: Sequence[Study]) -> tuple[str, ...]:
 
 def _settings(studies: Sequence[Study]) -> dict[str, tuple[Any, ...]]:
     every = [identity(study.config) for study in studies]
+    if len({frozenset(own) for own in every}) > 1:  # a release may not have known a key, which then had its default
+        from musclesense.training.config import defaults  # takes long to import
+
+        every = [identity(defaults()) | own for own in every]
     shared = {key: tuple(own[key] for own in every) for key in every[0] if all(key in own for own in every)}
     return {key: values for key, values in shared.items() if any(value != values[0] for value in values)}
