@@ -1,6 +1,7 @@
 """The page in a browser: upload, mask, brush, undo, measure again, download; what is refused; keys and windows."""
 
 import gzip
+import re
 import signal
 import threading
 import zipfile
@@ -274,6 +275,29 @@ def test_without_scripts_what_is_too_large_is_told_by_the_server(
     page.click("#send")
     page.wait_for_selector("h1:has-text('was not segmented')")  # the page loads itself again
     page.close()
+
+
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [("256", "The upload is larger than 256 MiB."), ("1024", "image-001.nii: ")],
+)
+def test_300_mb_are_refused_or_read_piece_by_piece(most: str, said: str, browser: Any, tmp_path: Path) -> None:
+    with (tmp_path / "large.nii").open("wb") as file:
+        file.truncate(300 * 10**6)
+    process, address = started(tmp_path / "data", "--upload-mb", most)
+    with ExitStack() as ending:
+        ending.callback(end, process)
+        page = new_page(browser, java_script_enabled=False)  # scripts refuse it before it is sent
+        ending.callback(page.close)
+        page.goto(address)
+        page.set_input_files("#files", str(tmp_path / "large.nii"))
+        page.click("#send")
+        expect(page.locator(".problem")).to_contain_text(said)
+        status = Path(f"/proc/{process.pid}/status")
+        if status.is_file():
+            peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+            assert peak and int(peak[1]) < 150_000, "it has held what it was given"
+        assert sum(one.stat().st_size for one in (tmp_path / "data").rglob("*") if one.is_file()) < 10**6
 
 
 def test_water_that_is_given_as_fat_is_flagged(real_page: Any, tmp_path: Path) -> None:
