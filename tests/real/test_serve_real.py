@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from musclesense.cli.main import main
+from musclesense.storage.niivue import is_packed
 
 from ..serve.test_main import started
-from ..shared.browser import browser, expect, has, judged, saved, stroke, tab
-from ..shared.waiting import end
+from ..shared.browser import as_volume, browser, coloured, expect, has, judged, saved, stroke, tab
+from ..shared.waiting import end, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 __all__ = ["browser"]
@@ -109,6 +110,8 @@ def test_a_real_scan_is_segmented_corrected_and_taken_home(page: Any, given: Giv
     assert table.read_bytes() == own.read_bytes()
     assert cells_of(page) == [as_shown(row) for row in rows_of(own)]
     _require_shown(page, tmp_path)
+    if is_packed():
+        _require_volume(page)
 
     page.click("#brush")
     stroke(page, 0.25, 0.75)  # the edge of the image stays clear, which would leave the slice out of totals
@@ -122,6 +125,17 @@ def test_a_real_scan_is_segmented_corrected_and_taken_home(page: Any, given: Giv
             assert now["fat_fraction_percent"] != before["fat_fraction_percent"] or not before["fat_fraction_percent"]
     assert cells_of(page) == [as_shown(row) for row in rows_of(new)]
     _require_own_voxels(page, given, tmp_path)
+
+
+def _require_volume(page: Any) -> None:
+    """The mask is seen over the volume, as much of it as is asked for."""
+    as_volume(page)
+    seen = coloured(page)
+    page.keyboard.press("m")
+    wait_until(lambda: coloured(page) < seen / 2)
+    page.keyboard.press("m")
+    wait_until(lambda: coloured(page) == seen)
+    assert judged(page) == []
 
 
 def _require_shown(page: Any, tmp_path: Path) -> None:
