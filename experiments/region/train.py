@@ -8,7 +8,6 @@ not of a leg is drawn by `others`. All is kept in DIR: a command that was stoppe
 
 import argparse
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -20,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from musclesense.imaging.frame import Frame
-from musclesense.imaging.grid import Grid
 from musclesense.messages import log, to_console
 from musclesense.phantom.anatomy.limbs import relative_level
 from musclesense.phantom.any_contrast import who
@@ -31,17 +29,15 @@ from musclesense.vocabulary import Limbs, Region
 
 SEED, STREAM = 1, 18
 OTHERS = {Place.ABDOMEN: 1536, Place.HEAD: 1024, Place.ARM: 1536, Place.FOOT: 1024, Place.NOTHING: 1536}
-SLICES = 18432
+SLICES = 24576
 """Of the pool."""
-FINE = replace(FRAME, grid=Grid(FRAME.grid.spacing_mm / 2, 2 * FRAME.grid.rows, 2 * FRAME.grid.columns))
-"""What is kept of slices: pixels half as large as the network's."""
 CHUNK = 512
 UNKNOWN = -1
-WIDTHS = (16, 24, 32, 32, 48, 64)
+WIDTHS = (16, 24, 32, 48, 64, 96, 128)
 EPSILON = nn.BatchNorm2d(1).eps
 VALIDATION = 8
 """Every so many-th chunk of the pool, and of each other place, is not trained on."""
-ROUNDS, EPOCHS, BATCH, RATE = 1, 10, 64, 4e-3
+ROUNDS, EPOCHS, BATCH, RATE = 1, 30, 64, 3e-3
 WEIGHT_DECAY, SMOOTHING = 1e-2, 0.05
 
 
@@ -125,7 +121,7 @@ class Slices(NamedTuple):
     def read(cls, files: list[Path]) -> Self:
         """Read files that `_keep` wrote."""
         kept = [np.load(file) for file in files]
-        images = np.concatenate([in_blocks(one["images"], FRAME).astype(np.float16) for one in kept])
+        images = np.concatenate([one["images"] for one in kept])
         places, sides = (np.concatenate([one[name] for one in kept]) for name in ("places", "sides"))
         return cls(torch.from_numpy(images), torch.from_numpy(places), torch.from_numpy(sides))
 
@@ -220,7 +216,7 @@ def _of_pool(folder: Path, work: Path) -> Iterator[tuple[bool, Path]]:
         if not path.is_file():
             rows = range(number * CHUNK, (number + 1) * CHUNK)
             shown = [_shown(pool, row) for row in rows]
-            images = in_blocks(pool.read(rows)["image"], FINE)
+            images = in_blocks(pool.read(rows)["image"], FRAME)
             _keep(path, images, [place for place, _ in shown], [side for _, side in shown])
             log.info(f"{path}: {number}")
         yield number % VALIDATION == 0, path
@@ -251,7 +247,7 @@ def _of_others(work: Path) -> Iterator[tuple[bool, Path]]:
             path = work / f"{place}-{number:04}.npz"
             if not path.is_file():
                 states = [np.random.default_rng([STREAM, SEED, PLACES.index(place), number, i]) for i in range(CHUNK)]
-                images = np.stack([draw_other(rng, place, FINE) for rng in states])
+                images = np.stack([draw_other(rng, place, FRAME) for rng in states])
                 _keep(path, images, [place] * CHUNK, [UNKNOWN] * CHUNK)
                 log.info(f"{path}")
             yield number == 0, path

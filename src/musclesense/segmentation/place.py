@@ -47,13 +47,13 @@ class Place(StrEnum):
 
 
 _SAID = {Place.ABDOMEN: "an abdomen or a chest", Place.ARM: "an arm", Place.NOTHING: "no part of a body that is known"}
-FORMAT = 1
+FORMAT = 2
 WEIGHTS = Path(__file__).with_name("place.safetensors")
 PLACES = tuple(Place)
 _ABOUT = {"format": str(FORMAT), "places": " ".join(PLACES)}
-FRAME = Frame(Grid(spacing_mm=5.0, rows=40, columns=80), (Channel.IMAGE,), Channel.IMAGE)
+FRAME = Frame(Grid(spacing_mm=2.5, rows=80, columns=160), (Channel.IMAGE,), Channel.IMAGE)
 """How slices are laid before the network."""
-STRIDES = (2, 1, 2, 1, 2, 1)
+STRIDES = (2, 2, 1, 2, 1, 2, 1)
 """Of the convolutions, each of 3 x 3 pixels and followed by a rectifier."""
 _LEAST_RANGE = 1e-6
 Floats = NDArray[np.float32]
