@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from benchmarks.validity import region as benchmark
 from experiments.region.others import KINDS, draw_other
-from experiments.region.train import FINE, in_blocks, place_of
+from experiments.region.train import in_blocks, place_of
 
 from musclesense.segmentation.place import FRAME, Place
 from musclesense.vocabulary import Region
@@ -36,7 +36,7 @@ def test_a_level_of_a_limb_is_a_place(region: Region, level: float, place: str) 
 
 
 def test_blocks_are_means_and_standardised() -> None:
-    image = np.random.default_rng(0).normal(5, 3, (2, FINE.grid.rows, FINE.grid.columns)).astype(np.float16)
+    image = np.random.default_rng(0).normal(5, 3, (2, 2 * FRAME.grid.rows, 2 * FRAME.grid.columns)).astype(np.float16)
     made = in_blocks(image, FRAME)
     assert made.shape == (2, FRAME.grid.rows, FRAME.grid.columns)
     mean = image[0, :2, 2:4].astype(float).mean()
