@@ -9,7 +9,7 @@ from experiments.region.train import TorchPlaceNetwork, folded
 from safetensors.numpy import load_file, save_file
 
 from musclesense.errors import InputError
-from musclesense.segmentation.place import FRAME, PLACES, Place, PlaceNetwork, place_network
+from musclesense.segmentation.place import FORMAT, FRAME, PLACES, Place, PlaceNetwork, place_network
 from musclesense.vocabulary import Region
 
 
@@ -58,11 +58,16 @@ def test_a_network_is_written_in_half_precision_and_read_again(trained: TorchPla
 def test_a_file_of_another_format_is_refused(trained: TorchPlaceNetwork, tmp_path: Path) -> None:
     folded(trained).write(tmp_path / "own.safetensors")
     weights = load_file(tmp_path / "own.safetensors")
-    others = ({"format": "2", "places": " ".join(PLACES)}, {"format": "1", "places": "calf"}, None)
+    every = " ".join(PLACES)
+    others = (
+        *({"format": str(other), "places": every} for other in (FORMAT - 1, FORMAT + 1)),
+        {"format": str(FORMAT), "places": "calf"},
+        None,
+    )
     for number, about in enumerate(others):
         file = tmp_path / f"{number}.safetensors"
         save_file(weights, file, about)
-        with pytest.raises(InputError, match="is not of format 1"):
+        with pytest.raises(InputError, match=f"is not of format {FORMAT}"):
             PlaceNetwork.read(file)
 
 

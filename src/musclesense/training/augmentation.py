@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from musclesense.training.intensity import AS_IT_IS, FACTORS
 
-_AUGMENTATION_STREAM, _BENDING_STREAM, _INTENSITY_STREAM = 1, 2, 6
+_AUGMENTATION_STREAM, _BENDING_STREAM, _INTENSITY_STREAM = 1, 7, 6
 NODES = (6, 12)
 """Control points of a deformation along rows and columns of the frame."""
 NO_CHANGE = (0.0, 0.0, 1.0, 1.0, 1.0)
