@@ -31,7 +31,8 @@ def acquisitions(file: Path, region: str, group: str | None) -> tuple[list[str],
                 lines[case["line"]].append(case)
     rows = []
     for own in lines.values():
-        row = {name: plain.fmean(float(case[name]) for case in own) for name in own[0] if "_" in name or name == "dice"}
+        numbers = [name for name in own[0] if ("_" in name or name == "dice") and any(case[name] for case in own)]
+        row = {name: plain.fmean(float(case[name]) for case in own) for name in numbers}
         row["volume_error"] = 100 * (row["volume_predicted_ml"] - row["volume_true_ml"]) / row["volume_true_ml"]
         row["fat_error"] = row["fat_fraction_predicted_mask"] - row["fat_fraction_true_mask"]
         rows.append(row)
