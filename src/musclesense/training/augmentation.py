@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from musclesense.training.intensity import AS_IT_IS, FACTORS
+from musclesense.training.streams import Stream
 
-_AUGMENTATION_STREAM, _BENDING_STREAM, _INTENSITY_STREAM = 1, 7, 6
 NODES = (6, 12)
 """Control points of a deformation along rows and columns of the frame."""
 NO_CHANGE = (0.0, 0.0, 1.0, 1.0, 1.0)
@@ -72,7 +72,7 @@ class Augmentation:
             and -1 or 1 for vertical and horizontal flips. Where slices are rotated or deformed, more columns follow:
             the angle in radians, and how far the control points move along columns and rows, as parts of the height.
         """
-        uniform = np.random.default_rng([_AUGMENTATION_STREAM, seed, epoch]).random((samples, 5))
+        uniform = np.random.default_rng([Stream.AUGMENTATION, seed, epoch]).random((samples, 5))
         changes = np.empty((samples, 5), dtype=np.float32)
         changes[:, :2] = (2 * uniform[:, :2] - 1) * self.shift
         changes[:, 2] = self.scale[0] + uniform[:, 2] * (self.scale[1] - self.scale[0])
@@ -80,7 +80,7 @@ class Augmentation:
         changes[:, 4] = np.where(uniform[:, 4] < self.flip_horizontal, -1, 1)
         if not (self.rotation or self.deformation):
             return changes
-        bending = np.random.default_rng([_BENDING_STREAM, seed, epoch])
+        bending = np.random.default_rng([Stream.BENDING, seed, epoch])
         # Each sample takes as many numbers, so that what is drawn for it does not depend on how many there are.
         bends = bending.standard_normal((samples, 2 + 2 * math.prod(NODES)), dtype=np.float32)
         uniform = ndtr(bends[:, :2])
@@ -102,7 +102,7 @@ class Augmentation:
         coefficients = len(AS_IT_IS) - len(FACTORS)
         ranges = [np.log(getattr(self, name)) for name in FACTORS]
         low, high = np.transpose([*ranges, *[(-self.bias_field, self.bias_field)] * coefficients]).astype(np.float32)
-        random = np.random.default_rng([_INTENSITY_STREAM, seed, epoch])
+        random = np.random.default_rng([Stream.INTENSITY, seed, epoch])
         images = channels if self.intensity else 0
         uniform = random.random((samples, images, len(AS_IT_IS) + len(FACTORS) + 1), dtype=np.float32)
         drawn = low + uniform[..., : len(AS_IT_IS)] * (high - low)

@@ -11,8 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from musclesense.training.datamodule import Batch
 from musclesense.training.record import MONITOR
-
-_NETWORK_STREAM = 3
+from musclesense.training.streams import Stream
 
 
 class StepSeed(Callback):
@@ -24,7 +23,7 @@ class StepSeed(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         """Seed the generators, each process of a run otherwise."""
         step = (trainer.current_epoch, batch_idx, trainer.global_rank)
-        sequence = np.random.SeedSequence([_NETWORK_STREAM, self._seed, *step])
+        sequence = np.random.SeedSequence([Stream.NETWORK, self._seed, *step])
         seed, device = int(sequence.generate_state(1)[0]), trainer.strategy.root_device
         torch.default_generator.manual_seed(seed)  # torch.manual_seed asks for every kind of device, each time
         if device.type != "cpu":

@@ -16,10 +16,9 @@ from musclesense.errors import InputError
 from musclesense.training.augmentation import NO_CHANGE, transform
 from musclesense.training.intensity import vary
 from musclesense.training.settings import Settings
+from musclesense.training.streams import Stream
 from musclesense.training.synthesis.pool import Pool
 from musclesense.training.synthesis.schedule import Synthesis
-
-_SHUFFLE_STREAM = 2
 
 
 class Batch(NamedTuple):
@@ -109,7 +108,7 @@ class CaseSampler(Sampler[int]):
             drawn = self.synthesis.sample(seed=self.seed, epoch=self._epoch)
             order = np.concatenate([order, self.first_drawn + drawn])
         if self.seed is not None:
-            order = np.random.default_rng([_SHUFFLE_STREAM, self.seed, self._epoch]).permutation(order)
+            order = np.random.default_rng([Stream.SHUFFLE, self.seed, self._epoch]).permutation(order)
         if not distributed.is_initialized():
             return order
         rank, devices = distributed.get_rank(), distributed.get_world_size()

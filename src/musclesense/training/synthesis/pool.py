@@ -30,10 +30,10 @@ from musclesense.phantom.version import current_version
 from musclesense.storage.atomic import atomic_path
 from musclesense.storage.locks import locked, locked_if_free
 from musclesense.storage.records import read_json, write_json
+from musclesense.training.streams import Stream
 from musclesense.vocabulary import EDITIONS, Channel, Region
 
 _FORMAT = 2  # of recipe.json; 1 had the digest of the sources in the place of the phantom's version
-_POOL_STREAM = 4
 # Training goes first: processes that make slices ahead of it take the time that it leaves.
 _NICENESS = 10
 _LOOK_EVERY_SECONDS = 0.2
@@ -83,7 +83,7 @@ class Recipe:
 
     def random_state(self, number: int) -> np.random.Generator:
         """Give what slice ``number`` of the pool is drawn with."""
-        return np.random.default_rng([_POOL_STREAM, self.seed, number])
+        return np.random.default_rng([Stream.POOL, self.seed, number])
 
     def make(self, number: int) -> NDArray[Any]:
         """Make slice ``number`` of the pool: a record of ``dtype``."""

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from musclesense.errors import InputError
 from musclesense.messages import log
 from musclesense.training.config import SynthesisConfig
+from musclesense.training.streams import Stream
 from musclesense.training.synthesis.pool import Pool
 
-_SAMPLE_STREAM = 5
 _LOOK_EVERY_SECONDS = 0.2
 _CLOSING_SECONDS = 20
 # Longer than a process needs for a few slices; a file that others make may take longer, which does no harm.
@@ -43,7 +43,7 @@ class Synthesis:
 
     def sample(self, *, seed: int, epoch: int) -> NDArray[np.int64]:
         """Give the numbers of the slices of an epoch, each once."""
-        rng = np.random.default_rng([_SAMPLE_STREAM, seed, epoch])
+        rng = np.random.default_rng([Stream.SAMPLE, seed, epoch])
         return rng.choice(self.available(epoch), self.config.per_epoch, replace=False)
 
     @contextmanager
