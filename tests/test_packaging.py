@@ -27,7 +27,7 @@ def test_the_configuration_the_launcher_and_the_networks_are_in_the_package(with
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(PROJECT / name, tmp_path)
     command = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", "built"]
-    named = os.environ | {niivue.VARIABLE: str(niivue.FOLDER if with_viewer else tmp_path / "none.tgz")}
+    named = _unmeasured() | {niivue.VARIABLE: str(niivue.FOLDER if with_viewer else tmp_path / "none.tgz")}
     said = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, env=named).stdout
     viewer = {"niivue.umd.js", "LICENSE"} if with_viewer else set()
     assert {file.name for file in (tmp_path / "built" / "musclesense" / "niivue").glob("*")} == viewer
@@ -40,15 +40,18 @@ def test_the_configuration_the_launcher_and_the_networks_are_in_the_package(with
     _lists_networks(tmp_path / "built", tmp_path)
 
 
+def _unmeasured() -> dict[str, str]:
+    """The environment in which coverage measures nothing: the lines of a copy are none to be covered."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+
+
 def _lists_networks(package: Path, elsewhere: Path) -> None:
     """The package that was built lists the networks of this clone, from any folder, and holds their very files."""
     own = {file.relative_to(FOLDER): file.read_bytes() for file in FOLDER.rglob("*") if file.is_file()}
     packed = package / "musclesense" / "weights"
     assert {file.relative_to(packed): file.read_bytes() for file in packed.rglob("*") if file.is_file()} == own != {}
     command = [sys.executable, "-m", "musclesense", "models"]
-    # The lines of the copy are none to be covered.
-    found = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    found["PYTHONPATH"] = str(package)
+    found = _unmeasured() | {"PYTHONPATH": str(package)}
     listed = subprocess.run(command, cwd=elsewhere, check=True, capture_output=True, text=True, env=found).stdout
     assert [line.partition(":")[0] for line in listed.splitlines()[::2]] == [*shipped()]
 
