@@ -132,7 +132,7 @@ def tasks_of(table: dict[str, Any], size: str, words: Sequence[str], out: Path =
             name=name,
             results=out / name / "results" / size,
             train=tuple(tuple(line.format(outer=own["outer"], inner=own["inner"]).split()) for line in study["train"]),
-            common=(*own["overrides"], *more),
+            common=(*own["overrides"], *own.get("more", {}).get(study["kind"], ()), *more),
             then=tuple(study["then"]),
             phantom=study.get("phantom"),
             keep=study.get("keep", False),

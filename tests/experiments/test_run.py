@@ -105,10 +105,10 @@ def test_each_run_counts_once_and_cases_are_those_of_the_cohort(
         "test_retest: 0 of 25 runs, and tables",
         "responsiveness: 0 of 25 runs, and tables",
         "secondary_cohort: 0 of 25 runs, and tables",
-        "channels: 15 of 25 runs, about 15 min",
+        "channels: 25 of 25 runs, about 25 min",
         "augmentation: 15 of 20 runs, about 15 min",
         "single_muscles: 5 of 5 runs, about 5 min",
-        "left in all: about 85 min",
+        "left in all: about 1.6 h",
     ]
     assert {*rows} == {571} and not [*tmp_path.iterdir()], "nothing is made"
 
