@@ -138,7 +138,7 @@ class Bare:
         self._module = make_module(settings).to(device).train()
         if compiled:
             self._module.compiled = CompiledNetwork(self._module.network, settings.config.loader.batch_size)
-        self._optimizer = torch.optim.AdamW(self._module.parameters())
+        self._optimizer, _ = self._module.make_optimizer(1, fused=device.type == "cuda")
         size, grid = settings.config.loader.batch_size, self._module.spec.grid
         shape = (size, len(self._module.spec.channels), grid.rows, grid.columns)
         self._images = torch.randn(shape, device=self._device)

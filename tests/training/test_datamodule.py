@@ -18,7 +18,7 @@ from musclesense.imaging.labels import LabelSet
 from musclesense.training.augmentation import Augmentation, transform
 from musclesense.training.composition import compose
 from musclesense.training.config import LoaderConfig
-from musclesense.training.datamodule import Batch, CachedSlices, CaseSampler, NestedFoldDataModule
+from musclesense.training.datamodule import Batch, CachedSlices, CaseSampler, NestedFoldDataModule, fits
 
 SIDES = LabelSet.from_config({"left": [1], "right": [2]})
 SPLIT = Split(train=("s0", "s1", "s2", "s3", "s4"), validation=("s5",), test=("s6", "s7"))
@@ -48,7 +48,9 @@ def module_of(
 def at_epoch(epoch: int, *, training: bool) -> Any:
     """What a datamodule asks of its trainer."""
     progress = SimpleNamespace(current=SimpleNamespace(processed=epoch))
-    return SimpleNamespace(training=training, current_epoch=epoch, fit_loop=SimpleNamespace(epoch_progress=progress))
+    fit_loop = SimpleNamespace(epoch_progress=progress)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    return SimpleNamespace(training=training, current_epoch=epoch, fit_loop=fit_loop, strategy=strategy)
 
 
 def pretend(monkeypatch: pytest.MonkeyPatch, *, rank: int, devices: int) -> None:
@@ -181,6 +183,40 @@ def test_intensities_change_with_the_same_shapes_and_in_training_alone(toy, monk
     torch.testing.assert_close(after.images, (before.images - level) * 1.2 + level, rtol=0, atol=1e-4)
     varied.trainer = at_epoch(2, training=False)
     torch.testing.assert_close(transferred(varied, batch).images, batch.images.float())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_slices_that_a_device_holds_are_the_same(toy, monkeypatch, training):
+    read, held = module_of(toy), module_of(toy, pin_memory=True)
+    monkeypatch.setattr("musclesense.training.datamodule.fits", lambda size, device: size == toy_size(toy))
+    held.trainer = at_epoch(3, training=training)
+    held.setup("fit")
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    read.trainer = at_epoch(3, training=training)
+    loaders = [one.train_dataloader() if training else one.val_dataloader() for one in (read, held)]
+    assert not loaders[1].pin_memory and loaders[1].num_workers == 0
+    count = 0
+    for one, other in zip(*loaders, strict=True):
+        batches = [
+            part.on_after_batch_transfer(part.on_before_batch_transfer(batch, 0), 0)
+            for part, batch in ((read, one), (held, other))
+        ]
+        for name, expected, found in zip(Batch._fields, *batches, strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=0, msg=name)
+        count += len(one.case)
+    assert count == len(read.train_cases if training else read.validation_cases)
+
+
+def toy_size(cache: SliceCache) -> int:
+    return cache.images[:, :2].nbytes + cache.classes.nbytes
+
+
+@pytest.mark.parametrize(
+    ("device", "free", "fit"), [("cuda", 4000, True), ("cuda", 3999, False), ("cpu", 10**9, False)]
+)
+def test_a_gpu_holds_slices_in_a_part_of_its_free_memory(monkeypatch, device, free, fit):
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (free, 10**9))
+    assert fits(1000, torch.device(device)) is fit
 
 
 def test_validation_and_test_batches_are_as_they_are(toy):

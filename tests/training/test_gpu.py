@@ -69,6 +69,14 @@ def test_no_step_waits_for_the_gpu(configured, slices):
     assert watch.steps == 3 * len(session.datamodule.train_dataloader())
 
 
+def test_a_run_whose_slices_the_gpu_holds_learns_as_one_that_reads_them(configured, monkeypatch):
+    held, read = (configured(GPU, "trainer.precision=32-true", f"study={name}") for name in ("held", "read"))
+    train(held)
+    monkeypatch.setattr("musclesense.training.datamodule.HELD_SHARE", 0.0)
+    train(read)
+    assert_same_run(held.run.path, read.run.path)
+
+
 def test_a_compiled_run_learns_the_same(configured):
     plain, compiled = (configured(GPU, f"trainer.compile={asked}", f"study={asked}") for asked in ("never", "always"))
     for config in (plain, compiled):

@@ -102,13 +102,39 @@ def test_validation_scores_at_the_threshold(composed, monkeypatch):
 
 def test_schedule_spans_all_steps_of_the_training(module):
     module.trainer = SimpleNamespace(
-        max_epochs=5, datamodule=SimpleNamespace(train_dataloader=lambda: range(7)), strategy=None
+        max_epochs=5,
+        datamodule=SimpleNamespace(train_dataloader=lambda: range(7)),
+        strategy=SimpleNamespace(root_device=torch.device("cpu")),
+        precision_plugin=SimpleNamespace(scaler=None),
     )
     made = module.configure_optimizers()
     assert made["lr_scheduler"]["scheduler"].total_steps == 35
     assert made["lr_scheduler"]["interval"] == "step"
     module._schedule = None
     assert isinstance(module.configure_optimizers(), torch.optim.AdamW)
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize(
+    ("device", "scaler", "own", "fused"),
+    [
+        ("cuda", None, {}, True),
+        ("cpu", None, {}, None),
+        ("cuda", "of fp16", {}, None),  # Lightning clips no gradients of a fused one
+        ("cuda", None, {"foreach": True}, None),
+        ("cuda", None, {"fused": False}, False),
+    ],
+)
+def test_one_kernel_steps_all_weights_on_a_gpu(module, name, device, scaler, own, fused):
+    module._schedule = None
+    module._optimizer = {"name": name, "lr": 1e-3, **own}
+    module.trainer = SimpleNamespace(
+        max_epochs=1,
+        datamodule=SimpleNamespace(train_dataloader=lambda: range(7)),
+        strategy=SimpleNamespace(root_device=torch.device(device)),
+        precision_plugin=SimpleNamespace(scaler=scaler),
+    )
+    assert {group["fused"] for group in module.configure_optimizers().param_groups} == {fused}
 
 
 def test_a_loss_that_is_no_module_is_not_called(finished, tmp_path, monkeypatch):

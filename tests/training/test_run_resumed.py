@@ -48,6 +48,35 @@ def test_an_interrupted_run_ends_as_if_it_had_never_stopped(configured, finished
     assert_same_run(config.run.path, finished)
 
 
+@pytest.mark.parametrize("averaged", [(), AVERAGED])
+def test_states_far_apart_lose_epochs_and_nothing_else(configured, finished, monkeypatch, averaged):
+    asked = ("checkpoints.every_seconds=1e6", *averaged)
+    stopped, whole = configured("study=stopped", *asked), configured("study=whole", *averaged)
+    train_until(stopped, 3)
+    written = {
+        name: torch.load(stopped.run.path / "checkpoints" / f"{name}.ckpt")["epoch"] for name in ("best", "last")
+    }
+    assert written == {"best": 0, "last": 0}
+    begun = _epochs_begun(monkeypatch)
+    train(stopped)
+    assert begun[0] == 1
+    if averaged:
+        train(whole)
+    assert_same_run(stopped.run.path, whole.run.path if averaged else finished)
+
+
+def _epochs_begun(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    begun: list[int] = []
+    original = RunBar.on_train_epoch_end
+
+    def noted(self: Any, trainer: Any, *more: Any) -> None:
+        begun.append(trainer.current_epoch)
+        original(self, trainer, *more)
+
+    monkeypatch.setattr(RunBar, "on_train_epoch_end", noted)
+    return begun
+
+
 @pytest.mark.parametrize(("damaged", "first"), [("last", 2), ("best", 0)])
 def test_a_run_with_a_damaged_checkpoint_ends_as_if_it_had_never_been(
     configured, finished, monkeypatch, capsys, damaged, first

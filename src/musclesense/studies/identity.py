@@ -26,7 +26,7 @@ _ELSEWHERE_BELOW = {
     "trainer": ("accelerator", "devices", "strategy", "compile"),
     "loader": ("workers",),
     "synthesis": ("workers", "shard"),
-    "checkpoints": ("keep_every",),
+    "checkpoints": ("keep_every", "every_seconds"),
 }
 
 MOVED_KEYS = {

@@ -2,9 +2,10 @@
 
 import io
 import math
+import time
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import lightning
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from musclesense.errors import InputError
 from musclesense.messages import log
@@ -93,31 +95,76 @@ def require_best(path: Path, epoch: int, digest: str | None = None) -> None:
         raise InputError(f"{path}: is not the file that this run wrote; put that back, or {remedy}")
 
 
+class Pace(Callback):
+    """Whether a run writes what it has after the epoch that ends: so many ``seconds`` after it last did, or at the end.
+
+    On a GPU an epoch of few slices takes less time than writing does. All devices do alike. A callback after
+    `EarlyStop`, which tells the end, and before those that write.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._written = -math.inf
+        self.is_due = False
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look at the clock, that of the first device."""
+        is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        now = time.monotonic()
+        self.is_due = trainer.strategy.broadcast(is_last or now - self._written >= self._seconds)
+        if self.is_due:
+            self._written = now
+
+
+class LastState(ModelCheckpoint):
+    """``last.ckpt``, all that a run needs to go on, when it is due."""
+
+    def __init__(self, folder: CheckpointFolder, pace: Pace) -> None:
+        super().__init__(
+            folder.path, filename=folder.last.stem, save_on_train_epoch_end=True, enable_version_counter=False
+        )
+        self._pace = pace
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write it where it is time."""
+        if self._pace.is_due:
+            super().on_train_epoch_end(trainer, pl_module)
+
+
 @dataclass(eq=False)
 class KeptWeights(Callback):
     """Weights that were validated after an epoch, enough to use the network, not to go on.
 
     ``best.ckpt`` is of the epoch best on the validation cases so far, the first of equal ones. Which it is, is read
-    from the record of epochs, which lives in ``last.ckpt``, written after it: ``history`` is a callback before this
-    one. Beside, ``every`` so many epochs are kept as ``epoch-0009.ckpt``. ``best`` is the digest of ``best.ckpt``, on
-    the device that writes.
+    from the record of epochs, which lives in ``last.ckpt``, written after it: ``history`` and ``pace`` are callbacks
+    before this one. Until both are due, the best weights are kept in memory. Beside, ``every`` so many epochs are kept
+    as ``epoch-0009.ckpt``. ``best`` is the digest of ``best.ckpt``, on the device that writes.
     """
 
     folder: CheckpointFolder
     history: History
+    pace: Pace
     every: int | None
     averaging: Averaging | None
     best: str | None = None
+    _waiting: dict[str, Any] | None = field(default=None, init=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the weights where it is their turn, and where they are better than all before."""
         epoch = trainer.current_epoch
-        if self.every and (epoch + 1) % self.every == 0:
-            _write_weights(self.folder.epoch(epoch), trainer, pl_module, self.averaging)
+        if trainer.is_global_zero and self.every and (epoch + 1) % self.every == 0:
+            WholeCheckpoints().save_checkpoint(self._weights(trainer, pl_module), self.folder.epoch(epoch))
         *earlier, score = (row[MONITOR] for row in self.history.rows)
-        if score > max(earlier, default=-math.inf):
-            _write_weights(self.folder.best, trainer, pl_module, self.averaging)
-            self.best = digest_of_bytes(self.folder.best) if trainer.is_global_zero else None
+        if trainer.is_global_zero and score > max(earlier, default=-math.inf):
+            self._waiting = self._weights(trainer, pl_module)
+            if not self.pace.is_due:  # the next step changes them in place
+                self._waiting["state_dict"] = {name: one.clone() for name, one in self._waiting["state_dict"].items()}
+        if self.pace.is_due:
+            self._write_best()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the best weights where training ended within an epoch, as a limit of steps ends it."""
+        self._write_best()
 
     def state_dict(self) -> dict[str, Any]:
         """Give the digest of the best weights so far."""
@@ -127,17 +174,19 @@ class KeptWeights(Callback):
         """Take that of the run so far."""
         self.best = state_dict["best"]
 
+    def _write_best(self) -> None:
+        if self._waiting is not None:
+            WholeCheckpoints().save_checkpoint(self._waiting, self.folder.best)
+            self.best, self._waiting = digest_of_bytes(self.folder.best), None
 
-def _write_weights(path: Path, trainer: Trainer, module: LightningModule, averaging: Averaging | None) -> None:
-    """Write the weights without the optimizer's state, which is twice their size for AdamW."""
-    if not trainer.is_global_zero:
-        return
-    checkpoint = {
-        "epoch": trainer.current_epoch,
-        "global_step": trainer.global_step,
-        "pytorch-lightning_version": lightning.__version__,
-        "state_dict": module.state_dict() if averaging is None else averaging.weights(),
-        module.CHECKPOINT_HYPER_PARAMS_KEY: dict(module.hparams),
-    }
-    module.on_save_checkpoint(checkpoint)
-    WholeCheckpoints().save_checkpoint(checkpoint, path)
+    def _weights(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        """Give the weights as they are now, without the optimizer's state, which is twice their size for AdamW."""
+        checkpoint = {
+            "epoch": trainer.current_epoch,
+            "global_step": trainer.global_step,
+            "pytorch-lightning_version": lightning.__version__,
+            "state_dict": module.state_dict() if self.averaging is None else self.averaging.weights(),
+            module.CHECKPOINT_HYPER_PARAMS_KEY: dict(module.hparams),
+        }
+        module.on_save_checkpoint(checkpoint)
+        return checkpoint

@@ -209,9 +209,14 @@ class AveragingConfig:
 
 @dataclass
 class CheckpointsConfig:
-    """``keep_every``: keep the weights of every so many epochs; null: of the best and the last only."""
+    """Which weights are kept, and when.
+
+    ``keep_every``: of every so many epochs, beside the best and the last; null: of none. ``every_seconds``: the state
+    to go on from is written no sooner than so long after it last was; 0: after each epoch.
+    """
 
     keep_every: int | None = None
+    every_seconds: float = 0.0
 
 
 @dataclass
@@ -356,6 +361,8 @@ def problems(config: Config) -> Iterator[str]:
         if (value := attrgetter(name)(config)) not in known:
             yield f"{name}={value}: give {' or '.join(known)}"
     yield from config.augmentation.problems()
+    if not 0 <= (pace := config.checkpoints.every_seconds) < math.inf:
+        yield f"checkpoints.every_seconds={pace}: give seconds, 0 or more"
     clip, least_gain, decay = config.trainer.gradient_clip_val, config.early_stopping.min_delta, config.averaging.decay
     if clip is not None and not 0 < clip < math.inf:
         yield f"trainer.gradient_clip_val={clip}: give a number above 0, or null"

@@ -20,6 +20,10 @@ from musclesense.training.streams import Stream
 from musclesense.training.synthesis.pool import Pool
 from musclesense.training.synthesis.schedule import Synthesis
 
+HELD_SHARE = 0.25
+"""How much of the free memory of a GPU the slices of a run may take, so that several runs may share it."""
+_HELD = ("images", "classes", "air", "possible")
+
 
 class Batch(NamedTuple):
     """Slices of a cache.
@@ -70,6 +74,34 @@ class CachedSlices(Dataset[Batch]):
         images, classes, air, possible = map(torch.from_numpy, arrays)
         changes = torch.tensor(NO_CHANGE).expand(len(cases), -1).contiguous()
         return Batch(images, classes, air, torch.from_numpy(np.concatenate([scanned, drawn])), changes, possible)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the cohort's slices, as the network takes them."""
+        cases, _, rows, columns = self._cache.images.shape
+        image = len(self._channels) * self._cache.images.itemsize
+        return int(cases * rows * columns * (image + self._cache.classes.itemsize))
+
+
+class HeldSlices(Dataset[Batch]):
+    """The same batches, of a cohort that lies in the memory of a device; a batch is read by its position alone."""
+
+    def __init__(self, slices: CachedSlices, cases: int, device: torch.device) -> None:
+        held = slices.__getitems__([*range(cases)])
+        self._held = held._replace(**{name: getattr(held, name).to(device) for name in _HELD})
+        self._device = device
+
+    def __getitems__(self, cases: list[int]) -> Batch:
+        """Give the slices at these positions; ``case`` and ``changes`` stay in main memory, as from `CachedSlices`."""
+        position = torch.tensor(cases)
+        there = (position.pin_memory() if self._device.type == "cuda" else position).to(self._device, non_blocking=True)
+        on_device = {name: getattr(self._held, name)[there] for name in _HELD}
+        return self._held._replace(**on_device, case=position, changes=self._held.changes[position])
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Tell whether so many bytes are to lie in the memory of a device: of a GPU with room for them."""
+    return device.type == "cuda" and size <= HELD_SHARE * torch.cuda.mem_get_info(device)[0]
 
 
 @dataclass(eq=False)
@@ -166,6 +198,13 @@ class NestedFoldDataModule(LightningDataModule):
         self._seed = seed
         self._pin_memory = pin_memory
         self._changes: tuple[int, Tensor] | None = None
+        self._held: HeldSlices | None = None
+
+    def setup(self, stage: str) -> None:
+        """Hold the cohort's slices in the memory of the GPU that trains, where they fit and none are drawn beside."""
+        device = self.trainer.strategy.root_device  # type: ignore[union-attr]
+        if stage == "fit" and self.synthesis is None and fits(self._dataset.size, device):
+            self._held = HeldSlices(self._dataset, len(self.cache.cases), device)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Give the training cases, shuffled."""
@@ -213,14 +252,15 @@ class NestedFoldDataModule(LightningDataModule):
         return [i for i, case in enumerate(self.cache.cases) if case.acquisition.subject in wanted]
 
     def _loader(self, sampler: CaseSampler) -> DataLoader[Batch]:
-        workers = self._settings.config.loader.workers
+        # What lies on the GPU is read by no other process, and lies in no memory that could be pinned.
+        workers = 0 if self._held else self._settings.config.loader.workers
         return DataLoader(
-            self._dataset,
+            self._held or self._dataset,
             batch_sampler=BatchSampler(sampler, self._batch_size, drop_last=False),
             collate_fn=_as_it_is,
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=self._pin_memory,
+            pin_memory=self._pin_memory and not self._held,
         )
 
 

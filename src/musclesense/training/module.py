@@ -139,18 +139,27 @@ class SegmentationModule(LightningModule):
         """Make the optimizer, and the schedule over all steps of the training."""
         # Not `estimated_stepping_batches`: it starts to read batches before a resumed run knows its epoch.
         trainer: Any = self.trainer
-        optimizer, schedule = self.make_optimizer(len(trainer.datamodule.train_dataloader()) * trainer.max_epochs)
+        steps = len(trainer.datamodule.train_dataloader()) * trainer.max_epochs
+        # Lightning cannot clip gradients that a fused optimizer is to unscale, which fp16 asks for.
+        on_gpu, scaler = trainer.strategy.root_device.type == "cuda", getattr(trainer.precision_plugin, "scaler", None)
+        optimizer, schedule = self.make_optimizer(steps, fused=on_gpu and scaler is None)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def make_optimizer(self, steps: int) -> tuple[Optimizer, LRScheduler | None]:
+    def make_optimizer(self, steps: int, *, fused: bool = False) -> tuple[Optimizer, LRScheduler | None]:
         """Make the optimizer, and the schedule over so many steps where there is one.
+
+        ``fused``: one kernel steps all weights, if the optimizer has such a one and the configuration asks for no other
+        way.
 
         Raises:
             InputError: They cannot be made with these arguments.
         """
-        optimizer = make(OPTIMIZER, self._optimizer, "optimizer", self.parameters())
+        way = {"fused": True} if fused and self._optimizer.get("name") in OPTIMIZER.names else {}
+        if {"fused", "foreach", "differentiable"} & {*self._optimizer}:
+            way = {}
+        optimizer = make(OPTIMIZER, self._optimizer, "optimizer", self.parameters(), **way)
         schedule = None
         if self._schedule is not None:
             schedule = make(SCHEDULE, self._schedule, "schedule", optimizer, total_steps=steps)

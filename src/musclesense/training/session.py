@@ -12,7 +12,7 @@ import torch
 from lightning import Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 
 from musclesense.errors import InputError, reason_of
 from musclesense.messages import log
@@ -22,7 +22,7 @@ from musclesense.networks.spec import NetworkSpec
 from musclesense.networks.torch_predictor import TorchPredictor
 from musclesense.training import checkpoints, inputs
 from musclesense.training.callbacks import Averaging, EarlyStop, StepSeed
-from musclesense.training.checkpoints import KeptWeights
+from musclesense.training.checkpoints import KeptWeights, LastState, Pace
 from musclesense.training.datamodule import NestedFoldDataModule
 from musclesense.training.machine import compilation, devices
 from musclesense.training.machine.hardware import Hardware, choose
@@ -119,13 +119,13 @@ def _keeping(settings: Settings, history: History) -> list[Callback]:
     """Make what averages, keeps and stops, in this order."""
     config, folder = settings.config, settings.run.checkpoints
     averaging = None if config.averaging.decay is None else Averaging(config.averaging.decay)
+    pace = Pace(config.checkpoints.every_seconds)
     return [
         *([averaging] if averaging else []),
-        KeptWeights(folder, history, every=config.checkpoints.keep_every, averaging=averaging),
         EarlyStop(patience=config.early_stopping.patience, min_delta=config.early_stopping.min_delta),
-        ModelCheckpoint(
-            folder.path, filename=folder.last.stem, save_on_train_epoch_end=True, enable_version_counter=False
-        ),
+        pace,
+        KeptWeights(folder, history, pace, every=config.checkpoints.keep_every, averaging=averaging),
+        LastState(folder, pace),
     ]
 
 
