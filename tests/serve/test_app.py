@@ -14,8 +14,10 @@ from fastapi.testclient import TestClient
 import musclesense as ms
 from musclesense.imaging.nifti import read_volume
 from musclesense.serve.store import Store
+from musclesense.serve.uploads import FIELDS, ROLES
+from musclesense.vocabulary import Region
 
-from ..segmentation.conftest import TwoLimbs
+from ..segmentation.conftest import TwoLimbs, leg_scan
 from .conftest import BUNDLE, Serve, ended, example, submit
 from .test_unpack import zipped
 
@@ -136,6 +138,39 @@ def test_of_an_examination_the_series_of_one_scan_are_taken(serve: Serve, tmp_pa
     assert told["problems"] == ["series 5: not in upload, which has series 3, 4; give one of these"]
 
 
+@pytest.mark.parametrize("asked", [{}, {"dicom_seg": "yes"}])
+def test_the_patient_is_named_in_one_file_and_only_where_that_is_asked_for(
+    asked: dict[str, str], serve: Serve, tmp_path: Path
+) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="writes DICOM")
+    pytest.importorskip("highdicom", reason="comes with musclesense[dicom]")
+    from tests.dicom.making import Series, of_type, write_classic
+
+    shown = leg_scan(Region.THIGH, (0.45, 0.5, 0.55), channel="fat", codes="LPS").channels["fat"]
+    series = Series(5, shown.transpose(2, 1, 0).astype(np.uint16), of_type("DIXON", "FAT"), places=range(3))
+    write_classic(tmp_path / "dicom", series)
+    files = [*(tmp_path / "dicom").iterdir()]
+    client = serve(None, model="any_contrast")
+    packed = zipped(*((file.name, file.read_bytes()) for file in files))
+    told = ended(client, submit(client, ("all.zip", packed), region="thigh", **asked)["id"])
+    assert told["state"] == "done" and ("mask.dcm" in told["files"]) is bool(asked)
+    patient = pydicom.dcmread(files[0])
+    kept = {file: file.read_bytes() for file in (tmp_path / "data" / "jobs").rglob("*") if file.is_file()}
+    for value in (str(patient.PatientID), str(patient.PatientName)):
+        naming = [file.name for file, content in kept.items() if value.encode() in content]
+        assert naming == ["mask.dcm"][: len(asked)]
+    if asked:
+        made = pydicom.dcmread(io.BytesIO(get(client, told["id"], "files/mask.dcm").content))
+        assert (made.Modality, made.PatientID) == ("SEG", patient.PatientID)
+
+
+def test_a_segmentation_for_dicom_is_refused_where_no_dicom_was_given(limbs: TwoLimbs, serve: Serve) -> None:
+    pytest.importorskip("highdicom", reason="comes with musclesense[dicom]")
+    client = serve(None, model=str(BUNDLE))
+    told = ended(client, submit(client, *images(limbs), region="thigh", dicom_seg="yes")["id"])
+    assert told["problems"] == ["dicom seg: goes with a scan that is DICOM; leave it out"]
+
+
 @pytest.mark.parametrize("times", ["3.45 4.6 5.75", "3.45, 4.60, 5.75", " 3,45; 4,6;5,75 "])
 def test_echo_times_are_taken_as_people_write_them(times: str, serve: Serve, tmp_path: Path) -> None:
     client = serve()
@@ -151,6 +186,7 @@ def test_echo_times_are_taken_as_people_write_them(times: str, serve: Serve, tmp
         (422, {"echo_times": (None, "3,45,4,6"), "files": ("a.nii", b"x")}),
         (422, {"region": (None, "arm"), "files": ("a.nii", b"x")}),
         (422, {"limbs": (None, "three"), "files": ("a.nii", b"x")}),
+        (422, {"dicom_seg": (None, "no"), "files": ("a.nii", b"x")}),
         (422, {"example": (None, "arm")}),
         (422, {"example": (None, "thigh"), "files": ("a.nii", b"x")}),
         (422, {"region": (None, "calf")}),
@@ -216,7 +252,7 @@ def test_the_description_has_every_path_and_what_it_answers(serve: Serve) -> Non
         "/api/jobs/{name}/view/{image}/{number}",
     ]
     form = told["paths"]["/api/jobs"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-    assert {"files", "fat", "water", "image", "region", "limbs", "series", "echo_times", "example"} == {*form}
+    assert {*form} == {*FIELDS, *ROLES}
     assert all(
         one.get("summary") and one.get("description") for path in told["paths"].values() for one in path.values()
     )

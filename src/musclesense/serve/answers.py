@@ -14,6 +14,7 @@ from musclesense.storage.records import read_json
 
 FILES = {
     "mask.nii.gz": "application/gzip",
+    "mask.dcm": "application/dicom",
     "measurements.csv": "text/csv",
     "changes.csv": "text/csv",
     "qc.html": "text/html",

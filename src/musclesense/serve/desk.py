@@ -19,7 +19,7 @@ from musclesense.serve.uploads import RefusedError, receive
 from musclesense.serve.work import EXAMPLES, PAINTED, SHOWN, UPLOAD
 from musclesense.vocabulary import Limbs, Region
 
-CHOICES = {"region": tuple(Region), "limbs": ("auto", *Limbs), "example": EXAMPLES}
+CHOICES = {"region": tuple(Region), "limbs": ("auto", *Limbs), "example": EXAMPLES, "dicom_seg": ("yes",)}
 """What the fields of the form may be."""
 NUMBERS: Mapping[str, type[int] | type[float]] = {"series": int, "echo_times": float}
 """Fields of numbers, apart by spaces."""

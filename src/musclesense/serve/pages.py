@@ -1,5 +1,7 @@
 """The page: every state of it is written here, in HTML; its scripts add progress, the viewer and painting."""
 
+from importlib.util import find_spec
+
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -26,7 +28,8 @@ def add(app: FastAPI, desk: Desk, guard: Guard) -> None:
     @app.get("/", include_in_schema=False)
     def home() -> Response:
         most = desk.settings.upload_mb
-        return page("home", most=most, regions=tuple(Region), limbs=tuple(Limbs), examples=EXAMPLES)
+        seg = find_spec("highdicom") is not None
+        return page("home", most=most, regions=tuple(Region), limbs=tuple(Limbs), examples=EXAMPLES, dicom_seg=seg)
 
     @app.post("/jobs", include_in_schema=False)
     async def submit(request: Request) -> Response:

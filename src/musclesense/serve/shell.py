@@ -28,6 +28,7 @@ FLAGS = {
 """What the flags of a table mean to a reader."""
 SAID = {
     "mask.nii.gz": "the mask, in the voxels of the scan (NIfTI)",
+    "mask.dcm": "the mask as DICOM-SEG, which holds the patient's name and number",
     "measurements.csv": "all measurements, by slice and limb",
     "changes.csv": "what was changed in the automatic mask",
     "qc.html": "a page to judge the mask by, in one file",

@@ -12,7 +12,8 @@ from musclesense.serve.settings import MOST_FILES
 
 NAMES = "names.json"
 """Beside the files of an upload: what each is to show, and what the visitor called it."""
-FIELDS, ROLES = ("region", "limbs", "series", "echo_times", "example"), ("files", "fat", "water", "image")
+FIELDS = ("region", "limbs", "series", "echo_times", "example", "dicom_seg")
+ROLES = ("files", "fat", "water", "image")
 _LONGEST_FIELD, _LONGEST_NAME = 300, 1000
 
 

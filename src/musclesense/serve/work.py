@@ -136,6 +136,7 @@ def _saying(folder: Path) -> Iterator[_Said]:
 
 def _segment(task: Task, said: _Said) -> None:
     said.step("reading the images")
+    from musclesense.intake import dicom_seg
     from musclesense.intake.found import read
     from musclesense.segmentation.segmenter import segment
     from musclesense.serve import shown
@@ -151,6 +152,8 @@ def _segment(task: Task, said: _Said) -> None:
             unpack(task.folder / UPLOAD, place, task.most)
     shutil.rmtree(task.folder / UPLOAD, ignore_errors=True)
     scan = read(place, task.options.get("echo_times") or (), task.options.get("series") or ())
+    if named := bool(task.options.get("dicom_seg")):
+        dicom_seg.require_dicom_seg(anonymous=False, scan=scan)
     said.step("segmenting")
     made = segment(
         scan,
@@ -161,6 +164,8 @@ def _segment(task: Task, said: _Said) -> None:
     )
     said.step("measuring and drawing")
     made.save(task.folder / RESULT, anonymous=True)
+    for name, write in (dicom_seg.dicom_seg(made) if named else {}).items():  # it alone tells who is shown
+        write(task.folder / RESULT / name)
     shown.write_view(task.folder / SHOWN, made.measured)
     shown.keep(task.folder / KEPT, made.scan)
     record = made.record(anonymous=True)

@@ -73,6 +73,7 @@ form.addEventListener("submit", event => {
   if (!chosen.length) { tell("Choose the images of a scan first."); return; }
   const data = new FormData();
   for (const name of ["region", "limbs", "series", "echo_times"]) data.append(name, form.elements[name].value);
+  if (form.elements.dicom_seg?.checked) data.append("dicom_seg", "yes");
   for (const one of chosen) data.append(one.role, one.file, one.name);
   const request = new XMLHttpRequest(), bar = document.getElementById("sent"), said = document.getElementById("sent-said");
   const stopped = text => { sending.hidden = true; document.getElementById("send").disabled = false; tell(text); };
