@@ -75,8 +75,10 @@ def segment(
     from musclesense.segmentation import segmenter
     from musclesense.segmentation.measured import MASK, SEGMENTATION, files_of, require_place
     from musclesense.segmentation.measuring import Measuring
+    from musclesense.storage.paths import require_writable
 
     measuring = Measuring.asked(erode, slices, with_cut)
+    require_writable(out)
     if dicom_seg:
         segmentation.require_dicom_seg(anonymous)
     if cohort is not None:

@@ -94,8 +94,10 @@ def score(
     from musclesense.evaluation.ensembles import Ensembles
     from musclesense.evaluation.scoring import Reference, as_markdown, default_of, score_cohort, summarise
     from musclesense.segmentation.segmenter import Segmenter
+    from musclesense.storage.paths import require_free
     from musclesense.studies.reading import read_study
 
+    require_free(out, or_empty=True)
     for name, value in {"--labels": labels, "--column": column, "--ignore": ignore}.items():
         if out_of_fold and value:
             raise InputError(f"{name}: does not go with --out-of-fold, whose masks are the study's; leave it out")
