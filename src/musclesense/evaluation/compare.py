@@ -95,13 +95,15 @@ class Comparison:
     def figure(self) -> "Figure":
         """Draw the differences of Dice with their intervals."""
         from musclesense.evaluation.report.differences import draw_forest
+        from musclesense.evaluation.report.lettering import apart
 
         rows = [row for row in self.rows if row["measure"] == "dice" and row["difference"] is not None]
-        names = [", ".join(dict.fromkeys((row["study"], row["region"], row["label"]))) for row in rows]
+        short = dict(zip(self.studies, apart(self.studies), strict=True))
+        names = [", ".join(dict.fromkeys((short[row["study"]], row["region"], row["label"]))) for row in rows]
         return draw_forest(
             [name.removesuffix(f", {ALL}") for name in names],
             [(row["difference"], row["difference_low"], row["difference_high"]) for row in rows],
-            title=f"difference of Dice to {self.studies[0]}",
+            title=f"difference of Dice to {short[self.studies[0]]}",
             margin=self.margin,
         )
 

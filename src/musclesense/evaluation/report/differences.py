@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from musclesense.evaluation.intervals import Floats
 from musclesense.evaluation.report.figures import DPI, LIGHT, begin_chart, bland_altman, legend, name_rows
@@ -29,7 +30,8 @@ def draw_forest(
         title: Of the axis.
         margin: Drawn as a band around 0.
     """
-    figure, axes = begin_chart(LIGHT, height=0.9 + 0.35 * max(len(rows), 1), x=title, grid="x")
+    figure, axes = begin_chart(LIGHT, height=0.9 + 0.35 * max(len(rows), 1), x="", grid="x")
+    figure.supxlabel(title, color=LIGHT.ink, fontsize=10, parse_math=False)  # below the names, too, which leave no room
     if margin is not None:
         axes.axvspan(-margin, margin, color=LIGHT.lines, alpha=0.6, linewidth=0)
     axes.axvline(0, color=LIGHT.faint, linewidth=1)
@@ -38,6 +40,7 @@ def draw_forest(
             axes.plot([low, high], [place, place], "-", color=LIGHT.first, linewidth=1.6)
         axes.plot(value, place, "o", color=LIGHT.first, markersize=6)
     name_rows(axes, names)
+    axes.xaxis.set_major_locator(MaxNLocator(4))  # names take the room of numbers
     return figure
 
 

@@ -1,7 +1,8 @@
 """Names in charts: in fonts that have their letters."""
 
 import functools
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 from matplotlib import rcParams
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
@@ -26,6 +27,22 @@ def drawable(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
             lacking -= found
             fonts.append(font.name)
     return tuple(_written(name, lacking) for name in names), tuple(fonts)
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """Shorten names of studies to the words in which they differ; without their digests where that is enough.
+
+    >>> apart(["phantom-demo-calf-fat-81a3a704", "phantom-demo-calf-fat+water-18f34155"])
+    ['fat', 'fat+water']
+    >>> apart(["phantom-demo-calf-fat-81a3a704", "phantom-demo-calf-fat-9bd7462d"])
+    ['81a3a704', '9bd7462d']
+    """
+    words = [name.split("-") for name in names]
+    own = [[word for word in each if not all(word in other for other in words)] for each in words]
+    named = ["-".join(word for word in each if not re.fullmatch("[0-9a-f]{8}", word)) for each in own]
+    pairs = zip(own, named, strict=True)
+    short = [name if name and named.count(name) == 1 else "-".join(each) for each, name in pairs]
+    return short if all(short) and len({*short}) == len({*names}) else list(names)
 
 
 def _letters(font: str) -> set[str]:
