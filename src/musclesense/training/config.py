@@ -33,6 +33,7 @@ _LEAST = {
     "trainer.max_epochs": 1,
     "early_stopping.patience": 1,
     "checkpoints.keep_every": 1,
+    "checkpoints.every_seconds": 0,
     "logger.overlays": 0,
 }
 """Numbers that can be too small; null is no number and passes."""
@@ -361,8 +362,6 @@ def problems(config: Config) -> Iterator[str]:
         if (value := attrgetter(name)(config)) not in known:
             yield f"{name}={value}: give {' or '.join(known)}"
     yield from config.augmentation.problems()
-    if not 0 <= (pace := config.checkpoints.every_seconds) < math.inf:
-        yield f"checkpoints.every_seconds={pace}: give seconds, 0 or more"
     clip, least_gain, decay = config.trainer.gradient_clip_val, config.early_stopping.min_delta, config.averaging.decay
     if clip is not None and not 0 < clip < math.inf:
         yield f"trainer.gradient_clip_val={clip}: give a number above 0, or null"

@@ -156,9 +156,9 @@ class SegmentationModule(LightningModule):
         Raises:
             InputError: They cannot be made with these arguments.
         """
-        way = {"fused": True} if fused and self._optimizer.get("name") in OPTIMIZER.names else {}
-        if {"fused", "foreach", "differentiable"} & {*self._optimizer}:
-            way = {}
+        has_way = bool({"fused", "foreach", "differentiable"} & {*self._optimizer})
+        known = self._optimizer.get("name") in OPTIMIZER.names
+        way = {"fused": True} if fused and known and not has_way else {}
         optimizer = make(OPTIMIZER, self._optimizer, "optimizer", self.parameters(), **way)
         schedule = None
         if self._schedule is not None:
