@@ -2,14 +2,25 @@
 
 import errno
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from musclesense.errors import DiskError, InputError
 from musclesense.storage.digests import digest_of_bytes
 from musclesense.studies.layout import CheckpointFolder
-from musclesense.training.checkpoints import WholeCheckpoints, is_whole, require_best, to_go_on_from
+from musclesense.training.checkpoints import (
+    KeptWeights,
+    Pace,
+    WholeCheckpoints,
+    is_whole,
+    require_best,
+    to_go_on_from,
+)
+from musclesense.training.record import MONITOR
 
 
 def write(folder: Path, name: str, epoch: int) -> Path:
@@ -133,3 +144,24 @@ def test_another_epoch_than_the_best_is_not_tested(kept: Path) -> None:
     require_best(kept / "best.ckpt", 2)
     with pytest.raises(InputError, match="of epoch 2, and the best one is 1; remove"):
         require_best(kept / "best.ckpt", 1)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("is_due", [True, False])
+@pytest.mark.parametrize(("score", "is_better"), [(0.9, True), (0.5, False)])
+def test_no_device_of_a_resumed_run_holds_on_to_the_digest_of_an_earlier_best(
+    tmp_path: Path, is_first: bool, is_due: bool, score: float, is_better: bool
+) -> None:
+    history: Any = SimpleNamespace(rows=[{MONITOR: 0.7}, {MONITOR: score}])
+    pace = Pace(0.0)
+    pace.is_due = is_due
+    kept = KeptWeights(CheckpointFolder(tmp_path), history, pace, every=None, averaging=None)
+    kept.load_state_dict({"best": "of the run so far"})
+    module: Any = nn.Linear(1, 1)
+    module.hparams, module.CHECKPOINT_HYPER_PARAMS_KEY, module.on_save_checkpoint = {}, "hyper_parameters", len
+    trainer: Any = SimpleNamespace(is_global_zero=is_first, current_epoch=1, global_step=2)
+    kept.on_train_epoch_end(trainer, module)
+    file = CheckpointFolder(tmp_path).best
+    assert file.exists() == (is_first and is_due and is_better)
+    expected = None if is_better else "of the run so far"
+    assert kept.state_dict()["best"] == (digest_of_bytes(file) if file.exists() else expected)

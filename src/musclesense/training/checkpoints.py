@@ -155,9 +155,11 @@ class KeptWeights(Callback):
         if trainer.is_global_zero and self.every and (epoch + 1) % self.every == 0:
             WholeCheckpoints().save_checkpoint(self._weights(trainer, pl_module), self.folder.epoch(epoch))
         *earlier, score = (row[MONITOR] for row in self.history.rows)
-        if trainer.is_global_zero and score > max(earlier, default=-math.inf):
-            self._waiting = self._weights(trainer, pl_module)
-            if not self.pace.is_due:  # the next step changes them in place
+        if score > max(earlier, default=-math.inf):
+            self.best = None  # on every device, since the file that it names is about to be another
+            if trainer.is_global_zero:
+                self._waiting = self._weights(trainer, pl_module)
+            if self._waiting is not None and not self.pace.is_due:  # the next step changes them in place
                 self._waiting["state_dict"] = {name: one.clone() for name, one in self._waiting["state_dict"].items()}
         if self.pace.is_due:
             self._write_best()
