@@ -1,5 +1,6 @@
 """Jobs on disk: their order, how many wait, what is kept for how long."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,23 @@ def test_of_a_scan_that_failed_the_reason_alone_is_kept(state: State, store: Sto
     store.finish(name, state)
     kept = {OUTCOME, SAID} | ({"input", "painted.bin"} if state is State.DONE else set())
     assert {file.name for file in folder.iterdir()} == kept
+
+
+def test_a_scan_is_said_to_have_failed_only_once_its_images_are_gone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads the state finds no image any more, nor does a server that is killed between the two leave one."""
+    name = add(store)
+    store.claim()
+    (store.folder(name) / "input").mkdir()
+    said: list[State] = []
+    remove = shutil.rmtree
+    monkeypatch.setattr(
+        shutil, "rmtree", lambda place, **options: (said.append(found(store, name).state), remove(place, **options))
+    )
+    store.finish(name, State.FAILED)
+    assert said == [State.RUNNING] and found(store, name).state is State.FAILED
+    assert not (store.folder(name) / "input").exists()
 
 
 def test_what_has_ended_is_removed_in_time_with_all_that_belongs_to_it(store: Store) -> None:

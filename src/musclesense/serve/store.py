@@ -161,12 +161,15 @@ class Store:
         return next(iter(self._rows(query)), None)
 
     def finish(self, name: str, state: State) -> None:
-        """Write down that a job which ran has ended; one that was deleted meanwhile stays so."""
+        """Write down that a job which ran has ended; one that was deleted meanwhile stays so.
+
+        The images of one that failed are gone before it is said to have failed.
+        """
+        if state is State.FAILED:
+            self._keep_reason(name)
         with self._open() as table:
             query = "update jobs set state = ?, finished = ? where id = ? and state = 'running'"
             table.execute(query, (state, time.time(), name))
-        if state is State.FAILED:
-            self._keep_reason(name)
 
     def _keep_reason(self, name: str) -> None:
         """Remove all of a job that failed but why it did: the images are of no more use, and may name a patient."""
