@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 _NEGATIVE, _BELOW_AIR = 0.02, 0.1
 """So many voxels lie so far below 0, in parts of the brightest: noise and interpolation leave others there."""
-_LEAPS, _FAR = 0.06, 0.5
-"""So many neighbouring voxels, both other than 0, differ by so much of the range: phases leap from end to end."""
+_LEAPS, _FAR, _FLAT = 0.06, 0.5, 0.25
+"""So many neighbouring voxels, none of them 0, differ by so much of the range: phases leap from end to end. Where the
+next neighbours differ by less than the last, it may be the border of a muscle in fat."""
 _FEW_VALUES, _SLICES, _LEAST_VOXELS = 16, 9, 1000
-_WRAPS, _WHOLE, _MASKED = 0.003, 0.9, 0.1
-"""Where so many voxels are 0, air is masked. Then hardly any neighbours differ by the whole range, but in a phase."""
+_WRAPS, _WHOLE, _MASKED, _BETWEEN = 0.003, 0.9, 0.1, 0.1
+"""Where so many voxels are 0, air is masked. Then hardly any neighbours differ by the whole range, but in a phase, of
+which at least so many voxels lie in the middle half: black muscle beside white fat differs by as much."""
 _BRIGHT, _BRIGHTER, _AIR, _AROUND, _LEAST_PIXELS = 0.4, 0.8, 0.05, 80, 60
 """Fat around a muscle is brighter than it in a fat image, be it of fat itself; this percentile of it is looked at.
 What is darker than so much of muscle is air."""
@@ -52,9 +54,24 @@ def odd_values(image: NDArray[Any], geometry: Geometry) -> Iterator[str]:
     steps = np.abs(one - other)[there]
     if len(steps) <= _LEAST_VOXELS:
         return
-    wraps = np.mean(slices == 0) > _MASKED and np.mean(steps > _WHOLE * np.ptp(slices)) > _WRAPS
-    if wraps or np.mean(steps > _FAR * (high - low)) > _LEAPS:
+    if _wraps(slices, steps) or _leaps(np.abs(one - other), there, float(high - low)) > _LEAPS:
         yield "neighbouring voxels leap from end to end of the range, as in phase images and noise; give a magnitude"
+
+
+def _wraps(slices: NDArray[np.float32], steps: NDArray[np.float32]) -> bool:
+    """Say whether an image whose air is masked leaps from end to end, and has values in between, too."""
+    size, middle = np.ptp(slices), (slices.max() + slices.min()) / 2
+    between = np.abs(slices[slices != 0] - middle) < size / 4
+    masked, leaps = np.mean(slices == 0) > _MASKED, np.mean(steps > _WHOLE * size) > _WRAPS
+    return bool(masked and leaps and between.mean() > _BETWEEN)
+
+
+def _leaps(steps: NDArray[np.float32], there: NDArray[np.bool_], size: float) -> float:
+    """Give the share of neighbours that are far apart, and at least one of which is unlike its other neighbour, too."""
+    rough = steps[:, 1:-1] > _FAR * size
+    rough &= (steps[:, :-2] > _FLAT * size) | (steps[:, 2:] > _FLAT * size)
+    inside = there[:, :-2] & there[:, 1:-1] & there[:, 2:]
+    return float(rough[inside].mean()) if inside.any() else 0.0
 
 
 def odd_bodies(image: NDArray[Any], bodies: NDArray[np.bool_], geometry: Geometry) -> Iterator[str]:
