@@ -26,8 +26,10 @@ from musclesense.vocabulary import Region
 
 from .shared.waiting import LONGEST_SECONDS, end
 
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+# Other examples each time: pytest --hypothesis-profile=new
+settings.register_profile("new", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("new"), derandomize=True)  # one commit, one outcome
+settings.load_profile("same")
 pytest_plugins = ("tests.shared.commands", "tests.shared.studies", "tests.shared.training")
 
 to_console()  # as a command does
