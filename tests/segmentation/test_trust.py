@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from musclesense.errors import InputError
-from musclesense.imaging.grid import Grid, slice_count, take_slice
+from musclesense.imaging.grid import Grid, Placement, slice_count, take_slice
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry
 from musclesense.networks.shipped import shipped
@@ -120,6 +120,26 @@ def test_a_mask_at_the_edge_of_the_image_and_one_in_pieces_are_known(thighs: Sca
     assert features(scan, dark(scan))["at_edge"] > 0.1 > features(thighs, mask)["at_edge"]
     rows = np.indices(mask.shape)[1] // 12 % 2 > 0
     assert features(thighs, mask & rows)["pieces"] > features(thighs, mask)["pieces"] + 0.2
+
+
+@pytest.mark.parametrize(("pixels", "least", "most"), [(240, 0.0, 0.02), (60, 0.3, 0.9), (16, 0.9, 1.0)])
+def test_the_share_of_a_limb_beyond_the_frame_is_never_more_than_all(
+    pixels: int, least: float, most: float, thighs: Scan
+) -> None:
+    """A frame that shows hardly any of a limb; one such case must not decide for what all others count."""
+    grid = Grid(spacing_mm=1.25, rows=pixels, columns=2 * pixels)
+
+    def place(number: int) -> Placement:
+        body = take_slice(thighs.bodies, thighs.geometry, number)
+        return grid.place(thighs.geometry, body, body)
+
+    mask, shape = dark(thighs), (1, pixels, 2 * pixels)
+    looked = [
+        Looked.coarse(place(number), np.ones(shape, np.float32), np.zeros(shape[1:], np.float32)) for number in range(3)
+    ]
+    found = MeasuredMask(thighs, mask.astype(np.uint8), MUSCLE, Limbs.BOTH, place=place)
+    shares = [dict(zip(FEATURES, row, strict=True))["beyond_frame"] for row in describe(found, looked, 0.5).values()]
+    assert shares and all(least <= share <= most for share in shares), shares
 
 
 def test_a_sure_mask_is_trusted_and_one_that_nothing_is_sure_of_is_not(thighs: Scan) -> None:

@@ -177,13 +177,14 @@ def _parts_of(
             0 if found.beyond is None else np.count_nonzero(take_slice(found.beyond, found.geometry, number) & half)
         )
         area, body = int(seen.mask.sum()) * pixel, int(seen.body.sum()) * pixel
+        outside = beyond * float(np.prod(zooms)) / 100
         edge = _at_edges((classes > 0) & half) * float(np.mean(zooms)) / 10
         parts[limb] = {
             **seen.values(),
             "area": area,
             "at_edge": edge / max(area, 1.0) ** 0.5,
             "no_region": off,
-            "beyond_frame": beyond * float(np.prod(zooms)) / 100 / body,
+            "beyond_frame": outside / (body + outside),
             "size": body,
         }
     return parts
