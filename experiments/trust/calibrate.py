@@ -53,13 +53,10 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--models", nargs="+", default=[*shipped()], metavar="MODEL", help="default: of the package")
     parser.add_argument("--subjects", type=int, default=SUBJECTS, help="of a usual kind (default: %(default)s)")
-    parser.add_argument("--without", nargs="+", default=[], choices=FEATURES, metavar="FEATURE", help="leave out")
     parser.add_argument("--write", action="store_true", help=f"also write {WEIGHTS.name} of the package")
     options = parser.parse_args()
     with report_input_errors(debug=False):
-        left_out = dict.fromkeys(options.without, 0.0)
-        drawn = rows_of(options.models, options.out, options.subjects)
-        rows = {key: [{**row, **left_out} for row in own] for key, own in drawn.items()}
+        rows = rows_of(options.models, options.out, options.subjects)
         stored, text = fitted(rows)
         for file in (options.out / WEIGHTS.name, *([WEIGHTS] if options.write else [])):
             write_text(file, stored)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from musclesense.evaluation.scoring import EVERY, match_labels
 from musclesense.imaging.labels import LabelSet
 from musclesense.imaging.nifti import Geometry
+from musclesense.metrics.overlap import overlap
 from musclesense.phantom import any_contrast, any_scanner
 from musclesense.phantom.any_scanner import SyntheticSlice
 from musclesense.phantom.held import Held
@@ -178,7 +179,8 @@ def segmented(segmenter: Segmenter, drawn: Drawn) -> tuple[Segmentation, dict[Ke
     found, dice = np.isin(made.classes, wanted), {}
     for limb, half in made.halves.items():
         for number in range(truth.shape[-1]):
-            one, other = (mask[..., number] & half[..., number] for mask in (found, truth))
-            if max(one.sum(), other.sum()) * drawn.pixel**2 / 100 >= LEAST_CM2:
-                dice[number, limb] = float(2 * (one & other).sum() / (one.sum() + other.sum()))
+            limb_found, limb_true = (mask[..., number] & half[..., number] for mask in (found, truth))
+            score = overlap(limb_true, limb_found)
+            if (score.tp + max(score.fp, score.fn)) * drawn.pixel**2 / 100 >= LEAST_CM2 and score.dice is not None:
+                dice[number, limb] = score.dice
     return made, dice

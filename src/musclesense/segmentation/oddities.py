@@ -50,11 +50,10 @@ def odd_values(image: NDArray[Any], geometry: Geometry) -> Iterator[str]:
     if few and (len(values := np.unique(slices)) == 2 or np.ptp(values) < 2 * _FEW_VALUES):
         yield f"holds {len(values)} values alone, as a mask does; give the image"
     one, other = slices[:, 1:], slices[:, :-1]
-    there = (one != 0) & (other != 0)
-    steps = np.abs(one - other)[there]
-    if len(steps) <= _LEAST_VOXELS:
+    there, steps = (one != 0) & (other != 0), np.abs(one - other)
+    if np.count_nonzero(there) <= _LEAST_VOXELS:
         return
-    if _wraps(slices, steps) or _leaps(np.abs(one - other), there, float(high - low)) > _LEAPS:
+    if _wraps(slices, steps[there]) or _leaps(steps, there, float(high - low)) > _LEAPS:
         yield "neighbouring voxels leap from end to end of the range, as in phase images and noise; give a magnitude"
 
 
